@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A run of reserved memory: the currency between allocator, files and backends. */
+#ifndef DMEMFS_EXTENT_H
+#define DMEMFS_EXTENT_H
+
+#include <stdint.h>
+
+#define DMEMFS_PAGE_4K (UINT64_C(1) << 12)
+#define DMEMFS_PAGE_2M (UINT64_C(1) << 21)
+#define DMEMFS_PAGE_1G (UINT64_C(1) << 30)
+
+/* Bytes; both are multiples of the allocation unit of the file that owns the run. */
+struct extent {
+	uint64_t start;  /* physical address (imaginary on the memory backend) */
+	uint64_t length;
+};
+
+#endif
