@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the scripts of this directory share: messages, the cache directory, and the release of Debian. To be sourced.
+# shellcheck shell=bash
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# Downloads and what is made from them; safe to remove at any time.
+cache_directory()
+{
+	printf '%s\n' "${DMEMFS_CACHE:-/var/cache/dmemfs-build}"
+}
+
+# 12, 13, ...; testing and unstable carry no number and count as newest.
+debian_version()
+{
+	(
+		. /etc/os-release
+		printf '%s\n' "${VERSION_ID:-99}"
+	)
+}
+
+debian_codename()
+{
+	(
+		. /etc/os-release
+		[ -n "${VERSION_CODENAME:-}" ] || die "/etc/os-release has no VERSION_CODENAME: is this Debian?"
+		printf '%s\n' "$VERSION_CODENAME"
+	)
+}
+
+# run_logged LOG COMMAND...: silent when it works; else shows the end of LOG and where the rest is.
+run_logged()
+{
+	local log=$1
+
+	shift
+	mkdir -p "${log%/*}"
+	"$@" >"$log" 2>&1 && return
+	{
+		printf '%s: failed: %s\n' "${0##*/}" "$*"
+		tail -n 15 "$log" | sed 's/^/  | /'
+		printf '  full log: %s\n' "$log"
+	} >&2
+	return 1
+}
+
+# take_lock NAME: waits until no other script of this project downloads into the same place. Held until exit.
+take_lock()
+{
+	mkdir -p "$(cache_directory)" 2>/dev/null && [ -w "$(cache_directory)" ] ||
+		die "cannot write to $(cache_directory): run as root, or name another directory in DMEMFS_CACHE"
+	exec {lock_fd}>"$(cache_directory)/$1.lock"
+	flock "$lock_fd"
+}
