@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The configuration file, validated once into one immutable struct. Every key has a default; see configs/. */
+#ifndef DMEMFS_CONFIG_H
+#define DMEMFS_CONFIG_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum backend_kind { BACKEND_MEMORY, BACKEND_PFN };
+enum alloc_mode { ALLOC_EAGER, ALLOC_DEMAND };
+
+struct region_config {
+	char *name;      /* of the group: [region NAME] */
+	bool automatic;  /* start=auto: the ranges that memmap= on the kernel command line reserved (pfn backend) */
+	uint64_t start;  /* bytes, multiple of page_size; 0 when automatic */
+	uint64_t size;   /* bytes, multiple of page_size; 0 when automatic */
+	int node;        /* NUMA node, or -1: ask the backend */
+};
+
+struct quota_config {
+	char *name;         /* of the group: [quota NAME] */
+	char *path;         /* inside the mount, absolute: "/" is its root */
+	uint64_t max_bytes; /* UINT64_MAX: no limit */
+	uint64_t max_files; /* UINT64_MAX: no limit */
+};
+
+struct config {
+	char *file;        /* where it was read from, for messages */
+	char *mountpoint;  /* absolute */
+	char *state_dir;   /* absolute */
+	char *memory_dir;  /* absolute; the tmpfs directory that holds the bytes of the files; NULL: not that backend */
+	enum backend_kind backend;
+	enum alloc_mode alloc;
+	uint64_t page_size; /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
+	uint64_t size;      /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
+	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */
+	unsigned threads;   /* request threads, at least 1 */
+	GPtrArray *regions; /* struct region_config *, sorted by start */
+	GPtrArray *quotas;  /* struct quota_config * */
+};
+
+#define CONFIG_ERROR config_error_quark()
+GQuark config_error_quark(void);
+
+enum config_error {
+	CONFIG_ERROR_INVALID, /* the text is wrong, or cannot be read */
+	CONFIG_ERROR_HOST,    /* the machine, or this version, does not have what the text asks for */
+};
+
+/*
+ * Reads and validates @file. On failure returns NULL and an error about the first thing that is wrong:
+ * "FILE:LINE: [GROUP] KEY: what is wrong: remedy", parts that do not apply left out. Judges the text only;
+ * config_check_host() looks at the machine.
+ */
+struct config *config_load(const char *file, GError **error);
+
+/*
+ * Changes nothing. True when what the text asks for is built in this version, the mountpoint is a directory that
+ * nothing is mounted on, the other directories are the daemon's own or can be made, and memory_dir lies on tmpfs. Same
+ * form of message, without LINE. A tmpfs smaller than the capacity is a warning in the log.
+ */
+bool config_check_host(const struct config *config, GError **error);
+
+/* The effective configuration, every key that applies, as a file that config_load() reads back to the same. */
+char *config_dump(const struct config *config);
+
+void config_destroy(struct config *config);
+typedef struct config config_t;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_t, config_destroy)
+
+/*
+ * "4096", "2M", "64G", "0x100000000": bytes below 2^63; suffixes K M G T P, in either case, are powers of 1024. "1.5T",
+ * "-1", " 1" and "1 G" are refused; the error says what is wrong and the remedy.
+ */
+bool config_parse_size(const char *text, uint64_t *bytes, GError **error);
+/* The shortest exact form of @bytes that config_parse_size() reads: "2M", "4097". */
+char *config_format_size(uint64_t bytes);
+
+#endif

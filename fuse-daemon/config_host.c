@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Does this machine, and this version of the daemon, have what the configuration asks for? */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "log.h"
+
+static bool fail(const struct config *config, const char *place, GError **error, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
+static bool fail(const struct config *config, const char *place, GError **error, const char *format, ...)
+{
+	g_autofree char *message = NULL;
+	va_list args;
+
+	va_start(args, format);
+	message = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_HOST, "%s: %s: %s", config->file, place, message);
+	return false;
+}
+
+/* A limit or a promise that is not kept must never be taken silently. */
+static bool check_version(const struct config *config, GError **error)
+{
+	if (config->quotas->len > 0) {
+		const struct quota_config *quota = g_ptr_array_index(config->quotas, 0);
+		g_autofree char *place = g_strdup_printf("[quota %s]", quota->name);
+
+		return fail(config, place, error, "quotas are not available in this version: remove this group");
+	}
+	if (config->alloc == ALLOC_DEMAND)
+		return fail(config, "[daemon] alloc", error, "alloc=demand is not available in this version: use eager");
+	return true;
+}
+
+static bool check_mountpoint(const struct config *config, GError **error)
+{
+	static const char place[] = "[daemon] mountpoint";
+	const char *path = config->mountpoint;
+	struct statx st;
+
+	/* The kernel would answer from its cache for a while after the death of a daemon: make it ask. */
+	if (statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_TYPE, &st) < 0) {
+		if (errno == ENOTCONN)
+			return fail(config, place, error,
+			            "%s is the stale mount of a daemon that died: run fusermount3 -u %s", path, path);
+		if (errno == ENOENT)
+			return fail(config, place, error, "%s does not exist: run mkdir -p %s, or name another directory", path,
+			            path);
+		return fail(config, place, error, "%s: %s: name a directory that can be reached", path, g_strerror(errno));
+	}
+	if (!S_ISDIR(st.stx_mode))
+		return fail(config, place, error, "%s is not a directory: name a directory", path);
+	if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+		return fail(config, place, error, "%s is a mount point already: unmount it, or name another directory", path);
+	return true;
+}
+
+/* What other users may write, or own, is no place for the memory of guests and the daemon's state. */
+static bool check_private(const struct config *config, const char *place, const char *path, const struct stat *st,
+                          GError **error)
+{
+	if (!S_ISDIR(st->st_mode))
+		return fail(config, place, error, "%s is not a directory: remove it, or name another", path);
+	if (st->st_uid != geteuid())
+		return fail(config, place, error, "%s belongs to user %u: run chown %u %s, or name another directory", path,
+		            st->st_uid, geteuid(), path);
+	if (st->st_mode & (S_IWGRP | S_IWOTH))
+		return fail(config, place, error, "%s can be written by others (mode %04o): name a directory of the daemon's own",
+		            path, st->st_mode & 07777);
+	return true;
+}
+
+/* A directory that the daemon can use, or can make: only its last part may be missing. @exists tells which. */
+static bool check_directory(const struct config *config, const char *place, const char *path, bool *exists,
+                            GError **error)
+{
+	g_autofree char *parent = g_path_get_dirname(path);
+	struct stat st;
+
+	*exists = lstat(path, &st) == 0;
+	if (*exists)
+		return check_private(config, place, path, &st, error);
+	if (errno != ENOENT && errno != ENOTDIR)
+		return fail(config, place, error, "%s: %s: name a directory that can be reached", path, g_strerror(errno));
+	if (stat(parent, &st) < 0 || !S_ISDIR(st.st_mode))
+		return fail(config, place, error, "%s cannot be made, %s is no directory: run mkdir -p %s, or name another", path,
+		            parent, parent);
+	if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
+		return fail(config, place, error, "%s cannot be made in %s: %s: make it, or run the daemon as root", path, parent,
+		            g_strerror(errno));
+	return true;
+}
+
+static void warn_of_small_tmpfs(const struct config *config, const struct statfs *fs)
+{
+	uint64_t room = (uint64_t)fs->f_blocks * (uint64_t)fs->f_bsize;
+	uint64_t wanted = config->size;
+
+	for (guint i = 0; i < config->regions->len; i++)
+		wanted += ((const struct region_config *)g_ptr_array_index(config->regions, i))->size;
+	/* No blocks: mounted with size=0, no limit (tmpfs(5)). */
+	if (!config->populate || room == 0 || wanted <= room)
+		return;
+
+	g_autofree char *room_text = g_format_size_full(room, G_FORMAT_SIZE_IEC_UNITS);
+	g_autofree char *wanted_text = g_format_size_full(wanted, G_FORMAT_SIZE_IEC_UNITS);
+
+	log_warning("%s: [daemon] memory-dir: %s has room for %s, not for %s: files will get ENOSPC early; lower the size "
+	            "or remount that tmpfs with a larger one", config->file, config->memory_dir, room_text, wanted_text);
+}
+
+static bool check_memory_dir(const struct config *config, GError **error)
+{
+	static const char place[] = "[daemon] memory-dir";
+	g_autofree char *parent = g_path_get_dirname(config->memory_dir);
+	struct statfs fs;
+	bool exists;
+
+	if (!check_directory(config, place, config->memory_dir, &exists, error))
+		return false;
+	if (statfs(exists ? config->memory_dir : parent, &fs) < 0)
+		return fail(config, place, error, "%s: %s: name a directory that can be reached", config->memory_dir,
+		            g_strerror(errno));
+	if (fs.f_type != TMPFS_MAGIC)
+		return fail(config, place, error, "%s is not on tmpfs: name a directory below /dev/shm or another tmpfs",
+		            config->memory_dir);
+	warn_of_small_tmpfs(config, &fs);
+	return true;
+}
+
+bool config_check_host(const struct config *config, GError **error)
+{
+	bool exists;
+
+	return check_version(config, error) && check_mountpoint(config, error) &&
+	       check_directory(config, "[daemon] state-dir", config->state_dir, &exists, error) &&
+	       (config->backend != BACKEND_MEMORY || check_memory_dir(config, error));
+}
