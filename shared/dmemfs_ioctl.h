@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR MIT */
+/*
+ * The protocol between dmemfsd and dmemfs.ko. This text is its specification.
+ *
+ * What it is about
+ *
+ *   The module maps reserved RAM that has no struct page into processes. It decides nothing: the daemon tells it
+ *   which run of physical memory is which part of which file. The module refuses whatever would show memory to two
+ *   owners.
+ *
+ *   A *region* is a range of physical memory that the daemon claimed. A region is named by its start address.
+ *   An *object* is the memory of one file. Its id is chosen by the daemon, is not 0, and names one object at a
+ *   time.
+ *   An *extent* is a run of an object's file offsets that lies on a run of physical memory.
+ *   All addresses, offsets and lengths are in bytes. Those of regions and extents are multiples of
+ *   DMEMFS_ALIGNMENT and not empty.
+ *
+ * Opening
+ *
+ *   /dev/dmemfs has mode 0600 and opening it takes CAP_SYS_RAWIO in the first user namespace (EPERM). One open file
+ *   description exists at a time (EBUSY). It only controls: regions, objects and extents outlive it, and end with
+ *   the module. A daemon that starts again lists what is there.
+ *
+ *   The first ioctl is DMEMFS_IOC_HELLO with .abi = DMEMFS_ABI_VERSION, all else 0. The module answers with its own
+ *   version in .abi, also when it fails with EPROTO because the two differ; the daemon compares as well. Every
+ *   other ioctl, and read(2), fails with EPROTO until HELLO has succeeded on this open file description.
+ *
+ * Rules for all ioctls
+ *
+ *   Structs have fixed-width members and no implicit padding; 32-bit and 64-bit callers use the same layout.
+ *   Members marked "out", "reserved" or "flags" (no flag exists in this version) are 0 in the request. Whatever
+ *   breaks these rules is EINVAL, an unknown request ENOTTY, a bad pointer EFAULT. A request that fails has
+ *   changed nothing, unless its description says otherwise. EINTR: a fatal signal came; only requests that can
+ *   take long return it. ioctls may be called from several threads at once.
+ *
+ * Regions
+ *
+ *   REGION_CLAIM takes .start and .length and answers with the rest of the struct. The memory is not zeroed.
+ *     Errors:
+ *     EINVAL  not aligned, empty, wraps, or beyond the physical addresses of this CPU
+ *     EEXIST  overlaps a claimed region
+ *     ENXIO   the kernel uses some of it as System RAM: it was not reserved with memmap=LENGTH$START
+ *     ENODEV  the firmware does not describe all of it as RAM (KVM would map it uncached, or it is a device)
+ *     EBUSY   another driver holds some of it (/proc/iomem)
+ *     EIO     it cannot be mapped write-back
+ *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
+ *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.
+ *   REGION_RELEASE takes .start, exactly as claimed (ENOENT), and fails with EBUSY while anything owns memory in
+ *     it.
+ *
+ * Objects
+ *
+ *   State NAMED:   the daemon has a file for it.
+ *         DROPPED: the daemon has given it up, but open files or mappings still reach it.
+ *         IDLE:    given up, and nobody can reach it any more. Its extents still belong to it.
+ *
+ *   OBJECT_CREATE makes an empty NAMED object of size 0. EEXIST: the id is in use, in any state. ENOSPC: there
+ *     are DMEMFS_OBJECTS_MAX.
+ *   OBJECT_OPEN returns, as the result of the ioctl, a descriptor (O_RDWR | O_CLOEXEC) of a regular file that is
+ *     the object: read, write and mmap it, or register it as a FUSE backing file. NAMED only (ENOENT).
+ *   OBJECT_DROP turns NAMED into DROPPED, or at once into IDLE when no descriptor and no mapping is left. .state
+ *     says which. A descriptor that the daemon itself holds, also by way of FUSE, counts: close it first.
+ *     Otherwise the event IDLE follows when the last one is gone. ENOENT unless NAMED.
+ *   OBJECT_REAP forgets an IDLE object (EBUSY in other states); its memory then belongs to nobody, dirty as it is.
+ *     After EINTR the object is still IDLE and some of its extents may be gone: call again.
+ *   OBJECT_NEXT answers with the first object whose id is at least .id (ENOENT when there is none), so it serves
+ *     both to list and to look at one.
+ *
+ *   So memory of a removed file can be used again after OBJECT_REAP, or for a live file when EXTENT_REMOVE
+ *   has returned, and never earlier. A daemon that died in between finds IDLE objects in the list, and gets their
+ *   events again.
+ *
+ *   OBJECT_RESIZE sets the size. Bytes past the size do not exist: an access to a page wholly past it is SIGBUS,
+ *     read(2) ends there, and write(2) does not go past it. When it returns 0, all memory that the object has past
+ *     its size reads zero should it ever become visible, provided that it was zero when it was added. After EINTR
+ *     shrinking has taken effect, growing has not; the promise about zeroes holds after the next RESIZE that
+ *     succeeds. EFBIG: more than the kernel's largest file.
+ *
+ *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0 .offset is a physical address: the range must lie in
+ *     one region (ENXIO) and nobody may own any of it (EBUSY), nor can anybody while it is being zeroed. With an
+ *     object's id the range may reach past the size and over holes, which are skipped. After EINTR some of it is
+ *     zeroed.
+ *
+ * Extents
+ *
+ *   EXTENT_ADD makes [.start, .start + .length) the memory of .id from .offset on. The memory must be zeroed, by
+ *     the caller (OBJECT_ZERO) or by its history. It may lie past the size. Neighbouring extents that continue
+ *     each other in the file and in memory become one. NAMED and DROPPED objects only. Errors:
+ *     ENOENT  no such object, or it is IDLE
+ *     EFBIG   past the kernel's largest file
+ *     EEXIST  the object has memory in that range of the file already
+ *     ENXIO   not inside one region
+ *     EBUSY   some of the memory is owned, or is being zeroed
+ *     ENOMEM  no memory for the book-keeping
+ *   EXTENT_REMOVE takes the memory under [.offset, .offset + .length) away from the object (.start is 0). Extents
+ *     are cut where needed, holes are skipped. When it returns 0, no mapping reaches the memory, no read or write
+ *     on the object touches it, and nobody owns it. After EINTR or ENOMEM some may be gone: call again. ENOENT as
+ *     above.
+ *   EXTENT_NEXT answers with the first extent of .id that ends after .offset; ENOENT when there is none, or no
+ *     such object. Works in every state.
+ *
+ * Mapping
+ *
+ *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A fault is served with the largest page that the
+ *   mapping's address and length, the file offset, the memory's address, the size and hello.page_sizes allow.
+ *   Where there is no extent, access is SIGBUS, read(2) reads zeroes and write(2) is ENOSPC.
+ *   fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), and so madvise(MADV_REMOVE), zeroes in place.
+ *
+ * Events
+ *
+ *   read(2) on the device returns whole struct dmemfs_event records, as many as fit and are there; it waits for the
+ *   first (EAGAIN with O_NONBLOCK), and poll(2) reports POLLIN when there is one. Each kind is pending at most
+ *   once per object, with the values of its latest occurrence, so nothing can overflow. EFAULT loses a record.
+ *   Opening the device makes IDLE pending again for every IDLE object. Unknown kinds must be ignored.
+ *
+ *     IDLE        .id: the object became IDLE; see OBJECT_DROP.
+ *     UNALIGNED   .id, .pid, .comm, .address, .offset, .length: a mapping long enough for large pages was made,
+ *                 whose address and file offset differ modulo a page size in hello.page_sizes. .page_size is the
+ *                 largest that it can still use.
+ *     PRIVATE     .id, .pid, .comm, .length: a MAP_PRIVATE mapping was refused.
+ *
+ *   Numbers kept for later versions: FAULT (a fault waits for the daemon to give an extent), PUNCHED (a range may
+ *   be taken back) and POISON (memory went bad).
+ */
+#ifndef DMEMFS_IOCTL_H
+#define DMEMFS_IOCTL_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Changes with every change that an older peer would misunderstand. */
+#define DMEMFS_ABI_VERSION 1
+
+#define DMEMFS_DEVICE      "/dev/dmemfs"
+#define DMEMFS_ALIGNMENT   4096
+#define DMEMFS_REGIONS_MAX 64
+#define DMEMFS_OBJECTS_MAX (1 << 22)
+
+/* dmemfs_hello.huge: whether pages larger than 4 KiB are used, and why. */
+enum dmemfs_huge {
+	DMEMFS_HUGE_SAFE = 1,     /* yes: this kernel's page-table walkers expect them */
+	DMEMFS_HUGE_GUARDED = 2,  /* yes: a walker that does not is kept away from them by a kprobe */
+	DMEMFS_HUGE_NO_GUARD = 3, /* no: that kprobe could not be set; an unprivileged process could crash the host */
+	DMEMFS_HUGE_KERNEL = 4,   /* no: the kernel was built without transparent huge pages */
+	DMEMFS_HUGE_PARAMETER = 5 /* no: module parameter huge_pages=0 */
+};
+
+struct dmemfs_hello {
+	__u32 abi;        /* in: the daemon's, out: the module's DMEMFS_ABI_VERSION */
+	__u32 huge;       /* out: enum dmemfs_huge */
+	__u64 page_sizes; /* out: the sizes of page that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
+	__u64 features;   /* out: none in this version, 0 */
+	__u64 reserved[3];
+	char version[32]; /* out: of the module, NUL-terminated */
+};
+
+struct dmemfs_region {
+	__u64 start;
+	__u64 length;      /* in: REGION_CLAIM */
+	__u64 owned;       /* out: bytes that belong to objects, or are being zeroed */
+	__u64 node_length; /* out: bytes at the start of the region that lie on .node; less than .length: it spans nodes */
+	__s32 node;        /* out: NUMA node, -1 when unknown */
+	__u32 flags;
+	__u64 reserved[2];
+};
+
+enum dmemfs_object_state {
+	DMEMFS_OBJECT_NAMED = 1,
+	DMEMFS_OBJECT_DROPPED = 2,
+	DMEMFS_OBJECT_IDLE = 3
+};
+
+/* OBJECT_CREATE, OBJECT_OPEN, OBJECT_DROP, OBJECT_REAP */
+struct dmemfs_object_op {
+	__u64 id;
+	__u32 flags;
+	__u32 state; /* out: enum dmemfs_object_state; 0 after REAP. OPEN does not write it. */
+};
+
+struct dmemfs_object_resize {
+	__u64 id;
+	__u64 size;
+	__u64 flags;
+};
+
+struct dmemfs_object_zero {
+	__u64 id; /* 0: memory that nobody owns */
+	__u64 offset;
+	__u64 length;
+	__u32 flags;
+	__u32 reserved;
+};
+
+/* OBJECT_NEXT. All but .id are out. */
+struct dmemfs_object_info {
+	__u64 id;
+	__u32 state; /* enum dmemfs_object_state */
+	__u32 flags;
+	__u64 size;
+	__u64 allocated; /* bytes in extents */
+	__u64 extents;   /* number of them */
+	__u64 faults_4k; /* faults served with a page of this size */
+	__u64 faults_2m;
+	__u64 faults_1g;
+	__u64 reserved[4];
+};
+
+/* EXTENT_ADD, EXTENT_REMOVE, EXTENT_NEXT */
+struct dmemfs_extent {
+	__u64 id;
+	__u64 offset; /* in the file */
+	__u64 start;  /* physical address */
+	__u64 length;
+	__u32 flags;
+	__u32 reserved;
+};
+
+enum dmemfs_event_kind {
+	DMEMFS_EVENT_IDLE = 1,
+	DMEMFS_EVENT_UNALIGNED = 2,
+	DMEMFS_EVENT_PRIVATE = 3,
+	DMEMFS_EVENT_FAULT = 4,   /* not in this version */
+	DMEMFS_EVENT_PUNCHED = 5, /* not in this version */
+	DMEMFS_EVENT_POISON = 6   /* not in this version */
+};
+
+/* What an event does not use is 0. */
+struct dmemfs_event {
+	__u32 kind; /* enum dmemfs_event_kind */
+	__s32 pid;  /* process (thread group) in the first pid namespace */
+	__u64 id;   /* of the object */
+	__u64 address;
+	__u64 offset;
+	__u64 length;
+	__u64 page_size;
+	char comm[16]; /* of the process, NUL-terminated; chosen by that process, so print it with care */
+};
+
+#define DMEMFS_IOC_MAGIC 0xDE
+
+#define DMEMFS_IOC_HELLO          _IOWR(DMEMFS_IOC_MAGIC, 0x00, struct dmemfs_hello)
+#define DMEMFS_IOC_REGION_CLAIM   _IOWR(DMEMFS_IOC_MAGIC, 0x10, struct dmemfs_region)
+#define DMEMFS_IOC_REGION_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x11, struct dmemfs_region)
+#define DMEMFS_IOC_REGION_RELEASE _IOW(DMEMFS_IOC_MAGIC, 0x12, struct dmemfs_region)
+#define DMEMFS_IOC_OBJECT_CREATE  _IOWR(DMEMFS_IOC_MAGIC, 0x20, struct dmemfs_object_op)
+#define DMEMFS_IOC_OBJECT_OPEN    _IOW(DMEMFS_IOC_MAGIC, 0x21, struct dmemfs_object_op)
+#define DMEMFS_IOC_OBJECT_DROP    _IOWR(DMEMFS_IOC_MAGIC, 0x22, struct dmemfs_object_op)
+#define DMEMFS_IOC_OBJECT_REAP    _IOW(DMEMFS_IOC_MAGIC, 0x23, struct dmemfs_object_op)
+#define DMEMFS_IOC_OBJECT_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x24, struct dmemfs_object_info)
+#define DMEMFS_IOC_OBJECT_RESIZE  _IOW(DMEMFS_IOC_MAGIC, 0x25, struct dmemfs_object_resize)
+#define DMEMFS_IOC_OBJECT_ZERO    _IOW(DMEMFS_IOC_MAGIC, 0x26, struct dmemfs_object_zero)
+#define DMEMFS_IOC_EXTENT_ADD     _IOW(DMEMFS_IOC_MAGIC, 0x30, struct dmemfs_extent)
+#define DMEMFS_IOC_EXTENT_REMOVE  _IOW(DMEMFS_IOC_MAGIC, 0x31, struct dmemfs_extent)
+#define DMEMFS_IOC_EXTENT_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x32, struct dmemfs_extent)
+
+/* The layout is the protocol. */
+#if defined(__cplusplus)
+#define DMEMFS_ASSERT_SIZE(type, bytes) static_assert(sizeof(struct type) == (bytes), #type)
+#else
+#define DMEMFS_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
+#endif
+DMEMFS_ASSERT_SIZE(dmemfs_hello, 80);
+DMEMFS_ASSERT_SIZE(dmemfs_region, 56);
+DMEMFS_ASSERT_SIZE(dmemfs_object_op, 16);
+DMEMFS_ASSERT_SIZE(dmemfs_object_resize, 24);
+DMEMFS_ASSERT_SIZE(dmemfs_object_zero, 32);
+DMEMFS_ASSERT_SIZE(dmemfs_object_info, 96);
+DMEMFS_ASSERT_SIZE(dmemfs_extent, 40);
+DMEMFS_ASSERT_SIZE(dmemfs_event, 64);
+#undef DMEMFS_ASSERT_SIZE
+
+#endif
