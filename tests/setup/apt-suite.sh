@@ -113,9 +113,9 @@ apt_suite()
 	# The rest, proxies for example, stays as the system's /etc/apt/apt.conf.d says.
 	cat >"$directory/apt.conf" <<-EOT
 		Dir::Etc::sourcelist "$directory/sources.list";
-		Dir::Etc::sourceparts "-";
-		Dir::Etc::preferences "-";
-		Dir::Etc::preferencesparts "-";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::Etc::preferences "/dev/null";
+		Dir::Etc::preferencesparts "/dev/null";
 		Dir::State::lists "$directory/lists";
 		Dir::State::status "$directory/status";
 		Dir::Cache "$directory/cache";

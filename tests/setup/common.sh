@@ -51,8 +51,9 @@ run_logged()
 # take_lock NAME: waits until no other script of this project downloads into the same place. Held until exit.
 take_lock()
 {
-	mkdir -p "$(cache_directory)" 2>/dev/null && [ -w "$(cache_directory)" ] ||
+	if ! mkdir -p "$(cache_directory)" 2>/dev/null || [ ! -w "$(cache_directory)" ]; then
 		die "cannot write to $(cache_directory): run as root, or name another directory in DMEMFS_CACHE"
+	fi
 	exec {lock_fd}>"$(cache_directory)/$1.lock"
 	flock "$lock_fd"
 }
