@@ -46,6 +46,11 @@ bool config_text_get_path(const struct config_text *text, const char *group, con
                           GError **error);
 bool config_text_get_size(const struct config_text *text, const char *group, const char *key, uint64_t *value,
                           GError **error);
+/* As config_text_get_size(); the result, a default too, must not be zero and be a multiple of @page_size. */
+bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
+                           uint64_t *value, GError **error);
+bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
+                                uint64_t page_size, GError **error);
 /* A decimal number in [min, max]. */
 bool config_text_get_number(const struct config_text *text, const char *group, const char *key, uint64_t min,
                             uint64_t max, uint64_t *value, GError **error);
@@ -54,6 +59,8 @@ bool config_text_get_bool(const struct config_text *text, const char *group, con
 /* The index of the value in @choices, which NULL ends. */
 bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
                             const char *const *choices, unsigned *value, GError **error);
+/* The words that NULL ends, one at least, as a list for a message. */
+char *config_text_join(const char *const *words, const char *separator);
 /* Is the key there with exactly this value? */
 bool config_text_is(const struct config_text *text, const char *group, const char *key, const char *value);
 

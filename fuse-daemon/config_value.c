@@ -105,6 +105,28 @@ bool config_text_get_size(const struct config_text *text, const char *group, con
 	return true;
 }
 
+bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
+                           uint64_t page_size, GError **error)
+{
+	g_autofree char *page = config_format_size(page_size);
+	g_autofree char *nearest = config_format_size(MAX(bytes - bytes % page_size, page_size));
+
+	if (bytes % page_size == 0)
+		return true;
+	return config_text_fail(text, group, key, error, "is not a multiple of page-size, %s: use %s, for example", page,
+	                        nearest);
+}
+
+bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
+                      uint64_t *bytes, GError **error)
+{
+	if (!config_text_get_size(text, group, key, bytes, error))
+		return false;
+	if (*bytes == 0)
+		return config_text_fail(text, group, key, error, "is zero: use at least one page");
+	return config_text_check_multiple(text, group, key, *bytes, page_size, error);
+}
+
 bool config_text_get_number(const struct config_text *text, const char *group, const char *key, uint64_t min,
                             uint64_t max, uint64_t *value, GError **error)
 {
@@ -123,6 +145,17 @@ bool config_text_get_number(const struct config_text *text, const char *group, c
 	return true;
 }
 
+char *config_text_join(const char *const *words, const char *separator)
+{
+	GString *list = g_string_new(words[0]);
+
+	for (size_t i = 1; words[i]; i++) {
+		g_string_append(list, separator);
+		g_string_append(list, words[i]);
+	}
+	return g_string_free(list, FALSE);
+}
+
 bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
                             const char *const *choices, unsigned *value, GError **error)
 {
@@ -139,7 +172,7 @@ bool config_text_get_choice(const struct config_text *text, const char *group, c
 			return true;
 		}
 	}
-	list = g_strjoinv(" or ", (char **)choices);
+	list = config_text_join(choices, " or ");
 	return config_text_fail(text, group, key, error, "unknown value \"%s\": use %s", given, list);
 }
 

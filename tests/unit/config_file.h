@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A configuration file for a test to fill, in a directory that is removed with it. */
+#ifndef DMEMFS_TEST_CONFIG_FILE_H
+#define DMEMFS_TEST_CONFIG_FILE_H
+
+#include <glib.h>
+
+#include "config.h"
+
+extern char *config_file_directory;
+extern char *config_file_path;
+
+/* After g_test_init(). */
+void config_file_setup(void);
+void config_file_cleanup(void);
+
+/* config_load() of a file with this text; @length may be -1. */
+struct config *config_file_load(const char *text, gssize length, GError **error);
+
+/* Fails the test, with both texts, when @fragment is not in @message. */
+void assert_contains(const char *message, const char *fragment);
+
+#endif

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The configuration: what is read, what comes back from a dump, and what the example says. */
+#include <glib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "config_file.h"
+#include "extent.h"
+
+static struct config *load(const char *text)
+{
+	g_autoptr(GError) error = NULL;
+	struct config *config = config_file_load(text, -1, &error);
+
+	g_assert_no_error(error);
+	return config;
+}
+
+/* --- what is read --- */
+
+static void every_key_has_a_default(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\n");
+
+	g_assert_cmpstr(config->file, ==, config_file_path);
+	g_assert_cmpstr(config->mountpoint, ==, "/mnt/dmemfs");
+	g_assert_cmpstr(config->state_dir, ==, "/var/lib/dmemfs");
+	/* echo -n /var/lib/dmemfs | sha256sum */
+	g_assert_cmpstr(config->memory_dir, ==, "/dev/shm/dmemfs-d2cd7a86");
+	g_assert_cmpint(config->backend, ==, BACKEND_MEMORY);
+	g_assert_cmpint(config->alloc, ==, ALLOC_EAGER);
+	g_assert_cmpuint(config->page_size, ==, DMEMFS_PAGE_2M);
+	g_assert_true(config->populate);
+	g_assert_cmpuint(config->threads, >=, 4);
+	g_assert_cmpuint(config->threads, <=, 16);
+	g_assert_cmpuint(config->regions->len, ==, 0);
+	g_assert_cmpuint(config->quotas->len, ==, 0);
+}
+
+static void default_size_is_half_of_ram(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\npage-size=4K\n");
+	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	g_assert_cmpuint(config->size, <=, ram / 2);
+	g_assert_cmpuint(config->size, >, ram / 2 - DMEMFS_PAGE_4K);
+	g_assert_cmpuint(config->size % DMEMFS_PAGE_4K, ==, 0);
+}
+
+static void memory_dir_follows_state_dir(void)
+{
+	g_autoptr(config_t) first = load("[daemon]\nstate-dir=/run/a\n");
+	g_autoptr(config_t) second = load("[daemon]\nstate-dir=/run/b\n");
+	g_autoptr(config_t) again = load("[daemon]\nstate-dir=//run//a/\n");
+
+	g_assert_cmpstr(first->memory_dir, !=, second->memory_dir);
+	g_assert_cmpstr(first->memory_dir, ==, again->memory_dir);
+}
+
+static void every_key_is_read(void)
+{
+	g_autoptr(config_t) config = load("# a comment\n"
+	                                  "\n"
+	                                  "[daemon]\n"
+	                                  "mountpoint=/guests\n"
+	                                  "state-dir = /run/dmemfs \t\n"
+	                                  "  backend=memory\n"
+	                                  "page-size=1G\n"
+	                                  "size=0x200000000\n"
+	                                  "alloc=demand\n"
+	                                  "memory-dir=/run/dmemfs/memory\n"
+	                                  "populate=false\n"
+	                                  "threads=256\n"
+	                                  "[quota a.b_c-1]\n"
+	                                  "path=/a\n"
+	                                  "max-bytes=5G\n"
+	                                  "[quota all]\n"
+	                                  "path=/\n"
+	                                  "max-files=7\n");
+	const struct quota_config *quota;
+
+	g_assert_cmpstr(config->mountpoint, ==, "/guests");
+	g_assert_cmpstr(config->state_dir, ==, "/run/dmemfs");
+	g_assert_cmpstr(config->memory_dir, ==, "/run/dmemfs/memory");
+	g_assert_cmpuint(config->page_size, ==, DMEMFS_PAGE_1G);
+	g_assert_cmpuint(config->size, ==, 8 * DMEMFS_PAGE_1G);
+	g_assert_cmpint(config->alloc, ==, ALLOC_DEMAND);
+	g_assert_false(config->populate);
+	g_assert_cmpuint(config->threads, ==, 256);
+	g_assert_cmpuint(config->quotas->len, ==, 2);
+	quota = g_ptr_array_index(config->quotas, 0);
+	g_assert_cmpstr(quota->name, ==, "a.b_c-1");
+	g_assert_cmpstr(quota->path, ==, "/a");
+	g_assert_cmpuint(quota->max_bytes, ==, 5 * DMEMFS_PAGE_1G);
+	g_assert_cmpuint(quota->max_files, ==, UINT64_MAX);
+	quota = g_ptr_array_index(config->quotas, 1);
+	g_assert_cmpuint(quota->max_bytes, ==, UINT64_MAX);
+	g_assert_cmpuint(quota->max_files, ==, 7);
+}
+
+static void regions_are_sorted_by_start(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\n"
+	                                  "[region high]\nstart=8G\nsize=2G\nnode=1\n"
+	                                  "[region low]\nstart=0\nsize=2M\n"
+	                                  "[region adjacent]\nstart=10G\nsize=2M\nnode=auto\n");
+	const struct region_config *region = g_ptr_array_index(config->regions, 0);
+
+	g_assert_cmpuint(config->size, ==, 0);
+	g_assert_cmpuint(config->regions->len, ==, 3);
+	g_assert_cmpstr(region->name, ==, "low");
+	g_assert_cmpuint(region->start, ==, 0);
+	g_assert_cmpint(region->node, ==, -1);
+	region = g_ptr_array_index(config->regions, 1);
+	g_assert_cmpstr(region->name, ==, "high");
+	g_assert_cmpuint(region->start, ==, 8 * DMEMFS_PAGE_1G);
+	g_assert_cmpuint(region->size, ==, 2 * DMEMFS_PAGE_1G);
+	g_assert_cmpint(region->node, ==, 1);
+	region = g_ptr_array_index(config->regions, 2);
+	g_assert_cmpstr(region->name, ==, "adjacent");
+	g_assert_cmpint(region->node, ==, -1);
+}
+
+static void pfn_backend_takes_regions(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\nbackend=pfn\n[region r]\nstart=auto\n");
+	const struct region_config *region = g_ptr_array_index(config->regions, 0);
+
+	g_assert_cmpint(config->backend, ==, BACKEND_PFN);
+	g_assert_null(config->memory_dir);
+	g_assert_true(region->automatic);
+	g_assert_cmpuint(region->start, ==, 0);
+	g_assert_cmpuint(region->size, ==, 0);
+	g_assert_cmpint(region->node, ==, -1);
+}
+
+static void a_region_may_end_at_the_last_address(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\n[region r]\nstart=0x7fffffffffc00000\nsize=2M\n");
+
+	g_assert_cmpuint(config->regions->len, ==, 1);
+}
+
+static void lines_may_end_as_on_windows(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\r\nmountpoint=/a b\\s\r\n\r\nsize=2M\r\n");
+
+	g_assert_cmpstr(config->mountpoint, ==, "/a b ");
+	g_assert_cmpuint(config->size, ==, DMEMFS_PAGE_2M);
+}
+
+/* --- what comes back --- */
+
+static void regions_equal(const struct config *a, const struct config *b)
+{
+	g_assert_cmpuint(a->regions->len, ==, b->regions->len);
+	for (guint i = 0; i < a->regions->len; i++) {
+		const struct region_config *first = g_ptr_array_index(a->regions, i);
+		const struct region_config *second = g_ptr_array_index(b->regions, i);
+
+		g_assert_cmpstr(first->name, ==, second->name);
+		g_assert_cmpint(first->automatic, ==, second->automatic);
+		g_assert_cmpuint(first->start, ==, second->start);
+		g_assert_cmpuint(first->size, ==, second->size);
+		g_assert_cmpint(first->node, ==, second->node);
+	}
+}
+
+static void quotas_equal(const struct config *a, const struct config *b)
+{
+	g_assert_cmpuint(a->quotas->len, ==, b->quotas->len);
+	for (guint i = 0; i < a->quotas->len; i++) {
+		const struct quota_config *first = g_ptr_array_index(a->quotas, i);
+		const struct quota_config *second = g_ptr_array_index(b->quotas, i);
+
+		g_assert_cmpstr(first->name, ==, second->name);
+		g_assert_cmpstr(first->path, ==, second->path);
+		g_assert_cmpuint(first->max_bytes, ==, second->max_bytes);
+		g_assert_cmpuint(first->max_files, ==, second->max_files);
+	}
+}
+
+static void configs_equal(const struct config *a, const struct config *b)
+{
+	g_assert_cmpstr(a->mountpoint, ==, b->mountpoint);
+	g_assert_cmpstr(a->state_dir, ==, b->state_dir);
+	g_assert_cmpstr(a->memory_dir, ==, b->memory_dir);
+	g_assert_cmpint(a->backend, ==, b->backend);
+	g_assert_cmpint(a->alloc, ==, b->alloc);
+	g_assert_cmpuint(a->page_size, ==, b->page_size);
+	g_assert_cmpuint(a->size, ==, b->size);
+	g_assert_cmpint(a->populate, ==, b->populate);
+	g_assert_cmpuint(a->threads, ==, b->threads);
+	regions_equal(a, b);
+	quotas_equal(a, b);
+}
+
+static void a_dump_reads_back_to_the_same(gconstpointer text)
+{
+	g_autoptr(config_t) config = load(text);
+	g_autofree char *dump = config_dump(config);
+	g_autoptr(config_t) again = load(dump);
+	g_autofree char *second_dump = config_dump(again);
+
+	configs_equal(config, again);
+	g_assert_cmpstr(dump, ==, second_dump);
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+} dumped[] = {
+	{ "defaults", "[daemon]\n" },
+	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nalloc=demand\n" },
+	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
+	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
+	{ "pfn", "[daemon]\nbackend=pfn\n[region x]\nstart=6G\nsize=2G\n" },
+	{ "pfn-auto", "[daemon]\nbackend=pfn\n[region x]\nstart=auto\nsize=auto\nnode=auto\n" },
+	{ "quotas", "[daemon]\n[quota a]\npath=/a\nmax-bytes=3\n[quota b]\npath=/b\nmax-files=9223372036854775807\n" },
+};
+
+/* --- what the example says --- */
+
+/* The example is all comments but for [daemon]; with its marks removed it is a configuration of its own. */
+static void the_example_shows_the_defaults(void)
+{
+	g_autofree char *path = g_test_build_filename(G_TEST_DIST, "..", "..", "configs", "dmemfsd.conf", NULL);
+	g_autofree char *text = NULL;
+	g_autoptr(GError) error = NULL;
+	g_autoptr(config_t) example = config_load(path, &error);
+	g_autoptr(config_t) defaults = load("[daemon]\n");
+
+	g_assert_no_error(error);
+	configs_equal(example, defaults);
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	assert_contains(text, "\n#mountpoint=/mnt/dmemfs\n");
+	assert_contains(text, "\n#state-dir=/var/lib/dmemfs\n");
+	assert_contains(text, "\n#backend=memory\n");
+	assert_contains(text, "\n#page-size=2M\n");
+	assert_contains(text, "\n#alloc=eager\n");
+	assert_contains(text, "\n#populate=true\n");
+	assert_contains(text, "\n#threads=");
+	assert_contains(text, "\n#size=");
+	assert_contains(text, "\n#memory-dir=/dev/shm/dmemfs-");
+}
+
+static void the_example_is_right_when_uncommented(void)
+{
+	g_autofree char *path = g_test_build_filename(G_TEST_DIST, "..", "..", "configs", "dmemfsd.conf", NULL);
+	g_autofree char *text = NULL;
+	g_autoptr(GRegex) marks = g_regex_new("^#(?=[a-z-]+=|\\[)", G_REGEX_MULTILINE, 0, NULL);
+	g_autofree char *bare = NULL;
+	g_autoptr(config_t) config = NULL;
+	char *size;
+
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	bare = g_regex_replace_literal(marks, text, -1, 0, "", 0, NULL);
+	/* The one key that the regions replace. */
+	size = strstr(bare, "\nsize=64G\n");
+	g_assert_nonnull(size);
+	size[1] = '#';
+	config = load(bare);
+	g_assert_cmpuint(config->regions->len, ==, 1);
+	g_assert_cmpuint(config->quotas->len, ==, 1);
+}
+
+static void add_dumps(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(dumped); i++) {
+		g_autofree char *path = g_strconcat("/config/dump/", dumped[i].name, NULL);
+
+		g_test_add_data_func(path, dumped[i].text, a_dump_reads_back_to_the_same);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	g_test_init(&argc, &argv, NULL);
+	config_file_setup();
+	g_test_add_func("/config/defaults", every_key_has_a_default);
+	g_test_add_func("/config/defaults/size", default_size_is_half_of_ram);
+	g_test_add_func("/config/defaults/memory-dir", memory_dir_follows_state_dir);
+	g_test_add_func("/config/keys", every_key_is_read);
+	g_test_add_func("/config/regions", regions_are_sorted_by_start);
+	g_test_add_func("/config/regions/pfn", pfn_backend_takes_regions);
+	g_test_add_func("/config/regions/last", a_region_may_end_at_the_last_address);
+	g_test_add_func("/config/crlf", lines_may_end_as_on_windows);
+	g_test_add_func("/config/example/defaults", the_example_shows_the_defaults);
+	g_test_add_func("/config/example/uncommented", the_example_is_right_when_uncommented);
+	add_dumps();
+	status = g_test_run();
+	config_file_cleanup();
+	return status;
+}
