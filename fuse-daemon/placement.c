@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The pool of memory that is in no live file: the lock around the allocator, and memory on its way back. */
+#include "placement.h"
+
+#include <errno.h>
+
+#include "backend.h"
+
+struct placement {
+	GMutex lock;
+	GCond returned;              /* memory went back to the free runs */
+	struct allocator *allocator; /* under lock, as all that follows */
+	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
+	uint64_t pending_bytes;
+	gint64 patience_until; /* monotonic time, us */
+	unsigned waiting;
+	unsigned max_waiting;
+};
+
+static uint64_t runs_bytes(const struct extent *runs, guint count)
+{
+	uint64_t bytes = 0;
+
+	for (guint i = 0; i < count; i++)
+		bytes += runs[i].length;
+	return bytes;
+}
+
+static void runs_free(gpointer runs)
+{
+	g_array_unref(runs);
+}
+
+struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error)
+{
+	struct placement *placement = g_new0(struct placement, 1);
+
+	g_mutex_init(&placement->lock);
+	g_cond_init(&placement->returned);
+	placement->allocator = allocator_new();
+	placement->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
+	placement->max_waiting = max_waiting;
+
+	for (guint i = 0; i < regions->len; i++) {
+		const struct backend_region *region = &g_array_index(regions, struct backend_region, i);
+		int index = allocator_add_region(placement->allocator, region->start, region->length);
+
+		if (index < 0) {
+			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-index),
+			            "region at 0x%" G_GINT64_MODIFIER "x of %" G_GUINT64_FORMAT " bytes: %s",
+			            region->start, region->length, g_strerror(-index));
+			placement_destroy(placement);
+			return NULL;
+		}
+	}
+	return placement;
+}
+
+void placement_destroy(struct placement *placement)
+{
+	if (!placement)
+		return;
+	g_hash_table_unref(placement->pending);
+	allocator_destroy(placement->allocator);
+	g_cond_clear(&placement->returned);
+	g_mutex_clear(&placement->lock);
+	g_free(placement);
+}
+
+/* Memory may be on its way back, and a waiter would not take the last thread. */
+static bool may_wait(const struct placement *placement)
+{
+	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until;
+}
+
+int placement_alloc(struct placement *placement, const struct allocator_request *request, GArray *out)
+{
+	int err;
+
+	g_mutex_lock(&placement->lock);
+	err = allocator_alloc(placement->allocator, request, out);
+	while (err == -ENOSPC && may_wait(placement)) {
+		placement->waiting++;
+		g_cond_wait_until(&placement->returned, &placement->lock, placement->patience_until);
+		placement->waiting--;
+		err = allocator_alloc(placement->allocator, request, out);
+	}
+	g_mutex_unlock(&placement->lock);
+	return err;
+}
+
+uint64_t placement_available(struct placement *placement, uint64_t unit)
+{
+	uint64_t bytes;
+
+	g_mutex_lock(&placement->lock);
+	bytes = allocator_available(placement->allocator, unit, ALLOCATOR_ANY_REGION);
+	g_mutex_unlock(&placement->lock);
+	return bytes;
+}
+
+static void free_locked(struct placement *placement, const struct extent *runs, guint count)
+{
+	for (guint i = 0; i < count; i++) {
+		/* A run that the allocator did not give out would mean memory with two owners: stop before it spreads. */
+		if (allocator_free(placement->allocator, runs[i].start, runs[i].length) < 0)
+			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use",
+			        runs[i].start, runs[i].length);
+	}
+	g_cond_broadcast(&placement->returned);
+}
+
+void placement_free(struct placement *placement, const struct extent *runs, guint count)
+{
+	if (!count)
+		return;
+	g_mutex_lock(&placement->lock);
+	free_locked(placement, runs, count);
+	g_mutex_unlock(&placement->lock);
+}
+
+static void expect_locked(struct placement *placement)
+{
+	placement->patience_until = g_get_monotonic_time() + PLACEMENT_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
+}
+
+void placement_expect(struct placement *placement)
+{
+	g_mutex_lock(&placement->lock);
+	expect_locked(placement);
+	g_mutex_unlock(&placement->lock);
+}
+
+void placement_retire(struct placement *placement, uint64_t id, GArray *runs)
+{
+	guint64 *key = g_memdup2(&id, sizeof(id));
+
+	g_mutex_lock(&placement->lock);
+	placement->pending_bytes += runs_bytes((const struct extent *)runs->data, runs->len);
+	g_hash_table_insert(placement->pending, key, runs);
+	expect_locked(placement);
+	g_mutex_unlock(&placement->lock);
+}
+
+void placement_idle(struct placement *placement, uint64_t id)
+{
+	g_mutex_lock(&placement->lock);
+	GArray *runs = g_hash_table_lookup(placement->pending, &id);
+
+	if (runs) {
+		const struct extent *first = (const struct extent *)runs->data;
+
+		placement->pending_bytes -= runs_bytes(first, runs->len);
+		free_locked(placement, first, runs->len);
+		g_hash_table_remove(placement->pending, &id);
+	}
+	g_mutex_unlock(&placement->lock);
+}
+
+void placement_get_usage(struct placement *placement, struct placement_usage *usage)
+{
+	struct allocator_stats stats;
+
+	g_mutex_lock(&placement->lock);
+	allocator_get_stats(placement->allocator, &stats);
+	*usage = (struct placement_usage){
+		.capacity = stats.capacity,
+		.free = stats.free,
+		.pending = placement->pending_bytes,
+		.free_2m = stats.free_2m,
+		.free_1g = stats.free_1g,
+	};
+	g_mutex_unlock(&placement->lock);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pool: owner of all memory that is in no live file, and of the decision which memory a file gets.
+ *
+ * A run of memory is, at any time, in exactly one of three places:
+ *   free     in the allocator
+ *   in use   in the extent map of one live file (file.c)
+ *   pending  retired by a removed file whose last users the backend still waits for
+ * so that free + in use + pending = capacity, always. One lock, a leaf: nothing else is taken under it.
+ *
+ * A removed file's memory comes back a moment later than rm returns (the kernel's FORGET, then the backend's idle event).
+ * So that "rm big; create big" works, a shortage waits up to PLACEMENT_PATIENCE_MS after the latest removal for
+ * memory to come back before it is ENOSPC; with no recent removal it is ENOSPC at once.
+ */
+#ifndef DMEMFS_PLACEMENT_H
+#define DMEMFS_PLACEMENT_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "allocator.h"
+#include "extent.h"
+
+#define PLACEMENT_PATIENCE_MS 1000
+
+struct placement;
+
+struct placement_usage {
+	uint64_t capacity; /* bytes */
+	uint64_t free;
+	uint64_t pending;
+	uint64_t free_2m; /* bytes free in whole, aligned 2 MiB blocks */
+	uint64_t free_1g; /* bytes free in whole, aligned 1 GiB chunks */
+};
+
+/*
+ * @regions: GArray of struct backend_region. At most @max_waiting callers wait at a time (so that the threads which
+ * bring the memory back are never all taken by those who wait for it). NULL and @error when regions are malformed.
+ */
+struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error);
+void placement_destroy(struct placement *placement);
+
+/* As allocator_alloc(). @out: GArray of struct extent, appended to. */
+int placement_alloc(struct placement *placement, const struct allocator_request *request, GArray *out);
+/* What placement_alloc() could hand out in units of @unit right now, in bytes. */
+uint64_t placement_available(struct placement *placement, uint64_t unit);
+/* Memory that no mapping reaches goes back to the free runs. */
+void placement_free(struct placement *placement, const struct extent *runs, guint count);
+
+/* A file lost its last name: its memory may come back soon. */
+void placement_expect(struct placement *placement);
+/* The memory of the removed file @id is pending until placement_idle(@id). Takes ownership of @runs. */
+void placement_retire(struct placement *placement, uint64_t id, GArray *runs);
+/* Nobody can reach the memory of @id any more. Unknown ids are ignored. */
+void placement_idle(struct placement *placement, uint64_t id);
+
+void placement_get_usage(struct placement *placement, struct placement_usage *usage);
+
+#endif
