@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What holds the bytes of the files. A backend obeys: it is told which run of memory is which part of which file,
+ * and never decides. backend_memory.c keeps each file in tmpfs, backend_pfn.c in reserved RAM through dmemfs.ko.
+ *
+ * An object is the memory of one file. Its id is the file's inode number.
+ *
+ * Life of an object and of its memory:
+ *   create -> give, resize, take, ... -> drop -> (nobody can reach it any more) -> idle callback
+ * Runs still in the object at drop() belong to nobody until the idle callback has named the object: a process that
+ * holds a mapping keeps the bytes, so giving them to another file earlier would show one guest's RAM to another.
+ * take() is synchronous instead: when it returns, no mapping reaches the runs.
+ *
+ * Calls on one object are serialised by its file's lock, except read(), write() and zero(), which may run at the same
+ * time as each other. Calls on different objects run at the same time. The idle callback comes from dispatch(),
+ * with no lock of the backend held.
+ *
+ * All offsets and lengths are bytes. Errors are negative errno values.
+ */
+#ifndef DMEMFS_BACKEND_H
+#define DMEMFS_BACKEND_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "config.h"
+#include "extent.h"
+
+struct backend;
+struct backend_object;
+
+/* A region that the backend has claimed. */
+struct backend_region {
+	uint64_t start;
+	uint64_t length;
+	int node; /* NUMA node, -1 unknown */
+};
+
+typedef void (*backend_idle_fn)(uint64_t id, void *data);
+
+struct backend_ops {
+	const char *name;
+
+	/*
+	 * Claims what @config asks for and reports the regions (GArray of struct backend_region). On failure NULL, and
+	 * the error names the thing and the remedy. The memory is not zeroed.
+	 */
+	struct backend *(*open)(const struct config *config, GArray *regions, GError **error);
+	/* Objects that are still alive stay so for those who map them. */
+	void (*close)(struct backend *backend);
+	/* Before any object is created. */
+	void (*set_idle_callback)(struct backend *backend, backend_idle_fn idle, void *data);
+	/* Readable when dispatch() has work: it consumes the events that are there and never blocks. */
+	int (*event_fd)(struct backend *backend);
+	void (*dispatch)(struct backend *backend);
+
+	/* An empty object of size 0. -EEXIST: the id is in use, or its last holder is not idle yet. */
+	int (*create)(struct backend *backend, uint64_t id, struct backend_object **object);
+	/*
+	 * The object's file is gone; frees @object. True: nobody can reach its memory any more. False: somebody may, and
+	 * the idle callback follows when nobody can.
+	 */
+	bool (*drop)(struct backend_object *object);
+	/*
+	 * A descriptor for fuse_passthrough_open(), O_RDWR, owned by the object, valid until close_fd() or drop(). One
+	 * at a time; asking again returns the same. Negative errno on failure. The other operations open it as needed
+	 * and leave it open: close_fd() when the object is at rest, so that files at rest cost no descriptor.
+	 */
+	int (*get_fd)(struct backend_object *object);
+	void (*close_fd)(struct backend_object *object);
+
+	/*
+	 * Makes @extent the memory of the file from @offset on; the range was empty. Afterwards it reads zero: the
+	 * backend zeroes what is not clean. -ENOSPC when the machine cannot back it, with nothing changed.
+	 */
+	int (*give)(struct backend_object *object, uint64_t offset, struct extent extent);
+	/* Takes the memory of [offset, offset + length) away: unmapped everywhere when it returns. */
+	int (*take)(struct backend_object *object, uint64_t offset, uint64_t length);
+	/*
+	 * The bytes that exist: touching pages past @size is SIGBUS when it returns, and no stale byte past it ever
+	 * shows: those between the smaller of the sizes and @allocated (the end of its memory) read zero later.
+	 */
+	int (*resize)(struct backend_object *object, uint64_t old_size, uint64_t size, uint64_t allocated);
+	/* Zeroes a range inside the size, in place. */
+	int (*zero)(struct backend_object *object, uint64_t offset, uint64_t length);
+	/* Inside the size. Bytes done (short only at the end of the memory), or a negative errno. */
+	ssize_t (*read)(struct backend_object *object, void *buffer, size_t length, uint64_t offset);
+	ssize_t (*write)(struct backend_object *object, const void *buffer, size_t length, uint64_t offset);
+};
+
+extern const struct backend_ops backend_memory_ops;
+
+#endif
