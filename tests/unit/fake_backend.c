@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A backend in plain memory for unit tests. */
+#include "fake_backend.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FAKE_START (UINT64_C(4) << 30)
+
+struct backend {
+	struct fake *fake;
+};
+
+struct backend_object {
+	struct fake *fake;
+	uint64_t id;
+	GByteArray *bytes; /* as far as memory was given */
+	GByteArray *has;   /* per 4 KiB page: was memory given */
+	uint64_t size;
+	bool open;
+};
+
+static struct backend the_backend;
+
+static int fake_create(struct backend *backend, uint64_t id, struct backend_object **object)
+{
+	struct backend_object *made = g_new0(struct backend_object, 1);
+
+	made->fake = backend->fake;
+	made->id = id;
+	made->bytes = g_byte_array_new();
+	made->has = g_byte_array_new();
+	made->fake->objects++;
+	*object = made;
+	return 0;
+}
+
+static void fake_close_fd(struct backend_object *object)
+{
+	object->fake->descriptors -= object->open;
+	object->open = false;
+}
+
+static int fake_get_fd(struct backend_object *object)
+{
+	object->fake->descriptors += !object->open;
+	object->open = true;
+	return 1000;
+}
+
+static bool fake_drop(struct backend_object *object)
+{
+	struct fake *fake = object->fake;
+	bool held = fake->hold;
+
+	for (guint i = 0; i < object->has->len; i++)
+		fake->given -= object->has->data[i] ? DMEMFS_PAGE_4K : 0;
+	if (held)
+		g_array_append_val(fake->held, object->id);
+	fake_close_fd(object);
+	g_byte_array_unref(object->bytes);
+	g_byte_array_unref(object->has);
+	g_free(object);
+	fake->objects--;
+	return !held;
+}
+
+/* Every page of the range must have had memory, or none of it; afterwards the other way round. */
+static void flip_pages(struct backend_object *object, uint64_t offset, uint64_t length, bool give)
+{
+	for (uint64_t at = offset; at < offset + length; at += DMEMFS_PAGE_4K) {
+		guint page = (guint)(at / DMEMFS_PAGE_4K);
+
+		if (give) {
+			g_assert_cmpuint(object->has->data[page], ==, 0);
+			/* What a former owner left: the give must hide it. */
+			memset(object->bytes->data + at, 0, DMEMFS_PAGE_4K);
+		} else {
+			memset(object->bytes->data + at, 0xee, DMEMFS_PAGE_4K);
+		}
+		object->fake->given += give ? DMEMFS_PAGE_4K : (object->has->data[page] ? -DMEMFS_PAGE_4K : 0);
+		object->has->data[page] = give;
+	}
+}
+
+static int fake_give(struct backend_object *object, uint64_t offset, struct extent extent)
+{
+	guint pages = (guint)((offset + extent.length) / DMEMFS_PAGE_4K), had = object->has->len;
+
+	if (object->fake->fail_give_in && --object->fake->fail_give_in == 0)
+		return -ENOSPC;
+	if (pages > had) {
+		g_byte_array_set_size(object->has, pages);
+		memset(object->has->data + had, 0, pages - had);
+		g_byte_array_set_size(object->bytes, pages * DMEMFS_PAGE_4K);
+	}
+	flip_pages(object, offset, extent.length, true);
+	return 0;
+}
+
+static int fake_take(struct backend_object *object, uint64_t offset, uint64_t length)
+{
+	flip_pages(object, offset, MIN(length, object->bytes->len - offset), false);
+	return 0;
+}
+
+static int fake_resize(struct backend_object *object, uint64_t old_size, uint64_t size, uint64_t allocated)
+{
+	uint64_t from = MIN(old_size, size);
+
+	g_assert_cmpuint(old_size, ==, object->size);
+	object->size = size;
+	if (from < allocated)
+		memset(object->bytes->data + from, 0, allocated - from);
+	return 0;
+}
+
+static void check_inside(const struct backend_object *object, uint64_t offset, uint64_t length)
+{
+	g_assert_cmpuint(offset + length, <=, object->size);
+	for (uint64_t at = offset / DMEMFS_PAGE_4K; at * DMEMFS_PAGE_4K < offset + length; at++)
+		g_assert_cmpuint(object->has->data[at], ==, 1);
+}
+
+static int fake_zero(struct backend_object *object, uint64_t offset, uint64_t length)
+{
+	check_inside(object, offset, length);
+	memset(object->bytes->data + offset, 0, length);
+	return 0;
+}
+
+static ssize_t fake_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
+{
+	check_inside(object, offset, length);
+	memcpy(buffer, object->bytes->data + offset, length);
+	return (ssize_t)length;
+}
+
+static ssize_t fake_write(struct backend_object *object, const void *buffer, size_t length, uint64_t offset)
+{
+	check_inside(object, offset, length);
+	memcpy(object->bytes->data + offset, buffer, length);
+	return (ssize_t)length;
+}
+
+static const struct backend_ops fake_ops = {
+	.name = "fake",
+	.create = fake_create,
+	.drop = fake_drop,
+	.get_fd = fake_get_fd,
+	.close_fd = fake_close_fd,
+	.give = fake_give,
+	.take = fake_take,
+	.resize = fake_resize,
+	.zero = fake_zero,
+	.read = fake_read,
+	.write = fake_write,
+};
+
+static int backing_open(void *request, int fd)
+{
+	struct fake *fake = request;
+
+	g_assert_cmpint(fd, ==, 1000);
+	fake->registrations++;
+	return fake->next_backing_id++;
+}
+
+static void backing_close(void *request, int id)
+{
+	struct fake *fake = request;
+
+	g_assert_cmpint(id, >, 0);
+	fake->registrations--;
+}
+
+struct fake *fake_new(uint64_t capacity, uint64_t page_size)
+{
+	struct fake *fake = g_new0(struct fake, 1);
+	struct backend_region region = { FAKE_START, capacity, 0 };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
+
+	g_array_append_val(regions, region);
+	the_backend.fake = fake;
+	fake->next_backing_id = 1;
+	fake->held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	fake->storage = (struct storage){
+		.ops = &fake_ops,
+		.backend = &the_backend,
+		.placement = placement_new(regions, 1, NULL),
+		.page_size = page_size,
+		.backing_open = backing_open,
+		.backing_close = backing_close,
+	};
+	return fake;
+}
+
+uint64_t fake_free_bytes(struct fake *fake)
+{
+	struct placement_usage usage;
+
+	placement_get_usage(fake->storage.placement, &usage);
+	g_assert_cmpuint(usage.free + usage.pending + fake->given, ==, usage.capacity);
+	return usage.free;
+}
+
+void fake_release_held(struct fake *fake)
+{
+	for (guint i = 0; i < fake->held->len; i++)
+		placement_idle(fake->storage.placement, g_array_index(fake->held, uint64_t, i));
+	g_array_set_size(fake->held, 0);
+}
+
+void fake_destroy(struct fake *fake)
+{
+	struct placement_usage usage;
+
+	placement_get_usage(fake->storage.placement, &usage);
+	g_assert_cmpuint(usage.free, ==, usage.capacity);
+	g_assert_cmpuint(fake->objects, ==, 0);
+	g_assert_cmpuint(fake->descriptors, ==, 0);
+	g_assert_cmpuint(fake->registrations, ==, 0);
+	placement_destroy(fake->storage.placement);
+	g_array_unref(fake->held);
+	g_free(fake);
+}

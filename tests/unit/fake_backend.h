@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A backend in plain memory for unit tests: keeps the bytes of each object, checks that it is obeyed (runs are given once, taken
+ * when given, inside the size), fails on demand, and becomes idle when the test says so.
+ */
+#ifndef DMEMFS_FAKE_BACKEND_H
+#define DMEMFS_FAKE_BACKEND_H
+
+#include "backend.h"
+#include "file.h"
+
+struct fake {
+	struct storage storage;
+	unsigned objects;        /* alive */
+	unsigned descriptors;    /* open */
+	unsigned registrations;  /* backing ids in use */
+	uint64_t given;          /* bytes in live objects */
+	unsigned fail_give_in;   /* n: the n-th give() from now fails with -ENOSPC; 0: none */
+	bool hold;               /* drop() says that somebody still maps the object */
+	GArray *held;            /* ids whose idle event the test owes */
+	int next_backing_id;
+};
+
+/* A pool of @capacity bytes in units of @page_size. */
+struct fake *fake_new(uint64_t capacity, uint64_t page_size);
+/* Asserts that nothing is left: no object, descriptor or registration, and all memory free. */
+void fake_destroy(struct fake *fake);
+/* Everything dropped while hold was set becomes idle now. */
+void fake_release_held(struct fake *fake);
+uint64_t fake_free_bytes(struct fake *fake);
+
+#endif
