@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The entries of one directory: by name for lookup, by cookie for readdir. Pure; namespace.c holds the lock.
+ *
+ * Each entry gets a cookie when its name appears, rising and never used again, and keeps it when another inode takes the
+ * name. A readdir that goes on from a cookie therefore sees every entry that was there all the time exactly once.
+ */
+#ifndef DMEMFS_DIRECTORY_H
+#define DMEMFS_DIRECTORY_H
+
+#include <glib.h>
+#include <stdint.h>
+
+/* The first cookies are those of "." and "..". */
+#define DIRECTORY_COOKIE_DOT    1
+#define DIRECTORY_COOKIE_DOTDOT 2
+#define DIRECTORY_COOKIE_FIRST  3
+
+struct directory_entry {
+	uint64_t cookie;
+	uint64_t ino;
+	char name[]; /* NUL-terminated */
+};
+
+struct directory;
+
+struct directory *directory_new(void);
+void directory_destroy(struct directory *dir);
+
+guint directory_count(const struct directory *dir);
+/* NULL when there is none. Valid until the entry is removed. */
+struct directory_entry *directory_lookup(const struct directory *dir, const char *name);
+/* @name must not be there yet. */
+struct directory_entry *directory_insert(struct directory *dir, const char *name, uint64_t ino);
+void directory_remove(struct directory *dir, struct directory_entry *entry);
+/* The entry with the smallest cookie greater than @cookie, or NULL. O(log n), O(1) amortised in a scan. */
+struct directory_entry *directory_next(const struct directory *dir, uint64_t cookie);
+
+#endif

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The extended attributes that users gave one inode. */
+#include "xattr.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+struct xattrs {
+	GHashTable *values; /* name -> GBytes */
+	size_t total;       /* bytes of names and values */
+};
+
+int xattr_name_supported(const char *name)
+{
+	static const char *const prefixes[] = { "user.", "trusted.", "security." };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++) {
+		if (g_str_has_prefix(name, prefixes[i]) && name[strlen(prefixes[i])])
+			return 0;
+	}
+	return -EOPNOTSUPP;
+}
+
+static void bytes_free(gpointer bytes)
+{
+	g_bytes_unref(bytes);
+}
+
+struct xattrs *xattrs_new(void)
+{
+	struct xattrs *xattrs = g_new0(struct xattrs, 1);
+
+	xattrs->values = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, bytes_free);
+	return xattrs;
+}
+
+void xattrs_destroy(struct xattrs *xattrs)
+{
+	if (!xattrs)
+		return;
+	g_hash_table_unref(xattrs->values);
+	g_free(xattrs);
+}
+
+int xattrs_set(struct xattrs *xattrs, const char *name, const void *value, size_t size, int flags)
+{
+	GBytes *old = g_hash_table_lookup(xattrs->values, name);
+	size_t before = old ? strlen(name) + g_bytes_get_size(old) : 0;
+	size_t after = strlen(name) + size;
+
+	if (old && (flags & XATTR_CREATE))
+		return -EEXIST;
+	if (!old && (flags & XATTR_REPLACE))
+		return -ENODATA;
+	if (xattrs->total - before + after > XATTR_MAX_TOTAL)
+		return -ENOSPC;
+
+	xattrs->total += after - before;
+	g_hash_table_insert(xattrs->values, g_strdup(name), g_bytes_new(value, size));
+	return 0;
+}
+
+const void *xattrs_get(const struct xattrs *xattrs, const char *name, size_t *size)
+{
+	GBytes *value = g_hash_table_lookup(xattrs->values, name);
+
+	if (!value)
+		return NULL;
+
+	const void *data = g_bytes_get_data(value, size);
+
+	return data ? data : "";
+}
+
+int xattrs_remove(struct xattrs *xattrs, const char *name)
+{
+	GBytes *old = g_hash_table_lookup(xattrs->values, name);
+
+	if (!old)
+		return -ENODATA;
+	xattrs->total -= strlen(name) + g_bytes_get_size(old);
+	g_hash_table_remove(xattrs->values, name);
+	return 0;
+}
+
+ssize_t xattrs_list(const struct xattrs *xattrs, char *list, size_t size)
+{
+	GHashTableIter iter;
+	gpointer key;
+	size_t used = 0;
+
+	g_hash_table_iter_init(&iter, xattrs->values);
+	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		size_t length = strlen(key) + 1;
+
+		if (size > 0) {
+			if (used + length > size)
+				return -ERANGE;
+			memcpy(list + used, key, length);
+		}
+		used += length;
+	}
+	return (ssize_t)used;
+}
