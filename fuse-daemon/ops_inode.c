@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* FUSE requests on single inodes: references, attributes, the figures of the file system. */
+#include <errno.h>
+
+#include "ops.h"
+
+void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	namespace_forget(ops_server(req)->ns, ino, count);
+	fuse_reply_none(req);
+}
+
+void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		namespace_forget(ops_server(req)->ns, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void reply_attr(fuse_req_t req, int err, const struct stat *attr)
+{
+	if (err)
+		ops_reply(req, err);
+	else
+		fuse_reply_attr(req, attr, OPS_CACHE_TIMEOUT);
+}
+
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat attr;
+
+	(void)fi;
+	reply_attr(req, namespace_getattr(ops_server(req)->ns, ino, &attr), &attr);
+}
+
+static int set_size(struct namespace *ns, fuse_ino_t ino, off_t size)
+{
+	struct file *file;
+	int err = namespace_get_file(ns, ino, &file);
+
+	if (err)
+		return err;
+	err = file_truncate(file, (uint64_t)size);
+	namespace_put_file(ns, ino);
+	return err;
+}
+
+void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct namespace *ns = ops_server(req)->ns;
+	int err = 0;
+
+	(void)fi;
+	if (to_set & FUSE_SET_ATTR_SIZE) {
+		err = set_size(ns, ino, attr->st_size);
+		if (!(to_set & FUSE_SET_ATTR_MTIME))
+			to_set |= FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
+	}
+	if (!err)
+		err = namespace_setattr(ns, ino, to_set, attr);
+	reply_attr(req, err, attr);
+}
+
+void ops_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	g_autofree char *target = NULL;
+	int err = namespace_readlink(ops_server(req)->ns, ino, &target);
+
+	if (err)
+		ops_reply(req, err);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct server *server = ops_server(req);
+	uint64_t unit = server->storage.page_size;
+	struct placement_usage usage;
+	uint64_t inodes = namespace_inodes(server->ns);
+
+	(void)ino;
+	placement_get_usage(server->storage.placement, &usage);
+
+	struct statvfs figures = {
+		.f_bsize = unit,
+		.f_frsize = unit,
+		.f_blocks = usage.capacity / unit,
+		.f_bfree = usage.free / unit,
+		.f_bavail = usage.free / unit,
+		.f_files = NAMESPACE_INODES_MAX,
+		.f_ffree = NAMESPACE_INODES_MAX - inodes,
+		.f_favail = NAMESPACE_INODES_MAX - inodes,
+		.f_namemax = NAMESPACE_NAME_MAX,
+	};
+
+	fuse_reply_statfs(req, &figures);
+}

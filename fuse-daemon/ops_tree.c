@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* FUSE requests on names: look up, make, link, rename, remove, list. */
+#include <errno.h>
+
+#include "ops.h"
+
+void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct stat attr = { 0 };
+	int err = namespace_lookup(ops_server(req)->ns, parent, name, &attr);
+
+	if (err == -ENOENT) {
+		/* Number 0 says that there is no such name, and that the kernel may remember it. */
+		struct fuse_entry_param none = { .entry_timeout = OPS_CACHE_TIMEOUT };
+
+		fuse_reply_entry(req, &none);
+		return;
+	}
+	ops_reply_entry(req, err, &attr);
+}
+
+static void make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, const char *target)
+{
+	struct stat attr;
+	int err = namespace_make(ops_server(req)->ns, parent, name, mode, target, ops_caller(req), &attr);
+
+	ops_reply_entry(req, err, &attr);
+}
+
+void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)rdev;
+	make(req, parent, name, mode, NULL);
+}
+
+void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	make(req, parent, name, S_IFDIR | mode, NULL);
+}
+
+void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	make(req, parent, name, S_IFLNK | 0777, target);
+}
+
+void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct stat attr;
+	int err = namespace_link(ops_server(req)->ns, ino, parent, name, &attr);
+
+	ops_reply_entry(req, err, &attr);
+}
+
+void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	ops_reply(req, namespace_unlink(ops_server(req)->ns, parent, name));
+}
+
+void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	ops_reply(req, namespace_rmdir(ops_server(req)->ns, parent, name));
+}
+
+void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
+                unsigned int flags)
+{
+	ops_reply(req, namespace_rename(ops_server(req)->ns, parent, name, new_parent, new_name, flags));
+}
+
+/* A reply to READDIR in the making. */
+struct listing {
+	fuse_req_t req;
+	char *buffer;
+	size_t size;
+	size_t used;
+	bool plus;
+};
+
+static bool add_to_listing(const char *name, uint64_t cookie, const struct stat *attr, void *data)
+{
+	struct listing *listing = data;
+	char *at = listing->buffer + listing->used;
+	size_t left = listing->size - listing->used;
+	size_t length;
+
+	if (listing->plus) {
+		struct fuse_entry_param entry = ops_entry(attr);
+
+		length = fuse_add_direntry_plus(listing->req, at, left, name, &entry, (off_t)cookie);
+	} else {
+		length = fuse_add_direntry(listing->req, at, left, name, attr, (off_t)cookie);
+	}
+	if (length > left)
+		return false;
+	listing->used += length;
+	return true;
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
+{
+	g_autofree char *buffer = g_malloc(size);
+	struct listing listing = { .req = req, .buffer = buffer, .size = size, .plus = plus };
+	int err = namespace_readdir(ops_server(req)->ns, ino, (uint64_t)offset, plus, add_to_listing, &listing);
+
+	if (err)
+		ops_reply(req, err);
+	else
+		fuse_reply_buf(req, buffer, listing.used);
+}
+
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, offset, false);
+}
+
+void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, offset, true);
+}

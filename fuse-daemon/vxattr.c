@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The virtual extended attributes "dmemfs.*". */
+#include "vxattr.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define PREFIX "dmemfs."
+
+bool vxattr_is_virtual(const char *name)
+{
+	return g_str_has_prefix(name, PREFIX);
+}
+
+/* "OFFSET START LENGTH" in decimal bytes, a line per run, in file order. */
+static int get_extents(struct server *server, uint64_t ino, char **value)
+{
+	struct file *file;
+	int err = namespace_get_file(server->ns, ino, &file);
+
+	if (err)
+		return err == -ENOENT ? err : -ENODATA;
+	*value = file_describe_extents(file);
+	namespace_put_file(server->ns, ino);
+	return 0;
+}
+
+static int get_page_size(struct server *server, uint64_t ino, char **value)
+{
+	(void)ino;
+	*value = config_format_size(server->storage.page_size);
+	return 0;
+}
+
+static int get_alloc(struct server *server, uint64_t ino, char **value)
+{
+	(void)ino;
+	*value = g_strdup(server->config->alloc == ALLOC_EAGER ? "eager" : "demand");
+	return 0;
+}
+
+/* "name value", a line per figure; sizes in bytes. On the root only. */
+static int get_stats(struct server *server, uint64_t ino, char **value)
+{
+	struct placement_usage usage;
+	struct namespace_counts counts;
+
+	if (ino != NAMESPACE_ROOT_INO)
+		return -ENODATA;
+	namespace_get_counts(server->ns, &counts);
+	placement_get_usage(server->storage.placement, &usage);
+
+	const struct {
+		const char *name;
+		uint64_t value;
+	} figures[] = {
+		{ "capacity_bytes", usage.capacity }, { "free_bytes", usage.free },
+		{ "free_2m_bytes", usage.free_2m },   { "free_1g_bytes", usage.free_1g },
+		{ "pending_bytes", usage.pending },   { "allocated_bytes", counts.allocated },
+		{ "inodes", counts.inodes },          { "files", counts.files },
+		{ "directories", counts.directories },
+	};
+	GString *text = g_string_new(NULL);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(figures); i++)
+		g_string_append_printf(text, "%s%s %" G_GUINT64_FORMAT, i ? "\n" : "", figures[i].name, figures[i].value);
+	*value = g_string_free(text, FALSE);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*get)(struct server *server, uint64_t ino, char **value);
+} attributes[] = {
+	{ PREFIX "alloc", get_alloc },
+	{ PREFIX "extents", get_extents },
+	{ PREFIX "page_size", get_page_size },
+	{ PREFIX "stats", get_stats },
+};
+
+int vxattr_get(struct server *server, uint64_t ino, const char *name, char **value)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++) {
+		if (strcmp(name, attributes[i].name) == 0)
+			return attributes[i].get(server, ino, value);
+	}
+	return -ENODATA;
+}
