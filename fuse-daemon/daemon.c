@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One run of the daemon: the parts put together, in order, and taken apart in reverse. */
+#include "daemon.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemonize.h"
+#include "instance.h"
+#include "log.h"
+#include "mount.h"
+#include "notify.h"
+
+struct daemon {
+	struct server server;
+	struct mount *mount;
+	GMainLoop *loop;
+	guint sources[3]; /* of the main loop: signals, backend */
+	int lock;         /* of the state directory */
+};
+
+static const struct backend_ops *const backends[] = {
+	[BACKEND_MEMORY] = &backend_memory_ops,
+};
+
+static void memory_is_idle(uint64_t id, void *placement)
+{
+	placement_idle(placement, id);
+}
+
+static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
+{
+	const struct storage *storage = data;
+
+	(void)fd;
+	(void)condition;
+	storage->ops->dispatch(storage->backend);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_signal(gpointer data)
+{
+	struct daemon *daemon = data;
+
+	notify_send("STOPPING=1");
+	mount_stop(daemon->mount);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean quit(gpointer loop)
+{
+	g_main_loop_quit(loop);
+	return G_SOURCE_REMOVE;
+}
+
+/* On the serving thread: the rest is for the main one. */
+static void on_mount_ended(void *loop)
+{
+	g_idle_add(quit, loop);
+}
+
+/* An open file costs a descriptor each: as many as the system allows. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static bool open_storage(struct daemon *daemon, const struct config *config, GError **error)
+{
+	struct storage *storage = &daemon->server.storage;
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
+
+	storage->ops = backends[config->backend];
+	storage->page_size = config->page_size;
+	storage->backend = storage->ops->open(config, regions, error);
+	if (!storage->backend)
+		return false;
+	/* At most half of the threads wait for memory; the others bring it back. */
+	storage->placement = placement_new(regions, config->threads / 2, error);
+	if (!storage->placement)
+		return false;
+	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage->placement);
+	return true;
+}
+
+static void close_storage(struct daemon *daemon)
+{
+	struct storage *storage = &daemon->server.storage;
+
+	namespace_destroy(daemon->server.ns);
+	if (storage->backend)
+		storage->ops->close(storage->backend);
+	placement_destroy(storage->placement);
+	if (daemon->lock >= 0)
+		close(daemon->lock);
+}
+
+/* Before the mount is made: a signal that comes meanwhile waits for the loop instead of killing the process. */
+static void add_sources(struct daemon *daemon)
+{
+	struct storage *storage = &daemon->server.storage;
+	int fd = storage->ops->event_fd(storage->backend);
+
+	daemon->sources[0] = g_unix_signal_add(SIGTERM, on_signal, daemon);
+	daemon->sources[1] = g_unix_signal_add(SIGINT, on_signal, daemon);
+	daemon->sources[2] = g_unix_fd_add(fd, G_IO_IN, on_backend_event, storage);
+}
+
+static void remove_sources(struct daemon *daemon)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(daemon->sources); i++) {
+		if (daemon->sources[i])
+			g_source_remove(daemon->sources[i]);
+	}
+}
+
+static bool start(struct daemon *daemon, const struct config *config, GError **error)
+{
+	daemon->server.config = config;
+	daemon->lock = instance_lock(config->state_dir, error);
+	if (daemon->lock < 0 || !open_storage(daemon, config, error))
+		return false;
+	add_sources(daemon);
+	daemon->server.ns = namespace_new(&daemon->server.storage, getuid(), getgid());
+	daemon->mount = mount_start(&daemon->server, on_mount_ended, daemon->loop, error);
+	return daemon->mount != NULL;
+}
+
+static bool serve(struct daemon *daemon)
+{
+	const struct storage *storage = &daemon->server.storage;
+	struct placement_usage usage;
+
+	placement_get_usage(storage->placement, &usage);
+	log_info("mounted at %s: %" G_GUINT64_FORMAT " MiB, backend %s", daemon->server.config->mountpoint,
+	         usage.capacity >> 20, storage->ops->name);
+	notify_send("READY=1");
+	daemonize_ready();
+	g_main_loop_run(daemon->loop);
+
+	bool clean = mount_finish(daemon->mount);
+
+	log_info("unmounted from %s", daemon->server.config->mountpoint);
+	return clean;
+}
+
+bool daemon_run(const struct config *config, GError **error)
+{
+	struct daemon daemon = { .lock = -1, .loop = g_main_loop_new(NULL, FALSE) };
+	bool done;
+
+	umask(0); /* modes come from the clients, who have applied theirs */
+	raise_limits();
+	done = start(&daemon, config, error) && serve(&daemon);
+	remove_sources(&daemon);
+	close_storage(&daemon);
+	g_main_loop_unref(daemon.loop);
+	return done;
+}

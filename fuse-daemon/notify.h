@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Tells the service manager how the daemon is: sd_notify(3)'s protocol, which is one datagram. */
+#ifndef DMEMFS_NOTIFY_H
+#define DMEMFS_NOTIFY_H
+
+/* Sends @state ("READY=1", "STOPPING=1", "STATUS=..."). Does nothing without NOTIFY_SOCKET in the environment. */
+void notify_send(const char *state);
+
+#endif
