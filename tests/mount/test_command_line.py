@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: options, exit statuses, and errors that say what to do about them."""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+OK, FAILURE, USAGE = 0, 1, 2
+OPTIONS = ("--config", "--foreground", "--check-config", "--dump-config", "--log-level", "--version", "--help")
+
+
+class Machine:
+    """Directories as an administrator would make them, and a configuration that names them."""
+
+    def __init__(self, program, work):
+        self.program = program
+        self.work = work
+        self.mountpoint = work / "mnt"
+        self.state_dir = work / "state"
+        self.memory_dir = Path(f"/dev/shm/dmemfs-command-line-{os.getpid()}")
+        self.config = work / "dmemfsd.conf"
+        self.mountpoint.mkdir()
+        self.configure()
+
+    def configure(self, groups="", **keys):
+        """Writes the configuration; a key that is None is left out."""
+        keys = {"mountpoint": self.mountpoint, "state-dir": self.state_dir, "memory-dir": self.memory_dir, "size": "4M",
+                **{key.replace("_", "-"): value for key, value in keys.items()}}
+        lines = [f"{key}={value}\n" for key, value in keys.items() if value is not None]
+        self.config.write_text("[daemon]\n" + "".join(lines) + groups)
+
+    def run(self, *arguments, **options):
+        """dmemfsd with exactly these arguments, which must end by itself."""
+        return subprocess.run([self.program, *map(str, arguments)], stdin=subprocess.DEVNULL, timeout=20, check=False,
+                              cwd=self.work, **{"capture_output": True, "text": True, **options})
+
+    def fails(self, *arguments, status=FAILURE, says=(), **options):
+        """It must end with @status, print nothing and log one line, which has each of @says in it."""
+        done = self.run(*arguments, **options)
+        assert done.returncode == status, done.stderr
+        assert done.stdout == ""
+        assert re.fullmatch(r"dmemfsd: error: [^\n]+\n", done.stderr), done.stderr
+        for fragment in says:
+            assert fragment in done.stderr
+        return done.stderr
+
+    def fails_for_nobody(self, *arguments, **expected):
+        """The same, run by an unprivileged user, who may not be able to reach the build directory."""
+        copy = shutil.copy(self.program, self.work / "dmemfsd")
+        self.fails(*arguments, **expected, executable=copy, user=65534, group=65534, extra_groups=[])
+
+    def check_fails(self, *says):
+        return self.fails("--config", self.config, "--check-config", says=(f"{self.config}: ", *says))
+
+    def check_passes(self):
+        done = self.run("--config", self.config, "--check-config")
+        assert (done.returncode, done.stdout, done.stderr) == (OK, "", "")
+
+    def dump(self, config):
+        done = self.run("--config", config, "--dump-config")
+        assert (done.returncode, done.stderr) == (OK, "")
+        return done.stdout
+
+
+@pytest.fixture
+def machine(dmemfsd, work):
+    return Machine(dmemfsd, work)
+
+
+# --- help and version ---
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_names_every_option(machine, option):
+    done = machine.run(option)
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert re.search(r"^Usage:\n  dmemfsd ", done.stdout)
+    for name in OPTIONS:
+        assert re.search(rf"^  (-\w, )?{name}\b", done.stdout, re.MULTILINE)
+    assert len(re.findall(r"^  (?:-\w, )?--", done.stdout, re.MULTILINE)) == len(OPTIONS)
+    assert "Exit status: 0 " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_version_is_one_line(machine):
+    done = machine.run("--version")
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert re.fullmatch(r"dmemfsd \d+\.\d+\.\d+\n", done.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--config", "dmemfsd.conf", "--dump-config"]])
+def test_full_disk_is_noticed(machine, arguments):
+    with open("/dev/full", "wb") as full:
+        done = machine.run(*arguments, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == FAILURE
+    assert done.stderr.startswith("dmemfsd: error: stdout: ")
+
+
+# --- what is no command ---
+
+@pytest.mark.parametrize("arguments, says", [
+    ([], ["no --config FILE is given", "--help"]),
+    (["--foreground"], ["no --config FILE is given"]),
+    (["--check-config"], ["no --config FILE is given"]),
+    (["--config"], ["--config", "--help"]),
+    (["--config", "a", "--config", "b"], ["--config is given twice", "name one"]),
+    (["-c", "a", "--config=b"], ["--config is given twice"]),
+    (["--config", "a", "surplus"], ["surplus argument \"surplus\"", "--help"]),
+    (["--config", "a", "--", "--foreground"], ["surplus argument", "--help"]),
+    (["a.conf"], ["surplus argument \"a.conf\""]),
+    ([""], ["surplus argument \"\""]),
+    (["--config", "a", "--frobnicate"], ["--frobnicate", "--help"]),
+    (["--config", "a", "-x"], ["-x", "--help"]),
+    (["--config", "a", "--log-level"], ["--log-level", "--help"]),
+    (["--config", "a", "--log-level", "loud"], ["--log-level loud", "error, warning, info or debug"]),
+    (["--config", "a", "--log-level="], ["unknown level", "error, warning, info or debug"]),
+    (["--config", "a", "--log-level", "info", "--log-level", "debug"], ["--log-level is given twice"]),
+    (["--config", "a", "--check-config", "--dump-config"], ["--check-config and --dump-config", "choose one"]),
+    (["--config", "a", "two\nlines"], ["two\\nlines"]),
+])
+def test_wrong_command_line(machine, arguments, says):
+    machine.fails(*arguments, status=USAGE, says=says)
+
+
+@pytest.mark.parametrize("argument", [b"\xff", b"--\xff", b"--log-level=\xff"])
+def test_arguments_that_are_no_text(machine, argument):
+    done = subprocess.run([machine.program, argument], capture_output=True, timeout=20, check=False)
+    assert done.returncode == USAGE
+    assert re.fullmatch(rb"dmemfsd: error: [^\n]+\n", done.stderr)
+
+
+# --- the configuration ---
+
+def test_check_is_silent_and_changes_nothing(machine):
+    machine.check_passes()
+    assert sorted(path.name for path in machine.work.iterdir() if path.suffix != ".sh") == ["dmemfsd.conf", "mnt"]
+    assert not machine.memory_dir.exists()
+
+
+@pytest.mark.parametrize("mode", [[], ["--foreground"], ["--check-config"], ["--dump-config"]])
+def test_every_mode_reports_a_bad_file(machine, mode):
+    machine.configure(size="3M")
+    machine.fails("--config", machine.config, *mode,
+                  says=[f"{machine.config}:5: [daemon] size: is not a multiple of page-size, 2M: use 2M"])
+
+
+@pytest.mark.parametrize("keys, groups, says", [
+    ({"mountpoint": "/nonexistent/mnt"}, "", ["[daemon] mountpoint: ", "does not exist", "mkdir -p /nonexistent/mnt"]),
+    ({"state_dir": "/nonexistent/a/b"}, "", ["[daemon] state-dir: ", "cannot be made", "mkdir -p /nonexistent/a"]),
+    ({"memory_dir": "/sys/dmemfs"}, "", ["[daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
+    ({"alloc": "demand"}, "", ["[daemon] alloc: alloc=demand is not available in this version: use eager"]),
+    ({}, "[quota t]\npath=/\nmax-files=1\n", ["[quota t]: quotas are not available in this version: remove"]),
+])
+def test_what_the_machine_lacks(machine, keys, groups, says):
+    machine.configure(groups, **keys)
+    machine.check_fails(*says)
+    machine.fails("--config", machine.config, "--foreground", says=says)
+    machine.fails("--config", machine.config, says=says)
+    machine.dump(machine.config)  # judges the text alone
+
+
+def test_missing_file(machine):
+    machine.fails("--config", "none.conf", "--check-config", says=["none.conf: cannot open: No such file", "--config"])
+    machine.fails("--config=", "--check-config", says=["cannot open: No such file"])
+
+
+def test_directory_instead_of_a_file(machine):
+    machine.fails("--config", machine.work, "--check-config", says=[f"{machine.work}: is a directory: name a file"])
+
+
+def test_device_and_fifo_instead_of_a_file(machine):
+    fifo = machine.work / "fifo"
+    os.mkfifo(fifo)
+    machine.fails("--config", fifo, "--check-config", says=["is not a regular file: "])
+    machine.fails("--config", "/dev/zero", "--check-config", says=["is not a regular file: "])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_unreadable_file(machine):
+    machine.config.chmod(0o600)
+    machine.fails_for_nobody("--config", machine.config, "--check-config",
+                             says=[f"{machine.config}: cannot open: Permission denied"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_other_users_directories(machine):
+    machine.state_dir.mkdir()
+    machine.fails_for_nobody("--config", machine.config, "--check-config",
+                             says=["[daemon] state-dir: ", "belongs to user 0: run chown 65534 "])
+    machine.state_dir.rmdir()
+    machine.fails_for_nobody("--config", machine.config, "--check-config",
+                             says=["[daemon] state-dir: ", "cannot be made", "Permission denied", "as root"])
+
+
+def test_small_tmpfs_is_a_warning(machine):
+    machine.configure(size="1P")
+    done = machine.run("--config", machine.config, "--check-config")
+    assert (done.returncode, done.stdout) == (OK, "")
+    assert re.fullmatch(r"dmemfsd: warning: .*\[daemon\] memory-dir: .*, not for 1\.0.PiB: .*\n", done.stderr)
+    machine.configure(size="1P", populate="false")
+    machine.check_passes()
+
+
+@pytest.mark.parametrize("keys, groups", [
+    ({}, ""),
+    ({"size": None, "memory_dir": None}, ""),
+    ({"size": "0x7fc00000", "page_size": "4K", "threads": 9, "populate": "false"}, ""),
+    ({"size": None}, "[region b]\nstart=6G\nsize=2G\n[region a]\nstart=4G\nsize=2G\nnode=1\n"),
+    ({"size": None, "memory_dir": None, "backend": "pfn"}, "[region a]\nstart=auto\n"),
+    ({"mountpoint": "/a b\\s", "alloc": "demand"}, "[quota q]\npath=/q\nmax-bytes=1G\n"),
+])
+def test_dump_reads_back_to_the_same(machine, keys, groups):
+    machine.configure(groups, **keys)
+    first = machine.dump(machine.config)
+    copy = machine.work / "copy.conf"
+    copy.write_text(first)
+    assert machine.dump(copy) == first
+
+
+def test_dump_has_every_key_of_the_example(machine):
+    """Those of the memory backend with size: the regions and quotas of the example are alternatives."""
+    example = (Path(__file__).parents[2] / "configs" / "dmemfsd.conf").read_text()
+    machine.configure()
+    keys = {line.split("=")[0] for line in machine.dump(machine.config).splitlines() if "=" in line}
+    assert keys == set(re.findall(r"^#([a-z-]+)=", example.split("#[region")[0], re.MULTILINE))
+
+
+# --- mount points ---
+
+@contextmanager
+def tmpfs(mountpoint):
+    subprocess.run(["mount", "-t", "tmpfs", "none", mountpoint], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", mountpoint], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_mount_point_in_use(machine):
+    with tmpfs(machine.mountpoint):
+        machine.check_fails("[daemon] mountpoint: ", f"{machine.mountpoint} is a mount point already: unmount it")
+    machine.check_passes()
+
+
+def mount_dead_daemon(mountpoint):
+    """A FUSE mount whose server has gone without a word."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0"
+    failed = libc.mount(b"dead", os.fsencode(mountpoint), b"fuse.dead", 0, options.encode())
+    os.close(fuse)
+    assert not failed, os.strerror(ctypes.get_errno())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_stale_mount_is_named_with_its_remedy(machine):
+    mount_dead_daemon(machine.mountpoint)
+    line = machine.check_fails("[daemon] mountpoint: ", "is the stale mount of a daemon that died")
+    machine.fails("--config", machine.config, "--foreground", says=["is the stale mount of a daemon that died"])
+    remedy = re.search(r": run (fusermount3 -u .*)\n", line).group(1)
+    subprocess.run(remedy, shell=True, check=True)
+    machine.check_passes()
+
+
+# --- the log ---
+
+def test_closed_standard_files(machine):
+    """Whatever the caller left closed, no file of the daemon takes the log's lines."""
+    machine.configure(size="3M")
+    for closed in ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"):
+        script = f'"$0" --config "$1" --check-config {closed}'
+        done = subprocess.run(["sh", "-c", script, machine.program, machine.config], capture_output=True, text=True,
+                              timeout=20, check=False)
+        assert done.returncode == FAILURE
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == (0 if "2>&-" in closed else 1)
+
+
+def test_reader_of_the_log_is_gone(machine):
+    machine.configure(size="3M")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = machine.run("--config", machine.config, capture_output=False, stdout=subprocess.PIPE, stderr=writer)
+    os.close(writer)
+    assert done.returncode == FAILURE
+
+
+@pytest.mark.parametrize("level, lines", [("error", 0), ("warning", 0), ("info", 2), ("debug", 2)])
+@pytest.mark.page_sizes("2M")
+def test_log_level(daemon, page_size, level, lines):
+    command = daemon.command
+    daemon.command = lambda *options: command(*options, "--log-level", level)
+    daemon.start()
+    daemon.stop()
+    assert len(re.findall("^dmemfsd: info: ", daemon.log, re.MULTILINE)) == lines
+    assert (daemon.log == "") == (lines == 0)
