@@ -27,8 +27,9 @@ struct config *config_file_load(const char *text, gssize length, GError **error)
 {
 	g_autoptr(GError) failed = NULL;
 
-	/* Not safe against a crash of the machine: that costs an fsync each time. */
-	g_file_set_contents_full(config_file_path, text, length, G_FILE_SET_CONTENTS_NONE, 0600, &failed);
+	/* To replace a file safely costs an fsync. */
+	g_unlink(config_file_path);
+	g_file_set_contents(config_file_path, text, length, &failed);
 	g_assert_no_error(failed);
 	return config_load(config_file_path, error);
 }
