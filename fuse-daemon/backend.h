@@ -39,6 +39,7 @@ struct backend_region {
 };
 
 typedef void (*backend_idle_fn)(uint64_t id, void *data);
+typedef void (*backend_leftover_fn)(uint64_t id, struct extent extent, void *data);
 
 struct backend_ops {
 	const char *name;
@@ -52,6 +53,12 @@ struct backend_ops {
 	void (*close)(struct backend *backend);
 	/* Before any object is created. */
 	void (*set_idle_callback)(struct backend *backend, backend_idle_fn idle, void *data);
+	/*
+	 * After open() and before any object is created: gives up what an earlier daemon left. Calls @leftover for each
+	 * run of memory that somebody still reaches; its idle callback follows. Returns the highest id in use, 0 for none.
+	 * NULL: nothing is ever left.
+	 */
+	uint64_t (*leftovers)(struct backend *backend, backend_leftover_fn leftover, void *data);
 	/* Readable when dispatch() has work: it consumes the events that are there and never blocks. */
 	int (*event_fd)(struct backend *backend);
 	void (*dispatch)(struct backend *backend);
@@ -88,8 +95,11 @@ struct backend_ops {
 	/* Inside the size. Bytes done (short only at the end of the memory), or a negative errno. */
 	ssize_t (*read)(struct backend_object *object, void *buffer, size_t length, uint64_t offset);
 	ssize_t (*write)(struct backend_object *object, const void *buffer, size_t length, uint64_t offset);
+	/* "SIZE COUNT" lines: how often a page of each size served a fault; g_malloc'ed. NULL: not known. */
+	char *(*describe_faults)(struct backend_object *object);
 };
 
 extern const struct backend_ops backend_memory_ops;
+extern const struct backend_ops backend_pfn_ops;
 
 #endif

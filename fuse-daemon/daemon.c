@@ -24,11 +24,17 @@ struct daemon {
 
 static const struct backend_ops *const backends[] = {
 	[BACKEND_MEMORY] = &backend_memory_ops,
+	[BACKEND_PFN] = &backend_pfn_ops,
 };
 
 static void memory_is_idle(uint64_t id, void *placement)
 {
 	placement_idle(placement, id);
+}
+
+static void memory_is_left_over(uint64_t id, struct extent run, void *placement)
+{
+	placement_adopt(placement, id, run);
 }
 
 static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
@@ -129,7 +135,13 @@ static bool start(struct daemon *daemon, const struct config *config, GError **e
 	if (daemon->lock < 0 || !open_storage(daemon, config, error))
 		return false;
 	add_sources(daemon);
-	daemon->server.ns = namespace_new(&daemon->server.storage, getuid(), getgid());
+
+	const struct storage *storage = &daemon->server.storage;
+	uint64_t last_ino = 0;
+
+	if (storage->ops->leftovers)
+		last_ino = storage->ops->leftovers(storage->backend, memory_is_left_over, storage->placement);
+	daemon->server.ns = namespace_new(storage, last_ino, getuid(), getgid());
 	daemon->mount = mount_start(&daemon->server, on_mount_ended, daemon->loop, error);
 	return daemon->mount != NULL;
 }

@@ -243,7 +243,7 @@ static int need_memory(struct file *file, uint64_t from, uint64_t to)
 	return err;
 }
 
-/* Gives back the memory of all units from @from on. Under the exclusive lock; the object no longer needs it. */
+/* Gives back the memory of all units from @from on. Under the exclusive lock. */
 static int drop_memory(struct file *file, uint64_t from)
 {
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -280,11 +280,12 @@ static int grow(struct file *file, uint64_t size)
 	return err ? err : set_size(file, size);
 }
 
+/* Memory first: what is left when the size changes is the last unit, whose rest is to be zeroed. */
 static int shrink(struct file *file, uint64_t size)
 {
-	int err = file->object ? set_size(file, size) : 0;
+	int err = drop_memory(file, size);
 
-	return err ? err : drop_memory(file, size);
+	return err || !file->object ? err : set_size(file, size);
 }
 
 int file_truncate(struct file *file, uint64_t size)
@@ -430,4 +431,15 @@ char *file_describe_extents(struct file *file)
 	}
 	unlock(file);
 	return g_string_free(text, FALSE);
+}
+
+char *file_describe_faults(struct file *file)
+{
+	char *text = NULL;
+
+	lock_shared(file);
+	if (file->object && file->storage->ops->describe_faults)
+		text = file->storage->ops->describe_faults(file->object);
+	unlock(file);
+	return text;
 }

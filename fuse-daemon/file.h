@@ -61,5 +61,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence);
 
 /* "OFFSET START LENGTH" in decimal, a line per run; g_malloc'ed. */
 char *file_describe_extents(struct file *file);
+/* What the backend says of its faults; g_malloc'ed, NULL when it says nothing. */
+char *file_describe_faults(struct file *file);
 
 #endif

@@ -45,6 +45,7 @@ int main(int argc, char **argv)
 	int status;
 
 	log_init();
+	log_init();
 	if (!options_parse(argc, argv, &options, &status))
 		return status;
 	log_set_level(options.log_level);

@@ -8,7 +8,7 @@
 
 #include "inode.h"
 
-struct namespace *namespace_new(const struct storage *storage, uid_t root_uid, gid_t root_gid)
+struct namespace *namespace_new(const struct storage *storage, uint64_t last_ino, uid_t root_uid, gid_t root_gid)
 {
 	struct namespace *ns = g_new0(struct namespace, 1);
 	struct inode *root;
@@ -18,6 +18,7 @@ struct namespace *namespace_new(const struct storage *storage, uid_t root_uid, g
 	ns->next_ino = NAMESPACE_ROOT_INO;
 	ns->storage = storage;
 	inode_new(ns, S_IFDIR | 0755, NULL, (struct namespace_caller){ root_uid, root_gid }, &root);
+	ns->next_ino = MAX(last_ino, NAMESPACE_ROOT_INO) + 1;
 	root->nlink = 2;
 	root->parent = NAMESPACE_ROOT_INO;
 	return ns;

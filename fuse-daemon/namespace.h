@@ -45,7 +45,8 @@ struct namespace_counts {
 	uint64_t allocated; /* bytes of memory in regular files */
 };
 
-struct namespace *namespace_new(const struct storage *storage, uid_t root_uid, gid_t root_gid);
+/* Inode numbers are larger than @last_ino, which an earlier daemon used. */
+struct namespace *namespace_new(const struct storage *storage, uint64_t last_ino, uid_t root_uid, gid_t root_gid);
 /* Gives up the memory of every file. */
 void namespace_destroy(struct namespace *ns);
 /* O(inodes). */

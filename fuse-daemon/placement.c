@@ -142,6 +142,22 @@ void placement_retire(struct placement *placement, uint64_t id, GArray *runs)
 	g_mutex_unlock(&placement->lock);
 }
 
+void placement_adopt(struct placement *placement, uint64_t id, struct extent run)
+{
+	g_mutex_lock(&placement->lock);
+	if (allocator_claim(placement->allocator, run.start, run.length) == 0) {
+		GArray *runs = g_hash_table_lookup(placement->pending, &id);
+
+		if (!runs) {
+			runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
+			g_hash_table_insert(placement->pending, g_memdup2(&id, sizeof(id)), runs);
+		}
+		g_array_append_val(runs, run);
+		placement->pending_bytes += run.length;
+	}
+	g_mutex_unlock(&placement->lock);
+}
+
 void placement_idle(struct placement *placement, uint64_t id)
 {
 	g_mutex_lock(&placement->lock);

@@ -51,6 +51,11 @@ void placement_free(struct placement *placement, const struct extent *runs, guin
 void placement_expect(struct placement *placement);
 /* The memory of the removed file @id is pending until placement_idle(@id). Takes ownership of @runs. */
 void placement_retire(struct placement *placement, uint64_t id, GArray *runs);
+/*
+ * Before the first allocation: @run belongs to @id, a file of an earlier daemon that somebody still maps, and is pending
+ * until placement_idle(@id). A run that no region has is none of this pool's.
+ */
+void placement_adopt(struct placement *placement, uint64_t id, struct extent run);
 /* Nobody can reach the memory of @id any more. Unknown ids are ignored. */
 void placement_idle(struct placement *placement, uint64_t id);
 

@@ -25,6 +25,19 @@ static int get_extents(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
+/* "SIZE COUNT", a line per page size: the faults that a page of it served. */
+static int get_faults(struct server *server, uint64_t ino, char **value)
+{
+	struct file *file;
+	int err = namespace_get_file(server->ns, ino, &file);
+
+	if (err)
+		return err == -ENOENT ? err : -ENODATA;
+	*value = file_describe_faults(file);
+	namespace_put_file(server->ns, ino);
+	return *value ? 0 : -ENODATA;
+}
+
 static int get_page_size(struct server *server, uint64_t ino, char **value)
 {
 	(void)ino;
@@ -74,6 +87,7 @@ static const struct {
 } attributes[] = {
 	{ PREFIX "alloc", get_alloc },
 	{ PREFIX "extents", get_extents },
+	{ PREFIX "faults", get_faults },
 	{ PREFIX "page_size", get_page_size },
 	{ PREFIX "stats", get_stats },
 };

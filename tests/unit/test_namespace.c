@@ -22,7 +22,7 @@ static void set_up(struct world *world, gconstpointer data)
 {
 	(void)data;
 	world->fake = fake_new(16 * DMEMFS_PAGE_2M, DMEMFS_PAGE_2M);
-	world->ns = namespace_new(&world->fake->storage, 0, 0);
+	world->ns = namespace_new(&world->fake->storage, 0, 0, 0);
 }
 
 static void tear_down(struct world *world, gconstpointer data)
