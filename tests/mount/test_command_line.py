@@ -152,6 +152,7 @@ def test_every_mode_reports_a_bad_file(machine, mode):
 @pytest.mark.parametrize("keys, groups, says", [
     ({"mountpoint": "/nonexistent/mnt"}, "", ["[daemon] mountpoint: ", "does not exist", "mkdir -p /nonexistent/mnt"]),
     ({"state_dir": "/nonexistent/a/b"}, "", ["[daemon] state-dir: ", "cannot be made", "mkdir -p /nonexistent/a"]),
+    ({"state_dir": "/" + 300 * "x"}, "", ["[daemon] state-dir: ", "File name too long", "can be reached"]),
     ({"memory_dir": "/sys/dmemfs"}, "", ["[daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
     ({"alloc": "demand"}, "", ["[daemon] alloc: alloc=demand is not available in this version: use eager"]),
     ({}, "[quota t]\npath=/\nmax-files=1\n", ["[quota t]: quotas are not available in this version: remove"]),
@@ -202,6 +203,8 @@ def test_small_tmpfs_is_a_warning(machine):
     done = machine.run("--config", machine.config, "--check-config")
     assert (done.returncode, done.stdout) == (OK, "")
     assert re.fullmatch(r"dmemfsd: warning: .*\[daemon\] memory-dir: .*, not for 1\.0.PiB: .*\n", done.stderr)
+    machine.configure("[region a]\nstart=0\nsize=512T\n[region b]\nstart=1P\nsize=512T\n", size=None)
+    assert machine.run("--config", machine.config, "--check-config").stderr == done.stderr
     machine.configure(size="1P", populate="false")
     machine.check_passes()
 
