@@ -185,7 +185,7 @@ int namespace_getxattr(struct namespace *ns, uint64_t ino, const char *name, voi
 	return err;
 }
 
-ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, char *list, size_t size)
+ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, bool privileged, char *list, size_t size)
 {
 	ssize_t length;
 
@@ -195,7 +195,7 @@ ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, char *list, size
 	if (!inode)
 		length = -ENOENT;
 	else
-		length = inode->xattrs ? xattrs_list(inode->xattrs, list, size) : 0;
+		length = inode->xattrs ? xattrs_list(inode->xattrs, privileged, list, size) : 0;
 	g_mutex_unlock(&ns->lock);
 	return length;
 }

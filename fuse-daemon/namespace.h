@@ -89,8 +89,8 @@ int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool 
 int namespace_setxattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags);
 /* The value, g_malloc'ed. */
 int namespace_getxattr(struct namespace *ns, uint64_t ino, const char *name, void **value, size_t *size);
-/* As listxattr(2): length, or a negative errno. */
-ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, char *list, size_t size);
+/* As xattrs_list(). */
+ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, bool privileged, char *list, size_t size);
 int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name);
 
 /*

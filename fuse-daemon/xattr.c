@@ -85,7 +85,7 @@ int xattrs_remove(struct xattrs *xattrs, const char *name)
 	return 0;
 }
 
-ssize_t xattrs_list(const struct xattrs *xattrs, char *list, size_t size)
+ssize_t xattrs_list(const struct xattrs *xattrs, bool privileged, char *list, size_t size)
 {
 	GHashTableIter iter;
 	gpointer key;
@@ -95,6 +95,8 @@ ssize_t xattrs_list(const struct xattrs *xattrs, char *list, size_t size)
 	while (g_hash_table_iter_next(&iter, &key, NULL)) {
 		size_t length = strlen(key) + 1;
 
+		if (!privileged && g_str_has_prefix(key, "trusted."))
+			continue;
 		if (size > 0) {
 			if (used + length > size)
 				return -ERANGE;

@@ -3,6 +3,7 @@
 #ifndef DMEMFS_XATTR_H
 #define DMEMFS_XATTR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -26,7 +27,10 @@ int xattrs_set(struct xattrs *xattrs, const char *name, const void *value, size_
 const void *xattrs_get(const struct xattrs *xattrs, const char *name, size_t *size);
 /* 0 or -ENODATA. */
 int xattrs_remove(struct xattrs *xattrs, const char *name);
-/* Names, each with its NUL, into @list of @size bytes; size 0 asks for the length. Length or -ERANGE. */
-ssize_t xattrs_list(const struct xattrs *xattrs, char *list, size_t size);
+/*
+ * Names, each with its NUL, into @list of @size bytes; size 0 asks for the length. Length or -ERANGE. Only
+ * @privileged callers see "trusted." names (xattr(7)).
+ */
+ssize_t xattrs_list(const struct xattrs *xattrs, bool privileged, char *list, size_t size);
 
 #endif

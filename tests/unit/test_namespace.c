@@ -300,9 +300,9 @@ static void extended_attributes(struct world *world, gconstpointer data)
 	g_assert_cmpint(namespace_setxattr(world->ns, ino, "user.", "", 0, 0), ==, -EOPNOTSUPP);
 	g_assert_cmpint(namespace_removexattr(world->ns, ino, "user.big"), ==, 0);
 	g_assert_cmpint(namespace_removexattr(world->ns, ino, "user.big"), ==, -ENODATA);
-	g_assert_cmpint(namespace_listxattr(world->ns, ino, NULL, 0), ==, 7);
-	g_assert_cmpint(namespace_listxattr(world->ns, ino, list, 6), ==, -ERANGE);
-	g_assert_cmpint(namespace_listxattr(world->ns, ino, list, sizeof(list)), ==, 7);
+	g_assert_cmpint(namespace_listxattr(world->ns, ino, false, NULL, 0), ==, 7);
+	g_assert_cmpint(namespace_listxattr(world->ns, ino, false, list, 6), ==, -ERANGE);
+	g_assert_cmpint(namespace_listxattr(world->ns, ino, false, list, sizeof(list)), ==, 7);
 	g_assert_cmpstr(list, ==, "user.a");
 }
 
