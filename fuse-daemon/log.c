@@ -178,6 +178,7 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *form
 {
 	g_autofree char *message = NULL;
 	unsigned suppressed = 0;
+	int saved = errno;
 	va_list args;
 
 	if (!wanted(level) || !limit_passes(limit, &suppressed))
@@ -191,4 +192,5 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *form
 		emit(level, note);
 	}
 	emit(level, message);
+	errno = saved;
 }

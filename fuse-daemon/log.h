@@ -4,7 +4,8 @@
  *
  * Lines go to stderr until log_use_syslog(). On a terminal or in a file they read "dmemfsd: error: ..."; when stderr is
  * the journal's (systemd.exec(5), JOURNAL_STREAM) they carry the kernel's <N> priority prefix (sd-daemon(3)) instead.
- * Control characters in a message are escaped: a file name cannot forge a line. Thread-safe; a line is one write(2).
+ * Control characters in a message are escaped: a file name cannot forge a line. Thread-safe; a line is one write(2);
+ * errno is kept.
  */
 #ifndef DMEMFS_LOG_H
 #define DMEMFS_LOG_H

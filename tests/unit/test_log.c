@@ -119,9 +119,13 @@ static void long_lines_stay_whole(void)
 
 static void errno_is_kept(void)
 {
+	struct log_limit limit = LOG_LIMIT_INIT;
+
 	capture();
 	errno = EXDEV;
 	log_error("x");
+	g_assert_cmpint(errno, ==, EXDEV);
+	log_limited(&limit, LOG_LEVEL_ERROR, "x");
 	g_assert_cmpint(errno, ==, EXDEV);
 	log_debug("dropped");
 	g_assert_cmpint(errno, ==, EXDEV);
