@@ -45,35 +45,16 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		fuse_reply_buf(req, value, length);
 }
 
-/* Drops the names in "trusted.": they are for administrators (xattr(7)), and FUSE lists whatever it is given. */
-static ssize_t hide_trusted(char *list, ssize_t length)
-{
-	ssize_t kept = 0;
-	ssize_t step;
-
-	for (ssize_t at = 0; at < length; at += step) {
-		step = (ssize_t)strlen(list + at) + 1;
-		if (!g_str_has_prefix(list + at, "trusted.")) {
-			memmove(list + kept, list + at, (size_t)step);
-			kept += step;
-		}
-	}
-	return kept;
-}
-
 void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	g_autofree char *list = g_malloc(XATTR_LIST_MAX);
-	ssize_t length = namespace_listxattr(ops_server(req)->ns, ino, list, XATTR_LIST_MAX);
+	g_autofree char *list = g_malloc(size);
+	bool privileged = fuse_req_ctx(req)->uid == 0;
+	ssize_t length = namespace_listxattr(ops_server(req)->ns, ino, privileged, list, size);
 
-	if (length > 0 && fuse_req_ctx(req)->uid != 0)
-		length = hide_trusted(list, length);
 	if (length < 0)
 		ops_reply(req, (int)length);
 	else if (size == 0)
 		fuse_reply_xattr(req, (size_t)length);
-	else if ((size_t)length > size)
-		ops_reply(req, -ERANGE);
 	else
 		fuse_reply_buf(req, list, (size_t)length);
 }
