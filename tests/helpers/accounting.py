@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The books of a mount, seen from outside through statfs, stat and the virtual attributes, and the check that they
+balance: free + what the files hold + pending = capacity, no byte owned twice, no inode and no count too many.
+"""
+
+import os
+import stat
+import time
+from typing import NamedTuple
+
+SETTLE_TIMEOUT = 10  # seconds for the kernel's FORGET and the backend's idle event after the last close
+
+
+class Run(NamedTuple):
+    """One line of dmemfs.extents, in bytes."""
+
+    offset: int
+    start: int
+    length: int
+
+
+class Tree(NamedTuple):
+    """What a walk from the root found."""
+
+    inodes: dict  # st_ino: os.stat_result
+    names: dict  # st_ino: a path
+    links: dict  # st_ino: how many names (of a directory: 2 and its subdirectories)
+    runs: dict  # st_ino of a regular file: list of Run
+
+
+def read_extents(path_or_fd):
+    """The runs of memory of one file, in file order."""
+    text = os.getxattr(path_or_fd, "dmemfs.extents").decode()
+    return [Run(*(int(number) for number in line.split())) for line in text.splitlines()]
+
+
+def read_stats(root):
+    """dmemfs.stats as a dictionary."""
+    text = os.getxattr(root, "dmemfs.stats").decode()
+    return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
+
+
+def walk(root):
+    tree = Tree({}, {}, {}, {})
+    status = os.lstat(root)
+    tree.inodes[status.st_ino] = status
+    tree.names[status.st_ino] = str(root)
+    tree.links[status.st_ino] = 2
+    _walk_directory(str(root), status.st_ino, tree)
+    return tree
+
+
+def _walk_directory(directory, ino, tree):
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            tree.inodes[status.st_ino] = status
+            tree.names[status.st_ino] = entry.path
+            if stat.S_ISDIR(status.st_mode):
+                tree.links[ino] += 1
+                tree.links[status.st_ino] = 2
+                _walk_directory(entry.path, status.st_ino, tree)
+            else:
+                tree.links[status.st_ino] = tree.links.get(status.st_ino, 0) + 1
+            if stat.S_ISREG(status.st_mode) and status.st_ino not in tree.runs:
+                tree.runs[status.st_ino] = read_extents(entry.path)
+
+
+def _check_file(tree, ino, unit):
+    status, runs, path = tree.inodes[ino], tree.runs[ino], tree.names[ino]
+    covered = 0
+    for run in runs:
+        assert run.length > 0 and not any(number % unit for number in run), f"{path}: {run} is no multiple of {unit}"
+        assert run.offset >= covered, f"{path}: {run} overlaps the run before it in the file"
+        if covered < status.st_size:
+            assert run.offset == covered, f"{path}: no memory for [{covered}, {run.offset}) below the size: SIGBUS"
+        covered = run.offset + run.length
+    assert covered >= status.st_size, f"{path}: memory for {covered} of {status.st_size} bytes: SIGBUS"
+    held = sum(run.length for run in runs)
+    assert status.st_blocks * 512 == held, f"{path}: st_blocks says {status.st_blocks * 512}, the extents {held}"
+
+
+def check_tree(tree, unit):
+    """Every file by itself, then all against each other."""
+    for ino, status in tree.inodes.items():
+        assert status.st_nlink == tree.links[ino], f"{tree.names[ino]}: {tree.links[ino]} links, says {status.st_nlink}"
+        if ino in tree.runs:
+            _check_file(tree, ino, unit)
+        else:
+            assert status.st_blocks == 0, f"{tree.names[ino]}: no regular file, yet st_blocks is {status.st_blocks}"
+    end, last = 0, None
+    for start, length, ino in sorted((run.start, run.length, ino) for ino, runs in tree.runs.items() for run in runs):
+        assert start >= end, f"{tree.names[ino]} and {tree.names[last]} share memory at {start:#x}"
+        end, last = start + length, ino
+
+
+def expected_stats(tree, capacity):
+    held = sum(run.length for runs in tree.runs.values() for run in runs)
+    return {
+        "capacity_bytes": capacity,
+        "free_bytes": capacity - held,
+        "allocated_bytes": held,
+        "pending_bytes": 0,
+        "files": len(tree.runs),
+        "directories": sum(stat.S_ISDIR(status.st_mode) for status in tree.inodes.values()),
+        "inodes": len(tree.inodes),
+    }
+
+
+def settle(root, expected):
+    """Waits until dmemfs.stats says @expected: removed files are forgotten a moment after rm. Returns the last."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    while True:
+        found = {key: value for key, value in read_stats(root).items() if key in expected}
+        if found == expected or time.monotonic() > deadline:
+            return found
+        time.sleep(0.005)
+
+
+def check_statfs(root, unit, stats):
+    status = os.statvfs(root)
+    assert status.f_frsize == status.f_bsize == unit
+    assert status.f_blocks * unit == stats["capacity_bytes"]
+    assert status.f_bfree * unit == stats["free_bytes"]
+    assert status.f_bavail * unit == stats["free_bytes"]
+
+
+def check_accounting(root, unit, capacity):
+    """Everything above, on a mount that nobody uses any more. Returns the Tree."""
+    tree = walk(root)
+    check_tree(tree, unit)
+    expected = expected_stats(tree, capacity)
+    found = settle(root, expected)
+    assert found == expected, f"dmemfs.stats against a walk of the tree: {found} != {expected}"
+    check_statfs(root, unit, found)
+    return tree

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What a test must know about the backend, and nothing else may: how to ask for memory in the configuration, and where
+the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+MIB = 1 << 20
+GIB = 1 << 30
+PAGE_SIZES = {"4K": 4096, "2M": 2 * MIB, "1G": GIB}
+
+
+class MemoryBackend:
+    """tmpfs holds the bytes: one file per dmemfs file, named by its inode number in decimal."""
+
+    name = "memory"
+    looks_inside = True
+
+    def __init__(self):
+        self._directory = Path(tempfile.mkdtemp(prefix="dmemfs-tests.", dir="/dev/shm"))
+
+    def settings(self, size):
+        """Keys of [daemon] and the other groups, as text, for a daemon that owns @size bytes."""
+        return {"backend": "memory", "memory-dir": str(self._directory), "size": str(size)}, ""
+
+    def object_path(self, ino):
+        """The tmpfs file that is the memory of the file with this inode number."""
+        return self._directory / str(ino)
+
+    def check_clean(self, inodes):
+        """No tmpfs file is left of an inode that is not in @inodes."""
+        left = {entry.name for entry in self._directory.iterdir()} - {str(ino) for ino in inodes}
+        assert not left, f"{self._directory} holds the memory of removed files: {sorted(left)}"
+
+    def close(self):
+        shutil.rmtree(self._directory)
+
+
+class PfnBackend:
+    """dmemfs.ko holds the bytes, in a range that the kernel's command line reserved: DMEMFS_REGION=START,SIZE."""
+
+    name = "pfn"
+    looks_inside = False
+
+    def __init__(self):
+        start, size = os.environ["DMEMFS_REGION"].split(",")
+        self._start, self._size = int(start, 0), int(size, 0)
+
+    def settings(self, size):
+        assert size <= self._size, f"the test wants {size} bytes, DMEMFS_REGION has {self._size}"
+        return {"backend": "pfn"}, f"\n[region test]\nstart={self._start}\nsize={size}\n"
+
+    def check_clean(self, inodes):
+        """The module's own accounting is checked by the tests of the laboratory."""
+
+    def close(self):
+        """Nothing is held between daemons."""
+
+
+def backend_from_environment():
+    kinds = {kind.name: kind for kind in (MemoryBackend, PfnBackend)}
+    name = os.environ.get("DMEMFS_BACKEND", "memory")
+    if name not in kinds:
+        raise ValueError(f"DMEMFS_BACKEND={name}: must be one of {', '.join(sorted(kinds))}")
+    return kinds[name]()

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One dmemfsd of one test: its configuration, start, log, stop, and the command to repeat it by hand."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from helpers.processes import holders_of, mounts_under, stacks_of, state_of
+
+START_TIMEOUT = 30
+STOP_TIMEOUT = 30
+
+# Lines that no test lets pass unless it says that it expects them.
+COMPLAINT = re.compile(r"error|warning|Sanitizer|critical|assert", re.IGNORECASE)
+
+# A build with sanitizers stops at the first finding, with a status that nothing else gives.
+SANITIZERS = {
+    "ASAN_OPTIONS": "exitcode=99:detect_leaks=1:strict_string_checks=1:check_initialization_order=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "LSAN_OPTIONS": "exitcode=99",
+}
+
+
+class DaemonError(AssertionError):
+    """The daemon did something that it must never do: hang, die, complain, fail to unmount."""
+
+
+class Daemon:
+    """
+    @work: directory of the test; holds mnt/, state/, dmemfsd.conf and dmemfsd.log. @settings: keys of [daemon];
+    @groups: further groups, as text.
+    """
+
+    def __init__(self, program, work, settings, groups="", ready_timeout=START_TIMEOUT):
+        self.program = str(program)
+        self.work = Path(work)
+        self.mountpoint = self.work / "mnt"
+        self.state_dir = self.work / "state"
+        self.config = self.work / "dmemfsd.conf"
+        self.log_file = self.work / "dmemfsd.log"
+        self.expected = []  # patterns of complaints that the test expects
+        self.process = None
+        self.stopped_by_test = False
+        self._ready_timeout = ready_timeout
+        self.mountpoint.mkdir(exist_ok=True)
+        self.state_dir.mkdir(exist_ok=True)
+        keys = {"mountpoint": self.mountpoint, "state-dir": self.state_dir, **settings}
+        self.config.write_text("[daemon]\n" + "".join(f"{key}={value}\n" for key, value in keys.items()) + groups)
+
+    def command(self, *options):
+        return [self.program, "--config", str(self.config), *options]
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def log(self):
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def environment(self, **more):
+        return {**SANITIZERS, **os.environ, **more}
+
+    def start(self):
+        """Returns when the daemon has said READY; the mount answers then."""
+        assert self.process is None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            # A path in the work directory may be longer than the 107 bytes of sun_path: an abstract name never is.
+            name = f"dmemfs-tests-{os.getpid()}-{time.monotonic_ns()}"
+            notify.bind("\0" + name)
+            with open(self.log_file, "ab") as log:
+                self.process = subprocess.Popen(
+                    self.command("--foreground"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True, cwd="/", env=self.environment(NOTIFY_SOCKET="@" + name))
+            self._wait_ready(notify)
+        return self
+
+    def _wait_ready(self, notify):
+        notify.settimeout(0.1)
+        deadline = time.monotonic() + self._ready_timeout
+        while time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                if b"READY=1" in notify.recv(4096).split(b"\n"):
+                    return
+            if self.process.poll() is not None:
+                raise DaemonError(f"dmemfsd ended with status {self.process.returncode} before READY:\n{self.log}")
+        stacks = stacks_of(self.pid)
+        self.kill()
+        raise DaemonError(f"dmemfsd has not said READY in {self._ready_timeout} s:\n{self.log}\n{stacks}")
+
+    @property
+    def mounted(self):
+        return str(self.mountpoint) in mounts_under(self.mountpoint)
+
+    def unmount(self):
+        """fusermount3 -u; its output when it fails, None when it is done."""
+        done = subprocess.run(["fusermount3", "-u", str(self.mountpoint)], capture_output=True, text=True, check=False)
+        return None if done.returncode == 0 else done.stderr.strip()
+
+    def wait(self, timeout=STOP_TIMEOUT):
+        """The exit status of the daemon, which must be on its way out."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            stacks = stacks_of(self.pid)
+            self.kill()
+            raise DaemonError(f"dmemfsd is still there {timeout} s after it was told to stop:\n{stacks}") from None
+
+    def stop(self):
+        """Unmounts, and holds the daemon to its promises: exit status 0 and a clean log."""
+        problems = []
+        if self.process.poll() is None:
+            if self.mounted and (refusal := self.unmount()):
+                problems.append(f"fusermount3 -u: {refusal}; the mount is held by:\n{holders_of(str(self.mountpoint))}")
+                self.kill()
+            else:
+                self.wait()
+        elif not self.stopped_by_test:
+            problems.append("dmemfsd ended before it was told to")
+        if self.process.returncode != 0 and not self.stopped_by_test:
+            problems.append(f"dmemfsd ended with status {self.process.returncode}")
+        problems += self.complaints()
+        self.process = None
+        if problems:
+            raise DaemonError("\n".join(problems))
+
+    def complaints(self):
+        """What the log holds against the daemon, given what the test expects."""
+        lines = [line for line in self.log.splitlines() if COMPLAINT.search(line)]
+        found = [f"in the log: {line}" for line in lines
+                 if not any(re.search(pattern, line) for pattern in self.expected)]
+        found += [f"not in the log: {pattern}" for pattern in self.expected if not re.search(pattern, self.log)]
+        return found
+
+    def kill(self):
+        """The whole process group, at once."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.process.wait()
+
+    @contextmanager
+    def frozen(self):
+        """SIGSTOP for the block: what works meanwhile works without the daemon."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            while state_of(self.pid) != "T":
+                time.sleep(0.001)
+            yield
+            assert state_of(self.pid) == "T"
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def write_reproduction(self, test_id):
+        """A script that repeats the test, and one line that starts its daemon alone, for a debugger."""
+        script = self.work / "reproduce.sh"
+        kept = {name: value for name, value in os.environ.items() if name.startswith("DMEMFS")}
+        kept.update({name: self.environment()[name] for name in SANITIZERS})
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(kept.items()))
+        tests = Path(__file__).parents[1]
+        alone = shlex.join(["mkdir", "-p", str(self.mountpoint), str(self.state_dir)])
+        script.write_text(
+            f"#!/bin/sh\n# Runs again: {test_id}\n# Its daemon alone: {alone} && {shlex.join(self.command('--foreground'))}\n"
+            f"{exports}cd {shlex.quote(str(tests))} && exec /usr/bin/python3 -m pytest {shlex.quote(test_id)}\n")
+        script.chmod(0o755)
+        return script

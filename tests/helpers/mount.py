@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The mounted file system as a test sees it: paths, free memory, extents."""
+
+import os
+import time
+
+from helpers.accounting import check_accounting, read_extents, read_stats, settle
+
+
+class Mount:
+    """`fs / "name"` is a path on the mount. All sizes in bytes."""
+
+    def __init__(self, daemon, backend, unit, capacity):
+        self.daemon = daemon
+        self.backend = backend
+        self.root = daemon.mountpoint
+        self.unit = unit
+        self.capacity = capacity
+
+    def __truediv__(self, name):
+        return self.root / name
+
+    def round_up(self, size):
+        return -(-size // self.unit) * self.unit
+
+    def stats(self):
+        return read_stats(self.root)
+
+    def free(self):
+        """What statfs says, this instant."""
+        status = os.statvfs(self.root)
+        return status.f_bfree * status.f_frsize
+
+    def wait_free(self, size):
+        """Free memory once it is @size, or what it is after the time that a removal may take."""
+        settle(self.root, {"free_bytes": size})
+        return self.free()
+
+    def extents(self, path_or_fd):
+        return read_extents(path_or_fd)
+
+    def allocated(self, path_or_fd):
+        return sum(run.length for run in read_extents(path_or_fd))
+
+    def make_file(self, name, content=b"", size=None):
+        """A file with @content at its start, and of @size bytes when that is given."""
+        path = self / name
+        with open(path, "wb", buffering=0) as file:
+            if size is not None:
+                os.truncate(file.fileno(), size)
+            file.write(content)
+        return path
+
+    def check(self):
+        """The invariant that holds after every test; @see accounting.py."""
+        tree = check_accounting(self.root, self.unit, self.capacity)
+        self.backend.check_clean(tree.inodes)
+
+
+def wait_until(condition, what, timeout=10):
+    """Polls until condition() is true; it comes about by other processes' doing."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {timeout} s: {what}"
+        time.sleep(0.005)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mounts and processes as /proc shows them: none of it asks the file system under test, so none of it can hang."""
+
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+FUSECTL = Path("/sys/fs/fuse/connections")
+
+
+def mounts_under(directory):
+    """{mount point: minor device number} of everything mounted in or below @directory, deepest last."""
+    prefix = str(directory).rstrip("/")
+    found = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        point = fields[4].encode().decode("unicode_escape")
+        if point == prefix or point.startswith(prefix + "/"):
+            found[point] = int(fields[2].split(":")[1])
+    return found
+
+
+def processes_naming(text):
+    """Pids whose command line has @text in it, this process excluded."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if text.encode() in (entry / "cmdline").read_bytes() and not is_zombie(int(entry.name)):
+                    found.append(int(entry.name))
+    return found
+
+
+def state_of(pid):
+    """The letter of proc(5): R, S, D, T, Z; None when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return None
+
+
+def is_zombie(pid):
+    return state_of(pid) == "Z"
+
+
+def children_of(pid):
+    children = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            children += [int(child) for child in (task / "children").read_text().split()]
+    return children
+
+
+def holders_of(mountpoint):
+    """Which processes keep the mount busy, and by what, as text."""
+    lines = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError):
+            links = [entry / "cwd", *(entry / "fd").iterdir()]
+            held = [f"{link.name} -> {os.readlink(link)}" for link in links if os.readlink(link).startswith(mountpoint)]
+            held += [line for line in (entry / "maps").read_text().splitlines() if mountpoint in line]
+            lines += [f"process {entry.name}: {what}" for what in held]
+    return "\n".join(lines) or "nobody that /proc shows"
+
+
+def stacks_of(pid):
+    """Where each thread of the process is, in the kernel and (through gdb, where there is one) in user space."""
+    text = [f"== process {pid}: {_read(f'/proc/{pid}/cmdline')}"]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            text.append(f"-- thread {task.name} {_read(task / 'comm')} state {state_of(task.name)}")
+            text.append(_read(task / "syscall"))
+            text.append(_read(task / "stack"))
+    with suppress(OSError, subprocess.TimeoutExpired):
+        gdb = ["gdb", "-p", str(pid), "-batch", "-nx", "-ex", "set pagination off", "-ex", "thread apply all bt"]
+        text.append(subprocess.run(gdb, capture_output=True, text=True, errors="replace", timeout=20).stdout)
+    return "\n".join(text) + "\n"
+
+
+def _read(path):
+    try:
+        return Path(path).read_bytes().decode(errors="replace").replace("\0", " ").strip()
+    except OSError as error:
+        return f"({error.strerror})"
+
+
+def abort_connection(minor):
+    """Every request that waits on this FUSE mount fails at once; without it its callers could not be killed."""
+    if not (FUSECTL / str(minor)).is_dir():
+        subprocess.run(["mount", "-t", "fusectl", "fusectl", str(FUSECTL)], check=False)
+    with suppress(OSError):
+        (FUSECTL / str(minor) / "abort").write_text("1")
+
+
+def lazy_unmount(directory):
+    """Takes away whatever is mounted below @directory, however broken it is."""
+    for point, minor in reversed(list(mounts_under(directory).items())):
+        abort_connection(minor)
+        subprocess.run(["umount", "-l", point], check=False)

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""System calls that Python's standard library does not offer, or offers with too much around them."""
+
+import ctypes
+import os
+import struct
+from contextlib import contextmanager
+from typing import NamedTuple
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# linux/falloc.h
+FALLOC_FL_KEEP_SIZE = 0x01
+FALLOC_FL_PUNCH_HOLE = 0x02
+FALLOC_FL_COLLAPSE_RANGE = 0x08
+FALLOC_FL_ZERO_RANGE = 0x10
+FALLOC_FL_INSERT_RANGE = 0x20
+
+# linux/fs.h
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
+
+# linux/fcntl.h, bits/fcntl-linux.h
+AT_FDCWD = -100
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+
+# asm-generic/mman.h
+PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
+MAP_SHARED, MAP_PRIVATE = 1, 2
+MS_ASYNC, MS_SYNC = 1, 4
+MADV_DONTNEED, MADV_REMOVE = 4, 9
+MREMAP_MAYMOVE = 1
+MAP_FAILED = ctypes.c_void_p(-1).value
+
+
+def _function(name, result, *arguments):
+    function = getattr(_libc, name)
+    function.restype = result
+    function.argtypes = arguments
+
+    def call(*values):
+        ctypes.set_errno(0)
+        returned = function(*values)
+        if returned == (MAP_FAILED if result is ctypes.c_void_p else -1):
+            error = ctypes.get_errno()
+            raise OSError(error, f"{name}: {os.strerror(error)}")
+        return returned
+
+    return call
+
+
+_fallocate = _function("fallocate64", ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_ftruncate = _function("ftruncate64", ctypes.c_int, ctypes.c_int, ctypes.c_int64)
+_renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p,
+                       ctypes.c_uint)
+_linkat = _function("linkat", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
+_getdents64 = _function("getdents64", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_mmap = _function("mmap64", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int,
+                  ctypes.c_int, ctypes.c_int64)
+_munmap = _function("munmap", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_mprotect = _function("mprotect", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_mremap = _function("mremap", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
+_msync = _function("msync", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def fallocate(fd, mode, offset, length):
+    _fallocate(fd, mode, offset, length)
+
+
+def ftruncate_raw(fd, length):
+    """ftruncate(2) with any 64 bits as the length: Python refuses those past 2^63 itself."""
+    _ftruncate(fd, ctypes.c_int64(length).value)
+
+
+def renameat2(old, new, flags=0):
+    _renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags)
+
+
+def link_fd(fd, new):
+    """Gives the open file a name, as one makes an O_TMPFILE file appear."""
+    _linkat(AT_FDCWD, f"/proc/self/fd/{fd}".encode(), AT_FDCWD, os.fsencode(new), AT_SYMLINK_FOLLOW)
+
+
+class Dirent(NamedTuple):
+    """One entry as the kernel gives it: the cookie is where a later seek goes on after this entry."""
+
+    ino: int
+    cookie: int
+    type: int
+    name: str
+
+
+def getdents(fd, size=32768):
+    """One getdents64(2): a list of Dirent, empty at the end of the directory."""
+    buffer = ctypes.create_string_buffer(size)
+    length = _getdents64(fd, buffer, size)
+    entries = []
+    offset = 0
+    while offset < length:
+        ino, cookie, record, kind = struct.unpack_from("=QqHB", buffer, offset)
+        name = buffer.raw[offset + 19 : offset + record].split(b"\0", 1)[0]
+        entries.append(Dirent(ino, cookie, kind, os.fsdecode(name)))
+        offset += record
+    return entries
+
+
+def list_directory(path, size=32768):
+    """Every entry of the directory, "." and ".." included."""
+    entries = []
+    with opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        while more := getdents(fd, size):
+            entries += more
+    return entries
+
+
+@contextmanager
+def opened(path, flags=os.O_RDWR, mode=0o644):
+    """A file descriptor that is closed at the end of the block."""
+    fd = os.open(path, flags, mode)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+class Mapping:
+    """
+    A shared mapping that does not keep a descriptor of its own, as Python's mmap does: it outlives its file's close.
+    Touching it past the end of the file is SIGBUS, as in C.
+    """
+
+    def __init__(self, fd, length, offset=0, prot=PROT_READ | PROT_WRITE, flags=MAP_SHARED):
+        self.length = length
+        self.address = _mmap(None, length, prot, flags, fd, offset)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.unmap()
+
+    def unmap(self):
+        if self.address is not None:
+            _munmap(self.address, self.length)
+            self.address = None
+
+    def read(self, offset, length):
+        assert 0 <= offset and offset + length <= self.length
+        return ctypes.string_at(self.address + offset, length)
+
+    def write(self, offset, data):
+        assert 0 <= offset and offset + len(data) <= self.length
+        ctypes.memmove(self.address + offset, bytes(data), len(data))
+
+    def sync(self, flags=MS_SYNC):
+        _msync(self.address, self.length, flags)
+
+    def advise(self, advice, offset=0, length=None):
+        _madvise(self.address + offset, self.length - offset if length is None else length, advice)
+
+    def protect(self, prot, offset=0, length=None):
+        _mprotect(self.address + offset, self.length - offset if length is None else length, prot)
+
+    def unmap_part(self, offset, length):
+        """The rest stays mapped; the caller touches the hole no more."""
+        _munmap(self.address + offset, length)
+
+    def resize(self, length):
+        self.address = _mremap(self.address, self.length, length, MREMAP_MAYMOVE)
+        self.length = length
