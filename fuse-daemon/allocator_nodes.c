@@ -65,11 +65,6 @@ void nodes_release(struct nodes *nodes, uint32_t index)
 	nodes->used--;
 }
 
-uint32_t node_child(const struct node *node, unsigned slot)
-{
-	return node->children ? node->children[slot] : NODE_NONE;
-}
-
 void nodes_set_child(struct nodes *nodes, uint32_t index, unsigned slot, uint32_t child)
 {
 	struct node *node = nodes_get(nodes, index);

@@ -61,7 +61,11 @@ uint32_t nodes_new(struct nodes *nodes, uint32_t position, bool free);
 /* It must be on no shelf and have no partly used children. */
 void nodes_release(struct nodes *nodes, uint32_t index);
 
-uint32_t node_child(const struct node *node, unsigned slot);
+static inline uint32_t node_child(const struct node *node, unsigned slot)
+{
+	return node->children ? node->children[slot] : NODE_NONE;
+}
+
 /* @child may be NODE_NONE where there was one. */
 void nodes_set_child(struct nodes *nodes, uint32_t index, unsigned slot, uint32_t child);
 

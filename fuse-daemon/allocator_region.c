@@ -266,9 +266,9 @@ static uint64_t run_in_chunk(const struct region *region, const struct node *chu
 		} else if (block != NODE_NONE && (kinds & REGION_PAGES)) {
 			uint64_t run = bits_run_at(&nodes_get(&region->nodes, block)->free, at % BLOCK_PAGES);
 
-			at += run;
-			if (run == 0 || at % BLOCK_PAGES)
+			if (run == 0)
 				break;
+			at += run;
 		} else {
 			break;
 		}
@@ -288,13 +288,16 @@ uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max,
 		if (chunks_test(&region->chunks, chunk)) {
 			if (!(kinds & REGION_CHUNKS))
 				break;
-			at = (chunk + chunks_run_at(&region->chunks, chunk, UINT32_MAX)) * CHUNK_PAGES;
+			/* One more at each end: @at may lie inside the first, the end of @max inside the last. */
+			uint64_t enough = MIN((max - (at - page)) / CHUNK_PAGES + 2, UINT32_MAX);
+
+			at = (chunk + chunks_run_at(&region->chunks, chunk, (uint32_t)enough)) * CHUNK_PAGES;
 		} else if (node != NODE_NONE) {
 			uint64_t run = run_in_chunk(region, nodes_get(&region->nodes, node), at, max - (at - page), kinds);
 
-			at += run;
-			if (run == 0 || at % CHUNK_PAGES)
+			if (run == 0)
 				break;
+			at += run;
 		} else {
 			break;
 		}
