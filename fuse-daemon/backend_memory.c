@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +107,12 @@ static bool open_descriptors(struct backend *backend, const char *path, GError *
 	backend->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (backend->dir < 0)
 		return set_error(error, "cannot open memory-dir", path, errno);
+	/* The files of a daemon that lives would be taken for left-overs. */
+	if (flock(backend->dir, LOCK_EX | LOCK_NB) < 0) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+		            "memory-dir: %s: another daemon keeps its files there: name another directory", path);
+		return false;
+	}
 	backend->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (backend->inotify < 0)
 		return set_error(error, "cannot watch memory-dir", path, errno);

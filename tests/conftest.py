@@ -184,6 +184,6 @@ def fs(request, daemon, backend, page_size, capacity):
     daemon.start()
     mount = Mount(daemon, backend, PAGE_SIZES[page_size], capacity)
     yield mount
-    if daemon.process is not None and not request.node.stash.get(FAILED, False):
+    if not daemon.ended_by_test and not request.node.stash.get(FAILED, False):
         with _failure_keeps_work(request):
             mount.check()

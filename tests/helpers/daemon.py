@@ -46,7 +46,8 @@ class Daemon:
         self.log_file = self.work / "dmemfsd.log"
         self.expected = []  # patterns of complaints that the test expects
         self.process = None
-        self.stopped_by_test = False
+        self.ended_by_test = False  # told to stop, or killed, by the test itself
+        self._notify = None
         self._ready_timeout = ready_timeout
         self.mountpoint.mkdir(exist_ok=True)
         self.state_dir.mkdir(exist_ok=True)
@@ -70,23 +71,24 @@ class Daemon:
     def start(self):
         """Returns when the daemon has said READY; the mount answers then."""
         assert self.process is None
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            # A path in the work directory may be longer than the 107 bytes of sun_path: an abstract name never is.
-            name = f"dmemfs-tests-{os.getpid()}-{time.monotonic_ns()}"
-            notify.bind("\0" + name)
-            with open(self.log_file, "ab") as log:
-                self.process = subprocess.Popen(
-                    self.command("--foreground"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    start_new_session=True, cwd="/", env=self.environment(NOTIFY_SOCKET="@" + name))
-            self._wait_ready(notify)
+        self.ended_by_test = False
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        # A path in the work directory may be longer than the 107 bytes of sun_path: an abstract name never is.
+        name = f"dmemfs-tests-{os.getpid()}-{time.monotonic_ns()}"
+        self._notify.bind("\0" + name)
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command("--foreground"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                cwd="/", env=self.environment(NOTIFY_SOCKET="@" + name))
+        self._wait_ready()
         return self
 
-    def _wait_ready(self, notify):
-        notify.settimeout(0.1)
+    def _wait_ready(self):
+        self._notify.settimeout(0.1)
         deadline = time.monotonic() + self._ready_timeout
         while time.monotonic() < deadline:
             with suppress(TimeoutError):
-                if b"READY=1" in notify.recv(4096).split(b"\n"):
+                if b"READY=1" in self._notify.recv(4096).split(b"\n"):
                     return
             if self.process.poll() is not None:
                 raise DaemonError(f"dmemfsd ended with status {self.process.returncode} before READY:\n{self.log}")
@@ -104,7 +106,8 @@ class Daemon:
         return None if done.returncode == 0 else done.stderr.strip()
 
     def wait(self, timeout=STOP_TIMEOUT):
-        """The exit status of the daemon, which must be on its way out."""
+        """The exit status of the daemon, which the test has told to stop."""
+        self.ended_by_test = True
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -121,12 +124,13 @@ class Daemon:
                 self.kill()
             else:
                 self.wait()
-        elif not self.stopped_by_test:
-            problems.append("dmemfsd ended before it was told to")
-        if self.process.returncode != 0 and not self.stopped_by_test:
-            problems.append(f"dmemfsd ended with status {self.process.returncode}")
+            if self.process.returncode != 0:
+                problems.append(f"dmemfsd ended with status {self.process.returncode}")
+        elif not self.ended_by_test:
+            problems.append(f"dmemfsd ended before it was told to, with status {self.process.returncode}")
         problems += self.complaints()
         self.process = None
+        self._notify.close()
         if problems:
             raise DaemonError("\n".join(problems))
 
@@ -139,7 +143,8 @@ class Daemon:
         return found
 
     def kill(self):
-        """The whole process group, at once."""
+        """The whole process group, at once. Its mount stays, stale."""
+        self.ended_by_test = True
         if self.process and self.process.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Start and stop: what READY promises, how a mount ends, what a crash leaves, and who is refused."""
+
+import errno
+import os
+import signal
+import subprocess
+
+import pytest
+
+from helpers.children import Child
+from helpers.daemon import Daemon
+from helpers.expect import fails_with, refused
+from helpers.mount import wait_until
+from helpers.processes import processes_naming, state_of
+from helpers.syscalls import Mapping, opened
+
+pytestmark = pytest.mark.page_sizes("2M")
+
+
+def run(daemon, *options):
+    """dmemfsd with the configuration of @daemon, to its end."""
+    return subprocess.run(daemon.command(*options), capture_output=True, text=True, env=daemon.environment(), timeout=30,
+                          check=False)
+
+
+def daemonised(daemon):
+    """The pid of the daemon that runs in the background with this configuration."""
+    pids = processes_naming(str(daemon.config))
+    assert len(pids) == 1
+    return pids[0]
+
+
+def settings_of(daemon):
+    """The keys of [daemon], to start another one like it."""
+    lines = daemon.config.read_text().split("\n[region")[0].splitlines()[1:]
+    return dict(line.split("=", 1) for line in lines if line)
+
+
+@pytest.fixture
+def holder(fs):
+    """A process that maps a file, as a guest does: with no descriptor left open."""
+
+    def guest(pipe):
+        with opened(fs.make_file("vm1", size=fs.unit)) as fd:
+            mapping = Mapping(fd, fs.unit)
+        with mapping:
+            mapping.write(0, b"guest")
+            pipe.send("mapped")
+            while pipe.recv() == "look":
+                pipe.send(mapping.read(0, 5))
+                mapping.write(fs.unit - 5, b"alive")
+
+    with Child(guest, with_pipe=True) as child:
+        assert child.receive() == "mapped"
+        yield child
+
+
+def alive(holder):
+    holder.pipe.send("look")
+    return holder.receive() == b"guest"
+
+
+def end(holder):
+    holder.pipe.send("end")
+    holder.wait()
+
+
+def test_ready_means_that_the_mount_answers(daemon):
+    daemon.start()
+    assert daemon.mounted
+    assert os.listdir(daemon.mountpoint) == []
+    daemon.stop()
+    assert not daemon.mounted
+    assert os.listdir(daemon.mountpoint) == []
+
+
+def test_without_foreground_it_returns_when_the_mount_answers(daemon):
+    done = run(daemon)
+    try:
+        assert (done.returncode, done.stdout) == (0, "")
+        assert os.statvfs(daemon.mountpoint).f_bfree > 0
+        pid = daemonised(daemon)
+        assert os.getsid(pid) == pid
+        assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    finally:
+        assert daemon.unmount() is None
+    wait_until(lambda: not processes_naming(str(daemon.config)), "the daemon has ended")
+
+
+def test_mount_is_named_in_proc_mounts(fs):
+    with open("/proc/mounts", encoding="utf-8") as mounts:
+        line = next(line for line in mounts if f" {fs.root} " in line)
+    assert line.startswith("dmemfs ")
+    assert line.split()[2] == "fuse.dmemfs"
+
+
+def test_fusermount_ends_it_with_status_0(daemon):
+    daemon.start()
+    assert daemon.unmount() is None
+    assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
+def test_signals_to_stop_end_it_with_status_0(daemon, number):
+    daemon.start()
+    os.kill(daemon.pid, number)
+    assert daemon.wait() == 0
+    assert not daemon.mounted
+
+
+def test_signal_ends_it_while_files_are_open_and_full(daemon):
+    daemon.start()
+    with opened(daemon.mountpoint / "file", os.O_CREAT | os.O_RDWR) as fd:
+        os.ftruncate(fd, 4 << 20)
+        os.kill(daemon.pid, signal.SIGTERM)
+        assert daemon.wait() == 0
+        with fails_with(errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
+            os.pread(fd, 1, 0)
+
+
+def test_unmounting_is_ebusy_while_a_guest_maps_a_file(fs, holder):
+    assert "busy" in fs.daemon.unmount()
+    assert fs.daemon.mounted
+    assert (fs / "vm1").read_bytes()[:5] == b"guest"
+    assert alive(holder)
+    end(holder)
+
+
+def test_unmounting_is_ebusy_while_a_file_is_open(fs):
+    with opened(fs.make_file("file"), os.O_RDONLY):
+        assert "busy" in fs.daemon.unmount()
+    assert fs.daemon.mounted
+
+
+def test_guest_outlives_sigterm(fs, holder):
+    """The memory is its own: the daemon was only asked where it is."""
+    os.kill(fs.daemon.pid, signal.SIGTERM)
+    assert fs.daemon.wait() == 0
+    assert not fs.daemon.mounted
+    assert alive(holder)
+    end(holder)
+
+
+def test_guest_outlives_a_killed_daemon_and_the_next_one_starts(fs, holder):
+    fs.daemon.kill()
+    refused(errno.ENOTCONN, os.listdir, fs.root)
+    assert alive(holder)
+
+    stale = run(fs.daemon, "--foreground")
+    assert stale.returncode == 1
+    assert "stale mount" in stale.stderr and f"fusermount3 -u {fs.root}" in stale.stderr
+
+    subprocess.run(["fusermount3", "-uz", fs.root], check=True)
+    fs.daemon.process = None
+    fs.daemon.start()
+    assert alive(holder)
+    fs.make_file("vm2", b"next guest", size=fs.unit)
+    assert alive(holder)
+    end(holder)
+
+
+def test_second_daemon_on_the_same_state_directory_is_refused(fs, backend):
+    other = fs.daemon.work / "other"
+    other.mkdir()
+    keys = {**settings_of(fs.daemon), "mountpoint": str(other)}
+    second = Daemon(fs.daemon.program, other, keys)
+    done = run(second, "--foreground")
+    assert done.returncode == 1
+    assert f"pid {fs.daemon.pid}" in done.stderr
+    assert str(fs.daemon.state_dir) in done.stderr
+    fs.make_file("file", b"first goes on")
+
+
+@pytest.mark.memory_only("memory-dir is a key of the memory backend")
+def test_second_daemon_on_the_same_memory_directory_is_refused(fs):
+    """It would take the first one's files for left-overs of a crash."""
+    path = fs.make_file("file", b"kept")
+    other = fs.daemon.work / "other"
+    other.mkdir()
+    keys = settings_of(fs.daemon)
+    del keys["mountpoint"], keys["state-dir"]
+    second = Daemon(fs.daemon.program, other, keys)
+    done = run(second, "--check-config")
+    assert done.returncode == 0, done.stderr
+    done = run(second)
+    if second.mounted:
+        second.unmount()
+    assert done.returncode == 1
+    assert keys["memory-dir"] in done.stderr
+    assert path.read_bytes() == b"kept"
+    assert fs.backend.object_path(path.stat().st_ino).read_bytes() == b"kept"
+
+
+def test_state_directory_is_free_again_after_a_stop(daemon):
+    for _ in range(3):
+        daemon.start()
+        daemon.stop()
+
+
+@pytest.mark.memory_only("looks into memory-dir")
+def test_next_daemon_clears_away_what_a_killed_one_left(daemon, backend):
+    daemon.start()
+    path = daemon.mountpoint / "file"
+    path.write_bytes(b"x" * (4 << 20))
+    left = backend.object_path(path.stat().st_ino)
+    assert left.exists()
+    daemon.kill()
+    subprocess.run(["fusermount3", "-uz", daemon.mountpoint], check=True)
+    daemon.process = None
+    daemon.start()
+    assert not left.exists()
+    assert os.listdir(daemon.mountpoint) == []
+
+
+def test_stop_leaves_no_memory_behind(daemon, backend):
+    daemon.start()
+    for number in range(20):
+        (daemon.mountpoint / f"file{number}").write_bytes(b"x" * 5000)
+    daemon.stop()
+    backend.check_clean(inodes=())
+
+
+@pytest.mark.page_sizes("4K")
+def test_descriptor_is_needed_only_while_a_file_is_open(fs):
+    """Ten thousand files at rest must not need ten thousand descriptors."""
+    def descriptors():
+        return len(os.listdir(f"/proc/{fs.daemon.pid}/fd"))
+
+    before = descriptors()
+    for number in range(200):
+        fs.make_file(f"file{number}", b"x")
+    wait_until(lambda: descriptors() <= before + 8, "no descriptor for files at rest")
+
+
+def test_hung_client_does_not_block_the_others(fs):
+    """A process that was stopped with a file open holds nothing that others need."""
+
+    def client(pipe):
+        with opened(fs / "file", os.O_CREAT | os.O_RDWR) as fd:
+            os.write(fd, b"mine")
+            pipe.send("open")
+            pipe.recv()
+
+    with Child(client, with_pipe=True) as child:
+        assert child.receive() == "open"
+        os.kill(child.pid, signal.SIGSTOP)
+        wait_until(lambda: state_of(child.pid) == "T", "the client is stopped")
+        assert (fs / "file").read_bytes() == b"mine"
+        os.truncate(fs / "file", 2 * fs.unit)
+        os.unlink(fs / "file")
+        os.kill(child.pid, signal.SIGCONT)
+        child.pipe.send("end")
+        child.wait()
+
+
+def test_killed_client_leaves_nothing_behind(fs):
+    def client(pipe):
+        with opened(fs.root, os.O_TMPFILE | os.O_RDWR) as fd:
+            os.ftruncate(fd, 8 * fs.unit)
+            with Mapping(fd, 8 * fs.unit) as mapping:
+                mapping.write(0, b"x")
+                pipe.send("mapped")
+                pipe.recv()
+
+    with Child(client, with_pipe=True) as child:
+        assert child.receive() == "mapped"
+        assert fs.free() == fs.capacity - 8 * fs.unit
+        child.kill()
+    assert fs.wait_free(fs.capacity) == fs.capacity
