@@ -35,7 +35,7 @@ CAPACITY = {"4K": 64 * MIB, "2M": 64 * MIB, "1G": 8192 * MIB}
 
 _COMMON = {"deadline": None, "database": None, "print_blob": True,
            "suppress_health_check": (HealthCheck.too_slow, HealthCheck.data_too_large)}
-settings.register_profile("ci", max_examples=25, stateful_step_count=30, derandomize=True, **_COMMON)
+settings.register_profile("ci", max_examples=50, stateful_step_count=30, derandomize=True, **_COMMON)
 settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_COMMON)
 settings.load_profile(os.environ.get("DMEMFS_TEST_PROFILE", "ci"))
 
