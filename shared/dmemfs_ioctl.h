@@ -22,16 +22,18 @@
  *   the module. A daemon that starts again lists what is there.
  *
  *   The first ioctl is DMEMFS_IOC_HELLO with .abi = DMEMFS_ABI_VERSION, all else 0. The module answers with its own
- *   version in .abi, also when it fails with EPROTO because the two differ; the daemon compares as well. Every
- *   other ioctl, and read(2), fails with EPROTO until HELLO has succeeded on this open file description.
+ *   version in .abi, also when it fails with EPROTO because the two differ; the daemon compares as well. The number
+ *   and the struct of HELLO never change. Every other ioctl, and read(2), fails with EPROTO until HELLO has
+ *   succeeded on this open file description.
  *
  * Rules for all ioctls
  *
  *   Structs have fixed-width members and no implicit padding; 32-bit and 64-bit callers use the same layout.
  *   Members marked "out", "reserved" or "flags" (no flag exists in this version) are 0 in the request. Whatever
  *   breaks these rules is EINVAL, an unknown request ENOTTY, a bad pointer EFAULT. A request that fails has
- *   changed nothing, unless its description says otherwise. EINTR: a fatal signal came; only requests that can
- *   take long return it. ioctls may be called from several threads at once.
+ *   changed nothing, unless its description says otherwise or its answer could not be written (EFAULT). EINTR: a
+ *   fatal signal came; only requests that can take long return it. ioctls may be called from several threads at
+ *   once.
  *
  * Regions
  *
@@ -40,13 +42,15 @@
  *     EINVAL  not aligned, empty, wraps, or beyond the physical addresses of this CPU
  *     EEXIST  overlaps a claimed region
  *     ENXIO   the kernel uses some of it as System RAM: it was not reserved with memmap=LENGTH$START
- *     ENODEV  the firmware does not describe all of it as RAM (KVM would map it uncached, or it is a device)
+ *     ENODEV  some of it is not "Reserved" in /proc/iomem: memmap= did not reserve it, it may be a device
  *     EBUSY   another driver holds some of it (/proc/iomem)
  *     EIO     it cannot be mapped write-back
  *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
  *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.
- *   REGION_RELEASE takes .start, exactly as claimed (ENOENT), and fails with EBUSY while anything owns memory in
- *     it.
+ *   REGION_RELEASE takes .start and .length exactly as claimed (ENOENT), and fails with EBUSY while anything owns
+ *     memory in it or zeroes it.
+ *   The module cannot see whether the firmware's own memory map (/sys/firmware/memmap) calls all of a region RAM.
+ *   KVM maps what is not uncached, so the daemon looks.
  *
  * Objects
  *
@@ -72,9 +76,10 @@
  *
  *   OBJECT_RESIZE sets the size. Bytes past the size do not exist: an access to a page wholly past it is SIGBUS,
  *     read(2) ends there, and write(2) does not go past it. When it returns 0, all memory that the object has past
- *     its size reads zero should it ever become visible, provided that it was zero when it was added. After EINTR
- *     shrinking has taken effect, growing has not; the promise about zeroes holds after the next RESIZE that
- *     succeeds. EFBIG: more than the kernel's largest file.
+ *     its size reads zero should it ever become visible, provided that it was zero when it was added: take away
+ *     what is wholly past the new size first, or it is zeroed for nothing. After EINTR shrinking has taken effect,
+ *     growing has not; the promise about zeroes holds after the next RESIZE that succeeds. EFBIG: more than the
+ *     kernel's largest file.
  *
  *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0 .offset is a physical address: the range must lie in
  *     one region (ENXIO) and nobody may own any of it (EBUSY), nor can anybody while it is being zeroed. With an
@@ -156,9 +161,9 @@ struct dmemfs_hello {
 
 struct dmemfs_region {
 	__u64 start;
-	__u64 length;      /* in: REGION_CLAIM */
-	__u64 owned;       /* out: bytes that belong to objects, or are being zeroed */
-	__u64 node_length; /* out: bytes at the start of the region that lie on .node; less than .length: it spans nodes */
+	__u64 length;
+	__u64 owned;       /* out: bytes that belong to objects */
+	__u64 node_length; /* out: bytes from .start on that lie on .node; less than .length when it spans nodes */
 	__s32 node;        /* out: NUMA node, -1 when unknown */
 	__u32 flags;
 	__u64 reserved[2];

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Everything that differs between kernel versions. */
+#ifndef DMEMFS_COMPAT_H
+#define DMEMFS_COMPAT_H
+
+#include <linux/huge_mm.h>
+#include <linux/mm.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#error dmemfs needs Linux 6.12: earlier ones cannot mark large page-table entries as having no struct page
+#endif
+#if !defined(CONFIG_64BIT) || PAGE_SIZE != 4096
+#error dmemfs needs a 64-bit kernel with pages of 4 KiB
+#endif
+
+/*
+ * mm/mempolicy.c: until 7.3 queue_folios_pmd() takes the struct page of a 2-MiB entry for granted, and any process can
+ * make it walk its own mapping with mbind(2).
+ */
+#define DMEMFS_MBIND_NEEDS_GUARD (LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0))
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#include <linux/pfn_t.h>
+#define DMEMFS_PFN(pfn) __pfn_to_pfn_t(pfn, PFN_DEV)
+#else
+#define DMEMFS_PFN(pfn) (pfn)
+#endif
+
+static inline vm_fault_t dmemfs_insert_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
+{
+	return vmf_insert_pfn_pmd(vmf, DMEMFS_PFN(pfn), write);
+}
+
+#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
+static inline vm_fault_t dmemfs_insert_pud(struct vm_fault *vmf, unsigned long pfn, bool write)
+{
+	return vmf_insert_pfn_pud(vmf, DMEMFS_PFN(pfn), write);
+}
+#endif
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
+#define dmemfs_zap_vma zap_special_vma_range
+#else
+#define dmemfs_zap_vma zap_vma_ptes
+#endif
+
+#endif

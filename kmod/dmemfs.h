@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Internals of dmemfs.ko. The protocol is ../shared/dmemfs_ioctl.h.
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   mmap_lock or per-VMA lock   the kernel's
+ *   object->lock                the object's extents and size. Faults, read, write and zeroing hold it shared, changes
+ *                               exclusively. All zapping of page tables happens under it, held exclusively, or with the
+ *                               VMA locked for writing; so while a fault holds it, no entry goes away under that fault.
+ *                               Never held across a page fault of our own: user memory is copied with page faults off.
+ *   dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c)
+ *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->notices (object.c, events.c)
+ *
+ * An object is at rest when it has no inode. Its inode exists from the first open until the last file or mapping is
+ * gone, and pins the pseudo file system, which pins the module.
+ */
+#ifndef DMEMFS_INTERNAL_H
+#define DMEMFS_INTERNAL_H
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/maple_tree.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/poll.h>
+#include <linux/rwsem.h>
+#include <linux/types.h>
+#include <linux/xarray.h>
+
+#include "dmemfs_ioctl.h"
+
+#define DMEMFS_VERSION "0.1.0"
+
+/* The first and the last page of something. */
+struct dmemfs_range {
+	unsigned long first;
+	unsigned long last;
+};
+
+/* An event that waits to be read; see events.c. */
+struct dmemfs_notice {
+	struct list_head link;
+	struct dmemfs_event event;
+};
+
+struct dmemfs_object {
+	u64 id;
+	struct kref ref;	/* held by the table, by the inode, and by whoever works on it */
+
+	struct rw_semaphore lock;
+	/* Under lock: */
+	struct maple_tree extents;	/* pages of the file to memory; see extent.c */
+	unsigned long nr_extents;
+	unsigned long nr_pages;
+	u64 size;
+	u64 stale_end;		/* bytes of memory in [size, stale_end) may not be zero yet */
+
+	/* Under the table's lock: */
+	enum dmemfs_object_state state;
+	struct inode *inode;	/* NULL: at rest */
+	struct vfsmount *mnt;	/* of the inode */
+	struct dmemfs_notice *notices[DMEMFS_EVENT_PRIVATE];	/* by kind - 1; NULL until first needed */
+
+	atomic64_t faults_4k;
+	atomic64_t faults_2m;
+	atomic64_t faults_1g;
+};
+
+/* main.c */
+extern enum dmemfs_huge dmemfs_huge;
+u64 dmemfs_page_sizes(void);
+
+/* region.c */
+extern struct mutex dmemfs_region_lock;
+int dmemfs_region_claim(struct dmemfs_region *arg);
+int dmemfs_region_next(struct dmemfs_region *arg);
+int dmemfs_region_release(const struct dmemfs_region *arg);
+int dmemfs_region_zero(u64 start, u64 length);
+void dmemfs_regions_exit(void);
+/*
+ * Makes @obj the owner of @pfns (NULL: nobody) in two steps, so that a caller can make sure of other things in between:
+ * prepare() checks and allocates; then either mas_store_prealloc(@mas, @obj) or mas_destroy(@mas).
+ * The caller holds dmemfs_region_lock throughout.
+ */
+int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
+/* The kernel's mapping of @pfn, which is owned by an object that the caller holds, so its region stays. */
+void *dmemfs_pfn_to_virt(unsigned long pfn);
+/* Clears @length bytes at @addr. -EINTR when the task is being killed. */
+int dmemfs_clear(void *addr, size_t length);
+
+/* extent.c */
+int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg);
+int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length);
+int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg);
+int dmemfs_object_resize(struct dmemfs_object *obj, u64 size);
+int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end);
+/*
+ * The run of memory around page @index of the file: 0 and its pages in @run and the memory of page @index in @pfn, or
+ * -ENOENT and the hole in @run. The caller holds obj->lock.
+ */
+int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct dmemfs_range *run, unsigned long *pfn);
+
+/* object.c */
+#define DMEMFS_OBJECT_IS_IDLE XA_MARK_0
+extern struct xarray dmemfs_objects;
+int dmemfs_object_create(u64 id);
+int dmemfs_object_open(u64 id);
+int dmemfs_object_drop(u64 id, u32 *state);
+int dmemfs_object_reap(u64 id);
+int dmemfs_object_next(struct dmemfs_object_info *arg);
+struct dmemfs_object *dmemfs_object_get(u64 id);
+bool dmemfs_object_is_idle(struct dmemfs_object *obj);
+void dmemfs_object_put(struct dmemfs_object *obj);
+/* The object's inode, or NULL when it is at rest. Release with dmemfs_inode_put(). */
+struct inode *dmemfs_inode_get(struct dmemfs_object *obj, struct vfsmount **mnt);
+void dmemfs_inode_put(struct inode *inode, struct vfsmount *mnt);
+void dmemfs_objects_exit(void);
+
+/* file.c */
+extern const struct file_operations dmemfs_file_operations;
+
+/* map.c */
+extern const struct vm_operations_struct dmemfs_vm_operations;
+int dmemfs_mmap(struct file *file, struct vm_area_struct *vma);
+
+/* events.c */
+int dmemfs_notice_prepare(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
+void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
+void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event);
+void dmemfs_notices_free(struct dmemfs_object *obj);
+void dmemfs_events_rearm(void);
+ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos);
+__poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);
+
+/* walk_guard.c */
+enum dmemfs_huge dmemfs_walk_guard_init(void);
+void dmemfs_walk_guard_exit(void);
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Events for the daemon. Each kind is pending at most once per object, so the queue is bounded by the number of
+ * objects. xa_lock(&dmemfs_objects) protects it.
+ */
+#include "dmemfs.h"
+
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/wait.h>
+
+static LIST_HEAD(pending);
+static DECLARE_WAIT_QUEUE_HEAD(readers);
+
+/* Makes room for an event, so that raising it cannot fail. */
+int dmemfs_notice_prepare(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
+{
+	struct dmemfs_notice **slot = &obj->notices[kind - 1];
+	struct dmemfs_notice *notice;
+
+	if (READ_ONCE(*slot))
+		return 0;
+	notice = kzalloc(sizeof(*notice), GFP_KERNEL);
+	if (!notice)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&notice->link);
+	notice->event.kind = kind;
+	notice->event.id = obj->id;
+	xa_lock(&dmemfs_objects);
+	if (!*slot) {
+		WRITE_ONCE(*slot, notice);
+		notice = NULL;
+	}
+	xa_unlock(&dmemfs_objects);
+	kfree(notice);
+	return 0;
+}
+
+/* The caller holds the table's lock. */
+void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
+{
+	struct dmemfs_notice *notice = obj->notices[kind - 1];
+
+	if (list_empty(&notice->link))
+		list_add_tail(&notice->link, &pending);
+	wake_up_interruptible(&readers);
+}
+
+/* Something that the current process did with a mapping. Lost when there is no memory for it. */
+void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
+{
+	if (dmemfs_notice_prepare(obj, event.kind))
+		return;
+	event.id = obj->id;
+	event.pid = task_tgid_nr(current);
+	get_task_comm(event.comm, current->group_leader);
+	xa_lock(&dmemfs_objects);
+	obj->notices[event.kind - 1]->event = event;
+	dmemfs_notice_raise(obj, event.kind);
+	xa_unlock(&dmemfs_objects);
+}
+
+void dmemfs_notices_free(struct dmemfs_object *obj)
+{
+	int i;
+
+	xa_lock(&dmemfs_objects);
+	for (i = 0; i < ARRAY_SIZE(obj->notices); i++) {
+		if (obj->notices[i])
+			list_del(&obj->notices[i]->link);
+	}
+	xa_unlock(&dmemfs_objects);
+	for (i = 0; i < ARRAY_SIZE(obj->notices); i++)
+		kfree(obj->notices[i]);
+}
+
+/* A new controller may have missed what the last one was told. */
+void dmemfs_events_rearm(void)
+{
+	struct dmemfs_object *obj;
+	unsigned long index;
+
+	xa_lock(&dmemfs_objects);
+	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_IDLE)
+		dmemfs_notice_raise(obj, DMEMFS_EVENT_IDLE);
+	xa_unlock(&dmemfs_objects);
+}
+
+static bool has_pending(void)
+{
+	bool has;
+
+	xa_lock(&dmemfs_objects);
+	has = !list_empty(&pending);
+	xa_unlock(&dmemfs_objects);
+	return has;
+}
+
+static bool pop(struct dmemfs_event *event)
+{
+	struct dmemfs_notice *notice;
+
+	xa_lock(&dmemfs_objects);
+	notice = list_first_entry_or_null(&pending, struct dmemfs_notice, link);
+	if (notice) {
+		*event = notice->event;
+		list_del_init(&notice->link);
+	}
+	xa_unlock(&dmemfs_objects);
+	return notice;
+}
+
+ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos)
+{
+	struct dmemfs_event event;
+	size_t done = 0;
+
+	if (!file->private_data)
+		return -EPROTO;
+	if (length < sizeof(event))
+		return -EINVAL;
+	while (length - done >= sizeof(event)) {
+		if (!pop(&event)) {
+			if (done)
+				break;
+			if (file->f_flags & O_NONBLOCK)
+				return -EAGAIN;
+			if (wait_event_interruptible(readers, has_pending()))
+				return -ERESTARTSYS;
+			continue;
+		}
+		if (copy_to_user(buffer + done, &event, sizeof(event)))
+			return -EFAULT;
+		done += sizeof(event);
+	}
+	return done;
+}
+
+__poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait)
+{
+	poll_wait(file, &readers, wait);
+	return has_pending() ? EPOLLIN | EPOLLRDNORM : 0;
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an object is made of: which page of the file is which page of memory, and how large the file is.
+ *
+ * object->extents maps runs of file pages to the *distance* from file page to page frame (modulo LONG_MAX + 1). So the
+ * entry stays right when a run is cut, and two runs that continue each other have the same entry and become one.
+ * object->lock protects the tree and the size; ownership of the memory is region.c's.
+ */
+#include "dmemfs.h"
+
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+
+static void *distance_entry(unsigned long index, unsigned long pfn)
+{
+	return xa_mk_value((pfn - index) & LONG_MAX);
+}
+
+static unsigned long entry_pfn(const void *entry, unsigned long index)
+{
+	return (xa_to_value(entry) + index) & LONG_MAX;
+}
+
+/* Pages of [offset, offset + length), which must be aligned, not empty, and inside the largest file. */
+static int file_range(u64 offset, u64 length, struct dmemfs_range *range)
+{
+	u64 end;
+
+	if (!length || !IS_ALIGNED(offset | length, DMEMFS_ALIGNMENT) || check_add_overflow(offset, length, &end))
+		return -EINVAL;
+	if (end > MAX_LFS_FILESIZE)
+		return -EFBIG;
+	*range = (struct dmemfs_range){ offset >> PAGE_SHIFT, (end >> PAGE_SHIFT) - 1 };
+	return 0;
+}
+
+int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct dmemfs_range *run, unsigned long *pfn)
+{
+	MA_STATE(mas, &obj->extents, index, index);
+	void *entry;
+
+	lockdep_assert_held(&obj->lock);
+	entry = mas_walk(&mas);
+	*run = (struct dmemfs_range){ mas.index, mas.last };
+	if (!entry)
+		return -ENOENT;
+	*pfn = entry_pfn(entry, index);
+	return 0;
+}
+
+/* Adds a run to the tree, joined with its neighbours where it continues them. */
+static int insert_run(struct dmemfs_object *obj, struct dmemfs_range range, unsigned long pfn)
+{
+	MA_STATE(mas, &obj->extents, range.first, range.first);
+	void *entry = distance_entry(range.first, pfn);
+	unsigned long pages = range.last - range.first + 1;
+	int joined = 0;
+	int ret;
+
+	if (mas_find(&mas, range.last))
+		return -EEXIST;
+	if (range.first) {
+		mas_set(&mas, range.first - 1);
+		if (mas_walk(&mas) == entry) {
+			range.first = mas.index;
+			joined++;
+		}
+	}
+	mas_set(&mas, range.last + 1);
+	if (mas_walk(&mas) == entry) {
+		range.last = mas.last;
+		joined++;
+	}
+	mas_set_range(&mas, range.first, range.last);
+	ret = mas_store_gfp(&mas, entry, GFP_KERNEL);
+	if (ret)
+		return ret;
+	obj->nr_extents += 1 - joined;
+	obj->nr_pages += pages;
+	return 0;
+}
+
+int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg)
+{
+	struct dmemfs_range range, pfns;
+	struct ma_state owners;
+	u64 end;
+	int ret;
+
+	ret = file_range(arg->offset, arg->length, &range);
+	if (ret)
+		return ret;
+	if (!IS_ALIGNED(arg->start, DMEMFS_ALIGNMENT) || check_add_overflow(arg->start, arg->length, &end))
+		return -EINVAL;
+	pfns = (struct dmemfs_range){ arg->start >> PAGE_SHIFT, (end >> PAGE_SHIFT) - 1 };
+
+	down_write(&obj->lock);
+	mutex_lock(&dmemfs_region_lock);
+	/* Under obj->lock: REAP, which takes it too, must not miss what is added here. */
+	ret = dmemfs_object_is_idle(obj) ? -ENOENT : dmemfs_own_prepare(&owners, pfns, obj);
+	if (ret)
+		goto out;
+	ret = insert_run(obj, range, pfns.first);
+	if (ret)
+		mas_destroy(&owners);
+	else
+		mas_store_prealloc(&owners, obj);
+out:
+	mutex_unlock(&dmemfs_region_lock);
+	up_write(&obj->lock);
+	return ret;
+}
+
+/* Takes [cut.first, cut.last] out of @run, in the tree and in the books of ownership. Nothing maps it any more. */
+static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, unsigned long pfn)
+{
+	MA_STATE(mas, &obj->extents, cut.first, cut.last);
+	unsigned long pages = cut.last - cut.first + 1;
+	struct ma_state owners;
+	int ret;
+
+	mutex_lock(&dmemfs_region_lock);
+	ret = dmemfs_own_prepare(&owners, (struct dmemfs_range){ pfn, pfn + pages - 1 }, NULL);
+	if (ret)
+		goto out;
+	ret = mas_store_gfp(&mas, NULL, GFP_KERNEL);
+	if (ret) {
+		mas_destroy(&owners);
+		goto out;
+	}
+	mas_store_prealloc(&owners, NULL);
+	obj->nr_extents += (run.first < cut.first) + (cut.last < run.last) - 1;
+	obj->nr_pages -= pages;
+out:
+	mutex_unlock(&dmemfs_region_lock);
+	return ret;
+}
+
+static int remove_runs(struct dmemfs_object *obj, struct dmemfs_range range)
+{
+	MA_STATE(mas, &obj->extents, range.first, range.first);
+	void *entry;
+
+	while ((entry = mas_find(&mas, range.last))) {
+		struct dmemfs_range run = { mas.index, mas.last };
+		struct dmemfs_range cut = { max(run.first, range.first), min(run.last, range.last) };
+		int ret;
+
+		ret = remove_run(obj, run, cut, entry_pfn(entry, cut.first));
+		if (ret)
+			return ret;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		mas_set(&mas, cut.last + 1);
+		if (cut.last == range.last)
+			break;
+	}
+	return 0;
+}
+
+/*
+ * Unmaps the bytes from every process. Whole 1-GiB steps, because the kernel cuts a 1-GiB entry only with the
+ * process's mmap_lock held for writing, which is out of reach here. What is unmapped needlessly faults in again.
+ */
+static void zap(struct inode *inode, u64 start, u64 end)
+{
+	start = round_down(start, SZ_1G);
+	end = round_up(end, SZ_1G);
+	unmap_mapping_range(inode->i_mapping, start, end - start, 1);
+}
+
+int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
+{
+	struct dmemfs_range range;
+	struct vfsmount *mnt;
+	struct inode *inode;
+	int ret;
+
+	ret = file_range(offset, length, &range);
+	if (ret)
+		return ret;
+	down_write(&obj->lock);
+	inode = dmemfs_inode_get(obj, &mnt);
+	if (inode)
+		zap(inode, offset, offset + length);
+	ret = remove_runs(obj, range);
+	if (!ret && offset <= obj->stale_end && obj->stale_end <= offset + length)
+		obj->stale_end = offset;
+	up_write(&obj->lock);
+	dmemfs_inode_put(inode, mnt);
+	return ret;
+}
+
+int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg)
+{
+	MA_STATE(mas, &obj->extents, arg->offset >> PAGE_SHIFT, arg->offset >> PAGE_SHIFT);
+	void *entry;
+
+	down_read(&obj->lock);
+	entry = mas_find(&mas, ULONG_MAX);
+	up_read(&obj->lock);
+	if (!entry)
+		return -ENOENT;
+	arg->offset = (u64)mas.index << PAGE_SHIFT;
+	arg->start = PFN_PHYS(entry_pfn(entry, mas.index));
+	arg->length = ((u64)(mas.last - mas.index) + 1) << PAGE_SHIFT;
+	return 0;
+}
+
+/* Clears a part of [*pos, end), 2 MiB at most, and moves *pos behind it. The caller holds obj->lock. */
+static int clear_step(struct dmemfs_object *obj, u64 *pos, u64 end)
+{
+	MA_STATE(mas, &obj->extents, *pos >> PAGE_SHIFT, *pos >> PAGE_SHIFT);
+	u64 run_end;
+	void *entry, *addr;
+	size_t length;
+
+	entry = mas_find(&mas, (end - 1) >> PAGE_SHIFT);
+	if (!entry) {
+		*pos = end;
+		return 0;
+	}
+	*pos = max(*pos, (u64)mas.index << PAGE_SHIFT);
+	run_end = ((u64)mas.last + 1) << PAGE_SHIFT;
+	length = min3(end - *pos, run_end - *pos, (u64)SZ_2M);
+	addr = dmemfs_pfn_to_virt(entry_pfn(entry, *pos >> PAGE_SHIFT)) + offset_in_page(*pos);
+	*pos += length;
+	return dmemfs_clear(addr, length);
+}
+
+int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end)
+{
+	int ret = 0;
+
+	while (start < end && !ret) {
+		down_read(&obj->lock);
+		ret = clear_step(obj, &start, end);
+		up_read(&obj->lock);
+	}
+	return ret;
+}
+
+/*
+ * The lock is held all the while, so that no other RESIZE sees a size whose tail is not yet zero. The tail is short
+ * when the daemon has taken away what is wholly past the size.
+ */
+int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
+{
+	struct vfsmount *mnt;
+	struct inode *inode;
+	u64 pos;
+	int ret = 0;
+
+	if (size > MAX_LFS_FILESIZE)
+		return -EFBIG;
+	down_write(&obj->lock);
+	inode = dmemfs_inode_get(obj, &mnt);
+	/* Processes may have written up to the end of the last page. */
+	obj->stale_end = max(obj->stale_end, PAGE_ALIGN(obj->size));
+	pos = min(obj->size, size);
+	if (size < obj->size) {
+		obj->size = size;
+		if (inode) {
+			i_size_write(inode, size);
+			zap(inode, size, MAX_LFS_FILESIZE);
+		}
+	}
+	while (pos < obj->stale_end && !ret)
+		ret = clear_step(obj, &pos, obj->stale_end);
+	if (!ret) {
+		obj->stale_end = 0;
+		obj->size = size;
+		if (inode)
+			i_size_write(inode, size);
+	}
+	up_write(&obj->lock);
+	dmemfs_inode_put(inode, mnt);
+	return ret;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The device /dev/dmemfs: one controller at a time, requests in, events out; and the module's birth and death. */
+#include "dmemfs.h"
+
+#include <linux/capability.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+static bool huge_pages = true;
+module_param(huge_pages, bool, 0444);
+MODULE_PARM_DESC(huge_pages, "map with pages of 2 MiB and 1 GiB where possible (default: yes)");
+
+enum dmemfs_huge dmemfs_huge __ro_after_init;
+
+/* Bit 0: somebody has the device open. */
+static unsigned long controlled;
+
+union request {
+	u64 id;	/* of requests on an object */
+	struct dmemfs_hello hello;
+	struct dmemfs_region region;
+	struct dmemfs_object_op op;
+	struct dmemfs_object_resize resize;
+	struct dmemfs_object_zero zero;
+	struct dmemfs_object_info info;
+	struct dmemfs_extent extent;
+};
+
+u64 dmemfs_page_sizes(void)
+{
+	u64 sizes = PAGE_SIZE;
+
+	if (dmemfs_huge != DMEMFS_HUGE_SAFE && dmemfs_huge != DMEMFS_HUGE_GUARDED)
+		return sizes;
+	sizes |= PMD_SIZE;
+	if (IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD))
+		sizes |= PUD_SIZE;
+	return sizes;
+}
+
+static int do_hello(union request *req)
+{
+	struct dmemfs_hello *hello = &req->hello;
+	bool match = hello->abi == DMEMFS_ABI_VERSION;
+
+	hello->abi = DMEMFS_ABI_VERSION;
+	hello->huge = dmemfs_huge;
+	hello->page_sizes = dmemfs_page_sizes();
+	strscpy(hello->version, DMEMFS_VERSION);
+	return match ? 0 : -EPROTO;
+}
+
+static int do_region_claim(union request *req)
+{
+	return dmemfs_region_claim(&req->region);
+}
+
+static int do_region_next(union request *req)
+{
+	return dmemfs_region_next(&req->region);
+}
+
+static int do_region_release(union request *req)
+{
+	return dmemfs_region_release(&req->region);
+}
+
+static int do_object_create(union request *req)
+{
+	req->op.state = DMEMFS_OBJECT_NAMED;
+	return dmemfs_object_create(req->op.id);
+}
+
+static int do_object_open(union request *req)
+{
+	return dmemfs_object_open(req->op.id);
+}
+
+static int do_object_drop(union request *req)
+{
+	return dmemfs_object_drop(req->op.id, &req->op.state);
+}
+
+static int do_object_reap(union request *req)
+{
+	return dmemfs_object_reap(req->op.id);
+}
+
+static int do_object_next(union request *req)
+{
+	return dmemfs_object_next(&req->info);
+}
+
+static int do_object_resize(struct dmemfs_object *obj, union request *req)
+{
+	return dmemfs_object_resize(obj, req->resize.size);
+}
+
+static int do_object_zero(struct dmemfs_object *obj, union request *req)
+{
+	u64 end;
+
+	if (check_add_overflow(req->zero.offset, req->zero.length, &end))
+		return -EINVAL;
+	return dmemfs_object_zero(obj, req->zero.offset, end);
+}
+
+static int do_region_zero(union request *req)
+{
+	return dmemfs_region_zero(req->zero.offset, req->zero.length);
+}
+
+static int do_extent_add(struct dmemfs_object *obj, union request *req)
+{
+	return dmemfs_extent_add(obj, &req->extent);
+}
+
+static int do_extent_remove(struct dmemfs_object *obj, union request *req)
+{
+	return req->extent.start ? -EINVAL : dmemfs_extent_remove(obj, req->extent.offset, req->extent.length);
+}
+
+static int do_extent_next(struct dmemfs_object *obj, union request *req)
+{
+	return dmemfs_extent_next(obj, &req->extent);
+}
+
+/*
+ * What can be asked for. The structs begin with what the peer fills in, up to and including .inputs; the rest is 0.
+ * .on_object gets the object of .id, the first member; .run all else, also an .id of 0.
+ */
+static const struct request_kind {
+	unsigned int cmd;
+	unsigned int inputs;
+	bool idle_too;	/* objects that nobody can reach any more are served as well */
+	int (*run)(union request *req);
+	int (*on_object)(struct dmemfs_object *obj, union request *req);
+} request_kinds[] = {
+#define INPUTS(type, member) offsetofend(struct type, member)
+	{ DMEMFS_IOC_HELLO, INPUTS(dmemfs_hello, abi), .run = do_hello },
+	{ DMEMFS_IOC_REGION_CLAIM, INPUTS(dmemfs_region, length), .run = do_region_claim },
+	{ DMEMFS_IOC_REGION_NEXT, INPUTS(dmemfs_region, start), .run = do_region_next },
+	{ DMEMFS_IOC_REGION_RELEASE, INPUTS(dmemfs_region, length), .run = do_region_release },
+	{ DMEMFS_IOC_OBJECT_CREATE, INPUTS(dmemfs_object_op, id), .run = do_object_create },
+	{ DMEMFS_IOC_OBJECT_OPEN, INPUTS(dmemfs_object_op, id), .run = do_object_open },
+	{ DMEMFS_IOC_OBJECT_DROP, INPUTS(dmemfs_object_op, id), .run = do_object_drop },
+	{ DMEMFS_IOC_OBJECT_REAP, INPUTS(dmemfs_object_op, id), .run = do_object_reap },
+	{ DMEMFS_IOC_OBJECT_NEXT, INPUTS(dmemfs_object_info, id), .run = do_object_next },
+	{ DMEMFS_IOC_OBJECT_RESIZE, INPUTS(dmemfs_object_resize, size), .on_object = do_object_resize },
+	{ DMEMFS_IOC_OBJECT_ZERO, INPUTS(dmemfs_object_zero, length), .run = do_region_zero,
+	  .on_object = do_object_zero },
+	{ DMEMFS_IOC_EXTENT_ADD, INPUTS(dmemfs_extent, length), .on_object = do_extent_add },
+	{ DMEMFS_IOC_EXTENT_REMOVE, INPUTS(dmemfs_extent, length), .on_object = do_extent_remove },
+	{ DMEMFS_IOC_EXTENT_NEXT, INPUTS(dmemfs_extent, offset), .idle_too = true, .on_object = do_extent_next },
+#undef INPUTS
+};
+
+/* The number contains the size of the struct: another layout is another number. */
+static const struct request_kind *find_kind(unsigned int cmd)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(request_kinds); i++) {
+		if (request_kinds[i].cmd == cmd)
+			return &request_kinds[i];
+	}
+	return NULL;
+}
+
+static int run_request(const struct request_kind *kind, union request *req)
+{
+	struct dmemfs_object *obj;
+	int ret = -ENOENT;
+
+	if (memchr_inv((u8 *)req + kind->inputs, 0, _IOC_SIZE(kind->cmd) - kind->inputs))
+		return -EINVAL;
+	if (kind->run && (!kind->on_object || !req->id))
+		return kind->run(req);
+	obj = dmemfs_object_get(req->id);
+	if (!obj)
+		return ret;
+	if (kind->idle_too || !dmemfs_object_is_idle(obj))
+		ret = kind->on_object(obj, req);
+	dmemfs_object_put(obj);
+	return ret;
+}
+
+static long dmemfs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	const struct request_kind *kind = find_kind(cmd);
+	void __user *user = (void __user *)arg;
+	union request req;
+	int ret;
+
+	if (!kind)
+		return -ENOTTY;
+	if (cmd != DMEMFS_IOC_HELLO && !file->private_data)
+		return -EPROTO;
+	if (copy_from_user(&req, user, _IOC_SIZE(cmd)))
+		return -EFAULT;
+	ret = run_request(kind, &req);
+	/* HELLO answers also a peer that it does not understand. */
+	if (ret && !(cmd == DMEMFS_IOC_HELLO && ret == -EPROTO))
+		return ret;
+	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(user, &req, _IOC_SIZE(cmd)))
+		return -EFAULT;
+	if (cmd == DMEMFS_IOC_HELLO && !ret)
+		file->private_data = file;	/* a mark that the peer has been checked; any pointer would do */
+	return ret;
+}
+
+static int dmemfs_dev_open(struct inode *inode, struct file *file)
+{
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	if (test_and_set_bit_lock(0, &controlled))
+		return -EBUSY;
+	file->private_data = NULL;
+	dmemfs_events_rearm();
+	return nonseekable_open(inode, file);
+}
+
+static int dmemfs_dev_release(struct inode *inode, struct file *file)
+{
+	clear_bit_unlock(0, &controlled);
+	return 0;
+}
+
+static const struct file_operations dmemfs_dev_operations = {
+	.owner = THIS_MODULE,
+	.open = dmemfs_dev_open,
+	.release = dmemfs_dev_release,
+	.unlocked_ioctl = dmemfs_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.read = dmemfs_events_read,
+	.poll = dmemfs_events_poll,
+};
+
+static struct miscdevice dmemfs_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "dmemfs",
+	.fops = &dmemfs_dev_operations,
+	.mode = 0600,
+};
+
+static enum dmemfs_huge __init choose_huge(void)
+{
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		return DMEMFS_HUGE_KERNEL;
+	return huge_pages ? dmemfs_walk_guard_init() : DMEMFS_HUGE_PARAMETER;
+}
+
+static int __init dmemfs_init(void)
+{
+	int ret;
+
+	dmemfs_huge = choose_huge();
+	ret = misc_register(&dmemfs_device);
+	if (ret)
+		dmemfs_walk_guard_exit();
+	return ret;
+}
+
+/* Nobody controls and no inode exists: each of them holds the module. */
+static void __exit dmemfs_exit(void)
+{
+	misc_deregister(&dmemfs_device);
+	dmemfs_objects_exit();
+	dmemfs_regions_exit();
+	dmemfs_walk_guard_exit();
+}
+
+module_init(dmemfs_init);
+module_exit(dmemfs_exit);
+MODULE_DESCRIPTION("Reserved RAM without struct page, mapped as files");
+MODULE_VERSION(DMEMFS_VERSION);
+MODULE_LICENSE("GPL");

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mappings of objects: which pages a process gets, and how large they are.
+ *
+ * Faults hold obj->lock shared from the look at the extents until the entry is in the page table. Whoever takes memory
+ * away holds it exclusively while zapping, so no entry can appear behind that one's back.
+ */
+#include "dmemfs.h"
+#include "compat.h"
+
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+
+static struct dmemfs_object *vma_object(const struct vm_area_struct *vma)
+{
+	return file_inode(vma->vm_file)->i_private;
+}
+
+/* Whether addresses and file offsets of a mapping agree modulo @size. */
+static bool is_congruent(const struct vm_area_struct *vma, unsigned long size)
+{
+	return IS_ALIGNED((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff, size >> PAGE_SHIFT);
+}
+
+/* The one decision: the memory for the page of @order that is at @index of the file, where it may be mapped. */
+static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, unsigned long *pfn)
+{
+	unsigned long last = index + (1UL << order) - 1;
+	struct dmemfs_range run;
+
+	if (last >= DIV_ROUND_UP_ULL(obj->size, PAGE_SIZE))
+		return -EFAULT;
+	if (dmemfs_extent_lookup(obj, index, &run, pfn) || last > run.last)
+		return -EFAULT;
+	return IS_ALIGNED(*pfn, 1UL << order) ? 0 : -EFAULT;
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/*
+ * @write only repairs an entry that fork or mprotect left read-only. A new one needs none, its protection is the VMA's;
+ * and asking for it would be a WARN in the kernel when another thread has just put a table there instead.
+ * An entry that is seen here stays, because nobody zaps while obj->lock is held.
+ */
+static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
+{
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+
+	if (!order)
+		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+	if (order == PMD_ORDER)
+		return dmemfs_insert_pmd(vmf, pfn, write && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)));
+#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
+	if (order == PUD_ORDER)
+		return dmemfs_insert_pud(vmf, pfn, write && pud_trans_huge(READ_ONCE(*vmf->pud)));
+#endif
+	return VM_FAULT_FALLBACK;
+}
+#else
+static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
+{
+	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+}
+#endif
+
+static void count(struct dmemfs_object *obj, unsigned int order)
+{
+	if (!order)
+		atomic64_inc(&obj->faults_4k);
+	else if (order == PMD_ORDER)
+		atomic64_inc(&obj->faults_2m);
+	else
+		atomic64_inc(&obj->faults_1g);
+}
+
+static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct dmemfs_object *obj = vma_object(vma);
+	unsigned long size = PAGE_SIZE << order;
+	unsigned long addr = ALIGN_DOWN(vmf->address, size);
+	vm_fault_t ret = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
+	unsigned long pfn;
+
+	if (!(dmemfs_page_sizes() & size) || addr < vma->vm_start || addr + size > vma->vm_end)
+		return ret;
+	down_read(&obj->lock);
+	if (!lookup(obj, linear_page_index(vma, addr), order, &pfn))
+		ret = insert(vmf, order, pfn);
+	up_read(&obj->lock);
+	if (ret == VM_FAULT_NOPAGE)
+		count(obj, order);
+	return ret;
+}
+
+static vm_fault_t dmemfs_fault(struct vm_fault *vmf)
+{
+	return dmemfs_huge_fault(vmf, 0);
+}
+
+/*
+ * The kernel cannot cut a 1-GiB entry that has no struct page: it would take the memory itself for a page table. So
+ * the entry goes before the VMA is cut. The VMA is locked first, because its faults need not hold mmap_lock.
+ */
+static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	unsigned long start = ALIGN_DOWN(addr, PUD_SIZE);
+
+	if (addr == start || start < vma->vm_start || start + PUD_SIZE > vma->vm_end)
+		return 0;
+	vma_start_write(vma);
+	dmemfs_zap_vma(vma, start, PUD_SIZE);
+	return 0;
+}
+
+/*
+ * A VMA was copied: by fork or a split, which keep what it maps in place, or by mremap(), which is about to move the
+ * entries of the page table. Moving a 1-GiB one to an address where it does not fit has the effect described above,
+ * and there is no hook that sees the old VMA. So when the new one cannot hold such entries, none stays in the old.
+ */
+static void dmemfs_vma_open(struct vm_area_struct *vma)
+{
+	struct dmemfs_object *obj = vma_object(vma);
+
+	if (is_congruent(vma, PUD_SIZE) || !atomic64_read(&obj->faults_1g))
+		return;
+	down_write(&obj->lock);
+	unmap_mapping_range(vma->vm_file->f_mapping, (loff_t)vma->vm_pgoff << PAGE_SHIFT, vma->vm_end - vma->vm_start,
+			    1);
+	up_write(&obj->lock);
+}
+
+/* For gdb and /proc/PID/mem, which cannot get at the memory by its struct page. */
+static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *buffer, int length, int write)
+{
+	struct dmemfs_object *obj = vma_object(vma);
+	unsigned int offset = offset_in_page(addr);
+	unsigned long pfn;
+	void *mem;
+	int ret;
+
+	if (length <= 0 || !(vma->vm_flags & (write ? VM_WRITE : VM_MAYREAD)))
+		return -EFAULT;
+	length = min_t(int, length, PAGE_SIZE - offset);
+	down_read(&obj->lock);
+	ret = lookup(obj, linear_page_index(vma, addr), 0, &pfn);
+	if (!ret) {
+		mem = dmemfs_pfn_to_virt(pfn) + offset;
+		if (write)
+			memcpy(mem, buffer, length);
+		else
+			memcpy(buffer, mem, length);
+		ret = length;
+	}
+	up_read(&obj->lock);
+	return ret;
+}
+
+const struct vm_operations_struct dmemfs_vm_operations = {
+	.open = dmemfs_vma_open,
+	.may_split = dmemfs_may_split,
+	.fault = dmemfs_fault,
+	.huge_fault = dmemfs_huge_fault,
+	.access = dmemfs_access,
+};
+
+/* Tells the daemon when the address wastes large pages. */
+static void report_alignment(struct dmemfs_object *obj, const struct vm_area_struct *vma)
+{
+	unsigned long length = vma->vm_end - vma->vm_start;
+	struct dmemfs_event event = {
+		.kind = DMEMFS_EVENT_UNALIGNED,
+		.address = vma->vm_start,
+		.offset = (u64)vma->vm_pgoff << PAGE_SHIFT,
+		.length = length,
+		.page_size = PAGE_SIZE,
+	};
+
+	if ((dmemfs_page_sizes() & PMD_SIZE) && length >= PMD_SIZE && !is_congruent(vma, PMD_SIZE)) {
+		dmemfs_notice_mapping(obj, event);
+	} else if ((dmemfs_page_sizes() & PUD_SIZE) && length >= PUD_SIZE && !is_congruent(vma, PUD_SIZE)) {
+		event.page_size = PMD_SIZE;
+		dmemfs_notice_mapping(obj, event);
+	}
+}
+
+/* Inserts nothing: page-table walkers that cannot bear our entries run before the first fault (mbind after mmap). */
+int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct dmemfs_object *obj = file_inode(file)->i_private;
+	struct dmemfs_event refused = { .kind = DMEMFS_EVENT_PRIVATE, .length = vma->vm_end - vma->vm_start };
+
+	if (!(vma->vm_flags & VM_MAYSHARE)) {
+		pr_info_ratelimited("%s[%d]: MAP_PRIVATE would copy the memory; use MAP_SHARED (QEMU: share=on)\n",
+				    current->comm, task_tgid_nr(current));
+		dmemfs_notice_mapping(obj, refused);
+		return -EINVAL;
+	}
+	report_alignment(obj, vma);
+	vma->vm_ops = &dmemfs_vm_operations;
+	/* VM_HUGEPAGE: else the THP setting "madvise" would keep large faults from us. */
+	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);
+	return 0;
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Regions of reserved memory, and who owns which page of them.
+ *
+ * dmemfs_region_lock protects everything here. Two trees are indexed by page frame number: regions, and owners, in
+ * which every run of owned pages points to its object. A region lives while anything in it is owned or being zeroed.
+ */
+#include "dmemfs.h"
+
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/mutex.h>
+#include <linux/numa.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+struct region {
+	u64 start;
+	u64 length;
+	u64 node_length;
+	int node;
+	void *kaddr;	/* write-back; holding it also makes mappings to processes write-back (PAT) */
+	struct resource *resource;
+};
+
+/* Memory that nobody owns and somebody clears. */
+struct clearing {
+	struct list_head link;
+	struct dmemfs_range pfns;
+};
+
+DEFINE_MUTEX(dmemfs_region_lock);	/* protects this file's data */
+/* With RCU, so that dmemfs_pfn_to_virt() needs no lock. */
+static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
+static unsigned int nr_regions;
+static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
+static LIST_HEAD(clearings);
+
+static struct dmemfs_range region_pfns(const struct region *region)
+{
+	return (struct dmemfs_range){ PHYS_PFN(region->start), PHYS_PFN(region->start + region->length) - 1 };
+}
+
+static struct region *region_around(struct dmemfs_range pfns)
+{
+	struct region *region = mtree_load(&regions, pfns.first);
+
+	return region && pfns.last <= region_pfns(region).last ? region : NULL;
+}
+
+static bool is_clearing(struct dmemfs_range pfns)
+{
+	struct clearing *clearing;
+
+	list_for_each_entry(clearing, &clearings, link) {
+		if (clearing->pfns.first <= pfns.last && pfns.first <= clearing->pfns.last)
+			return true;
+	}
+	return false;
+}
+
+static bool is_unused(struct dmemfs_range pfns)
+{
+	MA_STATE(mas, &owners, pfns.first, pfns.first);
+
+	return !mas_find(&mas, pfns.last) && !is_clearing(pfns);
+}
+
+static u64 owned_bytes(struct dmemfs_range pfns)
+{
+	MA_STATE(mas, &owners, pfns.first, pfns.first);
+	u64 pages = 0;
+
+	while (mas_find(&mas, pfns.last))
+		pages += min(mas.last, pfns.last) - max(mas.index, pfns.first) + 1;
+	return pages << PAGE_SHIFT;
+}
+
+/* Nodes begin and end at multiples of 2 MiB or more. */
+static void find_node(struct region *region)
+{
+	u64 end = region->start + region->length;
+	u64 pos = ALIGN(region->start + 1, SZ_2M);
+
+	region->node = phys_to_target_node(region->start);
+	while (pos < end && phys_to_target_node(pos) == region->node) {
+		pos += SZ_2M;
+		cond_resched();
+	}
+	region->node_length = min(pos, end) - region->start;
+}
+
+/* Memory that memmap= took away from the kernel: neither in use as RAM, nor a device. */
+static int check_reserved(u64 start, u64 length)
+{
+	if (region_intersects(start, length, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
+		return -ENXIO;
+	if (IS_ENABLED(CONFIG_X86) &&
+	    region_intersects(start, length, IORESOURCE_MEM, IORES_DESC_RESERVED) != REGION_INTERSECTS)
+		return -ENODEV;
+	return 0;
+}
+
+static int check_range(u64 start, u64 length)
+{
+	u64 end;
+
+	if (!length || !IS_ALIGNED(start | length, DMEMFS_ALIGNMENT) || check_add_overflow(start, length, &end))
+		return -EINVAL;
+	return end > 1ULL << MAX_PHYSMEM_BITS ? -EINVAL : 0;
+}
+
+static void region_destroy(struct region *region)
+{
+	memunmap(region->kaddr);
+	release_mem_region(region->start, region->length);
+	kfree(region);
+}
+
+static struct region *region_new(u64 start, u64 length)
+{
+	struct region *region;
+	int ret;
+
+	ret = check_reserved(start, length);
+	if (ret)
+		return ERR_PTR(ret);
+	region = kzalloc(sizeof(*region), GFP_KERNEL);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	region->start = start;
+	region->length = length;
+
+	ret = -EBUSY;
+	region->resource = request_mem_region(start, length, KBUILD_MODNAME);
+	if (!region->resource)
+		goto err_free;
+	/* Fails unless it can be write-back: MTRRs and other mappings of the range are taken into account. */
+	ret = -EIO;
+	region->kaddr = memremap(start, length, MEMREMAP_WB);
+	if (!region->kaddr)
+		goto err_release;
+	find_node(region);
+	return region;
+
+err_release:
+	release_mem_region(start, length);
+err_free:
+	kfree(region);
+	return ERR_PTR(ret);
+}
+
+static void region_describe(const struct region *region, struct dmemfs_region *arg)
+{
+	*arg = (struct dmemfs_region){
+		.start = region->start,
+		.length = region->length,
+		.owned = owned_bytes(region_pfns(region)),
+		.node = region->node,
+		.node_length = region->node_length,
+	};
+}
+
+int dmemfs_region_claim(struct dmemfs_region *arg)
+{
+	struct dmemfs_range pfns;
+	struct region *region;
+	unsigned long index;
+	int ret;
+
+	ret = check_range(arg->start, arg->length);
+	if (ret)
+		return ret;
+
+	mutex_lock(&dmemfs_region_lock);
+	index = PHYS_PFN(arg->start);
+	ret = -EEXIST;
+	if (mt_find(&regions, &index, PHYS_PFN(arg->start + arg->length) - 1))
+		goto out;
+	ret = -ENOSPC;
+	if (nr_regions == DMEMFS_REGIONS_MAX)
+		goto out;
+	region = region_new(arg->start, arg->length);
+	ret = PTR_ERR_OR_ZERO(region);
+	if (ret)
+		goto out;
+	pfns = region_pfns(region);
+	ret = mtree_insert_range(&regions, pfns.first, pfns.last, region, GFP_KERNEL);
+	if (ret) {
+		region_destroy(region);
+		goto out;
+	}
+	nr_regions++;
+	region_describe(region, arg);
+out:
+	mutex_unlock(&dmemfs_region_lock);
+	return ret;
+}
+
+int dmemfs_region_next(struct dmemfs_region *arg)
+{
+	unsigned long index = PHYS_PFN(arg->start);
+	struct region *region;
+
+	mutex_lock(&dmemfs_region_lock);
+	/* A region that begins before .start is not meant, although it may reach past it. */
+	region = mtree_load(&regions, index);
+	if (region && region->start < arg->start)
+		index = region_pfns(region).last + 1;
+	region = mt_find(&regions, &index, ULONG_MAX);
+	if (region)
+		region_describe(region, arg);
+	mutex_unlock(&dmemfs_region_lock);
+	return region ? 0 : -ENOENT;
+}
+
+int dmemfs_region_release(const struct dmemfs_region *arg)
+{
+	struct region *region;
+	int ret = 0;
+
+	mutex_lock(&dmemfs_region_lock);
+	region = mtree_load(&regions, PHYS_PFN(arg->start));
+	if (!region || region->start != arg->start || region->length != arg->length) {
+		ret = -ENOENT;
+	} else if (!is_unused(region_pfns(region))) {
+		ret = -EBUSY;
+	} else {
+		mtree_erase(&regions, PHYS_PFN(region->start));
+		nr_regions--;
+		region_destroy(region);
+	}
+	mutex_unlock(&dmemfs_region_lock);
+	return ret;
+}
+
+int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj)
+{
+	lockdep_assert_held(&dmemfs_region_lock);
+	mas_init(mas, &owners, pfns.first);
+	if (obj) {
+		if (!region_around(pfns))
+			return -ENXIO;
+		if (!is_unused(pfns))
+			return -EBUSY;
+		/* One entry per run, however many pieces it came in. */
+		mas_set(mas, pfns.first - 1);
+		if (mas_walk(mas) == obj)
+			pfns.first = mas->index;
+		mas_set(mas, pfns.last + 1);
+		if (mas_walk(mas) == obj)
+			pfns.last = mas->last;
+	}
+	mas_set_range(mas, pfns.first, pfns.last);
+	return mas_preallocate(mas, obj, GFP_KERNEL);
+}
+
+void *dmemfs_pfn_to_virt(unsigned long pfn)
+{
+	struct region *region = mtree_load(&regions, pfn);
+
+	return region->kaddr + (PFN_PHYS(pfn) - region->start);
+}
+
+int dmemfs_clear(void *addr, size_t length)
+{
+	while (length) {
+		size_t step = min_t(size_t, length, SZ_2M);
+
+		memset(addr, 0, step);
+		addr += step;
+		length -= step;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+int dmemfs_region_zero(u64 start, u64 length)
+{
+	struct clearing clearing;
+	struct region *region;
+	int ret;
+
+	ret = check_range(start, length);
+	if (ret)
+		return ret;
+	clearing.pfns = (struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length) - 1 };
+
+	mutex_lock(&dmemfs_region_lock);
+	region = region_around(clearing.pfns);
+	if (!region)
+		ret = -ENXIO;
+	else if (!is_unused(clearing.pfns))
+		ret = -EBUSY;
+	else
+		list_add(&clearing.link, &clearings);
+	mutex_unlock(&dmemfs_region_lock);
+	if (ret)
+		return ret;
+
+	ret = dmemfs_clear(region->kaddr + (start - region->start), length);
+
+	mutex_lock(&dmemfs_region_lock);
+	list_del(&clearing.link);
+	mutex_unlock(&dmemfs_region_lock);
+	return ret;
+}
+
+/* The module goes; nothing is owned any more, because the objects went before. */
+void dmemfs_regions_exit(void)
+{
+	unsigned long index = 0;
+	struct region *region;
+
+	mutex_lock(&dmemfs_region_lock);
+	__mt_destroy(&owners);
+	mt_for_each(&regions, region, index, ULONG_MAX)
+		region_destroy(region);
+	mutex_unlock(&dmemfs_region_lock);
+	mtree_destroy(&regions);
+}
