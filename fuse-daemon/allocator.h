@@ -41,7 +41,8 @@ struct allocator_request {
 	uint64_t unit;        /* DMEMFS_PAGE_4K, _2M or _1G */
 	uint64_t file_offset; /* where the run begins in its file, a multiple of unit: runs are placed so that
 	                       * file offset and address agree modulo 1 GiB (else 2 MiB) where a large page can fit */
-	uint64_t hint;        /* address that would continue the file's last run, or ALLOCATOR_NO_HINT */
+	uint64_t hint;        /* address that would continue the file's last run, or ALLOCATOR_NO_HINT; followed as far
+	                       * as memory is free there and it costs the file no large page */
 	uint64_t regions;     /* bit i: region i may serve; ALLOCATOR_ANY_REGION for all */
 };
 
@@ -67,7 +68,10 @@ int allocator_add_region(struct allocator *alloc, uint64_t start, uint64_t lengt
 
 /*
  * Takes req->length bytes, all or nothing, and appends the runs to @out (GArray of struct extent) in file order:
- * as few and as long as the free memory allows. Returns 0, -ENOSPC (nothing taken) or -EINVAL.
+ * as few and as long as the free memory allows. What @out holds already is left alone, also where a run continues it.
+ * The first region that can serve it whole does, else they serve in turn, in the order in which they were added.
+ * -ENOSPC means what it says: whatever allocator_available() tells can be had. Returns 0, -ENOSPC (nothing taken) or
+ * -EINVAL.
  */
 int allocator_alloc(struct allocator *alloc, const struct allocator_request *req, GArray *out);
 
