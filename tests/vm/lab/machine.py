@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's command line for one VM."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .kernel import Kernel
+from .layout import GIB, Layout, Node
+
+# Channels between QEMU and the laboratory, each a socket. The first is the kernel's console.
+CHANNELS = ("console", "output", "result", "qmp")
+
+DEFAULT_NODES = (Node(4 * GIB, 2 * GIB), Node(4 * GIB, 2 * GIB))
+
+KERNEL_ARGUMENTS = (
+    "console=ttyS0", "ignore_loglevel", "sysrq_always_enabled=1",
+    # Whatever the kernel complains about ends the VM, so that it cannot be overlooked.
+    "oops=panic", "panic_on_warn=1", "panic=-1", "unknown_nmi_panic",
+    # An emulated CPU is slow, and may stand still while the host has other work.
+    "mitigations=off", "nokaslr", "nowatchdog", "hung_task_panic=0", "clocksource.verify_n_cpus=0", "tsc=reliable",
+    "random.trust_cpu=on", "rcupdate.rcu_expedited=1")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What to boot, and on what."""
+
+    kernel: Kernel
+    layout: Layout = Layout(DEFAULT_NODES)
+    cpus: int = 2
+    icount: bool = False # the VM's clock counts instructions: one CPU, and figures that repeat
+    disks: tuple = ()  # raw images; they appear as /dev/vda, vdb, ...
+    arguments: tuple = ()  # more for the kernel's command line
+    cpu_flags: str = ""
+    environment: dict = field(default_factory=lambda: os.environ)
+
+    def _accelerator(self):
+        default = "tcg,thread=single" if self.icount else "tcg,thread=multi"
+        return self.environment.get("DMEMFS_QEMU_ACCEL", default)
+
+    def qemu(self, initramfs, sockets, interactive):
+        """
+        The command. @sockets: a directory with one listening socket per channel, named like it. @interactive: the
+        console is the terminal instead.
+        """
+        command = [
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
+            # A kernel with five-level page tables is slower to emulate.
+            "-cpu", f"max,la57=off{self.cpu_flags}",
+            *self.layout.qemu_arguments(self.cpus),
+            "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
+            "-append", " ".join((*KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)),
+            "-virtfs", "local,path=/,mount_tag=host,security_model=passthrough,readonly=on,multidevs=remap",
+            "-device", "virtio-rng-pci"]
+        if self.icount:
+            command += ["-icount", "shift=0,sleep=off"]
+        for number, disk in enumerate(self.disks):
+            command += ["-drive", f"if=virtio,format=raw,index={number},file={Path(disk).resolve()}"]
+        return command + _channels(sockets, interactive)
+
+
+def _channels(sockets, interactive):
+    arguments = ["-device", "virtio-serial-pci"]
+    for name in CHANNELS:
+        if name == "console" and interactive:
+            arguments += ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "console"]
+        else:
+            arguments += ["-chardev", f"socket,id={name},path={sockets}/{name}"]
+    return arguments + [
+        "-serial", "chardev:console", "-mon", "chardev=qmp,mode=control",
+        "-device", "virtserialport,chardev=output,name=output",
+        "-device", "virtserialport,chardev=result,name=result"]
