@@ -141,15 +141,13 @@ static void on_event(struct backend *backend, const struct dmemfs_event *event)
 	case DMEMFS_EVENT_IDLE:
 		on_idle(backend, event->id);
 		break;
-	case DMEMFS_EVENT_UNALIGNED: {
-		g_autofree char *size = config_format_size(event->page_size);
-
+	case DMEMFS_EVENT_UNALIGNED:
 		log_limited(&unaligned, LOG_LEVEL_WARNING,
 		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) maps it at an address that allows pages of %s only: add "
-		            "align=2M or align=1G to QEMU's memory-backend-file", (guint64)event->id, comm_size, event->comm,
-		            event->pid, size);
+		            "%s to QEMU's memory-backend-file", (guint64)event->id, comm_size, event->comm, event->pid,
+		            event->page_size < DMEMFS_PAGE_2M ? "4K" : "2M",
+		            event->page_size < DMEMFS_PAGE_2M ? "align=2M or align=1G" : "align=1G");
 		break;
-	}
 	case DMEMFS_EVENT_PRIVATE:
 		log_limited(&private, LOG_LEVEL_WARNING,
 		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) was refused a private mapping: use share=on",
