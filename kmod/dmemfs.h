@@ -95,6 +95,11 @@ int dmemfs_clear(void *addr, size_t length);
 int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg);
 int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length);
 int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg);
+/*
+ * Unmaps the bytes from every process, and a few around them: what is unmapped needlessly faults in again. The caller
+ * holds obj->lock exclusively.
+ */
+void dmemfs_zap(struct inode *inode, u64 start, u64 end);
 int dmemfs_object_resize(struct dmemfs_object *obj, u64 size);
 int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end);
 /*

@@ -160,12 +160,9 @@ static int remove_runs(struct dmemfs_object *obj, struct dmemfs_range range)
 	return 0;
 }
 
-/*
- * Unmaps the bytes from every process. Whole 1-GiB steps, because the kernel cuts a 1-GiB entry only with the
- * process's mmap_lock held for writing, which is out of reach here. What is unmapped needlessly faults in again.
- */
-static void zap(struct inode *inode, u64 start, u64 end)
+void dmemfs_zap(struct inode *inode, u64 start, u64 end)
 {
+	/* The kernel cuts a 1-GiB entry only with mmap_lock held for writing, which is out of reach here. */
 	start = round_down(start, SZ_1G);
 	end = round_up(end, SZ_1G);
 	unmap_mapping_range(inode->i_mapping, start, end - start, 1);
@@ -184,7 +181,7 @@ int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 	down_write(&obj->lock);
 	inode = dmemfs_inode_get(obj, &mnt);
 	if (inode)
-		zap(inode, offset, offset + length);
+		dmemfs_zap(inode, offset, offset + length);
 	ret = remove_runs(obj, range);
 	if (!ret && offset <= obj->stale_end && obj->stale_end <= offset + length)
 		obj->stale_end = offset;
@@ -264,7 +261,7 @@ int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
 		obj->size = size;
 		if (inode) {
 			i_size_write(inode, size);
-			zap(inode, size, MAX_LFS_FILESIZE);
+			dmemfs_zap(inode, size, MAX_LFS_FILESIZE);
 		}
 	}
 	while (pos < obj->stale_end && !ret)

@@ -113,19 +113,21 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * A VMA was copied: by fork or a split, which keep what it maps in place, or by mremap(), which is about to move the
- * entries of the page table. Moving a 1-GiB one to an address where it does not fit has the effect described above,
- * and there is no hook that sees the old VMA. So when the new one cannot hold such entries, none stays in the old.
+ * A VMA was copied: for another process, or for a split, which leaves what it maps in place, or for mremap(), which is
+ * about to move the entries of the page table. That takes a 1-GiB entry for garbage and drops it without flushing the
+ * TLB: through the old address the process would keep access to memory that may change hands. So the entries go
+ * before. No hook sees the old VMA, which is locked already; the file's pages are unmapped wherever they are.
  */
 static void dmemfs_vma_open(struct vm_area_struct *vma)
 {
 	struct dmemfs_object *obj = vma_object(vma);
+	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 
-	if (is_congruent(vma, PUD_SIZE) || !atomic64_read(&obj->faults_1g))
+	/* A split's address is still that of the VMA which is being split; mremap() moves to an empty place. */
+	if (vma->vm_mm != current->mm || vma_lookup(vma->vm_mm, vma->vm_start) || !atomic64_read(&obj->faults_1g))
 		return;
 	down_write(&obj->lock);
-	unmap_mapping_range(vma->vm_file->f_mapping, (loff_t)vma->vm_pgoff << PAGE_SHIFT, vma->vm_end - vma->vm_start,
-			    1);
+	dmemfs_zap(file_inode(vma->vm_file), offset, offset + (vma->vm_end - vma->vm_start));
 	up_write(&obj->lock);
 }
 
