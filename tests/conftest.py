@@ -26,6 +26,7 @@ from helpers.backends import MIB, PAGE_SIZES, backend_from_environment
 from helpers.daemon import Daemon
 from helpers.mount import Mount
 from helpers.processes import children_of, is_zombie, lazy_unmount, mounts_under, processes_naming
+from helpers.syscalls import keep_mounts_private
 from helpers.watchdog import Watchdog
 
 TOP = Path(__file__).parents[1]
@@ -60,8 +61,17 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((log.name, log.read_text(errors="replace")[-20000:]))
 
 
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_call(item):
+    """A test that hung has failed, whatever it did with the error that ended the hang."""
+    yield
+    if WATCHDOG in item.config.stash:
+        item.config.stash[WATCHDOG].check()
+
+
 FAILED = pytest.StashKey[bool]()
 WORK = pytest.StashKey[Path]()
+WATCHDOG = pytest.StashKey[Watchdog]()
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +89,7 @@ def dmemfsd():
 @pytest.fixture(scope="session")
 def session_directory():
     """Where all work directories lie. Other users may pass through it: tests run as them."""
+    keep_mounts_private()
     directory = Path(tempfile.mkdtemp(prefix="dmemfs-tests."))
     directory.chmod(0o755)
     yield directory
@@ -87,8 +98,8 @@ def session_directory():
 
 
 @pytest.fixture(scope="session")
-def watchdog(session_directory):
-    dog = Watchdog(session_directory)
+def watchdog(pytestconfig, session_directory):
+    dog = pytestconfig.stash[WATCHDOG] = Watchdog(session_directory)
     yield dog
     dog.close()
 
@@ -184,6 +195,6 @@ def fs(request, daemon, backend, page_size, capacity):
     daemon.start()
     mount = Mount(daemon, backend, PAGE_SIZES[page_size], capacity)
     yield mount
-    if not daemon.ended_by_test and not request.node.stash.get(FAILED, False):
+    if daemon.running and not request.node.stash.get(FAILED, False):
         with _failure_keeps_work(request):
             mount.check()

@@ -97,6 +97,10 @@ class Daemon:
         raise DaemonError(f"dmemfsd has not said READY in {self._ready_timeout} s:\n{self.log}\n{stacks}")
 
     @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    @property
     def mounted(self):
         return str(self.mountpoint) in mounts_under(self.mountpoint)
 
@@ -118,7 +122,7 @@ class Daemon:
     def stop(self):
         """Unmounts, and holds the daemon to its promises: exit status 0 and a clean log."""
         problems = []
-        if self.process.poll() is None:
+        if self.running:
             if self.mounted and (refusal := self.unmount()):
                 problems.append(f"fusermount3 -u: {refusal}; the mount is held by:\n{holders_of(str(self.mountpoint))}")
                 self.kill()
@@ -145,7 +149,7 @@ class Daemon:
     def kill(self):
         """The whole process group, at once. Its mount stays, stale."""
         self.ended_by_test = True
-        if self.process and self.process.poll() is None:
+        if self.running:
             os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
 

@@ -2,6 +2,7 @@
 """Mounts and processes as /proc shows them: none of it asks the file system under test, so none of it can hang."""
 
 import os
+import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -67,17 +68,31 @@ def holders_of(mountpoint):
 
 
 def stacks_of(pid):
-    """Where each thread of the process is, in the kernel and (through gdb, where there is one) in user space."""
+    """
+    Where each thread of the process is, in the kernel and (through gdb, where there is one) in user space. gdb is kept
+    from a process that waits for a FUSE reply: it cannot stop there, and would stop for good once the reply came.
+    """
     text = [f"== process {pid}: {_read(f'/proc/{pid}/cmdline')}"]
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             text.append(f"-- thread {task.name} {_read(task / 'comm')} state {state_of(task.name)}")
             text.append(_read(task / "syscall"))
             text.append(_read(task / "stack"))
-    with suppress(OSError, subprocess.TimeoutExpired):
-        gdb = ["gdb", "-p", str(pid), "-batch", "-nx", "-ex", "set pagination off", "-ex", "thread apply all bt"]
-        text.append(subprocess.run(gdb, capture_output=True, text=True, errors="replace", timeout=20).stdout)
+    if not any("request_wait_answer" in part for part in text):
+        text.append(_user_stacks(pid))
     return "\n".join(text) + "\n"
+
+
+def _user_stacks(pid):
+    gdb = ["gdb", "-p", str(pid), "-batch", "-nx", "-ex", "set pagination off", "-ex", "thread apply all bt"]
+    try:
+        return subprocess.run(gdb, capture_output=True, text=True, errors="replace", timeout=20, check=False).stdout
+    except FileNotFoundError:
+        return "(no gdb)"
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)  # gdb may have died with its victim stopped
+        return "(gdb took more than 20 s)"
 
 
 def _read(path):

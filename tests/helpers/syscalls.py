@@ -26,6 +26,11 @@ AT_FDCWD = -100
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
 
+# linux/sched.h, linux/mount.h
+CLONE_NEWNS = 0x20000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+
 # asm-generic/mman.h
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_SHARED, MAP_PRIVATE = 1, 2
@@ -57,6 +62,9 @@ _renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_int, ctypes.c_char_p,
                        ctypes.c_uint)
 _linkat = _function("linkat", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 _getdents64 = _function("getdents64", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+_unshare = _function("unshare", ctypes.c_int, ctypes.c_int)
+_mount = _function("mount", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong,
+                   ctypes.c_char_p)
 _mmap = _function("mmap64", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int,
                   ctypes.c_int, ctypes.c_int64)
 _munmap = _function("munmap", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
@@ -64,6 +72,15 @@ _mprotect = _function("mprotect", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
 _mremap = _function("mremap", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
 _msync = _function("msync", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def keep_mounts_private():
+    """
+    From now on the mounts of this process and its children are theirs alone. Else anybody who makes a mount namespace
+    meanwhile gets a copy of them, which keeps a file system alive, and its daemon, after the tests have unmounted it.
+    """
+    _unshare(CLONE_NEWNS)
+    _mount(None, b"/", None, MS_REC | MS_SLAVE, None)
 
 
 def fallocate(fd, mode, offset, length):

@@ -37,6 +37,7 @@ class Watchdog:
     def __init__(self, directory):
         signal.signal(signal.SIGALRM, self._expired)
         self._test = None
+        self._has_expired = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "helpers.watchdog", str(os.getpid()), str(directory)],
             stdin=subprocess.PIPE, text=True, start_new_session=True, cwd=Path(__file__).parents[1])
@@ -44,6 +45,15 @@ class Watchdog:
 
     def _expired(self, *_):
         if self._test:
+            self._has_expired = True
+            self.check()
+
+    def check(self):
+        """
+        Raises TestTimeout if the test has hung. The signal does so, too, but it can hit any frame between the system
+        call that the abort ended and pytest's own, and be lost there.
+        """
+        if self._has_expired:
             raise TestTimeout(f"{self._test} hung; the stacks are in hang.txt in its work directory")
 
     def _send(self, message):
@@ -52,6 +62,7 @@ class Watchdog:
 
     def arm(self, test, seconds, work):
         self._test = test
+        self._has_expired = False
         self._send({"arm": {"test": test, "seconds": seconds, "work": str(work)}})
 
     def disarm(self):

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from helpers.expect import refused
+from helpers.mount import wait_until
 from helpers.syscalls import Mapping, link_fd, opened
-
 
 pytestmark = pytest.mark.page_sizes("4K")
 
@@ -149,3 +149,17 @@ def test_file_that_lost_its_last_name_is_not_linked_again(fs):
     with opened(path) as fd:
         os.unlink(path)
         refused(errno.ENOENT, link_fd, fd, fs / "back")
+
+
+@pytest.mark.memory_only("reaches the memory of a removed file through tmpfs")
+def test_memory_of_a_removed_file_is_pending_while_somebody_reaches_it(fs):
+    path = fs.make_file("file", size=4 * fs.unit)
+    with opened(fs.backend.object_path(path.stat().st_ino)) as fd:
+        behind = Mapping(fd, 4 * fs.unit)
+    with behind:
+        os.unlink(path)
+        wait_until(lambda: fs.stats()["pending_bytes"] == 4 * fs.unit, "the memory is pending")
+        assert fs.free() == fs.capacity - 4 * fs.unit
+        refused(errno.ENOSPC, os.truncate, fs.make_file("all"), fs.capacity)
+    assert fs.wait_free(fs.capacity) == fs.capacity
+    os.truncate(fs / "all", fs.capacity)
