@@ -22,6 +22,7 @@ static int find_entry(struct namespace *ns, uint64_t parent, const char *name, s
 {
 	int err = check_name(name);
 
+	*entry = NULL;
 	if (err)
 		return err;
 	*dir = inode_find_directory(ns, parent, &err);
