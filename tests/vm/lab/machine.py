@@ -32,7 +32,6 @@ class Machine:
     icount: bool = False # the VM's clock counts instructions: one CPU, and figures that repeat
     disks: tuple = ()  # raw images; they appear as /dev/vda, vdb, ...
     arguments: tuple = ()  # more for the kernel's command line
-    cpu_flags: str = ""
     environment: dict = field(default_factory=lambda: os.environ)
 
     def _accelerator(self):
@@ -48,7 +47,7 @@ class Machine:
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
             # A kernel with five-level page tables is slower to emulate.
-            "-cpu", f"max,la57=off{self.cpu_flags}",
+            "-cpu", "max,la57=off",
             *self.layout.qemu_arguments(self.cpus),
             "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
             "-append", " ".join((*KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)),

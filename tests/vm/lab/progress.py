@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Counts the tests of a session and shows where it is."""
+
+import sys
+import time
+
+INTERVAL = 20  # seconds between two lines of progress, where they cannot overwrite each other
+
+
+class Progress:
+    """Takes the messages of plugins/results.py."""
+
+    def __init__(self):
+        self.count = {"passed": 0, "failed": 0, "skipped": 0}
+        self._start = self._shown = time.monotonic()
+        self._total = 0
+        self._terminal = sys.stdout.isatty()
+
+    def message(self, message):
+        if "collected" in message:
+            self._total += message["collected"]
+        elif "begin" in message:
+            self._show(message["begin"])
+        elif "end" in message:
+            self.count[message["outcome"]] += 1
+            if message["outcome"] == "failed":
+                self._line(f"FAILED {message['end']} ({message['seconds']:.1f} s)")
+
+    def _line(self, text, end="\n"):
+        clear = "\r\033[K" if self._terminal else ""
+        print(f"{clear}[{time.monotonic() - self._start:6.1f}] {text}", end=end, flush=True)
+
+    def _show(self, test):
+        now = time.monotonic()
+        done = sum(self.count.values())
+        if self._terminal:
+            self._line(f"{done}/{self._total} {test}"[:100], end="")
+        elif now - self._shown >= INTERVAL:
+            self._shown = now
+            self._line(f"{done}/{self._total} {test}")
+
+    def summary(self):
+        text = f"{self.count['passed']} passed, {self.count['failed']} failed"
+        return text + (f", {self.count['skipped']} skipped" if self.count["skipped"] else "")

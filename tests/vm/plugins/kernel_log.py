@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Fails a test during which the kernel logged a warning, or anything worse, that the test does not expect:
+@pytest.mark.kernel_log("regular expression") on a test is what it must log.
+"""
+
+import os
+import re
+from contextlib import suppress
+
+import pytest
+
+WARNING = 4  # <linux/kern_levels.h>; less is worse
+# Whatever level these come at. Some parts of a report have no level of their own.
+COMPLAINT = re.compile(r"BUG:|WARNING:|Oops|general protection fault|possible circular locking|"
+                       r"suspicious RCU usage|Bad page|bad pmd|Call Trace:|refcount_t:|list_(add|del) corruption")
+# An emulated machine is slow, and says so.
+HARMLESS = re.compile(r"hrtimer: interrupt took|perf: interrupt took too long|"
+                      r"NMI handler .* took too long|clocksource: |workqueue: .* hogged CPU|"
+                      r"loading out-of-tree module taints kernel|module verification failed")
+
+
+class KernelLog:
+    """Reads /dev/kmsg from where the last read ended."""
+
+    def __init__(self):
+        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._fd, 0, os.SEEK_END)
+
+    def _records(self):
+        while True:
+            try:
+                record = os.read(self._fd, 8192)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:  # records were overwritten before they were read
+                yield WARNING, "the kernel's log overflowed: lines are lost"
+                continue
+            head, _, text = record.decode(errors="replace").partition(";")
+            yield int(head.split(",")[0]) & 7, text.split("\n")[0]
+
+    def read(self):
+        """(level, text) of each record since the last read."""
+        return list(self._records())
+
+
+def is_complaint(level, text):
+    """Whether a record says that something is wrong."""
+    return bool(COMPLAINT.search(text) or (level <= WARNING and not HARMLESS.search(text)))
+
+
+@pytest.fixture(scope="session")
+def kernel_log():
+    return KernelLog()
+
+
+@pytest.fixture(autouse=True)
+def kernel_log_guard(request, kernel_log):
+    """Around every test."""
+    with suppress(OSError), open("/dev/kmsg", "w", encoding="utf-8") as kmsg:
+        kmsg.write(f"<6>test: {request.node.nodeid}")
+    kernel_log.read()
+    yield
+    expected = [marker.args[0] for marker in request.node.iter_markers("kernel_log")]
+    records = kernel_log.read()
+    complaints = [text for level, text in records
+                  if is_complaint(level, text) and not any(re.search(pattern, text) for pattern in expected)]
+    if complaints:
+        pytest.fail("the kernel complained:\n  " + "\n  ".join(complaints), pytrace=False)
+    for pattern in expected:
+        if not any(re.search(pattern, text) for _, text in records):
+            pytest.fail(f"the kernel did not log what this test expects: {pattern}", pytrace=False)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kernel_log(pattern): what the kernel must log; other warnings fail the test")
