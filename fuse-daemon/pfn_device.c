@@ -42,9 +42,6 @@ static bool say_hello(int device, GError **error)
 	int err = pfn_call(device, DMEMFS_IOC_HELLO, &hello);
 
 	if (err == 0 && hello.abi == DMEMFS_ABI_VERSION) {
-		log_info("module dmemfs %.*s: %s%s", (int)sizeof(hello.version), hello.version,
-		         hello.page_sizes & DMEMFS_PAGE_2M ? "pages of 4K and 2M" : "pages of 4K only",
-		         hello.page_sizes & DMEMFS_PAGE_1G ? " and 1G" : "");
 		if (hello.huge == DMEMFS_HUGE_NO_GUARD)
 			log_warning("module dmemfs: no large pages: this kernel needs a kprobe to make them safe and has none "
 			            "(CONFIG_KPROBES, CONFIG_FUNCTION_TRACER)");
