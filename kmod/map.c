@@ -37,23 +37,30 @@ static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, 
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /*
- * @write only repairs an entry that fork or mprotect left read-only. A new one needs none, its protection is the VMA's;
- * and asking for it would be a WARN in the kernel when another thread has just put a table there instead.
- * An entry that is seen here stays, because nobody zaps while obj->lock is held.
+ * In two steps. Asking at once for a writable entry would be a WARN in the kernel where another thread has just put a
+ * table. An entry that is there after the first step stays, because nobody zaps while obj->lock is held; the second
+ * makes it writable where the VMA's protection alone does not (the entry is older, or soft-dirty tracking is on).
  */
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
+	vm_fault_t ret = VM_FAULT_FALLBACK;
 
 	if (!order)
 		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
-	if (order == PMD_ORDER)
-		return dmemfs_insert_pmd(vmf, pfn, write && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)));
+	if (order == PMD_ORDER) {
+		ret = dmemfs_insert_pmd(vmf, pfn, false);
+		if (write && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
+			ret = dmemfs_insert_pmd(vmf, pfn, true);
+	}
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
-	if (order == PUD_ORDER)
-		return dmemfs_insert_pud(vmf, pfn, write && pud_trans_huge(READ_ONCE(*vmf->pud)));
+	if (order == PUD_ORDER) {
+		ret = dmemfs_insert_pud(vmf, pfn, false);
+		if (write && pud_trans_huge(READ_ONCE(*vmf->pud)))
+			ret = dmemfs_insert_pud(vmf, pfn, true);
+	}
 #endif
-	return VM_FAULT_FALLBACK;
+	return ret;
 }
 #else
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
