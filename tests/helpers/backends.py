@@ -19,6 +19,7 @@ class MemoryBackend:
 
     name = "memory"
     looks_inside = True
+    has_pages = True
 
     def __init__(self):
         self._directory = Path(tempfile.mkdtemp(prefix="dmemfs-tests.", dir="/dev/shm"))
@@ -45,6 +46,8 @@ class PfnBackend:
 
     name = "pfn"
     looks_inside = False
+    # No struct page: what pins the pages of a buffer fails with EFAULT.
+    has_pages = False
 
     def __init__(self):
         start, size = os.environ["DMEMFS_REGION"].split(",")

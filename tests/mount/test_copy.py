@@ -199,14 +199,20 @@ def test_o_direct_reads_and_writes_aligned_blocks(fs):
     assert path.stat().st_size == 24576
 
 
-def test_read_into_a_mapping_of_the_same_file(fs):
+def test_read_into_a_mapping_of_the_same_file(fs, backend):
     """The daemon's reply lands in memory of the very file that it reads: no lock may be held across the copy."""
     path = fs.make_file("file", b"source" + bytes(4 * 4096 - 6))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.pread.argtypes = libc.pwrite.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
     with opened(path) as fd, opened(path, os.O_RDONLY) as reader, Mapping(fd, 4 * 4096) as mapping:
-        assert libc.pread(fd, mapping.address + 4096, 6, 0) == 6
         assert libc.pread(reader, mapping.address + 8192, 6, 0) == 6
+        assert mapping.read(8192, 6) == b"source"
+        if not backend.has_pages:
+            # A deviation: a descriptor opened for writing has direct I/O, which pins the buffer.
+            assert (libc.pread(fd, mapping.address + 4096, 6, 0), ctypes.get_errno()) == (-1, errno.EFAULT)
+            assert (libc.pwrite(fd, mapping.address, 6, 12288), ctypes.get_errno()) == (-1, errno.EFAULT)
+            return
+        assert libc.pread(fd, mapping.address + 4096, 6, 0) == 6
         assert libc.pwrite(fd, mapping.address, 6, 12288) == 6
-        for offset in (4096, 8192, 12288):
+        for offset in (4096, 12288):
             assert mapping.read(offset, 6) == b"source"
