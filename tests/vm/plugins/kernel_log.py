@@ -14,9 +14,10 @@ WARNING = 4  # <linux/kern_levels.h>; less is worse
 # Whatever level these come at. Some parts of a report have no level of their own.
 COMPLAINT = re.compile(r"BUG:|WARNING:|Oops|general protection fault|possible circular locking|"
                        r"suspicious RCU usage|Bad page|bad pmd|Call Trace:|refcount_t:|list_(add|del) corruption")
-# An emulated machine is slow, and says so.
+# An emulated machine is slow, and says so; a guest's kernel tries registers that KVM does not have.
 HARMLESS = re.compile(r"hrtimer: interrupt took|perf: interrupt took too long|"
                       r"NMI handler .* took too long|clocksource: |workqueue: .* hogged CPU|"
+                      r"kvm: .* Unhandled (RD|WR)MSR|"
                       r"loading out-of-tree module taints kernel|module verification failed")
 
 

@@ -40,10 +40,12 @@ class Results:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report):
-        """No letters or names: whoever reads the terminal sees the channel's lines between."""
-        if report.when == "call" and report.passed:
-            return "passed", "", ""
-        return None
+        """No letters: whoever watches has the channel's lines."""
+        if report.skipped:
+            return "skipped", "", ""
+        if report.failed:
+            return "failed" if report.when == "call" else "error", "", ""
+        return "passed" if report.when == "call" else "", "", ""
 
 
 def pytest_configure(config):

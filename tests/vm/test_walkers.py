@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Page-table entries without a struct page, and the parts of the kernel that do not expect them: nothing that a process
+does to its own mapping may hurt the host. The kernel's log is checked after every test (plugins/kernel_log.py).
+"""
+
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import GIB
+from dmemfs_ioctl import CONSTANTS
+
+MIB = 1 << 20
+SECONDS = 10
+SOURCES = Path(__file__).parent / "walk"
+COMPILE = ("cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread")
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("walk")
+    for name in ("walkers", "racers"):
+        subprocess.run([*COMPILE, "-o", directory / name, SOURCES / f"{name}.c"], check=True)
+    return directory
+
+
+@pytest.fixture
+def gibibyte(device, region):
+    """A descriptor of object 1: an aligned GiB, so that one page can map all of it."""
+    fd = device.create(1, region.start, GIB)
+    yield fd
+    os.close(fd)
+
+
+def start(program, fd, *arguments, **options):
+    return subprocess.Popen([program, f"/proc/self/fd/{fd}", *map(str, arguments)], pass_fds=[fd], text=True, **options)
+
+
+@pytest.mark.parametrize("largest", ["4K", "2M", "1G"])
+def test_walkers(programs, device, gibibyte, largest):
+    assert start(programs / "walkers", gibibyte, largest).wait() == 0
+    info = device.info(1)
+    assert getattr(info, f"faults_{largest.lower()}") > 0
+    assert largest == "1G" or info.faults_1g == 0
+
+
+def test_cutting_a_mapping_while_others_fault(programs, device, gibibyte):
+    racers = start(programs / "racers", gibibyte, "cut", SECONDS, stdout=subprocess.PIPE)
+    said, _ = racers.communicate()
+    assert racers.returncode == 0 and int(said) > 0
+    assert device.info(1).faults_1g > 1, "no 1-GiB page was there to be cut"
+
+
+def test_memory_comes_and_goes_while_others_fault(programs, device, region, gibibyte):
+    """What was taken away is given to object 2, and shows there only zeroes, however hard object 1 is written to."""
+    device.call("OBJECT_CREATE", id=2)
+    device.call("OBJECT_RESIZE", id=2, size=GIB)
+    other = device.open_object(2)
+    chance = random.Random(1)
+    racers = start(programs / "racers", gibibyte, "touch", SECONDS, stdout=subprocess.PIPE)
+    while racers.poll() is None:
+        device.call("OBJECT_RESIZE", id=1, size=chance.choice((GIB, GIB - 2 * MIB, GIB - 3 * 4096 + 5)))
+        offset = chance.randrange(GIB // 4096) * 4096
+        device.call("EXTENT_REMOVE", id=1, offset=offset, length=4096)
+        device.add(2, offset, region.start + offset, 4096)
+        assert os.pread(other, 4096, offset) == bytes(4096)
+        device.call("EXTENT_REMOVE", id=2, offset=offset, length=4096)
+        device.add(1, offset, region.start + offset, 4096)
+    os.close(other)
+    assert racers.returncode == 0 and int(racers.stdout.read()) > 0
+    info = device.info(1)
+    assert (info.allocated, info.extents, info.state) == (GIB, 1, CONSTANTS["OBJECT_NAMED"])

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Threads that touch a mapping while something happens to it: `racers FILE cut|touch SECONDS`.
+ *
+ * cut    maps the file anew, over and over, and cuts the VMA inside its first page while the others fault that page in.
+ *        The kernel looks whether a VMA may be cut before it keeps faults out of it, so the module has to.
+ * touch  only touches; whoever started this changes size and memory of the file meanwhile. SIGBUS is expected.
+ *
+ * Prints how often the mapping was touched. It is the kernel that is tested: it must not notice anything.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE    4096UL
+#define GIB     (1UL << 30)
+#define THREADS 3
+
+static char *map;
+static size_t length;
+static atomic_bool done;
+static atomic_ulong touched;
+static _Thread_local sigjmp_buf after_fault;
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static void on_fault(int number)
+{
+	siglongjmp(after_fault, number);
+}
+
+static void *toucher(void *argument)
+{
+	uint32_t random = (uint32_t)(uintptr_t)argument;
+
+	while (!atomic_load_explicit(&done, memory_order_relaxed)) {
+		random = random * 1103515245 + 12345;
+		if (sigsetjmp(after_fault, 1))
+			continue;
+		*(volatile char *)(map + (random >> 4) % (length / PAGE) * PAGE) = 1;
+		atomic_fetch_add_explicit(&touched, 1, memory_order_relaxed);
+	}
+	return NULL;
+}
+
+static void map_anew(int fd)
+{
+	if (mmap(map, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		die("mmap");
+}
+
+/* @round varies how far the others have come. */
+static void cut(int fd, unsigned round)
+{
+	map_anew(fd);
+	for (volatile unsigned i = 0; i < round % 512; i++)
+		;
+	if (mprotect(map + PAGE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) || mprotect(map, length, PROT_READ | PROT_WRITE))
+		die("mprotect");
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = { .sa_handler = on_fault };
+	pthread_t threads[THREADS];
+	struct stat st;
+	time_t end;
+	int fd;
+
+	if (argc != 4 || (strcmp(argv[2], "cut") && strcmp(argv[2], "touch"))) {
+		fprintf(stderr, "usage: racers FILE cut|touch SECONDS\n");
+		return 2;
+	}
+	fd = open(argv[1], O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		die(argv[1]);
+	length = (size_t)st.st_size & -PAGE;
+	map = mmap(NULL, length + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		die("reserve");
+	map = (char *)(((uintptr_t)map + GIB - 1) & -GIB);
+	map_anew(fd);
+
+	if (sigaction(SIGBUS, &action, NULL))
+		die("sigaction");
+	for (uintptr_t i = 0; i < THREADS; i++)
+		if (pthread_create(&threads[i], NULL, toucher, (void *)(i + 1)))
+			die("pthread_create");
+	end = time(NULL) + atoi(argv[3]);
+	for (unsigned round = 0; time(NULL) < end; round++) {
+		if (!strcmp(argv[2], "cut"))
+			cut(fd, round);
+		else
+			usleep(10000);
+	}
+	atomic_store(&done, true);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	printf("%lu\n", atomic_load(&touched));
+	return 0;
+}
