@@ -44,16 +44,21 @@ static void on_fault(int number)
 	siglongjmp(after_fault, number);
 }
 
+static void touch(char *at)
+{
+	if (sigsetjmp(after_fault, 1))
+		return;
+	*(volatile char *)at = 1;
+	atomic_fetch_add_explicit(&touched, 1, memory_order_relaxed);
+}
+
 static void *toucher(void *argument)
 {
 	uint32_t random = (uint32_t)(uintptr_t)argument;
 
 	while (!atomic_load_explicit(&done, memory_order_relaxed)) {
 		random = random * 1103515245 + 12345;
-		if (sigsetjmp(after_fault, 1))
-			continue;
-		*(volatile char *)(map + (random >> 4) % (length / PAGE) * PAGE) = 1;
-		atomic_fetch_add_explicit(&touched, 1, memory_order_relaxed);
+		touch(map + (random >> 4) % (length / PAGE) * PAGE);
 	}
 	return NULL;
 }

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""shared/dmemfs_ioctl.h is the protocol: any compiler reads the same layout out of it, alone and without a warning."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HEADER = Path(__file__).parents[2] / "shared" / "dmemfs_ioctl.h"
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only")
+
+
+@pytest.mark.parametrize("compiler, language, standard", [
+    ("cc", "c", "c11"), ("cc", "c", "gnu17"), ("c++", "c++", "c++11"), ("c++", "c++", "c++20")])
+def test_header_compiles_alone(compiler, language, standard):
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler}")
+    # Padding would be layout that nobody wrote down.
+    padded = ("-Wpadded",) if language == "c" else ()
+    subprocess.run([compiler, *WARNINGS, *padded, f"-std={standard}", "-x", language, "-"],
+                   input=f'#include "{HEADER}"\n', text=True, check=True)
