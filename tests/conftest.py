@@ -41,6 +41,11 @@ settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_
 settings.load_profile(os.environ.get("DMEMFS_TEST_PROFILE", "ci"))
 
 
+def pytest_sessionstart():
+    """SIGTERM ends the session as Ctrl-C does: mounts, daemons and their memory are cleared away."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("SIGTERM", 128 + signal.SIGTERM))
+
+
 def pytest_generate_tests(metafunc):
     if "page_size" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("page_sizes")

@@ -42,7 +42,7 @@ class Child:
         code = 1
         try:
             # Faults are part of some tests: the kernel's default answers them, with no core and no Python traceback.
-            for number in (signal.SIGBUS, signal.SIGSEGV, signal.SIGINT, signal.SIGALRM):
+            for number in (signal.SIGBUS, signal.SIGSEGV, signal.SIGINT, signal.SIGALRM, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             if uid is not None:
                 os.setgroups(list(groups))

@@ -174,7 +174,8 @@ class Daemon:
         tests = Path(__file__).parents[1]
         alone = shlex.join(["mkdir", "-p", str(self.mountpoint), str(self.state_dir)])
         script.write_text(
-            f"#!/bin/sh\n# Runs again: {test_id}\n# Its daemon alone: {alone} && {shlex.join(self.command('--foreground'))}\n"
+            f"#!/bin/sh\n# Runs again: {test_id}\n"
+            f"# Its daemon alone: {alone} && {shlex.join(self.command('--foreground'))}\n"
             f"{exports}cd {shlex.quote(str(tests))} && exec /usr/bin/python3 -m pytest {shlex.quote(test_id)}\n")
         script.chmod(0o755)
         return script

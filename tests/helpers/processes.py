@@ -67,10 +67,10 @@ def holders_of(mountpoint):
     return "\n".join(lines) or "nobody that /proc shows"
 
 
-def stacks_of(pid):
+def stacks_of(pid, user=True):
     """
-    Where each thread of the process is, in the kernel and (through gdb, where there is one) in user space. gdb is kept
-    from a process that waits for a FUSE reply: it cannot stop there, and would stop for good once the reply came.
+    Where each thread of the process is, in the kernel and (@user, where there is gdb) in user space. gdb is kept from a
+    process that waits for a FUSE reply: it cannot stop there, and would stop for good once the reply came.
     """
     text = [f"== process {pid}: {_read(f'/proc/{pid}/cmdline')}"]
     with suppress(OSError):
@@ -78,7 +78,7 @@ def stacks_of(pid):
             text.append(f"-- thread {task.name} {_read(task / 'comm')} state {state_of(task.name)}")
             text.append(_read(task / "syscall"))
             text.append(_read(task / "stack"))
-    if not any("request_wait_answer" in part for part in text):
+    if user and not any("request_wait_answer" in part for part in text):
         text.append(_user_stacks(pid))
     return "\n".join(text) + "\n"
 

@@ -4,10 +4,10 @@ A process beside pytest that ends what hangs. It must not share pytest's fate: a
 page fault with Python's lock held, and a process that waits for a FUSE reply cannot be killed before the connection is
 aborted.
 
-Run as a program it reads one JSON object a line from stdin: {"arm": {"test", "seconds", "work"}} or {"disarm": true}. At the
-time limit it writes every stack to WORK/hang.txt, sends SIGALRM to pytest, which fails the test and goes on, aborts the
-FUSE connections below WORK and kills the test's processes; a pytest that does not go on is killed. When stdin ends it
-clears away what pytest has left, so that not even its own `kill -9` leaves a mount behind.
+Run as a program it reads one JSON object a line from stdin: {"arm": {"test", "seconds", "work"}} or {"disarm": true}.
+At the time limit it sends SIGALRM to pytest, which fails the test and goes on, writes every stack to WORK/hang.txt,
+aborts the FUSE connections below WORK and kills the test's processes; a pytest that does not go on is killed. When stdin
+ends it clears away what pytest has left, so that not even its own `kill -9` leaves a mount behind.
 """
 
 import json
@@ -82,17 +82,19 @@ def _descendants(pid):
 
 
 def _end_hung_test(pytest, armed):
-    victims = set(_descendants(pytest)) - {os.getpid(), *_descendants(os.getpid())}
-    victims |= set(processes_naming(armed["work"])) - {os.getpid(), pytest}
+    clients = set(_descendants(pytest)) - {os.getpid(), *_descendants(os.getpid())}
+    daemons = set(processes_naming(armed["work"])) - {os.getpid(), pytest}
+    victims = clients | daemons
+    # First of all: a system call that ends by what follows must find it pending, or the test would go on, and the next
+    # one would get the signal.
+    with suppress(ProcessLookupError):
+        os.kill(pytest, signal.SIGALRM)
     print(f"\nwatchdog: {armed['test']}: hung for {armed['seconds']} s; processes {sorted(victims)}", file=sys.stderr,
           flush=True)
     with open(Path(armed["work"]) / "hang.txt", "a", encoding="utf-8") as report:
         for pid in sorted(victims | {pytest}):
-            report.write(stacks_of(pid))
+            report.write(stacks_of(pid, user=pid in daemons))
             report.flush()
-    # The signal first: a system call that the abort ends must find it pending, or the test would go on.
-    with suppress(ProcessLookupError):
-        os.kill(pytest, signal.SIGALRM)
     for minor in mounts_under(armed["work"]).values():
         abort_connection(minor)
     for pid in victims:

@@ -64,7 +64,8 @@ def test_64_workers_that_fight_for_the_same_names(fs):
     """Each call succeeds or fails with an errno that the race explains; each file is counted once afterwards."""
     for number in range(4):
         (fs / f"dir{number}").mkdir()
-    harmless = expected_errors("ENOENT", "EPERM", "EEXIST", "ENOTEMPTY", "EINVAL", "ENOTDIR", "EISDIR", "ENOSPC", "ESTALE")
+    harmless = expected_errors("ENOENT", "EPERM", "EEXIST", "ENOTEMPTY", "EINVAL", "ENOTDIR", "EISDIR", "ENOSPC",
+                               "ESTALE")
 
     def work(worker):
         random.seed(worker)

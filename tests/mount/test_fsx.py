@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-One file under random reads, writes, mappings, truncations, punches and the rest, compared with a shadow copy after each,
-in the manner of fsx (xfstests, ltp/fsx.c). On a difference it prints every operation so far and the seed.
+One file under random reads, writes, mappings, truncations, punches and the rest, compared with a shadow copy, in the
+manner of fsx (xfstests, ltp/fsx.c). On a difference it prints every operation so far and the seed.
 
 DMEMFS_TEST_SEED repeats a run; DMEMFS_TEST_PROFILE=long takes a fresh seed and twenty times as many operations.
 """

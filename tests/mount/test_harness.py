@@ -148,6 +148,15 @@ def test_daemon_that_never_says_ready_is_killed_and_shown(work):
     assert state_of(daemon.pid) is None
 
 
+def test_sigterm_clears_everything_away(pytester, work):
+    status, output = pytester(DIES.replace("SIGKILL", "SIGTERM"), "-k", "kills_pytest")
+    assert status == 128 + signal.SIGTERM
+    assert "SIGTERM" in output
+    assert mounts_under(work) == {}
+    assert processes_naming(str(work)) == []
+    assert list(work.glob("dmemfs-tests.*/*")) == []
+
+
 UNIT = 4096
 
 
@@ -162,8 +171,8 @@ class Status:
 
 
 def tree(size, *runs, blocks=None, others=()):
-    held = sum(run.length for run in runs)
-    return Tree({1: Status(size, held // 512 if blocks is None else blocks), 2: Status(0, sum(r.length for r in others) // 512)},
+    held, held_by_other = (sum(run.length for run in each) for each in (runs, others))
+    return Tree({1: Status(size, held // 512 if blocks is None else blocks), 2: Status(0, held_by_other // 512)},
                 {1: "one", 2: "two"}, {1: 1, 2: 1}, {1: list(runs), 2: list(others)})
 
 

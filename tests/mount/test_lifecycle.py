@@ -20,8 +20,8 @@ pytestmark = pytest.mark.page_sizes("2M")
 
 def run(daemon, *options):
     """dmemfsd with the configuration of @daemon, to its end."""
-    return subprocess.run(daemon.command(*options), capture_output=True, text=True, env=daemon.environment(), timeout=30,
-                          check=False)
+    return subprocess.run(daemon.command(*options), capture_output=True, text=True, env=daemon.environment(),
+                          timeout=30, check=False)
 
 
 def daemonised(daemon):

@@ -9,7 +9,8 @@ import os
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule,
+                                 run_state_machine_as_test)
 
 from helpers.expect import fails_with, same_bytes
 from helpers.model import Model, ModelDirectory, ModelError

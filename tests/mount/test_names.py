@@ -51,7 +51,8 @@ def test_path_longer_than_path_max_is_enametoolong(fs):
 
 def test_any_bytes_but_slash_and_nul_make_a_name(fs):
     root = os.fsencode(fs.root)
-    names = [bytes([byte]) for byte in range(1, 256) if byte not in b"/."] + [b"\xff\xfe\x80", "ü€𐍈".encode(), b"...", b" x "]
+    names = [bytes([byte]) for byte in range(1, 256) if byte not in b"/."]
+    names += [b"\xff\xfe\x80", "ü€𐍈".encode(), b"...", b" x "]
     for name in names:
         with opened(root + b"/" + name, os.O_CREAT | os.O_EXCL | os.O_WRONLY):
             pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The system calls of QEMU and Cloud Hypervisor on their memory file, in their order (QEMU's util/oslib and physmem)."""
+"""The system calls of QEMU and Cloud Hypervisor on their memory file, in their order (QEMU's physmem.c)."""
 
 import errno
 import os

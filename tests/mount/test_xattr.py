@@ -131,7 +131,8 @@ def test_other_namespaces_are_eopnotsupp(path):
 
 def test_posix_acls_are_eopnotsupp(path):
     # linux/posix_acl_xattr.h: version 2, then (tag, permission, id): user, group, mask, other and user 1234
-    entries = ((0x01, 6, 0xFFFFFFFF), (0x02, 7, 1234), (0x04, 4, 0xFFFFFFFF), (0x10, 7, 0xFFFFFFFF), (0x20, 4, 0xFFFFFFFF))
+    nobody = 0xFFFFFFFF
+    entries = ((0x01, 6, nobody), (0x02, 7, 1234), (0x04, 4, nobody), (0x10, 7, nobody), (0x20, 4, nobody))
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
     refused(errno.EOPNOTSUPP, os.setxattr, path, "system.posix_acl_access", acl)
     with fails_with(errno.EOPNOTSUPP, errno.ENODATA):
