@@ -78,7 +78,8 @@ def guest(*arguments):
 
 
 def witness(*arguments):
-    done = subprocess.run([sys.executable, WITNESS, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, WITNESS, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -14,7 +14,7 @@ CHANNELS = ("console", "output", "result", "qmp")
 DEFAULT_NODES = (Node(4 * GIB, 2 * GIB), Node(4 * GIB, 2 * GIB))
 
 KERNEL_ARGUMENTS = (
-    "console=ttyS0", "ignore_loglevel", "sysrq_always_enabled=1",
+    "console=ttyS0", "sysrq_always_enabled=1",
     # Whatever the kernel complains about ends the VM, so that it cannot be overlooked.
     "oops=panic", "panic_on_warn=1", "panic=-1", "unknown_nmi_panic",
     # An emulated CPU is slow, and may stand still while the host has other work.
@@ -43,6 +43,8 @@ class Machine:
         The command. @sockets: a directory with one listening socket per channel, named like it. @interactive: the
         console is the terminal instead.
         """
+        verbosity = "quiet" if interactive else "ignore_loglevel"
+        kernel_arguments = (verbosity, *KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
@@ -50,7 +52,7 @@ class Machine:
             "-cpu", "max,la57=off",
             *self.layout.qemu_arguments(self.cpus),
             "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
-            "-append", " ".join((*KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)),
+            "-append", " ".join(kernel_arguments),
             "-virtfs", "local,path=/,mount_tag=host,security_model=passthrough,readonly=on,multidevs=remap",
             "-device", "virtio-rng-pci"]
         if self.icount:
