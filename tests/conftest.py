@@ -110,8 +110,8 @@ def watchdog(pytestconfig, session_directory):
 
 
 @pytest.fixture(scope="session")
-def backend():
-    chosen = backend_from_environment()
+def backend(session_directory):
+    chosen = backend_from_environment(session_directory)
     yield chosen
     chosen.close()
 

@@ -7,6 +7,8 @@ the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn.
 import os
 import subprocess
 
+import pytest
+
 MIB = 1 << 20
 GIB = 1 << 30
 PAGE_SIZES = {"4K": 4096, "2M": 2 * MIB, "1G": GIB}
