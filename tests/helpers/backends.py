@@ -41,7 +41,7 @@ class MemoryBackend:
         assert not left, f"{self._directory} holds the memory of removed files: {sorted(left)}"
 
     def close(self):
-        subprocess.run(["umount", self._directory], check=True)
+        subprocess.run(["umount", "--lazy", self._directory], check=True)  # daemons that ended may still let go of it
         self._directory.rmdir()
 
 
