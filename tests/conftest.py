@@ -110,7 +110,7 @@ def watchdog(pytestconfig, session_directory):
 
 
 @pytest.fixture(scope="session")
-def backend(session_directory):
+def backend(session_directory, watchdog):  # which unmounts, when it closes, what is left by then
     chosen = backend_from_environment(session_directory)
     yield chosen
     chosen.close()
