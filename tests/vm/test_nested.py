@@ -41,7 +41,7 @@ class Guest:
         self._errors = work / "qemu.log"
         with open(self._errors, "wb") as errors:
             self.process = subprocess.Popen(
-                ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-machine", "q35,memory-backend=ram",
+                ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
                  "-m", f"{size // MIB}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,{memory}",
                  "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self._console}",
                  "-kernel", os.environ["DMEMFS_GUEST_KERNEL"], "-initrd", os.environ["DMEMFS_GUEST_INITRAMFS"],
