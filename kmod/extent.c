@@ -42,7 +42,8 @@ int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct 
 
 	lockdep_assert_held(&obj->lock);
 	entry = mas_walk(&mas);
-	*run = (struct dmemfs_range){ mas.index, mas.last };
+	/* The last hole of the tree reaches past every file. */
+	*run = (struct dmemfs_range){ mas.index, min(mas.last, (unsigned long)MAX_LFS_FILESIZE >> PAGE_SHIFT) };
 	if (!entry)
 		return -ENOENT;
 	*pfn = entry_pfn(entry, index);

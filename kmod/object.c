@@ -216,7 +216,7 @@ int dmemfs_object_create(u64 id)
 	struct dmemfs_object *obj;
 	int ret;
 
-	if (!id)
+	if (!id || id == ULONG_MAX)
 		return -EINVAL;
 	obj = kzalloc(sizeof(*obj), GFP_KERNEL);
 	if (!obj)

@@ -72,8 +72,10 @@ static u64 owned_bytes(struct dmemfs_range pfns)
 	MA_STATE(mas, &owners, pfns.first, pfns.first);
 	u64 pages = 0;
 
-	while (mas_find(&mas, pfns.last))
+	while (mas_find(&mas, pfns.last)) {
 		pages += min(mas.last, pfns.last) - max(mas.index, pfns.first) + 1;
+		cond_resched();
+	}
 	return pages << PAGE_SHIFT;
 }
 

@@ -9,8 +9,8 @@
  *   owners.
  *
  *   A *region* is a range of physical memory that the daemon claimed. A region is named by its start address.
- *   An *object* is the memory of one file. Its id is chosen by the daemon, is not 0, and names one object at a
- *   time.
+ *   An *object* is the memory of one file. Its id is chosen by the daemon and names one object at a time. It is
+ *   neither 0 nor 2^64 - 1, so that "the next id" always exists.
  *   An *extent* is a run of an object's file offsets that lies on a run of physical memory.
  *   All addresses, offsets and lengths are in bytes. Those of regions and extents are multiples of
  *   DMEMFS_ALIGNMENT and not empty.

@@ -62,10 +62,10 @@ class Device:
         """struct dmemfs_object_info, or None."""
         return next((found for found in self.objects(object_id) if found.id == object_id), None)
 
-    def _walk(self, request, member, first, following):
+    def _walk(self, request, member, first, following, **fixed):
         while True:
             try:
-                found = self.call(request, **{member: first})
+                found = self.call(request, **{member: first}, **fixed)
             except FileNotFoundError:
                 return
             yield found
@@ -83,6 +83,9 @@ class Device:
         ready, _, _ = select.select([self.fd], [], [], timeout)
         data = os.read(self.fd, ctypes.sizeof(kind) * 64) if ready else b""
         return [kind.from_buffer_copy(data, at) for at in range(0, len(data), ctypes.sizeof(kind))]
+
+    def extents(self, object_id):
+        return self._walk("EXTENT_NEXT", "offset", 0, lambda found: found.offset + found.length, id=object_id)
 
     def clear(self):
         """Forgets all objects and regions; nobody may reach an object any more."""

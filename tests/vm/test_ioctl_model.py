@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The ioctls against a model: random requests, right and wrong ones, on a few objects that fight for little memory. After
+every step the module's lists and the bytes of all files have to be the model's.
+"""
+
+import errno
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from conftest import GIB
+from dmemfs_ioctl import CONSTANTS
+from helpers.expect import fails_with
+
+PAGE = 4096
+MEMORY = 24  # pages that there are
+FILE = 32  # pages that a file can have
+NAMED, IDLE = CONSTANTS["OBJECT_NAMED"], CONSTANTS["OBJECT_IDLE"]
+DROPPED = CONSTANTS["OBJECT_DROPPED"]
+
+ids = st.integers(1, 3)
+memory_pages = st.integers(0, MEMORY - 1)
+file_pages = st.integers(0, FILE - 1)
+counts = st.integers(1, 8)
+sizes = st.integers(0, FILE * PAGE)
+
+
+class Object:
+    """What the model knows of one."""
+
+    def __init__(self):
+        self.state = NAMED
+        self.size = 0
+        self.pages = {}  # of the file: page of the memory
+        self.fds = []
+
+    def runs(self):
+        """(first page of the file, first page of the memory, pages), as few as possible."""
+        runs = []
+        for page, memory in sorted(self.pages.items()):
+            if runs and runs[-1][0] + runs[-1][2] == page and runs[-1][1] + runs[-1][2] == memory:
+                runs[-1][2] += 1
+            else:
+                runs.append([page, memory, 1])
+        return [tuple(run) for run in runs]
+
+
+class Model(RuleBasedStateMachine):
+    device = start = None
+
+    def __init__(self):
+        super().__init__()
+        self.objects = {}
+        self.memory = [bytearray(PAGE) for _ in range(MEMORY)]
+        self.zero_memory(0, MEMORY)
+
+    def teardown(self):
+        for number, known in self.objects.items():
+            for fd in known.fds:
+                os.close(fd)
+            if known.state == NAMED:
+                self.device.call("OBJECT_DROP", id=number)
+        self.device.clear()
+        self.device.claim(self.start, GIB)
+
+    def call(self, wanted, request, **members):
+        """Makes the request, which must fail with the error @wanted if that is not 0."""
+        if not wanted:
+            return self.device.call(request, **members)
+        with fails_with(wanted):
+            self.device.call(request, **members)
+        return None
+
+    def live(self, number):
+        known = self.objects.get(number)
+        return known if known and known.state != IDLE else None
+
+    def owned(self):
+        return {memory for known in self.objects.values() for memory in known.pages.values()}
+
+    def zero_memory(self, first, count):
+        self.device.call("OBJECT_ZERO", offset=self.start + first * PAGE, length=count * PAGE)
+        for page in self.memory[first : first + count]:
+            page[:] = bytes(PAGE)
+
+    def fill(self, known, begin, end, data):
+        """Puts @data, or zeroes, where the file has memory; returns where the first hole is."""
+        hole = end
+        for at in range(begin, end):
+            page = known.pages.get(at // PAGE)
+            if page is None:
+                hole = min(hole, at)
+            else:
+                self.memory[page][at % PAGE] = data[at - begin] if data else 0
+        return hole
+
+    @rule(number=ids)
+    def create(self, number):
+        self.call(errno.EEXIST if number in self.objects else 0, "OBJECT_CREATE", id=number)
+        self.objects.setdefault(number, Object())
+
+    @rule(number=ids)
+    def open(self, number):
+        known = self.live(number)
+        if known and known.state == NAMED:
+            known.fds.append(self.device.open_object(number))
+        else:
+            with fails_with(errno.ENOENT):
+                self.device.open_object(number)
+
+    @rule(number=ids)
+    def close(self, number):
+        known = self.objects.get(number)
+        if not known or not known.fds:
+            return
+        os.close(known.fds.pop())
+        if known.state == DROPPED and not known.fds:
+            known.state = IDLE
+            assert (CONSTANTS["EVENT_IDLE"], number) in [(event.kind, event.id) for event in self.device.events()]
+
+    @rule(number=ids)
+    def drop(self, number):
+        known = self.objects.get(number)
+        if not known or known.state != NAMED:
+            self.call(errno.ENOENT, "OBJECT_DROP", id=number)
+            return
+        known.state = DROPPED if known.fds else IDLE
+        assert self.device.call("OBJECT_DROP", id=number).state == known.state
+
+    @rule(number=ids)
+    def reap(self, number):
+        known = self.objects.get(number)
+        if not known:
+            self.call(errno.ENOENT, "OBJECT_REAP", id=number)
+        elif known.state != IDLE:
+            self.call(errno.EBUSY, "OBJECT_REAP", id=number)
+        else:
+            self.device.call("OBJECT_REAP", id=number)
+            del self.objects[number]
+
+    @rule(number=ids, page=file_pages, memory=memory_pages, count=counts)
+    def add(self, number, page, memory, count):
+        known = self.live(number)
+        taken = self.owned() & set(range(memory, memory + count))
+        if memory + count > MEMORY:
+            return
+        if not taken:
+            self.zero_memory(memory, count)
+        elif not known:
+            pass
+        else:
+            self.call(errno.EBUSY, "OBJECT_ZERO", offset=self.start + memory * PAGE, length=count * PAGE)
+        if not known:
+            wanted = errno.ENOENT
+        elif taken:
+            wanted = errno.EBUSY
+        elif known.pages.keys() & set(range(page, page + count)):
+            wanted = errno.EEXIST
+        else:
+            wanted = 0
+            known.pages.update((page + i, memory + i) for i in range(count))
+        self.call(wanted, "EXTENT_ADD", id=number, offset=page * PAGE, start=self.start + memory * PAGE,
+                  length=count * PAGE)
+
+    @rule(number=ids, page=file_pages, count=counts)
+    def remove(self, number, page, count):
+        known = self.live(number)
+        self.call(0 if known else errno.ENOENT, "EXTENT_REMOVE", id=number, offset=page * PAGE, length=count * PAGE)
+        for gone in range(page, page + count):
+            if known:
+                known.pages.pop(gone, None)
+
+    @rule(number=ids, size=sizes)
+    def resize(self, number, size):
+        known = self.live(number)
+        self.call(0 if known else errno.ENOENT, "OBJECT_RESIZE", id=number, size=size)
+        if known:
+            self.fill(known, min(size, known.size), FILE * PAGE, None)
+            known.size = size
+
+    @rule(number=ids, begin=sizes, length=sizes)
+    def zero(self, number, begin, length):
+        known = self.live(number)
+        self.call(0 if known else errno.ENOENT, "OBJECT_ZERO", id=number, offset=begin, length=length)
+        if known:
+            self.fill(known, begin, min(begin + length, (FILE + 8) * PAGE), None)
+
+    @rule(number=ids, begin=sizes, data=st.binary(min_size=1, max_size=16), times=st.integers(1, 1024))
+    def write(self, number, begin, data, times):
+        known = self.objects.get(number)
+        if not known or not known.fds:
+            return
+        data *= times
+        end = min(begin + len(data), known.size)
+        hole = next((at for at in range(begin, end) if at // PAGE not in known.pages), end)
+        if hole <= begin:
+            with fails_with(errno.ENOSPC):
+                os.pwrite(known.fds[0], data, begin)
+        else:
+            assert os.pwrite(known.fds[0], data, begin) == hole - begin
+            self.fill(known, begin, hole, data)
+
+    @invariant()
+    def lists_agree(self):
+        found = {info.id: info for info in self.device.objects()}
+        assert found.keys() == self.objects.keys()
+        for number, known in self.objects.items():
+            info = found[number]
+            assert (info.state, info.size) == (known.state, known.size)
+            assert info.allocated == len(known.pages) * PAGE
+            runs = [(extent.offset // PAGE, (extent.start - self.start) // PAGE, extent.length // PAGE)
+                    for extent in self.device.extents(number)]
+            assert runs == known.runs() and info.extents == len(runs)
+        assert next(self.device.regions()).owned == len(self.owned()) * PAGE
+
+    @invariant()
+    def bytes_agree(self):
+        for known in self.objects.values():
+            if known.fds:
+                expected = b"".join(bytes(self.memory[known.pages[page]]) if page in known.pages else bytes(PAGE)
+                                    for page in range(FILE + 8))[: known.size]
+                assert os.pread(known.fds[0], (FILE + 16) * PAGE, 0) == expected
+
+
+def test_random_requests(device, region):
+    Model.device, Model.start = device, region.start
+    run_state_machine_as_test(Model, settings=settings(
+        max_examples=25, stateful_step_count=50, deadline=None, print_blob=True, database=None,
+        phases=(Phase.explicit, Phase.generate),  # a failure is shown as it came: to make it shorter takes minutes
+        suppress_health_check=list(HealthCheck)))
