@@ -104,7 +104,6 @@ def check_guest(running, path, size):
     return pages
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.page_sizes("2M")
 def test_guest_in_a_named_file(fs, work):
     path = fs / "vm1"
@@ -115,7 +114,6 @@ def test_guest_in_a_named_file(fs, work):
     assert pages["2m"] > 200 and pages["4k"] < 512
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.page_sizes("2M")
 def test_guest_in_a_directory(fs, work):
     """QEMU makes a file there, removes its name and sizes it only then."""
@@ -127,7 +125,7 @@ def test_guest_in_a_directory(fs, work):
     assert fs.wait_free(GIB) == GIB
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(90)
 @pytest.mark.page_sizes("1G")
 def test_guest_on_gigabyte_pages(fs, work):
     """The first gigabyte has holes for devices; the second one is a single page, for the host's and KVM's tables."""

@@ -14,7 +14,7 @@ CHANNELS = ("console", "output", "result", "qmp")
 DEFAULT_NODES = (Node(4 * GIB, 2 * GIB), Node(4 * GIB, 2 * GIB))
 
 KERNEL_ARGUMENTS = (
-    "console=ttyS0", "sysrq_always_enabled=1",
+    "console=ttyS0", "sysrq_always_enabled=1", "printk.devkmsg=on",
     # Whatever the kernel complains about ends the VM, so that it cannot be overlooked.
     "oops=panic", "panic_on_warn=1", "panic=-1", "unknown_nmi_panic",
     # An emulated CPU is slow, and may stand still while the host has other work.

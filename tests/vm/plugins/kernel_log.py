@@ -59,7 +59,7 @@ def kernel_log():
 def kernel_log_guard(request, kernel_log):
     """Around every test."""
     with suppress(OSError), open("/dev/kmsg", "w", encoding="utf-8") as kmsg:
-        kmsg.write(f"<6>test: {request.node.nodeid}")
+        kmsg.write(f"<6>test: {request.node.nodeid}\n")
     kernel_log.read()
     yield
     expected = [marker.args[0] for marker in request.node.iter_markers("kernel_log")]

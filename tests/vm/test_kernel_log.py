@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guard around every test sees what the kernel logs, and knows a complaint."""
+
+from pathlib import Path
+
+import pytest
+
+from plugins.kernel_log import KernelLog, is_complaint
+
+KMSG = Path("/dev/kmsg")
+
+
+@pytest.mark.kernel_log("something is wrong, as expected")
+def test_warning_is_seen_by_the_guard():
+    """A guard that misses the line fails this test, and so does one that does not know it is expected."""
+    KMSG.write_text("<4>something is wrong, as expected\n")
+
+
+def test_records_come_once_and_with_their_level():
+    log = KernelLog()
+    KMSG.write_text("<6>one\n")
+    KMSG.write_text("<7>two\n")
+    assert [record for record in log.read() if record[1] in ("one", "two")] == [(6, "one"), (7, "two")]
+    assert not [record for record in log.read() if record[1] in ("one", "two")]
+
+
+@pytest.mark.parametrize("level, text, expected", [
+    (4, "dmemfs: a region is lost", True),
+    (0, "any emergency", True),
+    (6, "dmemfs: loaded", False),
+    (6, "BUG: Bad page map in process sh", True),
+    (6, "WARNING: possible circular locking dependency detected", True),
+    (4, "hrtimer: interrupt took 439779834 ns", False),
+    (4, "kvm [166]: vcpu0, guest rIP: 0xffffffff8b537cdf Unhandled WRMSR(0xc0010007) = 0xffff", False),
+])
+def test_complaints_are_told_from_noise(level, text, expected):
+    assert is_complaint(level, text) == expected
