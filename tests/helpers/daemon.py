@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from helpers.processes import holders_of, mounts_under, stacks_of, state_of
+from helpers.processes import freeze, holders_of, mounts_under, stacks_of, state_of
 
 START_TIMEOUT = 30
 STOP_TIMEOUT = 30
@@ -156,10 +156,8 @@ class Daemon:
     @contextmanager
     def frozen(self):
         """SIGSTOP for the block: what works meanwhile works without the daemon."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
         try:
-            while state_of(self.pid) != "T":
-                time.sleep(0.001)
             yield
             assert state_of(self.pid) == "T"
         finally:

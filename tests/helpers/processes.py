@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def state_of(pid):
 
 def is_zombie(pid):
     return state_of(pid) == "Z"
+
+
+def freeze(pid):
+    """SIGSTOP, and the wait for it: until the last thread has stopped, one of them may still answer a request."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(state_of(task.name) not in ("T", None) for task in Path(f"/proc/{pid}/task").iterdir()):
+        time.sleep(0.001)
 
 
 def children_of(pid):

@@ -20,13 +20,14 @@ from helpers.syscalls import Mapping
 TESTS = Path(__file__).parents[1]
 
 HANGS = """
-import os, signal, time
+import os
 import pytest
+from helpers.processes import freeze
 
 @pytest.mark.page_sizes("4K")
 @pytest.mark.timeout({seconds})
 def test_that_hangs(fs):
-    os.kill(fs.daemon.pid, signal.SIGSTOP)
+    freeze(fs.daemon.pid)
     os.stat(fs / "never answered")
 
 @pytest.mark.page_sizes("4K")
