@@ -234,6 +234,9 @@ static int need_memory(struct file *file, uint64_t from, uint64_t to)
 	extent_map_gaps(file->map, unit_down(file, from), unit_up(file, to), gaps);
 	for (guint i = 0; i < gaps->len && !err; i++)
 		err = allocate_gap(file, &g_array_index(gaps, struct extent_gap, i), runs);
+	/* The last unit may reach past the largest file, where neither the map nor the backend has a place for it. */
+	if (!err && unit_up(file, to) > INT64_MAX)
+		err = -EFBIG;
 	if (!err)
 		err = give_runs(file, gaps, runs);
 	if (err)

@@ -46,6 +46,7 @@ static void shortage_is_enospc_and_changes_nothing(void)
 	g_assert_cmpint(file_truncate(file, 4 * UNIT + 1), ==, -ENOSPC);
 	g_assert_cmpint(file_truncate(file, INT64_MAX), ==, -ENOSPC);
 	g_assert_cmpint(file_allocate(file, 0, UNIT, 4 * UNIT), ==, -ENOSPC);
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_KEEP_SIZE, INT64_MAX - 4096, 4096), ==, -EFBIG);
 	g_assert_cmpuint(file_size(file), ==, UNIT);
 	g_assert_cmpuint(file_allocated(file), ==, UNIT);
 	g_assert_cmpuint(fake_free_bytes(fake), ==, 3 * UNIT);
