@@ -46,8 +46,12 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
-	if (!order)
-		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+	if (!order) {
+		ret = vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+		/* There is no table to be had where another thread has just put a 2-MiB entry. That one serves us, too. */
+		if (ret == VM_FAULT_OOM && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
+			ret = VM_FAULT_NOPAGE;
+	}
 	if (order == PMD_ORDER) {
 		ret = dmemfs_insert_pmd(vmf, pfn, false);
 		if (write && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
