@@ -48,9 +48,9 @@ class Guest:
                  "-append", "console=ttyS0 panic=-1 mitigations=off quiet"], stdout=errors, stderr=errors)
 
     def said(self, name):
-        """The value that the guest printed after @name, or None."""
+        """The value that the guest printed after @name, or None as long as the line is not complete."""
         text = self._console.read_text(errors="replace") if self._console.exists() else ""
-        match = re.search(rf"^{name} (\S+)\r?$", text, re.MULTILINE)
+        match = re.search(rf"^{name} (\S+)\r?\n", text, re.MULTILINE)
         return match and match[1]
 
     def wait(self, name):
