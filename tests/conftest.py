@@ -184,7 +184,9 @@ def capacity(request, page_size):
 def daemon(request, work, dmemfsd, backend, page_size, capacity):
     """A daemon that is configured, but not started: for tests of its life. The others take `fs`."""
     keys, groups = backend.settings(capacity)
-    wanted = {key: value for key, value in _daemon_settings(request).items() if key != "size"}  # that is @capacity
+    wanted = _daemon_settings(request)
+    for key in ("size", *backend.foreign_keys):  # the size is @capacity
+        wanted.pop(key, None)
     keys = {**keys, "page-size": page_size, **wanted}
     instance = Daemon(dmemfsd, work, keys, groups, ready_timeout=30 * SCALE)
     instance.expected = [marker.args[0] for marker in request.node.iter_markers("expect_log")]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 What a test must know about the backend, and nothing else may: how to ask for memory in the configuration, and where
-the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn.
+the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn. A backend refuses its foreign_keys of
+[daemon]: what they tune is not there.
 """
 
 import os
@@ -18,6 +19,7 @@ class MemoryBackend:
     """tmpfs holds the bytes: one file per dmemfs file, named by its inode number in decimal."""
 
     name = "memory"
+    foreign_keys = ()
     looks_inside = True
     has_pages = True
 
@@ -49,6 +51,7 @@ class PfnBackend:
     """dmemfs.ko holds the bytes, in a range that the kernel's command line reserved: DMEMFS_REGION=START,SIZE."""
 
     name = "pfn"
+    foreign_keys = ("populate", "memory-dir")
     looks_inside = False
     # No struct page: what pins the pages of a buffer fails with EFAULT.
     has_pages = False

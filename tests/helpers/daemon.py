@@ -44,6 +44,7 @@ class Daemon:
         self.state_dir = self.work / "state"
         self.config = self.work / "dmemfsd.conf"
         self.log_file = self.work / "dmemfsd.log"
+        self.groups = groups
         self.expected = []  # patterns of complaints that the test expects
         self.process = None
         self.ended_by_test = False  # told to stop, or killed, by the test itself

@@ -164,7 +164,7 @@ def test_second_daemon_on_the_same_state_directory_is_refused(fs, backend):
     other = fs.daemon.work / "other"
     other.mkdir()
     keys = {**settings_of(fs.daemon), "mountpoint": str(other)}
-    second = Daemon(fs.daemon.program, other, keys)
+    second = Daemon(fs.daemon.program, other, keys, fs.daemon.groups)
     done = run(second, "--foreground")
     assert done.returncode == 1
     assert f"pid {fs.daemon.pid}" in done.stderr
