@@ -48,7 +48,7 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 
 	if (!order) {
 		ret = vmf_insert_pfn(vmf->vma, vmf->address, pfn);
-		/* There is no table to be had where another thread has just put a 2-MiB entry. That one serves us, too. */
+		/* No table is to be had where another thread has just put a 2-MiB entry, which serves us as well. */
 		if (ret == VM_FAULT_OOM && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
 			ret = VM_FAULT_NOPAGE;
 	}
