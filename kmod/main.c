@@ -16,9 +16,14 @@ enum dmemfs_huge dmemfs_huge __ro_after_init;
 /* Bit 0: somebody has the device open. */
 static unsigned long controlled;
 
+/* What the daemon marked the memory with. */
+static struct dmemfs_mark mark;
+static DEFINE_SPINLOCK(mark_lock);
+
 union request {
 	u64 id;	/* of requests on an object */
 	struct dmemfs_hello hello;
+	struct dmemfs_mark mark;
 	struct dmemfs_region region;
 	struct dmemfs_object_op op;
 	struct dmemfs_object_resize resize;
@@ -87,6 +92,22 @@ static int do_object_reap(union request *req)
 	return dmemfs_object_reap(req->op.id);
 }
 
+static int do_mark_set(union request *req)
+{
+	spin_lock(&mark_lock);
+	mark = req->mark;
+	spin_unlock(&mark_lock);
+	return 0;
+}
+
+static int do_mark_get(union request *req)
+{
+	spin_lock(&mark_lock);
+	req->mark = mark;
+	spin_unlock(&mark_lock);
+	return 0;
+}
+
 static int do_object_next(union request *req)
 {
 	return dmemfs_object_next(&req->info);
@@ -139,6 +160,8 @@ static const struct request_kind {
 } request_kinds[] = {
 #define INPUTS(type, member) offsetofend(struct type, member)
 	{ DMEMFS_IOC_HELLO, INPUTS(dmemfs_hello, abi), .run = do_hello },
+	{ DMEMFS_IOC_MARK_SET, INPUTS(dmemfs_mark, bytes), .run = do_mark_set },
+	{ DMEMFS_IOC_MARK_GET, 0, .run = do_mark_get },
 	{ DMEMFS_IOC_REGION_CLAIM, INPUTS(dmemfs_region, length), .run = do_region_claim },
 	{ DMEMFS_IOC_REGION_NEXT, INPUTS(dmemfs_region, start), .run = do_region_next },
 	{ DMEMFS_IOC_REGION_RELEASE, INPUTS(dmemfs_region, length), .run = do_region_release },

@@ -35,6 +35,11 @@
  *   fatal signal came; only requests that can take long return it. ioctls may be called from several threads at
  *   once.
  *
+ * Mark
+ *
+ *   MARK_SET keeps 16 bytes of the daemon's choice, MARK_GET tells them: all 0 since the module was loaded. By them a
+ *   daemon knows whether the objects and the memory are those that its own records speak of.
+ *
  * Regions
  *
  *   REGION_CLAIM takes .start and .length and answers with the rest of the struct. The memory is not zeroed.
@@ -159,6 +164,11 @@ struct dmemfs_hello {
 	char version[32]; /* out: of the module, NUL-terminated */
 };
 
+/* MARK_SET, MARK_GET */
+struct dmemfs_mark {
+	__u8 bytes[16]; /* out in GET */
+};
+
 struct dmemfs_region {
 	__u64 start;
 	__u64 length;
@@ -244,6 +254,8 @@ struct dmemfs_event {
 #define DMEMFS_IOC_MAGIC 0xDE
 
 #define DMEMFS_IOC_HELLO          _IOWR(DMEMFS_IOC_MAGIC, 0x00, struct dmemfs_hello)
+#define DMEMFS_IOC_MARK_SET       _IOW(DMEMFS_IOC_MAGIC, 0x08, struct dmemfs_mark)
+#define DMEMFS_IOC_MARK_GET       _IOWR(DMEMFS_IOC_MAGIC, 0x09, struct dmemfs_mark)
 #define DMEMFS_IOC_REGION_CLAIM   _IOWR(DMEMFS_IOC_MAGIC, 0x10, struct dmemfs_region)
 #define DMEMFS_IOC_REGION_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x11, struct dmemfs_region)
 #define DMEMFS_IOC_REGION_RELEASE _IOW(DMEMFS_IOC_MAGIC, 0x12, struct dmemfs_region)
@@ -265,6 +277,7 @@ struct dmemfs_event {
 #define DMEMFS_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 #endif
 DMEMFS_ASSERT_SIZE(dmemfs_hello, 80);
+DMEMFS_ASSERT_SIZE(dmemfs_mark, 16);
 DMEMFS_ASSERT_SIZE(dmemfs_region, 56);
 DMEMFS_ASSERT_SIZE(dmemfs_object_op, 16);
 DMEMFS_ASSERT_SIZE(dmemfs_object_resize, 24);

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Death at a named place, for tests. */
+#include "crash_point.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_bool serving;
+
+void crash_point_serving(void)
+{
+	atomic_store(&serving, true);
+}
+
+/* What follows @start in @text, NULL when it begins otherwise. */
+static const char *skip(const char *text, const char *start)
+{
+	size_t length = strlen(start);
+
+	return strncmp(text, start, length) == 0 ? text + length : NULL;
+}
+
+void crash_point(const char *name)
+{
+	static atomic_long reached;
+	const char *wanted = getenv("DMEMFS_CRASH_AT");
+
+	if (wanted && !atomic_load(&serving))
+		wanted = skip(wanted, "start/");
+	if (wanted)
+		wanted = skip(wanted, name);
+	if (!wanted || (*wanted && *wanted != ':'))
+		return;
+	if (atomic_fetch_add(&reached, 1) + 1 == (*wanted ? strtol(wanted + 1, NULL, 10) : 1))
+		raise(SIGKILL);
+}

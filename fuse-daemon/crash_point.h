@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Named places at which a test can have the daemon die: DMEMFS_CRASH_AT=NAME, or NAME:N for the N-th time it is reached,
+ * kills the process there as SIGKILL from outside would. Places that are reached before the daemon serves are named
+ * start/NAME. Not in release builds.
+ */
+#ifndef DMEMFS_CRASH_POINT_H
+#define DMEMFS_CRASH_POINT_H
+
+#ifdef NDEBUG
+#define CRASH_POINT(name) ((void)0)
+#else
+#define CRASH_POINT(name) crash_point(name)
+#endif
+
+void crash_point(const char *name);
+/* The daemon serves from now on. */
+void crash_point_serving(void);
+
+#endif

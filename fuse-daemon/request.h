@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which FUSE request this thread works on. Set by the request loop, read where a change must leave a record of the
+ * request that asked for it (store.h).
+ */
+#ifndef DMEMFS_REQUEST_H
+#define DMEMFS_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct request {
+	uint64_t unique; /* the kernel's number for it; 0: none, this thread serves no requests */
+	bool resent;     /* an earlier daemon had taken it, and may have applied it */
+	unsigned slot;   /* of the thread, a small number that no other thread has at the same time */
+};
+
+/* The request at hand, all 0 when there is none. */
+const struct request *request_current(void);
+void request_set_current(const struct request *request);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The durable metadata: a SQLite database in the state directory. It is the truth; inode table, directories, extent maps
+ * and the module's objects are copies of it, loaded at the start.
+ *
+ * One operation is one transaction: store_begin(), rows, store_commit(). Rows cannot fail on their own: the first
+ * error is kept and makes the commit fail, and nothing of the transaction is there then. So an operation checks all it
+ * can, commits, and only then changes its copy. One lock, held from begin to commit or rollback; it is taken
+ * under the namespace's or a file's lock, and nothing is taken under it.
+ *
+ * What is durable when: a transaction that was committed survives the death of the process at any instruction; it survives
+ * that of the kernel once it was checkpointed (a few seconds) or after store_sync(), and the database stays whole
+ * without (WAL, synchronous=NORMAL).
+ *
+ * Link counts and parents are not stored: they follow from the entries. An inode without an entry is an orphan:
+ * unlinked, but open, mapped, or about to be deleted when the last daemon died.
+ *
+ * The request at hand: a change that must not be applied twice leaves a record of its request in its own
+ * transaction (store_put_done()). A daemon that takes the connection over gets unanswered requests again, and
+ * answers those on record without applying them (DESIGN: FUSE_NOTIFY_RESEND).
+ *
+ * Functions that return int: 0 or a negative errno (-ENOSPC: the file system of the state directory is full, -EIO).
+ */
+#ifndef DMEMFS_STORE_H
+#define DMEMFS_STORE_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "extent_map.h"
+
+#define STORE_FILE "metadata.db"
+/* PRAGMA application_id: "dmem". */
+#define STORE_APPLICATION_ID 0x646d656d
+/* PRAGMA user_version: of the schema. Older ones are migrated, newer ones refused. */
+#define STORE_VERSION 1
+
+struct store;
+
+/* A random mark that names one database: who holds memory for it holds its mark, too. */
+struct store_mark {
+	uint8_t bytes[16];
+};
+
+struct store_inode {
+	uint64_t ino;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint64_t size; /* regular files; else 0 */
+	struct timespec atime, mtime, ctime;
+	const char *target; /* symlinks; else NULL */
+};
+
+/* A request that was applied, and whose answer may not have reached the kernel. */
+struct store_done {
+	uint64_t unique;
+	uint64_t ino; /* what it made, 0: nothing */
+};
+
+/* What store_load() hands over, inodes first. False stops the load: @error says why. */
+struct store_visitor {
+	bool (*inode)(const struct store_inode *inode, void *data, GError **error);
+	bool (*entry)(uint64_t parent, uint64_t cookie, const char *name, uint64_t ino, void *data, GError **error);
+	bool (*xattr)(uint64_t ino, const char *name, const void *value, size_t size, void *data, GError **error);
+	bool (*extent)(uint64_t ino, struct extent_map_run run, void *data, GError **error);
+	bool (*backing)(uint64_t ino, int id, void *data, GError **error);
+	bool (*done)(const struct store_done *done, void *data, GError **error);
+};
+
+#define STORE_ERROR store_error_quark()
+GQuark store_error_quark(void);
+
+enum store_error {
+	STORE_ERROR_IO,      /* the machine's: permission, space, another user of the file */
+	STORE_ERROR_DAMAGED, /* not a database, or one that contradicts itself */
+	STORE_ERROR_FOREIGN, /* a database, but not dmemfs's, or of a newer version */
+};
+
+/*
+ * Opens the database in @state_dir, makes it when there is none (with @root_uid and @root_gid as owner of its root
+ * directory), migrates an older one and verifies all of it (store_check()). Never replaces or repairs one.
+ */
+struct store *store_open(const char *state_dir, uid_t root_uid, gid_t root_gid, GError **error);
+/* NULL is fine. */
+void store_close(struct store *store);
+
+/*
+ * Verifies the database in @state_dir without changing it: SQLite's own checks, then that each row fits the others:
+ * names, directories, extents that overlap in memory or in a file. Each problem is one line in the returned array
+ * (at most 100); NULL and @error when it cannot be opened at all. O(everything).
+ */
+GPtrArray *store_fsck(const char *state_dir, GError **error);
+/* The same on an open database: NULL when all is well, else what is wrong. */
+GPtrArray *store_check(struct store *store);
+
+struct store_mark store_get_mark(struct store *store);
+/* Inode numbers below it may be in use or were once; see store_reserve_inos(). */
+uint64_t store_get_next_ino(struct store *store);
+/* Hands over every row. Called once, before the first transaction. */
+bool store_load(struct store *store, const struct store_visitor *visitor, void *data, GError **error);
+
+void store_begin(struct store *store);
+int store_commit(struct store *store);
+void store_rollback(struct store *store);
+
+/* Rows, between begin and commit. */
+void store_put_inode(struct store *store, const struct store_inode *inode);
+/* Mode, owner and times of an inode that is there, size and target as they were. */
+void store_put_attributes(struct store *store, const struct store_inode *inode);
+void store_put_size(struct store *store, uint64_t ino, uint64_t size);
+/* The inode with all that hangs on it: attributes, extents, backing id. Its entries are gone already. */
+void store_delete_inode(struct store *store, uint64_t ino);
+void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino);
+void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie);
+void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size);
+void store_delete_xattr(struct store *store, uint64_t ino, const char *name);
+/* @run replaces what was on record for its range of the file. */
+void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run);
+/* Forgets the runs that begin in [from, to). */
+void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint64_t to);
+/* The passthrough registration of a file; @id 0: none. */
+void store_put_backing(struct store *store, uint64_t ino, int id);
+/* The request in @slot, one of a small number of request threads, was applied. Replaces what the slot had. */
+void store_put_done(struct store *store, unsigned slot, const struct store_done *done);
+/* All records of requests before those of this process. */
+void store_delete_old_done(struct store *store);
+/* The FUSE connection is no more: a transaction of its own deletes what is on record of requests and registrations. */
+int store_forget_connection(struct store *store);
+/* Inode numbers below @next are taken from now on. Rises only. */
+void store_reserve_inos(struct store *store, uint64_t next);
+
+/* Small values by name, of those who own no table: @value NULL deletes. */
+void store_put_value(struct store *store, const char *name, const void *value, size_t size);
+/* NULL when there is none. Outside of a transaction. */
+GBytes *store_get_value(struct store *store, const char *name);
+
+/*
+ * An inode without name or user is deleted with one of the next transactions, at the latest by store_flush(): until
+ * then it is an orphan, which the next daemon would delete. @deleted is told after the commit, without the lock.
+ */
+void store_set_deleted_callback(struct store *store, void (*deleted)(uint64_t ino, void *data), void *data);
+void store_delete_inode_later(struct store *store, uint64_t ino);
+int store_flush(struct store *store);
+/* Everything committed so far survives the machine, too, and so does each later commit of this process. */
+int store_sync(struct store *store);
+
+#endif

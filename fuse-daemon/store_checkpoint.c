@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Checkpoints: committed pages move from the write-ahead log into the database. They wait for the disk, so they run on
+ * a thread and a connection of their own, beside the transactions.
+ */
+#include "log.h"
+#include "store_internal.h"
+
+/* Pages in the log: from the first number on they are moved, from the second on transactions wait for that. */
+#define LOG_PAGES_SOFT 1000
+#define LOG_PAGES_HARD 16000
+
+struct store_checkpointer {
+	sqlite3 *writer; /* the connection whose log is watched */
+	sqlite3 *db;
+	GThread *thread;
+	GMutex lock; /* guards pages and stopping */
+	GCond wanted;
+	int pages; /* in the log; 0: nothing to do */
+	bool stopping;
+};
+
+static gpointer checkpoint(gpointer data)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
+	struct store_checkpointer *self = data;
+
+	g_mutex_lock(&self->lock);
+	while (!self->stopping) {
+		if (self->pages < LOG_PAGES_SOFT) {
+			g_cond_wait(&self->wanted, &self->lock);
+			continue;
+		}
+
+		int mode = self->pages < LOG_PAGES_HARD ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+
+		self->pages = 0;
+		g_mutex_unlock(&self->lock);
+		if (sqlite3_wal_checkpoint_v2(self->db, NULL, mode, NULL, NULL) != SQLITE_OK)
+			log_limited(&limit, LOG_LEVEL_WARNING, "metadata: checkpoint: %s", sqlite3_errmsg(self->db));
+		g_mutex_lock(&self->lock);
+	}
+	g_mutex_unlock(&self->lock);
+	return NULL;
+}
+
+/* After each commit, on its thread. */
+static int on_commit(void *data, sqlite3 *db, const char *name, int pages)
+{
+	struct store_checkpointer *self = data;
+
+	(void)db;
+	(void)name;
+	if (pages >= LOG_PAGES_SOFT) {
+		g_mutex_lock(&self->lock);
+		self->pages = pages;
+		g_cond_signal(&self->wanted);
+		g_mutex_unlock(&self->lock);
+	}
+	return SQLITE_OK;
+}
+
+struct store_checkpointer *store_checkpointer_start(sqlite3 *db, const char *path, GError **error)
+{
+	sqlite3 *own = store_connect(path, SQLITE_OPEN_READWRITE, error);
+
+	if (!own)
+		return NULL;
+
+	struct store_checkpointer *self = g_new0(struct store_checkpointer, 1);
+
+	g_mutex_init(&self->lock);
+	g_cond_init(&self->wanted);
+	self->writer = db;
+	self->db = own;
+	sqlite3_wal_hook(db, on_commit, self);
+	self->thread = g_thread_new("checkpoint", checkpoint, self);
+	return self;
+}
+
+void store_checkpointer_stop(struct store_checkpointer *self)
+{
+	sqlite3_wal_hook(self->writer, NULL, NULL);
+	g_mutex_lock(&self->lock);
+	self->stopping = true;
+	g_cond_signal(&self->wanted);
+	g_mutex_unlock(&self->lock);
+	g_thread_join(self->thread);
+	sqlite3_close(self->db);
+	g_cond_clear(&self->wanted);
+	g_mutex_clear(&self->lock);
+	g_free(self);
+}
