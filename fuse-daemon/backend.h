@@ -7,6 +7,7 @@
  *
  * Life of an object and of its memory:
  *   create -> give, resize, take, ... -> drop -> (nobody can reach it any more) -> idle callback
+ * An object outlives the daemon: release() leaves it, the next daemon's attach() finds it.
  * Runs still in the object at drop() belong to nobody until the idle callback has named the object: a process that
  * holds a mapping keeps the bytes, so giving them to another file earlier would show one guest's RAM to another.
  * take() is synchronous instead: when it returns, no mapping reaches the runs.
@@ -26,7 +27,8 @@
 #include <sys/types.h>
 
 #include "config.h"
-#include "extent.h"
+#include "extent_map.h"
+#include "store.h"
 
 struct backend;
 struct backend_object;
@@ -54,14 +56,33 @@ struct backend_ops {
 	/* Before any object is created. */
 	void (*set_idle_callback)(struct backend *backend, backend_idle_fn idle, void *data);
 	/*
-	 * After open() and before any object is created: gives up what an earlier daemon left. Calls @leftover for each
-	 * run of memory that somebody still reaches; its idle callback follows. Returns the highest id in use, 0 for none.
-	 * NULL: nothing is ever left.
+	 * Whose files the memory holds: the mark of the database that set it last, all 0 when nobody did since the
+	 * memory was last lost or its keeper replaced. 0 or a negative errno.
 	 */
-	uint64_t (*leftovers)(struct backend *backend, backend_leftover_fn leftover, void *data);
+	int (*get_mark)(struct backend *backend, struct store_mark *mark);
+	int (*set_mark)(struct backend *backend, const struct store_mark *mark);
+	/*
+	 * Before any object is made: gives up the objects that an earlier daemon left and @is_known does not want. Calls
+	 * @leftover for each run of memory that somebody still reaches; its idle callback follows. Returns the highest id
+	 * of those, 0 for none.
+	 */
+	uint64_t (*give_up_unknown)(struct backend *backend, bool (*is_known)(uint64_t id, void *data),
+	                            backend_leftover_fn leftover, void *data);
 	/* Readable when dispatch() has work: it consumes the events that are there and never blocks. */
 	int (*event_fd)(struct backend *backend);
 	void (*dispatch)(struct backend *backend);
+
+	/*
+	 * The object of a file on record: made when there is none, else what an earlier daemon left; afterwards it has
+	 * the @count @runs and the @size, no more and no less. Memory that it gets is not zeroed. Without runs and object it
+	 * stays without: *@object is NULL. -ESTALE: the id is in use by an object that was given up.
+	 */
+	int (*attach)(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count, uint64_t size,
+	              struct backend_object **object);
+	/* As drop(), of an object that an earlier daemon left, in whatever state; true when there is none. */
+	bool (*discard)(struct backend *backend, uint64_t id);
+	/* The daemon ends: frees @object, but leaves all that it stands for. */
+	void (*release)(struct backend_object *object);
 
 	/* An empty object of size 0. -EEXIST: the id is in use, or its last holder is not idle yet. */
 	int (*create)(struct backend *backend, uint64_t id, struct backend_object **object);
@@ -78,9 +99,11 @@ struct backend_ops {
 	int (*get_fd)(struct backend_object *object);
 	void (*close_fd)(struct backend_object *object);
 
+	/* Zeroes memory that nobody owns. */
+	int (*clean)(struct backend *backend, struct extent extent);
 	/*
-	 * Makes @extent the memory of the file from @offset on; the range was empty. Afterwards it reads zero: the
-	 * backend zeroes what is not clean. -ENOSPC when the machine cannot back it, with nothing changed.
+	 * Makes @extent, which is clean, the memory of the file from @offset on; the range was empty. -ENOSPC when the
+	 * machine cannot back it, with nothing changed.
 	 */
 	int (*give)(struct backend_object *object, uint64_t offset, struct extent extent);
 	/* Takes the memory of [offset, offset + length) away: unmapped everywhere when it returns. */

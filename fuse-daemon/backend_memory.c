@@ -5,6 +5,9 @@
  * Regions are imaginary: placement and accounting are those of reserved RAM, the bytes lie where tmpfs puts them.
  * tmpfs hands out zeroed pages and frees them when the last mapping goes, so nothing is ever zeroed for the next owner
  * here. An object is idle when its tmpfs inode is gone: inotify says so (IN_DELETE_SELF).
+ *
+ * The files outlive the daemon. Those that were removed, but are still mapped, do not count as used for the next one:
+ * nobody can watch a file without a name. Their pages are tmpfs's, so no byte of them can show elsewhere.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,21 +58,6 @@ static bool set_error(GError **error, const char *what, const char *name, int er
 {
 	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s: %s: %s", what, name, g_strerror(err));
 	return false;
-}
-
-/* Files of a daemon that died: their names were in its memory, so nobody can ask for them again. */
-static void remove_leftovers(const char *path, int dirfd)
-{
-	g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-	const char *name;
-	unsigned removed = 0;
-
-	while (dir && (name = g_dir_read_name(dir))) {
-		if (strspn(name, "0123456789") == strlen(name) && unlinkat(dirfd, name, 0) == 0)
-			removed++;
-	}
-	if (removed)
-		log_info("%s: removed the memory of %u files of an earlier run", path, removed);
 }
 
 static void report_regions(const struct config *config, GArray *regions)
@@ -131,7 +119,6 @@ static struct backend *memory_open(const struct config *config, GArray *regions,
 		memory_close(backend);
 		return NULL;
 	}
-	remove_leftovers(config->memory_dir, backend->dir);
 	report_regions(config, regions);
 	return backend;
 }
@@ -213,14 +200,79 @@ static void memory_dispatch(struct backend *backend)
 	}
 }
 
+/* Beside the objects, whose names are numbers. */
+#define MARK_FILE "mark"
+
+static int memory_get_mark(struct backend *backend, struct store_mark *mark)
+{
+	int fd = openat(backend->dir, MARK_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t length = -1;
+
+	*mark = (struct store_mark){ 0 };
+	if (fd >= 0) {
+		length = read(fd, mark, sizeof(*mark));
+		close(fd);
+	}
+	if (length != sizeof(*mark))
+		*mark = (struct store_mark){ 0 };
+	return fd < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int memory_set_mark(struct backend *backend, const struct store_mark *mark)
+{
+	int fd = openat(backend->dir, MARK_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, mark, sizeof(*mark)) != sizeof(*mark))
+		err = -EIO;
+	close(fd);
+	return err;
+}
+
+static bool parse_id(const char *name, uint64_t *id)
+{
+	char *end;
+
+	*id = g_ascii_strtoull(name, &end, 10);
+	return *id != 0 && *end == '\0' && g_ascii_isdigit(name[0]) && name[0] != '0';
+}
+
+static uint64_t memory_give_up_unknown(struct backend *backend, bool (*is_known)(uint64_t id, void *data),
+                                       backend_leftover_fn leftover, void *data)
+{
+	g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", backend->dir);
+	g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+	const char *name;
+	unsigned removed = 0;
+	uint64_t id;
+
+	(void)leftover;
+	while (dir && (name = g_dir_read_name(dir))) {
+		if (parse_id(name, &id) && !is_known(id, data) && unlinkat(backend->dir, name, 0) == 0)
+			removed++;
+	}
+	if (removed)
+		log_info("removed the memory of %u files of an earlier run that nothing is on record of", removed);
+	return 0;
+}
+
+static struct backend_object *new_object(struct backend *backend, uint64_t id, int fd)
+{
+	struct backend_object *object = g_new(struct backend_object, 1);
+
+	*object = (struct backend_object){ .backend = backend, .id = id, .fd = fd };
+	return object;
+}
+
 static int memory_create(struct backend *backend, uint64_t id, struct backend_object **object)
 {
 	int fd = openat(backend->dir, object_name(id).text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return -errno;
-	*object = g_new(struct backend_object, 1);
-	**object = (struct backend_object){ .backend = backend, .id = id, .fd = fd };
+	*object = new_object(backend, id, fd);
 	return 0;
 }
 
@@ -275,6 +327,26 @@ static bool memory_drop(struct backend_object *object)
 	return !watched;
 }
 
+/* The name is there until it was dropped, so the end of its memory can still be watched. */
+static bool memory_discard(struct backend *backend, uint64_t id)
+{
+	struct stat attr;
+
+	if (fstatat(backend->dir, object_name(id).text, &attr, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+
+	struct backend_object *object = new_object(backend, id, -1);
+
+	object->given = (uint64_t)attr.st_size;
+	return memory_drop(object);
+}
+
+static void memory_release(struct backend_object *object)
+{
+	memory_close_fd(object);
+	g_free(object);
+}
+
 /* Takes pages for a range now, so that a shortage is an error here and no SIGBUS later. */
 static int populate(const struct backend_object *object, uint64_t offset, uint64_t length)
 {
@@ -289,6 +361,38 @@ static int punch(const struct backend_object *object, uint64_t offset, uint64_t 
 {
 	if (fallocate(object->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
 		return -errno;
+	return 0;
+}
+
+static int memory_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
+                         uint64_t size, struct backend_object **object)
+{
+	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (count ? O_CREAT : 0);
+	int fd = openat(backend->dir, object_name(id).text, flags, 0600), err = 0;
+
+	if (fd < 0)
+		return errno == ENOENT && !count ? 0 : -errno;
+
+	struct backend_object *found = new_object(backend, id, fd);
+
+	if (ftruncate(fd, (off_t)size) < 0)
+		err = -errno;
+	for (guint i = 0; i < count && !err; i++) {
+		found->given += runs[i].extent.length;
+		err = populate(found, runs[i].offset, runs[i].extent.length);
+	}
+	if (err)
+		memory_release(found);
+	else
+		*object = found;
+	return err;
+}
+
+/* tmpfs hands out zeroes. */
+static int memory_clean(struct backend *backend, struct extent extent)
+{
+	(void)backend;
+	(void)extent;
 	return 0;
 }
 
@@ -380,12 +484,19 @@ const struct backend_ops backend_memory_ops = {
 	.open = memory_open,
 	.close = memory_close,
 	.set_idle_callback = memory_set_idle_callback,
+	.get_mark = memory_get_mark,
+	.set_mark = memory_set_mark,
+	.give_up_unknown = memory_give_up_unknown,
 	.event_fd = memory_event_fd,
 	.dispatch = memory_dispatch,
+	.attach = memory_attach,
+	.discard = memory_discard,
+	.release = memory_release,
 	.create = memory_create,
 	.drop = memory_drop,
 	.get_fd = memory_get_fd,
 	.close_fd = memory_close_fd,
+	.clean = memory_clean,
 	.give = memory_give,
 	.take = memory_take,
 	.resize = memory_resize,

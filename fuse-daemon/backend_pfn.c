@@ -2,10 +2,11 @@
 /*
  * The pfn backend: the bytes of each file in reserved RAM, mapped by dmemfs.ko (shared/dmemfs_ioctl.h).
  *
- * The module's objects, extents and regions outlive the daemon. What an earlier daemon left and nobody reaches is
- * taken down at the start; objects that are still mapped keep their memory, which is pending until they are idle.
+ * The module's objects, extents and regions outlive the daemon. At the start those of files on record are made what the
+ * record says; the others are given up, and keep their memory until nobody maps it.
  */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "backend.h"
@@ -34,6 +35,25 @@ static int object_call(struct backend *backend, unsigned long request, uint64_t 
 	return result;
 }
 
+/* The module's view of it: state 0 when there is none. */
+static struct dmemfs_object_info look(struct backend *backend, uint64_t id)
+{
+	struct dmemfs_object_info info = { .id = id };
+
+	if (pfn_call(backend->device, DMEMFS_IOC_OBJECT_NEXT, &info) < 0 || info.id != id)
+		info = (struct dmemfs_object_info){ .id = id };
+	return info;
+}
+
+static bool reap(struct backend *backend, uint64_t id)
+{
+	int err = object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL);
+
+	if (err)
+		log_error("object %" G_GUINT64_FORMAT ": reap: %s", id, g_strerror(-err));
+	return !err;
+}
+
 /* True when nobody can reach the object any more, and the module has forgotten it. */
 static bool give_up(struct backend *backend, uint64_t id)
 {
@@ -44,10 +64,21 @@ static bool give_up(struct backend *backend, uint64_t id)
 		log_error("object %" G_GUINT64_FORMAT ": drop: %s", id, g_strerror(-err));
 	if (err || state != DMEMFS_OBJECT_IDLE)
 		return false;
-	err = object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL);
-	if (err)
-		log_error("object %" G_GUINT64_FORMAT ": reap: %s", id, g_strerror(-err));
-	return !err;
+	return reap(backend, id);
+}
+
+static bool pfn_discard(struct backend *backend, uint64_t id)
+{
+	switch (look(backend, id).state) {
+	case 0:
+		return true;
+	case DMEMFS_OBJECT_NAMED:
+		return give_up(backend, id);
+	case DMEMFS_OBJECT_IDLE:
+		return reap(backend, id);
+	default:
+		return false; /* its event is to come */
+	}
 }
 
 static void report_extents(struct backend *backend, uint64_t id, backend_leftover_fn leftover, void *data)
@@ -60,29 +91,41 @@ static void report_extents(struct backend *backend, uint64_t id, backend_leftove
 	}
 }
 
-static uint64_t pfn_leftovers(struct backend *backend, backend_leftover_fn leftover, void *data)
+static uint64_t pfn_give_up_unknown(struct backend *backend, bool (*is_known)(uint64_t id, void *data),
+                                    backend_leftover_fn leftover, void *data)
 {
 	struct dmemfs_object_info info = { .id = 1 };
 	uint64_t highest = 0;
 
 	while (pfn_call(backend->device, DMEMFS_IOC_OBJECT_NEXT, &info) == 0) {
 		uint64_t id = info.id;
-		bool gone;
 
-		highest = id;
-		if (info.state == DMEMFS_OBJECT_NAMED)
-			gone = give_up(backend, id);
-		else
-			gone = info.state == DMEMFS_OBJECT_IDLE &&
-			       object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL) == 0;
-		if (!gone) {
+		if (!is_known(id, data) && !pfn_discard(backend, id)) {
 			log_info("object %" G_GUINT64_FORMAT " of an earlier run is still mapped: its %" G_GUINT64_FORMAT
 			         " MiB come back when it is not", id, (guint64)info.allocated >> 20);
 			report_extents(backend, id, leftover, data);
+			highest = id;
 		}
 		info = (struct dmemfs_object_info){ .id = id + 1 };
 	}
 	return highest;
+}
+
+static int pfn_get_mark(struct backend *backend, struct store_mark *mark)
+{
+	struct dmemfs_mark request = { 0 };
+	int err = pfn_call(backend->device, DMEMFS_IOC_MARK_GET, &request);
+
+	memcpy(mark->bytes, request.bytes, sizeof(mark->bytes));
+	return err;
+}
+
+static int pfn_set_mark(struct backend *backend, const struct store_mark *mark)
+{
+	struct dmemfs_mark request = { 0 };
+
+	memcpy(request.bytes, mark->bytes, sizeof(request.bytes));
+	return pfn_call(backend->device, DMEMFS_IOC_MARK_SET, &request);
 }
 
 static struct backend *pfn_open(const struct config *config, GArray *regions, GError **error)
@@ -169,15 +212,122 @@ static void pfn_dispatch(struct backend *backend)
 	}
 }
 
+static struct backend_object *new_object(struct backend *backend, uint64_t id)
+{
+	struct backend_object *object = g_new(struct backend_object, 1);
+
+	*object = (struct backend_object){ .backend = backend, .id = id, .fd = -1 };
+	return object;
+}
+
 static int pfn_create(struct backend *backend, uint64_t id, struct backend_object **object)
 {
 	int err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
 
 	if (err)
 		return err;
-	*object = g_new(struct backend_object, 1);
-	**object = (struct backend_object){ .backend = backend, .id = id, .fd = -1 };
+	*object = new_object(backend, id);
 	return 0;
+}
+
+static int add_extent(struct backend *backend, uint64_t id, uint64_t offset, struct extent extent)
+{
+	struct dmemfs_extent request = { .id = id, .offset = offset, .start = extent.start, .length = extent.length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_EXTENT_ADD, &request);
+}
+
+static int remove_extents(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length)
+{
+	struct dmemfs_extent request = { .id = id, .offset = offset, .length = length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_EXTENT_REMOVE, &request);
+}
+
+/* Does one of @runs say the same of all of @extent? */
+static bool is_on_record(const struct dmemfs_extent *extent, const struct extent_map_run *runs, guint count)
+{
+	for (guint i = 0; i < count; i++) {
+		uint64_t skipped = extent->offset - runs[i].offset;
+
+		if (extent->offset >= runs[i].offset && skipped < runs[i].extent.length &&
+		    extent->length <= runs[i].extent.length - skipped && extent->start == runs[i].extent.start + skipped)
+			return true;
+	}
+	return false;
+}
+
+/* Takes away what the record does not say. */
+static int remove_surplus(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count)
+{
+	struct dmemfs_extent extent = { .id = id };
+	int err = 0;
+
+	while (!err && pfn_call(backend->device, DMEMFS_IOC_EXTENT_NEXT, &extent) == 0) {
+		if (!is_on_record(&extent, runs, count))
+			err = remove_extents(backend, id, extent.offset, extent.length);
+		extent = (struct dmemfs_extent){ .id = id, .offset = extent.offset + extent.length };
+	}
+	return err;
+}
+
+/* Adds what is missing of @run; what is there fits it. */
+static int add_missing(struct backend *backend, uint64_t id, const struct extent_map_run *run)
+{
+	uint64_t at = run->offset, end = run->offset + run->extent.length;
+	int err = 0;
+
+	while (!err && at < end) {
+		struct dmemfs_extent next = { .id = id, .offset = at };
+		uint64_t from = end, to = end;
+
+		if (pfn_call(backend->device, DMEMFS_IOC_EXTENT_NEXT, &next) == 0 && next.offset < end) {
+			from = MAX(next.offset, at);
+			to = next.offset + next.length;
+		}
+		if (from > at)
+			err = add_extent(backend, id, at, (struct extent){ run->extent.start + (at - run->offset), from - at });
+		at = to;
+	}
+	return err;
+}
+
+static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
+                      uint64_t size, struct backend_object **object)
+{
+	struct dmemfs_object_info info = look(backend, id);
+	struct dmemfs_object_resize resize = { .id = id, .size = size };
+	int err = 0;
+
+	if (!info.state && !count)
+		return 0;
+	if (info.state && info.state != DMEMFS_OBJECT_NAMED)
+		return -ESTALE;
+	if (!info.state)
+		err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
+	if (!err)
+		err = remove_surplus(backend, id, runs, count);
+	/* The size comes last: to make it smaller zeroes what lies past it, and that must not be memory on record. */
+	for (guint i = 0; i < count && !err; i++)
+		err = add_missing(backend, id, &runs[i]);
+	if (!err && info.size != size)
+		err = pfn_call(backend->device, DMEMFS_IOC_OBJECT_RESIZE, &resize);
+	if (!err)
+		*object = new_object(backend, id);
+	return err;
+}
+
+static void pfn_close_fd(struct backend_object *object)
+{
+	if (object->fd >= 0)
+		close(object->fd);
+	object->fd = -1;
+}
+
+static void pfn_release(struct backend_object *object)
+{
+	pfn_close_fd(object);
+	g_free(object);
 }
 
 static int pfn_get_fd(struct backend_object *object)
@@ -190,13 +340,6 @@ static int pfn_get_fd(struct backend_object *object)
 		object->fd = fd;
 	}
 	return object->fd;
-}
-
-static void pfn_close_fd(struct backend_object *object)
-{
-	if (object->fd >= 0)
-		close(object->fd);
-	object->fd = -1;
 }
 
 static bool pfn_drop(struct backend_object *object)
@@ -216,16 +359,15 @@ static int zero(struct backend *backend, uint64_t id, uint64_t offset, uint64_t 
 	return pfn_call(backend->device, DMEMFS_IOC_OBJECT_ZERO, &request);
 }
 
-/* Zeroed while nobody owns it, so that no mapping can see what the last owner left. */
+static int pfn_clean(struct backend *backend, struct extent extent)
+{
+	return zero(backend, 0, extent.start, extent.length);
+}
+
 static int pfn_give(struct backend_object *object, uint64_t offset, struct extent extent)
 {
-	struct dmemfs_extent request = {
-		.id = object->id, .offset = offset, .start = extent.start, .length = extent.length
-	};
-	int err = zero(object->backend, 0, extent.start, extent.length);
+	int err = add_extent(object->backend, object->id, offset, extent);
 
-	if (!err)
-		err = pfn_call(object->backend->device, DMEMFS_IOC_EXTENT_ADD, &request);
 	if (err)
 		log_error("inode %" G_GUINT64_FORMAT ": memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s",
 		          object->id, extent.start, extent.length, g_strerror(-err));
@@ -234,9 +376,7 @@ static int pfn_give(struct backend_object *object, uint64_t offset, struct exten
 
 static int pfn_take(struct backend_object *object, uint64_t offset, uint64_t length)
 {
-	struct dmemfs_extent request = { .id = object->id, .offset = offset, .length = length };
-
-	return pfn_call(object->backend->device, DMEMFS_IOC_EXTENT_REMOVE, &request);
+	return remove_extents(object->backend, object->id, offset, length);
 }
 
 static int pfn_resize(struct backend_object *object, uint64_t old_size, uint64_t size, uint64_t allocated)
@@ -270,9 +410,9 @@ static ssize_t pfn_write(struct backend_object *object, const void *buffer, size
 /* How often each page size served a fault. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
-	struct dmemfs_object_info info = { .id = object->id };
+	struct dmemfs_object_info info = look(object->backend, object->id);
 
-	if (pfn_call(object->backend->device, DMEMFS_IOC_OBJECT_NEXT, &info) < 0 || info.id != object->id)
+	if (!info.state)
 		return NULL;
 	return g_strdup_printf("4K %" G_GUINT64_FORMAT "\n2M %" G_GUINT64_FORMAT "\n1G %" G_GUINT64_FORMAT,
 	                       (guint64)info.faults_4k, (guint64)info.faults_2m, (guint64)info.faults_1g);
@@ -283,13 +423,19 @@ const struct backend_ops backend_pfn_ops = {
 	.open = pfn_open,
 	.close = pfn_close,
 	.set_idle_callback = pfn_set_idle_callback,
-	.leftovers = pfn_leftovers,
+	.get_mark = pfn_get_mark,
+	.set_mark = pfn_set_mark,
+	.give_up_unknown = pfn_give_up_unknown,
 	.event_fd = pfn_event_fd,
 	.dispatch = pfn_dispatch,
+	.attach = pfn_attach,
+	.discard = pfn_discard,
+	.release = pfn_release,
 	.create = pfn_create,
 	.drop = pfn_drop,
 	.get_fd = pfn_get_fd,
 	.close_fd = pfn_close_fd,
+	.clean = pfn_clean,
 	.give = pfn_give,
 	.take = pfn_take,
 	.resize = pfn_resize,

@@ -8,17 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crash_point.h"
 #include "daemonize.h"
 #include "instance.h"
 #include "log.h"
 #include "mount.h"
 #include "notify.h"
+#include "recover.h"
 
 struct daemon {
 	struct server server;
 	struct mount *mount;
 	GMainLoop *loop;
-	guint sources[3]; /* of the main loop: signals, backend */
+	guint sources[4]; /* of the main loop: signals, backend, flush */
 	int lock;         /* of the state directory */
 };
 
@@ -27,14 +29,15 @@ static const struct backend_ops *const backends[] = {
 	[BACKEND_PFN] = &backend_pfn_ops,
 };
 
-static void memory_is_idle(uint64_t id, void *placement)
+static void memory_is_idle(uint64_t id, void *storage)
 {
-	placement_idle(placement, id);
+	storage_idle(storage, id);
 }
 
-static void memory_is_left_over(uint64_t id, struct extent run, void *placement)
+static gboolean flush(gpointer ns)
 {
-	placement_adopt(placement, id, run);
+	namespace_flush(ns);
+	return G_SOURCE_CONTINUE;
 }
 
 static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
@@ -93,7 +96,11 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->placement = placement_new(regions, config->threads / 2, error);
 	if (!storage->placement)
 		return false;
-	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage->placement);
+	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
+	if (!storage->store)
+		return false;
+	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage);
+	store_set_deleted_callback(storage->store, storage_deleted, storage);
 	return true;
 }
 
@@ -101,7 +108,8 @@ static void close_storage(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
 
-	namespace_destroy(daemon->server.ns);
+	namespace_destroy(daemon->server.ns, true);
+	store_close(storage->store);
 	if (storage->backend)
 		storage->ops->close(storage->backend);
 	placement_destroy(storage->placement);
@@ -118,6 +126,7 @@ static void add_sources(struct daemon *daemon)
 	daemon->sources[0] = g_unix_signal_add(SIGTERM, on_signal, daemon);
 	daemon->sources[1] = g_unix_signal_add(SIGINT, on_signal, daemon);
 	daemon->sources[2] = g_unix_fd_add(fd, G_IO_IN, on_backend_event, storage);
+	daemon->sources[3] = g_timeout_add_seconds(NAMESPACE_FLUSH_PERIOD, flush, daemon->server.ns);
 }
 
 static void remove_sources(struct daemon *daemon)
@@ -130,20 +139,21 @@ static void remove_sources(struct daemon *daemon)
 
 static bool start(struct daemon *daemon, const struct config *config, GError **error)
 {
+	const struct storage *storage = &daemon->server.storage;
+
 	daemon->server.config = config;
 	daemon->lock = instance_lock(config->state_dir, error);
 	if (daemon->lock < 0 || !open_storage(daemon, config, error))
 		return false;
+	daemon->server.ns = namespace_new(storage);
 	add_sources(daemon);
-
-	const struct storage *storage = &daemon->server.storage;
-	uint64_t last_ino = 0;
-
-	if (storage->ops->leftovers)
-		last_ino = storage->ops->leftovers(storage->backend, memory_is_left_over, storage->placement);
-	daemon->server.ns = namespace_new(storage, last_ino, getuid(), getgid());
+	if (!recover(daemon->server.ns, storage, false, error))
+		return false;
 	daemon->mount = mount_start(&daemon->server, on_mount_ended, daemon->loop, error);
-	return daemon->mount != NULL;
+	if (!daemon->mount)
+		return false;
+	namespace_settle(daemon->server.ns);
+	return true;
 }
 
 static bool serve(struct daemon *daemon)
@@ -154,6 +164,7 @@ static bool serve(struct daemon *daemon)
 	placement_get_usage(storage->placement, &usage);
 	log_info("mounted at %s: %" G_GUINT64_FORMAT " MiB, backend %s", daemon->server.config->mountpoint,
 	         usage.capacity >> 20, storage->ops->name);
+	crash_point_serving();
 	notify_send("READY=1");
 	daemonize_ready();
 	g_main_loop_run(daemon->loop);

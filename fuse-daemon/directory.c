@@ -92,6 +92,17 @@ struct directory_entry *directory_insert(struct directory *dir, const char *name
 	return entry;
 }
 
+uint64_t directory_next_cookie(const struct directory *dir)
+{
+	return dir->next_cookie;
+}
+
+void directory_restore(struct directory *dir, uint64_t cookie, const char *name, uint64_t ino)
+{
+	dir->next_cookie = cookie;
+	directory_insert(dir, name, ino);
+}
+
 /* Index of the first slot whose cookie is at least @cookie. */
 static guint slot_at(const struct directory *dir, uint64_t cookie)
 {

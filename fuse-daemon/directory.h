@@ -30,8 +30,12 @@ void directory_destroy(struct directory *dir);
 guint directory_count(const struct directory *dir);
 /* NULL when there is none. Valid until the entry is removed. */
 struct directory_entry *directory_lookup(const struct directory *dir, const char *name);
+/* The cookie that the next entry will have. */
+uint64_t directory_next_cookie(const struct directory *dir);
 /* @name must not be there yet. */
 struct directory_entry *directory_insert(struct directory *dir, const char *name, uint64_t ino);
+/* From the record: at @cookie, larger than all so far. */
+void directory_restore(struct directory *dir, uint64_t cookie, const char *name, uint64_t ino);
 void directory_remove(struct directory *dir, struct directory_entry *entry);
 /* The entry with the smallest cookie greater than @cookie, or NULL. O(log n), O(1) amortised in a scan. */
 struct directory_entry *directory_next(const struct directory *dir, uint64_t cookie);

@@ -1,37 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The contents of one regular file: size, memory, object, registration. */
-#include "file.h"
-
 #include <errno.h>
 #include <linux/falloc.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
-#include "extent_map.h"
+#include "crash_point.h"
+#include "file_internal.h"
 #include "log.h"
-
-struct file {
-	const struct storage *storage;
-	uint64_t ino;
-	pthread_rwlock_t lock;         /* guards all below */
-	struct backend_object *object; /* NULL until the first open or byte */
-	struct extent_map *map;
-	_Atomic uint64_t size;
-	_Atomic uint64_t allocated; /* bytes in map */
-	unsigned opens;
-	int backing_id; /* 0: not registered */
-};
-
-static uint64_t unit_down(const struct file *file, uint64_t bytes)
-{
-	return bytes - bytes % file->storage->page_size;
-}
-
-static uint64_t unit_up(const struct file *file, uint64_t bytes)
-{
-	return unit_down(file, bytes + file->storage->page_size - 1);
-}
 
 struct file *file_new(const struct storage *storage, uint64_t ino)
 {
@@ -44,22 +19,63 @@ struct file *file_new(const struct storage *storage, uint64_t ino)
 	return file;
 }
 
+static void free_file(struct file *file)
+{
+	extent_map_destroy(file->map);
+	pthread_rwlock_destroy(&file->lock);
+	g_free(file);
+}
+
+/* The kernel lets go of the object. */
+static void unregister_backing(struct file *file)
+{
+	if (file->backing_id)
+		file->storage->backing_close(file->backing_id);
+	file->backing_id = 0;
+	file->inherited = false;
+}
+
 void file_destroy(struct file *file)
 {
 	const struct storage *storage = file->storage;
+	uint64_t ino = file->ino;
+	bool idle;
 
-	if (file->object) {
+	unregister_backing(file);
+	if (file->object || file->restored) {
 		GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
 		/* Retired before the object is dropped: its idle event may come at once. */
 		extent_map_remove(file->map, 0, UINT64_MAX, runs);
-		placement_retire(storage->placement, file->ino, runs);
-		if (storage->ops->drop(file->object))
-			placement_idle(storage->placement, file->ino);
+		placement_retire(storage->placement, ino, runs);
+		CRASH_POINT("before-drop");
+		idle = file->object ? storage->ops->drop(file->object) : storage->ops->discard(storage->backend, ino);
+		CRASH_POINT("after-drop");
+		/* Free = module, then commit: the memory comes back with the deletion (storage_deleted()). */
+		if (idle)
+			storage_idle(storage, ino);
+	} else {
+		store_delete_inode_later(storage->store, ino);
 	}
-	extent_map_destroy(file->map);
-	pthread_rwlock_destroy(&file->lock);
-	g_free(file);
+	free_file(file);
+}
+
+void file_release(struct file *file)
+{
+	if (file->object)
+		file->storage->ops->release(file->object);
+	free_file(file);
+}
+
+void storage_idle(const struct storage *storage, uint64_t ino)
+{
+	store_delete_inode_later(storage->store, ino);
+	store_flush(storage->store); /* else it stays pending until a transaction succeeds */
+}
+
+void storage_deleted(uint64_t ino, void *storage)
+{
+	placement_idle(((const struct storage *)storage)->placement, ino);
 }
 
 uint64_t file_size(const struct file *file)
@@ -87,25 +103,20 @@ static void unlock(struct file *file)
 	pthread_rwlock_unlock(&file->lock);
 }
 
-/* Under the exclusive lock. */
-static int need_object(struct file *file)
+/* What the next daemon has to know of the registration. */
+static int put_backing(struct file *file, int id)
 {
-	if (file->object)
-		return 0;
-	return file->storage->ops->create(file->storage->backend, file->ino, &file->object);
-}
+	struct store *store = file->storage->store;
 
-/* Under the exclusive lock: an object that nobody has open keeps no descriptor. */
-static void rest(struct file *file)
-{
-	if (file->object && file->opens == 0)
-		file->storage->ops->close_fd(file->object);
+	store_begin(store);
+	store_put_backing(store, file->ino, id);
+	return store_commit(store);
 }
 
 static int register_backing(struct file *file, void *request)
 {
 	const struct storage *storage = file->storage;
-	int err = need_object(file);
+	int err = file_need_object(file);
 
 	if (err)
 		return err;
@@ -121,8 +132,13 @@ static int register_backing(struct file *file, void *request)
 		log_error("FUSE passthrough: inode %" G_GUINT64_FORMAT ": %s", file->ino, g_strerror(id ? -id : EIO));
 		return id ? id : -EIO;
 	}
-	file->backing_id = id;
-	return 0;
+	CRASH_POINT("registered");
+	err = put_backing(file, id);
+	if (err)
+		storage->backing_close(id);
+	else
+		file->backing_id = id;
+	return err;
 }
 
 int file_open(struct file *file, void *request, int *backing_id)
@@ -136,159 +152,32 @@ int file_open(struct file *file, void *request, int *backing_id)
 		file->opens++;
 		*backing_id = file->backing_id;
 	}
-	rest(file);
+	file_rest(file);
 	unlock(file);
 	return err;
 }
 
-void file_close(struct file *file, void *request)
+void file_close(struct file *file)
 {
 	lock_exclusive(file);
-	if (--file->opens == 0) {
-		file->storage->backing_close(request, file->backing_id);
-		file->backing_id = 0;
+	if (file->opens > 0)
+		file->opens--;
+	/*
+	 * The record goes first: an id that is on record but no longer registered would fail every later open. One
+	 * that is registered but not on record is closed by the next daemon.
+	 */
+	if (file->opens == 0 && !file->inherited && file->backing_id && put_backing(file, 0) == 0) {
+		CRASH_POINT("unregistering");
+		unregister_backing(file);
 	}
-	rest(file);
+	file_rest(file);
 	unlock(file);
 }
 
-/* Memory for one gap in the file, in as few runs as can be had. */
-static int allocate_gap(struct file *file, const struct extent_gap *gap, GArray *runs)
+void file_inherit(struct file *file, int backing_id)
 {
-	struct extent_map_run before;
-	struct allocator_request request = {
-		.length = gap->length,
-		.unit = file->storage->page_size,
-		.file_offset = gap->offset,
-		.hint = ALLOCATOR_NO_HINT,
-		.regions = ALLOCATOR_ANY_REGION,
-	};
-
-	if (gap->offset > 0 && extent_map_lookup(file->map, gap->offset - 1, &before) && before.offset < gap->offset)
-		request.hint = before.extent.start + before.extent.length;
-	return placement_alloc(file->storage->placement, &request, runs);
-}
-
-/* Takes what give_runs() gave to @gaps back from the object, as far as it got: @given bytes. */
-static void take_back(struct file *file, const GArray *gaps, uint64_t given)
-{
-	for (guint i = 0; i < gaps->len && given > 0; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-		uint64_t length = MIN(gap->length, given);
-
-		file->storage->ops->take(file->object, gap->offset, length);
-		given -= length;
-	}
-}
-
-/* Hands @runs to the object: they fill @gaps exactly, in order. */
-static int give_runs(struct file *file, const GArray *gaps, const GArray *runs)
-{
-	uint64_t given = 0;
-	guint next = 0;
-
-	for (guint i = 0; i < gaps->len; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-
-		for (uint64_t done = 0; done < gap->length; next++) {
-			struct extent run = g_array_index(runs, struct extent, next);
-			int err = file->storage->ops->give(file->object, gap->offset + done, run);
-
-			if (err) {
-				take_back(file, gaps, given);
-				return err;
-			}
-			done += run.length;
-			given += run.length;
-		}
-	}
-	return 0;
-}
-
-static void add_to_map(struct file *file, const GArray *gaps, const GArray *runs)
-{
-	guint next = 0;
-
-	for (guint i = 0; i < gaps->len; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-
-		for (uint64_t done = 0; done < gap->length; next++) {
-			struct extent run = g_array_index(runs, struct extent, next);
-
-			extent_map_insert(file->map, gap->offset + done, run);
-			done += run.length;
-		}
-	}
-	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
-}
-
-/* Sees to it that all units of [from, to) have memory. Under the exclusive lock. */
-static int need_memory(struct file *file, uint64_t from, uint64_t to)
-{
-	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
-	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	int err = need_object(file);
-
-	if (err)
-		return err;
-	extent_map_gaps(file->map, unit_down(file, from), unit_up(file, to), gaps);
-	for (guint i = 0; i < gaps->len && !err; i++)
-		err = allocate_gap(file, &g_array_index(gaps, struct extent_gap, i), runs);
-	/* The last unit may reach past the largest file, where neither the map nor the backend has a place for it. */
-	if (!err && unit_up(file, to) > INT64_MAX)
-		err = -EFBIG;
-	if (!err)
-		err = give_runs(file, gaps, runs);
-	if (err)
-		placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
-	else
-		add_to_map(file, gaps, runs);
-	return err;
-}
-
-/* Gives back the memory of all units from @from on. Under the exclusive lock. */
-static int drop_memory(struct file *file, uint64_t from)
-{
-	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	uint64_t end = extent_map_end(file->map);
-	int err;
-
-	from = unit_up(file, from);
-	if (end <= from)
-		return 0;
-	err = file->storage->ops->take(file->object, from, end - from);
-	if (err)
-		return err;
-	extent_map_remove(file->map, from, end - from, runs);
-	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
-	placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
-	return 0;
-}
-
-/* Under the exclusive lock; the memory for a larger @size is there. */
-static int set_size(struct file *file, uint64_t size)
-{
-	uint64_t kept = MIN(extent_map_end(file->map), unit_up(file, size));
-	int err = file->storage->ops->resize(file->object, file->size, size, kept);
-
-	if (!err)
-		atomic_store_explicit(&file->size, size, memory_order_relaxed);
-	return err;
-}
-
-static int grow(struct file *file, uint64_t size)
-{
-	int err = need_memory(file, file->size, size);
-
-	return err ? err : set_size(file, size);
-}
-
-/* Memory first: what is left when the size changes is the last unit, whose rest is to be zeroed. */
-static int shrink(struct file *file, uint64_t size)
-{
-	int err = drop_memory(file, size);
-
-	return err || !file->object ? err : set_size(file, size);
+	file->backing_id = backing_id;
+	file->inherited = backing_id != 0;
 }
 
 int file_truncate(struct file *file, uint64_t size)
@@ -296,8 +185,8 @@ int file_truncate(struct file *file, uint64_t size)
 	int err;
 
 	lock_exclusive(file);
-	err = size > file->size ? grow(file, size) : shrink(file, size);
-	rest(file);
+	err = size > file->size ? file_grow(file, size) : file_shrink(file, size);
+	file_rest(file);
 	unlock(file);
 	return err;
 }
@@ -323,14 +212,14 @@ static uint64_t reachable_end(struct file *file)
 /* A write past the end. As much of it as there is memory for, as on any file system. */
 static ssize_t write_growing(struct file *file, const void *data, size_t length, uint64_t offset)
 {
-	int err = offset + length > file->size ? grow(file, offset + length) : 0;
+	int err = offset + length > file->size ? file_grow(file, offset + length) : 0;
 
 	if (err == -ENOSPC) {
 		uint64_t end = reachable_end(file);
 
 		if (end > offset && end < offset + length) {
 			length = end - offset;
-			err = grow(file, end);
+			err = file_grow(file, end);
 		}
 	}
 	return err ? err : file->storage->ops->write(file->object, data, length, offset);
@@ -375,12 +264,14 @@ static int allocate_range(struct file *file, int mode, uint64_t offset, uint64_t
 {
 	bool extends = !(mode & FALLOC_FL_KEEP_SIZE) && end > file->size;
 	/* Memory is contiguous up to the size, so a file that ends later has it from its old end on. */
-	int err = need_memory(file, extends ? MIN(offset, file->size) : offset, end);
+	uint64_t from = extends ? MIN(offset, file->size) : offset;
+	int err = file_need_memory(file, from, end, extends ? end : file->size);
 
+	/* What is past the size reads zero when the file grows over it. */
+	if (!err && extends)
+		err = file_set_recorded_size(file, end);
 	if (!err && (mode & FALLOC_FL_ZERO_RANGE))
 		err = zero(file, offset, end);
-	if (!err && extends)
-		err = set_size(file, end);
 	return err;
 }
 

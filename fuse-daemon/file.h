@@ -8,8 +8,17 @@
  *  - with eager allocation all of [0, size) has memory, so that a shortage shows when a file is sized and never as
  *    SIGBUS; memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is there to grow into;
  *  - bytes past the size read zero once the file grows over them;
- *  - the backing id is registered while, and only while, the file is open, so that files at rest cost nothing.
+ *  - the backing id is registered while, and only while, the file is open, so that files at rest cost nothing;
+ *    one that an earlier daemon registered stays (file_inherit()).
  * Changes are all or nothing: a function that fails has changed nothing.
+ *
+ * On record (store.h) are size, runs and registration, in an order that leaves no instruction at which a crash could
+ * not be recovered from:
+ *   growing    memory is zeroed while nobody owns it, then committed, then given to the object. Memory on record is
+ *              therefore always clean, and given again without zeroing by the next daemon.
+ *   shrinking  memory is taken from the object, then the commit says so, then the pool gets it.
+ *   removal    the object is dropped; when nobody can reach it the inode's record is deleted, then the pool gets it.
+ *   opening    the object is registered with FUSE, then committed; closing commits first.
  *
  * The lock is shared by read, write inside the size and zeroing, exclusive for everything else. It is held across
  * system calls of the backend. Size and allocated bytes may also be read without it.
@@ -22,31 +31,60 @@
 #include <sys/types.h>
 
 #include "backend.h"
+#include "extent_map.h"
 #include "placement.h"
+#include "store.h"
 
 /* What all files share; outlives them. */
 struct storage {
 	const struct backend_ops *ops;
 	struct backend *backend;
 	struct placement *placement;
+	struct store *store;
 	uint64_t page_size; /* allocation unit */
 	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
 	int (*backing_open)(void *request, int fd);
-	void (*backing_close)(void *request, int id);
+	void (*backing_close)(int id);
 };
+
+/* Nobody can reach the memory of the removed file @ino any more. */
+void storage_idle(const struct storage *storage, uint64_t ino);
+/* Its record is deleted (store_set_deleted_callback()): the pool gets its memory. */
+void storage_deleted(uint64_t ino, void *storage);
 
 struct file;
 
 struct file *file_new(const struct storage *storage, uint64_t ino);
-/* The file has neither name nor user: its memory goes back to the pool as soon as no mapping reaches it. */
+/*
+ * The file has neither name nor user: its record is deleted, and its memory goes back to the pool as soon as no mapping
+ * reaches it.
+ */
 void file_destroy(struct file *file);
+/* The daemon ends: the file stays, on record and in the backend. */
+void file_release(struct file *file);
+
+/* At the start, from the record: size and runs, then its object is made what they say. */
+void file_restore(struct file *file, uint64_t size);
+/* False: the memory lies in no region, or belongs to somebody else. */
+bool file_restore_extent(struct file *file, struct extent_map_run run);
+int file_attach(struct file *file);
+/*
+ * Inside a transaction: the former contents are lost, so the file gets memory for its size that is not what the record
+ * said, or becomes empty (false) when there is none. file_attach() zeroes it.
+ */
+bool file_renew(struct file *file);
+/*
+ * The connection is that of an earlier daemon, which registered the file: nobody knows how often it is open, so the
+ * registration stays until the file is destroyed.
+ */
+void file_inherit(struct file *file, int backing_id);
 
 uint64_t file_size(const struct file *file);
 uint64_t file_allocated(const struct file *file);
 
 /* One more open; the backing id to answer with. Each needs a file_close(). */
 int file_open(struct file *file, void *request, int *backing_id);
-void file_close(struct file *file, void *request);
+void file_close(struct file *file);
 
 /* While the file is open. As pread(2) and pwrite(2); writing past the end grows the file. */
 ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offset);

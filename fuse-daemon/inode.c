@@ -32,6 +32,22 @@ struct inode *inode_find_directory(const struct namespace *ns, uint64_t ino, int
 	return NULL;
 }
 
+/* With contents that are empty, but for the @target of a symlink. */
+static struct inode *new_inode(struct namespace *ns, uint64_t ino, mode_t mode, const char *target)
+{
+	struct inode *inode = g_new0(struct inode, 1);
+
+	inode->ino = ino;
+	inode->mode = mode;
+	if (S_ISREG(mode))
+		inode->file = file_new(ns->storage, ino);
+	else if (S_ISDIR(mode))
+		inode->entries = directory_new();
+	else if (S_ISLNK(mode))
+		inode->target = g_strdup(target);
+	return inode;
+}
+
 int inode_new(struct namespace *ns, mode_t mode, const char *target, struct namespace_caller caller,
               struct inode **inode)
 {
@@ -48,57 +64,96 @@ int inode_new(struct namespace *ns, mode_t mode, const char *target, struct name
 	if (g_hash_table_size(ns->inodes) >= NAMESPACE_INODES_MAX)
 		return -ENOSPC;
 
-	struct inode *made = g_new0(struct inode, 1);
+	struct inode *made = new_inode(ns, ns->next_ino++, mode, target);
 
-	made->ino = ns->next_ino++;
-	made->mode = mode;
 	made->uid = caller.uid;
 	made->gid = caller.gid;
 	made->atime = made->mtime = made->ctime = inode_now();
-	if (S_ISREG(mode)) {
-		made->file = file_new(ns->storage, made->ino);
-		ns->files++;
-	} else if (S_ISDIR(mode)) {
-		made->entries = directory_new();
-		ns->directories++;
-	} else if (S_ISLNK(mode)) {
-		made->target = g_strdup(target);
-	}
-	g_hash_table_insert(ns->inodes, &made->ino, made);
 	*inode = made;
 	return 0;
+}
+
+struct inode *inode_restore(struct namespace *ns, const struct store_inode *row)
+{
+	struct inode *inode = new_inode(ns, row->ino, row->mode, row->target);
+
+	inode->uid = row->uid;
+	inode->gid = row->gid;
+	inode->atime = row->atime;
+	inode->mtime = row->mtime;
+	inode->ctime = row->ctime;
+	if (S_ISREG(inode->mode))
+		file_restore(inode->file, row->size);
+	return inode;
+}
+
+void inode_add(struct namespace *ns, struct inode *inode)
+{
+	ns->files += S_ISREG(inode->mode);
+	ns->directories += S_ISDIR(inode->mode);
+	g_hash_table_insert(ns->inodes, &inode->ino, inode);
+}
+
+struct store_inode inode_row(const struct inode *inode)
+{
+	return (struct store_inode){
+		.ino = inode->ino,
+		.mode = inode->mode,
+		.uid = inode->uid,
+		.gid = inode->gid,
+		.size = S_ISREG(inode->mode) ? file_size(inode->file) : 0,
+		.atime = inode->atime,
+		.mtime = inode->mtime,
+		.ctime = inode->ctime,
+		.target = S_ISLNK(inode->mode) ? inode->target : NULL,
+	};
 }
 
 void inode_drop_link(struct namespace *ns, struct inode *inode)
 {
 	inode->nlink--;
-	inode->ctime = inode_now();
 	if (inode->nlink == 0 && S_ISREG(inode->mode))
 		placement_expect(ns->storage->placement);
 }
 
 struct inode *inode_unused(struct namespace *ns, struct inode *inode)
 {
-	if (inode->nlink || inode->nlookup || inode->pins)
+	if (inode->nlink || inode->nlookup || inode->pins || inode->inherited)
 		return NULL;
 	g_hash_table_remove(ns->inodes, &inode->ino);
+	g_hash_table_remove(ns->stale, &inode->ino);
 	ns->files -= S_ISREG(inode->mode);
 	ns->directories -= S_ISDIR(inode->mode);
 	return inode;
 }
 
-void inode_destroy(struct inode *inode)
+/* All but the contents of a regular file. */
+static void free_inode(struct inode *inode)
 {
-	if (!inode)
-		return;
-	if (S_ISREG(inode->mode))
-		file_destroy(inode->file);
-	else if (S_ISDIR(inode->mode))
+	if (S_ISDIR(inode->mode))
 		directory_destroy(inode->entries);
 	else if (S_ISLNK(inode->mode))
 		g_free(inode->target);
 	xattrs_destroy(inode->xattrs);
 	g_free(inode);
+}
+
+void inode_destroy(const struct namespace *ns, struct inode *inode)
+{
+	if (!inode)
+		return;
+	if (S_ISREG(inode->mode))
+		file_destroy(inode->file);
+	else
+		store_delete_inode_later(ns->storage->store, inode->ino);
+	free_inode(inode);
+}
+
+void inode_release(struct inode *inode)
+{
+	if (S_ISREG(inode->mode))
+		file_release(inode->file);
+	free_inode(inode);
 }
 
 void inode_stat(const struct inode *inode, struct stat *attr)

@@ -11,11 +11,13 @@
 #include "directory.h"
 #include "file.h"
 #include "namespace.h"
+#include "store.h"
 #include "xattr.h"
 
 struct inode {
 	uint64_t ino;
 	uint64_t nlookup; /* references of the kernel */
+	bool inherited;   /* the kernel may have references from an earlier daemon as well: it has to be asked */
 	uint32_t nlink;
 	uint32_t pins; /* requests at work on the contents */
 	mode_t mode;
@@ -36,19 +38,31 @@ struct inode {
 struct namespace {
 	GMutex lock;
 	GHashTable *inodes; /* &inode->ino -> inode */
+	GHashTable *stale;  /* &inode->ino: times that are newer than on record */
+	GHashTable *done;   /* owned &unique -> owned ino: requests that an earlier daemon applied; NULL: all answered */
 	uint64_t next_ino;
+	uint64_t reserved_ino; /* numbers below it are on record as taken */
 	uint64_t directories;
 	uint64_t files;
 	const struct storage *storage;
+	bool (*kernel_knows)(uint64_t ino, void *data);
+	void *kernel_data;
 };
 
 /* NULL when there is none. */
 struct inode *inode_find(const struct namespace *ns, uint64_t ino);
 /* A live directory, else NULL and *@err: -ENOENT (also when it was removed), -ENOTDIR. */
 struct inode *inode_find_directory(const struct namespace *ns, uint64_t ino, int *err);
-/* A new inode in the table, with no name yet. -EPERM: no such type here, -ENOSPC: NAMESPACE_INODES_MAX. */
+/* A new inode with no name yet, not in the table. -EPERM: no such type here, -ENOSPC: NAMESPACE_INODES_MAX. */
 int inode_new(struct namespace *ns, mode_t mode, const char *target, struct namespace_caller caller,
               struct inode **inode);
+/* One that is on record; its contents are empty. */
+struct inode *inode_restore(struct namespace *ns, const struct store_inode *row);
+void inode_add(struct namespace *ns, struct inode *inode);
+/* Without a trace: it is not in the table, or the daemon ends. Its memory, if any, stays on record. */
+void inode_release(struct inode *inode);
+/* What is on record of it. Valid as long as @inode. */
+struct store_inode inode_row(const struct inode *inode);
 /* One name less. The memory of a file without a name is expected back. */
 void inode_drop_link(struct namespace *ns, struct inode *inode);
 /*
@@ -57,7 +71,7 @@ void inode_drop_link(struct namespace *ns, struct inode *inode);
  */
 struct inode *inode_unused(struct namespace *ns, struct inode *inode);
 /* NULL is fine. */
-void inode_destroy(struct inode *inode);
+void inode_destroy(const struct namespace *ns, struct inode *inode);
 
 void inode_stat(const struct inode *inode, struct stat *attr);
 struct timespec inode_now(void);

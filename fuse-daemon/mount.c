@@ -3,7 +3,9 @@
 #include "mount.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 
@@ -26,9 +28,20 @@ static int backing_open(void *request, int fd)
 	return id > 0 ? id : -errno;
 }
 
-static void backing_close(void *request, int id)
+#ifndef FUSE_DEV_IOC_BACKING_CLOSE /* <linux/fuse.h> of Linux 6.9 and later */
+#define FUSE_DEV_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
+#endif
+
+/* Of the one connection that a process serves. */
+static int connection = -1;
+
+/* As fuse_passthrough_close(), which wants a request: files also go when there is none. */
+static void backing_close(int id)
 {
-	fuse_passthrough_close(request, id);
+	uint32_t backing = (uint32_t)id;
+
+	if (ioctl(connection, FUSE_DEV_IOC_BACKING_CLOSE, &backing) < 0)
+		log_debug("FUSE passthrough: id %d: %s", id, g_strerror(errno));
 }
 
 static void fuse_log_line(enum fuse_log_level level, const char *format, va_list args)
@@ -115,6 +128,7 @@ struct mount *mount_start(struct server *server, void (*ended)(void *data), void
 		free_mount(mount);
 		return NULL;
 	}
+	connection = fuse_session_fd(mount->session);
 	mount->thread = g_thread_new("fuse", serve, mount);
 	if (!answers(mount) || !check_features(mount, error)) {
 		if (error && !*error)

@@ -7,38 +7,48 @@
 #include <string.h>
 
 #include "inode.h"
+#include "namespace_record.h"
 
-struct namespace *namespace_new(const struct storage *storage, uint64_t last_ino, uid_t root_uid, gid_t root_gid)
+struct namespace *namespace_new(const struct storage *storage)
 {
 	struct namespace *ns = g_new0(struct namespace, 1);
-	struct inode *root;
 
 	g_mutex_init(&ns->lock);
 	ns->inodes = g_hash_table_new(g_int64_hash, g_int64_equal);
-	ns->next_ino = NAMESPACE_ROOT_INO;
+	ns->stale = g_hash_table_new(g_int64_hash, g_int64_equal);
 	ns->storage = storage;
-	inode_new(ns, S_IFDIR | 0755, NULL, (struct namespace_caller){ root_uid, root_gid }, &root);
-	ns->next_ino = MAX(last_ino, NAMESPACE_ROOT_INO) + 1;
-	root->nlink = 2;
-	root->parent = NAMESPACE_ROOT_INO;
 	return ns;
 }
 
-void namespace_destroy(struct namespace *ns)
+void namespace_destroy(struct namespace *ns, bool unmounted)
 {
 	GHashTableIter iter;
-	gpointer inode;
+	gpointer value;
 
 	if (!ns)
 		return;
+	namespace_flush(ns);
 	g_hash_table_iter_init(&iter, ns->inodes);
-	while (g_hash_table_iter_next(&iter, NULL, &inode)) {
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		struct inode *inode = value;
+
 		g_hash_table_iter_steal(&iter);
-		inode_destroy(inode);
+		if (unmounted && inode->nlink == 0)
+			inode_destroy(ns, inode);
+		else
+			inode_release(inode);
 	}
+	g_clear_pointer(&ns->done, g_hash_table_unref);
+	g_hash_table_unref(ns->stale);
 	g_hash_table_unref(ns->inodes);
 	g_mutex_clear(&ns->lock);
 	g_free(ns);
+}
+
+void namespace_set_kernel(struct namespace *ns, bool (*kernel_knows)(uint64_t ino, void *data), void *data)
+{
+	ns->kernel_knows = kernel_knows;
+	ns->kernel_data = data;
 }
 
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts)
@@ -80,10 +90,14 @@ void namespace_forget(struct namespace *ns, uint64_t ino, uint64_t count)
 
 	if (inode) {
 		inode->nlookup -= MIN(count, inode->nlookup);
+		if (inode->inherited && inode->nlink == 0 && !ns->kernel_knows(ino, ns->kernel_data)) {
+			inode->inherited = false;
+			inode->nlookup = 0;
+		}
 		dead = inode_unused(ns, inode);
 	}
 	g_mutex_unlock(&ns->lock);
-	inode_destroy(dead);
+	inode_destroy(ns, dead);
 }
 
 int namespace_getattr(struct namespace *ns, uint64_t ino, struct stat *attr)
@@ -97,30 +111,61 @@ int namespace_getattr(struct namespace *ns, uint64_t ino, struct stat *attr)
 	return inode ? 0 : -ENOENT;
 }
 
+/* @inode with the new values in @attr. */
+static struct store_inode changed_attributes(const struct inode *inode, int to_set, const struct stat *attr)
+{
+	struct store_inode row = inode_row(inode);
+	struct timespec now = inode_now();
+
+	if (to_set & FUSE_SET_ATTR_MODE)
+		row.mode = (row.mode & S_IFMT) | (attr->st_mode & ~(mode_t)S_IFMT);
+	if (to_set & FUSE_SET_ATTR_UID)
+		row.uid = attr->st_uid;
+	if (to_set & FUSE_SET_ATTR_GID)
+		row.gid = attr->st_gid;
+	if (to_set & FUSE_SET_ATTR_ATIME)
+		row.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) ? now : attr->st_atim;
+	if (to_set & FUSE_SET_ATTR_MTIME)
+		row.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) ? now : attr->st_mtim;
+	/* Every successful change shows in ctime (POSIX). */
+	row.ctime = (to_set & FUSE_SET_ATTR_CTIME) ? attr->st_ctim : now;
+	return row;
+}
+
+static int put_attributes(const struct namespace *ns, struct inode *inode, const struct store_inode *row)
+{
+	int err;
+
+	record_begin(ns);
+	store_put_attributes(ns->storage->store, row);
+	err = record_commit(ns, 0);
+	if (err)
+		return err;
+	inode->mode = row->mode;
+	inode->uid = row->uid;
+	inode->gid = row->gid;
+	inode->atime = row->atime;
+	inode->mtime = row->mtime;
+	inode->ctime = row->ctime;
+	g_hash_table_remove(ns->stale, &inode->ino);
+	return 0;
+}
+
 int namespace_setattr(struct namespace *ns, uint64_t ino, int to_set, struct stat *attr)
 {
-	struct timespec now = inode_now();
+	int err = -ENOENT;
 
 	g_mutex_lock(&ns->lock);
 	struct inode *inode = inode_find(ns, ino);
 
 	if (inode) {
-		if (to_set & FUSE_SET_ATTR_MODE)
-			inode->mode = (inode->mode & S_IFMT) | (attr->st_mode & ~(mode_t)S_IFMT);
-		if (to_set & FUSE_SET_ATTR_UID)
-			inode->uid = attr->st_uid;
-		if (to_set & FUSE_SET_ATTR_GID)
-			inode->gid = attr->st_gid;
-		if (to_set & FUSE_SET_ATTR_ATIME)
-			inode->atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) ? now : attr->st_atim;
-		if (to_set & FUSE_SET_ATTR_MTIME)
-			inode->mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) ? now : attr->st_mtim;
-		/* Every successful change shows in ctime (POSIX). */
-		inode->ctime = (to_set & FUSE_SET_ATTR_CTIME) ? attr->st_ctim : now;
+		struct store_inode row = changed_attributes(inode, to_set, attr);
+
+		err = put_attributes(ns, inode, &row);
 		inode_stat(inode, attr);
 	}
 	g_mutex_unlock(&ns->lock);
-	return inode ? 0 : -ENOENT;
+	return err;
 }
 
 int namespace_readlink(struct namespace *ns, uint64_t ino, char **target)
@@ -140,24 +185,42 @@ int namespace_readlink(struct namespace *ns, uint64_t ino, char **target)
 	return err;
 }
 
+static int set_xattr(const struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size,
+                     int flags)
+{
+	struct timespec now = inode_now();
+	int err;
+
+	if (!inode->xattrs)
+		inode->xattrs = xattrs_new();
+	err = xattrs_may_set(inode->xattrs, name, size, flags);
+	if (err)
+		return err;
+	record_begin(ns);
+	store_put_xattr(ns->storage->store, inode->ino, name, value, size);
+	record_touched(ns, inode, now, false);
+	err = record_commit(ns, 0);
+	if (err)
+		return err;
+	xattrs_set(inode->xattrs, name, value, size, 0);
+	inode->ctime = now;
+	return 0;
+}
+
 int namespace_setxattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags)
 {
 	int err = xattr_name_supported(name);
+	uint64_t made;
 
 	if (err)
 		return err;
 	g_mutex_lock(&ns->lock);
 	struct inode *inode = inode_find(ns, ino);
 
-	if (!inode) {
+	if (!inode)
 		err = -ENOENT;
-	} else {
-		if (!inode->xattrs)
-			inode->xattrs = xattrs_new();
-		err = xattrs_set(inode->xattrs, name, value, size, flags);
-		if (!err)
-			inode->ctime = inode_now();
-	}
+	else if (!record_is_done(ns, &made))
+		err = set_xattr(ns, inode, name, value, size, flags);
 	g_mutex_unlock(&ns->lock);
 	return err;
 }
@@ -200,22 +263,39 @@ ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, bool privileged,
 	return length;
 }
 
+static int remove_xattr(const struct namespace *ns, struct inode *inode, const char *name)
+{
+	struct timespec now = inode_now();
+	size_t size;
+	int err;
+
+	if (!inode->xattrs || !xattrs_get(inode->xattrs, name, &size))
+		return -ENODATA;
+	record_begin(ns);
+	store_delete_xattr(ns->storage->store, inode->ino, name);
+	record_touched(ns, inode, now, false);
+	err = record_commit(ns, 0);
+	if (err)
+		return err;
+	xattrs_remove(inode->xattrs, name);
+	inode->ctime = now;
+	return 0;
+}
+
 int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name)
 {
 	int err = xattr_name_supported(name);
+	uint64_t made;
 
 	if (err)
 		return err;
 	g_mutex_lock(&ns->lock);
 	struct inode *inode = inode_find(ns, ino);
 
-	if (!inode) {
+	if (!inode)
 		err = -ENOENT;
-	} else {
-		err = inode->xattrs ? xattrs_remove(inode->xattrs, name) : -ENODATA;
-		if (!err)
-			inode->ctime = inode_now();
-	}
+	else if (!record_is_done(ns, &made))
+		err = remove_xattr(ns, inode, name);
 	g_mutex_unlock(&ns->lock);
 	return err;
 }
@@ -250,7 +330,7 @@ void namespace_put_file(struct namespace *ns, uint64_t ino)
 	struct inode *dead = inode_unused(ns, inode);
 
 	g_mutex_unlock(&ns->lock);
-	inode_destroy(dead);
+	inode_destroy(ns, dead);
 }
 
 void namespace_modified(struct namespace *ns, uint64_t ino, bool unprivileged)
@@ -259,12 +339,20 @@ void namespace_modified(struct namespace *ns, uint64_t ino, bool unprivileged)
 	struct inode *inode = inode_find(ns, ino);
 
 	if (inode) {
-		inode->mtime = inode->ctime = inode_now();
+		struct store_inode row = inode_row(inode);
+
+		row.mtime = row.ctime = inode_now();
 		if (unprivileged) {
-			inode->mode &= ~(mode_t)S_ISUID;
+			row.mode &= ~(mode_t)S_ISUID;
 			/* Without group execution the bit means mandatory locking, not privilege (inode(7)). */
-			if (inode->mode & S_IXGRP)
-				inode->mode &= ~(mode_t)S_ISGID;
+			if (row.mode & S_IXGRP)
+				row.mode &= ~(mode_t)S_ISGID;
+		}
+		if (row.mode != inode->mode) {
+			put_attributes(ns, inode, &row);
+		} else {
+			inode->mtime = inode->ctime = row.mtime;
+			g_hash_table_add(ns->stale, &inode->ino);
 		}
 	}
 	g_mutex_unlock(&ns->lock);

@@ -2,11 +2,16 @@
 /*
  * Inodes, names and attributes: owner of the inode table and of the tree.
  *
- * One lock, held for memory operations only, never across a system call; a file's own lock (file.c) may be held when
- * it is taken, never the other way round.
+ * One lock, held for memory operations and for the commit of a change (store.h), never across another system call; a
+ * file's own lock (file.c) may be held when it is taken, never the other way round.
+ *
+ * Every change is on record before it shows, all of it or nothing, together with the request that asked for it: a
+ * request that comes again after a takeover is answered from that record and changes nothing.
  *
  * An inode lives while it has a name (nlink), the kernel knows it (nlookup) or a request works on it (pins); when
- * all three are gone it is removed from the table, and its memory is given up after the lock is released.
+ * all three are gone it is removed from the table, and its memory is given up after the lock is released. After a
+ * takeover nlookup is a lower bound only: an inode without a name is given up when the kernel, asked at a FORGET, does
+ * not know it.
  * Inode numbers rise and are never used twice, so they serve as FUSE node ids with generation 0.
  * The size and the memory of a regular file belong to its struct file, everything else of stat(2) to the inode.
  *
@@ -22,6 +27,9 @@
 #include <sys/stat.h>
 
 #include "file.h"
+
+/* How often namespace_flush() is due, in seconds. */
+#define NAMESPACE_FLUSH_PERIOD 1
 
 #define NAMESPACE_ROOT_INO   1
 #define NAMESPACE_NAME_MAX   255
@@ -45,10 +53,44 @@ struct namespace_counts {
 	uint64_t allocated; /* bytes of memory in regular files */
 };
 
-/* Inode numbers are larger than @last_ino, which an earlier daemon used. */
-struct namespace *namespace_new(const struct storage *storage, uint64_t last_ino, uid_t root_uid, gid_t root_gid);
-/* Gives up the memory of every file. */
-void namespace_destroy(struct namespace *ns);
+/* Empty: namespace_load() follows. */
+struct namespace *namespace_new(const struct storage *storage);
+/*
+ * Puts everything away. What is on record stays; with @unmounted nobody can reach removed files any more, and they
+ * are deleted.
+ */
+void namespace_destroy(struct namespace *ns, bool unmounted);
+
+/*
+ * The start, in this order: load, attach, then, once the kernel can be asked, settle.
+ *
+ * Fills the tables from the record and claims the memory of all files. @kept false: the contents are not what the
+ * record says they are (the machine was switched off), so files get other memory, which reads zero. @takeover: the
+ * connection is that of an earlier daemon; the kernel knows inodes, and may send requests again that were applied.
+ */
+bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **error);
+/* Makes the backend's objects what the record says. */
+bool namespace_attach(struct namespace *ns, GError **error);
+/*
+ * After a takeover nobody knows how many references the kernel has: @kernel_knows tells whether it has the inode at all.
+ * Called with the lock held.
+ */
+void namespace_set_kernel(struct namespace *ns, bool (*kernel_knows)(uint64_t ino, void *data), void *data);
+/* Deletes removed files that an earlier daemon left and nobody has open. */
+void namespace_settle(struct namespace *ns);
+/* All requests of the earlier daemon were answered. */
+void namespace_replayed(struct namespace *ns);
+/* Is there a regular file of this number? */
+bool namespace_has_file(struct namespace *ns, uint64_t ino);
+/* New inodes get numbers above @last. */
+void namespace_skip_inos(struct namespace *ns, uint64_t last);
+
+/*
+ * Puts times on record that came from write(2) and its like: they alone are not committed with the request, but
+ * when this is called, about every second.
+ */
+void namespace_flush(struct namespace *ns);
+
 /* O(inodes). */
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts);
 /* How many inodes there are, O(1). */

@@ -5,15 +5,16 @@
 #include <string.h>
 
 #include "inode.h"
+#include "namespace_record.h"
 
 static int check_name(const char *name)
 {
 	return strlen(name) > NAMESPACE_NAME_MAX ? -ENAMETOOLONG : 0;
 }
 
-static void touch_directory(struct inode *dir)
+static void touch_directory(struct inode *dir, struct timespec now)
 {
-	dir->mtime = dir->ctime = inode_now();
+	dir->mtime = dir->ctime = now;
 }
 
 /* The directory @parent and its entry @name; 0 with *@entry NULL when the directory has no such entry. */
@@ -54,7 +55,18 @@ int namespace_lookup(struct namespace *ns, uint64_t parent, const char *name, st
 	return err;
 }
 
-static void add_name(struct inode *dir, const char *name, struct inode *inode)
+/* An inode that the request at hand made, when it came before: 0, -ESTALE when it came but the inode is gone. */
+static int find_done(const struct namespace *ns, uint64_t ino, struct stat *attr)
+{
+	struct inode *inode = inode_find(ns, ino);
+
+	if (!inode)
+		return -ESTALE;
+	count_lookup(inode, attr);
+	return 0;
+}
+
+static void add_name(struct inode *dir, const char *name, struct inode *inode, struct timespec now)
 {
 	directory_insert(dir->entries, name, inode->ino);
 	inode->nlink++;
@@ -63,7 +75,47 @@ static void add_name(struct inode *dir, const char *name, struct inode *inode)
 		inode->parent = dir->ino;
 		dir->nlink++; /* its ".." */
 	}
-	touch_directory(dir);
+	touch_directory(dir, now);
+}
+
+/* The entry that add_name() will make, on record. */
+static void record_name(const struct namespace *ns, const struct inode *dir, const char *name,
+                        const struct inode *inode, struct timespec now)
+{
+	store_put_entry(ns->storage->store, dir->ino, directory_next_cookie(dir->entries), name, inode->ino);
+	record_touched(ns, dir, now, true);
+}
+
+/* Checks done: a new inode in @dir, without a name when @name is NULL. */
+static int make(struct namespace *ns, struct inode *dir, const char *name, mode_t mode, const char *target,
+                struct namespace_caller caller, struct inode **made)
+{
+	struct inode *inode;
+	int err;
+
+	/* A set-group-id directory hands its group down, and itself to directories (inode(7)). */
+	if (dir->mode & S_ISGID) {
+		caller.gid = dir->gid;
+		if (S_ISDIR(mode))
+			mode |= S_ISGID;
+	}
+	err = inode_new(ns, mode, target, caller, &inode);
+	if (err)
+		return err;
+	record_begin(ns);
+	record_inode(ns, inode);
+	if (name)
+		record_name(ns, dir, name, inode, inode->ctime);
+	err = record_commit(ns, inode->ino);
+	if (err) {
+		inode_release(inode);
+		return err;
+	}
+	inode_add(ns, inode);
+	if (name)
+		add_name(dir, name, inode, inode->ctime);
+	*made = inode;
+	return 0;
 }
 
 int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode_t mode, const char *target,
@@ -71,40 +123,60 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 {
 	struct directory_entry *entry = NULL;
 	struct inode *dir, *inode;
+	uint64_t done;
 	int err = 0;
 
 	g_mutex_lock(&ns->lock);
+	if (record_is_done(ns, &done)) {
+		err = find_done(ns, done, attr);
+		g_mutex_unlock(&ns->lock);
+		return err;
+	}
 	if (name)
 		err = find_entry(ns, parent, name, &dir, &entry);
 	else
 		dir = inode_find_directory(ns, parent, &err);
 	if (!err && entry)
 		err = -EEXIST;
-	if (!err) {
-		/* A set-group-id directory hands its group down, and itself to directories (inode(7)). */
-		if (dir->mode & S_ISGID) {
-			caller.gid = dir->gid;
-			if (S_ISDIR(mode))
-				mode |= S_ISGID;
-		}
-		err = inode_new(ns, mode, target, caller, &inode);
-	}
-	if (!err) {
-		if (name)
-			add_name(dir, name, inode);
+	if (!err)
+		err = make(ns, dir, name, mode, target, caller, &inode);
+	if (!err)
 		count_lookup(inode, attr);
-	}
 	g_mutex_unlock(&ns->lock);
 	return err;
+}
+
+/* Checks done: @inode gets one more name. */
+static int link_inode(struct namespace *ns, struct inode *inode, struct inode *dir, const char *name)
+{
+	struct timespec now = inode_now();
+	int err;
+
+	record_begin(ns);
+	record_name(ns, dir, name, inode, now);
+	record_touched(ns, inode, now, false);
+	err = record_commit(ns, inode->ino);
+	if (err)
+		return err;
+	add_name(dir, name, inode, now);
+	inode->ctime = now;
+	return 0;
 }
 
 int namespace_link(struct namespace *ns, uint64_t ino, uint64_t parent, const char *name, struct stat *attr)
 {
 	struct directory_entry *entry;
 	struct inode *dir;
+	uint64_t done;
 	int err;
 
 	g_mutex_lock(&ns->lock);
+	if (record_is_done(ns, &done)) {
+		err = find_done(ns, done, attr);
+		g_mutex_unlock(&ns->lock);
+		return err;
+	}
+
 	struct inode *inode = inode_find(ns, ino);
 
 	err = find_entry(ns, parent, name, &dir, &entry);
@@ -116,33 +188,58 @@ int namespace_link(struct namespace *ns, uint64_t ino, uint64_t parent, const ch
 		err = -EEXIST;
 	else if (!err && inode->nlink >= NAMESPACE_LINK_MAX)
 		err = -EMLINK;
-	if (!err) {
-		add_name(dir, name, inode);
-		inode->ctime = inode_now();
+	if (!err)
+		err = link_inode(ns, inode, dir, name);
+	if (!err)
 		count_lookup(inode, attr);
-	}
 	g_mutex_unlock(&ns->lock);
 	return err;
 }
 
 /* Takes the links that @name gave away again; the entry itself is the caller's to remove or reuse. */
-static void drop_name(struct namespace *ns, struct inode *dir, struct inode *inode)
+static void drop_name(struct namespace *ns, struct inode *dir, struct inode *inode, struct timespec now)
 {
 	if (S_ISDIR(inode->mode)) {
 		dir->nlink--;
 		inode->nlink--;
 	}
 	inode_drop_link(ns, inode);
-	touch_directory(dir);
+	inode->ctime = now;
+	touch_directory(dir, now);
+}
+
+/* Checks done. *@dead: the inode, if that left it unused. */
+static int remove_entry(struct namespace *ns, struct inode *dir, struct directory_entry *entry, struct inode *inode,
+                        struct inode **dead)
+{
+	struct timespec now = inode_now();
+	int err;
+
+	record_begin(ns);
+	store_delete_entry(ns->storage->store, dir->ino, entry->cookie);
+	record_touched(ns, dir, now, true);
+	record_touched(ns, inode, now, false);
+	err = record_commit(ns, 0);
+	if (err)
+		return err;
+	directory_remove(dir->entries, entry);
+	drop_name(ns, dir, inode, now);
+	*dead = inode_unused(ns, inode);
+	return 0;
 }
 
 static int remove_name(struct namespace *ns, uint64_t parent, const char *name, bool directory)
 {
 	struct directory_entry *entry;
 	struct inode *dir, *dead = NULL;
+	uint64_t done;
 	int err;
 
 	g_mutex_lock(&ns->lock);
+	if (record_is_done(ns, &done)) {
+		g_mutex_unlock(&ns->lock);
+		return 0;
+	}
 	err = find_entry(ns, parent, name, &dir, &entry);
 	if (!err && !entry)
 		err = -ENOENT;
@@ -155,14 +252,11 @@ static int remove_name(struct namespace *ns, uint64_t parent, const char *name, 
 			err = -EISDIR;
 		else if (directory && directory_count(inode->entries) > 0)
 			err = -ENOTEMPTY;
-		if (!err) {
-			directory_remove(dir->entries, entry);
-			drop_name(ns, dir, inode);
-			dead = inode_unused(ns, inode);
-		}
+		if (!err)
+			err = remove_entry(ns, dir, entry, inode, &dead);
 	}
 	g_mutex_unlock(&ns->lock);
-	inode_destroy(dead);
+	inode_destroy(ns, dead);
 	return err;
 }
 
@@ -236,9 +330,9 @@ static int check_rename(const struct namespace *ns, const struct rename_end *fro
 }
 
 /* @inode went from @from to @to: its ".." and their link counts follow. */
-static void reparent(struct inode *inode, struct inode *from, struct inode *to)
+static void reparent(struct inode *inode, struct inode *from, struct inode *to, struct timespec now)
 {
-	inode->ctime = inode_now();
+	inode->ctime = now;
 	if (!S_ISDIR(inode->mode))
 		return;
 	from->nlink--;
@@ -246,30 +340,69 @@ static void reparent(struct inode *inode, struct inode *from, struct inode *to)
 	inode->parent = to->ino;
 }
 
-static void exchange(const struct rename_end *a, const struct rename_end *b)
+static void exchange(const struct rename_end *a, const struct rename_end *b, struct timespec now)
 {
 	a->entry->ino = b->inode->ino;
 	b->entry->ino = a->inode->ino;
-	reparent(a->inode, a->dir, b->dir);
-	reparent(b->inode, b->dir, a->dir);
+	reparent(a->inode, a->dir, b->dir, now);
+	reparent(b->inode, b->dir, a->dir, now);
 }
 
 /* Returns the inode that lost its name to the move, if that left it unused. */
 static struct inode *move(struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
-                          const char *new_name)
+                          const char *new_name, struct timespec now)
 {
 	struct inode *dead = NULL;
 
 	if (to->inode) {
 		to->entry->ino = from->inode->ino;
-		drop_name(ns, to->dir, to->inode);
+		drop_name(ns, to->dir, to->inode, now);
 		dead = inode_unused(ns, to->inode);
 	} else {
 		directory_insert(to->dir->entries, new_name, from->inode->ino);
 	}
 	directory_remove(from->dir->entries, from->entry);
-	reparent(from->inode, from->dir, to->dir);
+	reparent(from->inode, from->dir, to->dir, now);
 	return dead;
+}
+
+static int record_rename(const struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
+                         const char *new_name, bool exchanged, struct timespec now)
+{
+	struct store *store = ns->storage->store;
+	uint64_t cookie = to->entry ? to->entry->cookie : directory_next_cookie(to->dir->entries);
+
+	record_begin(ns);
+	store_put_entry(store, to->dir->ino, cookie, new_name, from->inode->ino);
+	if (exchanged)
+		store_put_entry(store, from->dir->ino, from->entry->cookie, from->entry->name, to->inode->ino);
+	else
+		store_delete_entry(store, from->dir->ino, from->entry->cookie);
+	record_touched(ns, from->dir, now, true);
+	if (to->dir != from->dir)
+		record_touched(ns, to->dir, now, true);
+	record_touched(ns, from->inode, now, false);
+	if (to->inode)
+		record_touched(ns, to->inode, now, false);
+	return record_commit(ns, 0);
+}
+
+/* Checks done. *@dead: the inode that lost its name, if that left it unused. */
+static int rename_entry(struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
+                        const char *new_name, bool exchanged, struct inode **dead)
+{
+	struct timespec now = inode_now();
+	int err = record_rename(ns, from, to, new_name, exchanged, now);
+
+	if (err)
+		return err;
+	if (exchanged)
+		exchange(from, to, now);
+	else
+		*dead = move(ns, from, to, new_name, now);
+	touch_directory(from->dir, now);
+	touch_directory(to->dir, now);
+	return 0;
 }
 
 int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent,
@@ -277,28 +410,27 @@ int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, ui
 {
 	struct rename_end from = { 0 }, to = { 0 };
 	struct inode *dead = NULL;
+	uint64_t done;
 	int err;
 
 	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
 		return -EINVAL;
 
 	g_mutex_lock(&ns->lock);
+	if (record_is_done(ns, &done)) {
+		g_mutex_unlock(&ns->lock);
+		return 0;
+	}
 	err = find_end(ns, parent, name, &from);
 	if (!err)
 		err = find_end(ns, new_parent, new_name, &to);
 	if (!err)
 		err = check_rename(ns, &from, &to, flags);
 	/* Two names of one inode: POSIX says that nothing happens. */
-	if (!err && from.inode != to.inode) {
-		if (flags == RENAME_EXCHANGE)
-			exchange(&from, &to);
-		else
-			dead = move(ns, &from, &to, new_name);
-		touch_directory(from.dir);
-		touch_directory(to.dir);
-	}
+	if (!err && from.inode != to.inode)
+		err = rename_entry(ns, &from, &to, new_name, flags == RENAME_EXCHANGE, &dead);
 	g_mutex_unlock(&ns->lock);
-	inode_destroy(dead);
+	inode_destroy(ns, dead);
 	return err;
 }
 

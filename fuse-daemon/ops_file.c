@@ -55,7 +55,7 @@ static void close_contents(fuse_req_t req, fuse_ino_t ino)
 
 	if (namespace_get_file(ns, ino, &file) < 0)
 		return;
-	file_close(file, req);
+	file_close(file);
 	namespace_put_file(ns, ino);
 }
 

@@ -142,6 +142,15 @@ void placement_retire(struct placement *placement, uint64_t id, GArray *runs)
 	g_mutex_unlock(&placement->lock);
 }
 
+bool placement_claim(struct placement *placement, struct extent run)
+{
+	g_mutex_lock(&placement->lock);
+	int err = allocator_claim(placement->allocator, run.start, run.length);
+
+	g_mutex_unlock(&placement->lock);
+	return err == 0;
+}
+
 void placement_adopt(struct placement *placement, uint64_t id, struct extent run)
 {
 	g_mutex_lock(&placement->lock);

@@ -16,6 +16,7 @@
 #define DMEMFS_PLACEMENT_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "allocator.h"
@@ -51,6 +52,8 @@ void placement_free(struct placement *placement, const struct extent *runs, guin
 void placement_expect(struct placement *placement);
 /* The memory of the removed file @id is pending until placement_idle(@id). Takes ownership of @runs. */
 void placement_retire(struct placement *placement, uint64_t id, GArray *runs);
+/* Before the first allocation: @run is in use by a file on record. False: no region has it, or it is in use already. */
+bool placement_claim(struct placement *placement, struct extent run);
 /*
  * Before the first allocation: @run belongs to @id, a file of an earlier daemon that somebody still maps, and is pending
  * until placement_idle(@id). A run that no region has is none of this pool's.

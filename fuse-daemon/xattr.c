@@ -44,20 +44,34 @@ void xattrs_destroy(struct xattrs *xattrs)
 	g_free(xattrs);
 }
 
+/* What @name takes now, 0 when it is not there. */
+static size_t bytes_of(const struct xattrs *xattrs, const char *name)
+{
+	GBytes *value = g_hash_table_lookup(xattrs->values, name);
+
+	return value ? strlen(name) + g_bytes_get_size(value) : 0;
+}
+
+int xattrs_may_set(const struct xattrs *xattrs, const char *name, size_t size, int flags)
+{
+	bool there = g_hash_table_contains(xattrs->values, name);
+
+	if (there && (flags & XATTR_CREATE))
+		return -EEXIST;
+	if (!there && (flags & XATTR_REPLACE))
+		return -ENODATA;
+	if (xattrs->total - bytes_of(xattrs, name) + strlen(name) + size > XATTR_MAX_TOTAL)
+		return -ENOSPC;
+	return 0;
+}
+
 int xattrs_set(struct xattrs *xattrs, const char *name, const void *value, size_t size, int flags)
 {
-	GBytes *old = g_hash_table_lookup(xattrs->values, name);
-	size_t before = old ? strlen(name) + g_bytes_get_size(old) : 0;
-	size_t after = strlen(name) + size;
+	int err = xattrs_may_set(xattrs, name, size, flags);
 
-	if (old && (flags & XATTR_CREATE))
-		return -EEXIST;
-	if (!old && (flags & XATTR_REPLACE))
-		return -ENODATA;
-	if (xattrs->total - before + after > XATTR_MAX_TOTAL)
-		return -ENOSPC;
-
-	xattrs->total += after - before;
+	if (err)
+		return err;
+	xattrs->total += strlen(name) + size - bytes_of(xattrs, name);
 	g_hash_table_insert(xattrs->values, g_strdup(name), g_bytes_new(value, size));
 	return 0;
 }

@@ -22,6 +22,8 @@ void xattrs_destroy(struct xattrs *xattrs);
  * @flags: 0, XATTR_CREATE (-EEXIST when there) or XATTR_REPLACE (-ENODATA when not). -ENOSPC past XATTR_MAX_TOTAL. The
  * kernel has bounded name and value (xattr(7): 255 bytes, 64 KiB).
  */
+int xattrs_may_set(const struct xattrs *xattrs, const char *name, size_t size, int flags);
+/* The same, and does it. */
 int xattrs_set(struct xattrs *xattrs, const char *name, const void *value, size_t size, int flags);
 /* The value, owned by @xattrs until it changes; NULL when there is none. */
 const void *xattrs_get(const struct xattrs *xattrs, const char *name, size_t *size);

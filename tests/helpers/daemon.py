@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from helpers.processes import freeze, holders_of, mounts_under, stacks_of, state_of
+from helpers.processes import freeze, holders_of, lazy_unmount, mounts_under, stacks_of, state_of
 
 START_TIMEOUT = 30
 STOP_TIMEOUT = 30
@@ -69,8 +69,8 @@ class Daemon:
     def environment(self, **more):
         return {**SANITIZERS, **os.environ, **more}
 
-    def start(self):
-        """Returns when the daemon has said READY; the mount answers then."""
+    def start(self, **environment):
+        """Returns when the daemon has said READY; the mount answers then. @environment: more variables for it."""
         assert self.process is None
         self.ended_by_test = False
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -80,7 +80,7 @@ class Daemon:
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 self.command("--foreground"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                cwd="/", env=self.environment(NOTIFY_SOCKET="@" + name))
+                cwd="/", env=self.environment(NOTIFY_SOCKET="@" + name, **environment))
         self._wait_ready()
         return self
 
@@ -153,6 +153,15 @@ class Daemon:
         if self.running:
             os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
+
+    def next(self, **environment):
+        """The next daemon, after this one has died or was stopped; a dead mount is cleared away."""
+        if self.process is not None:
+            self.process.wait(STOP_TIMEOUT)
+            self._notify.close()
+        lazy_unmount(self.mountpoint)
+        self.process = None
+        return self.start(**environment)
 
     @contextmanager
     def frozen(self):

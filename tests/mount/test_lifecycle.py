@@ -198,29 +198,6 @@ def test_state_directory_is_free_again_after_a_stop(daemon):
         daemon.stop()
 
 
-@pytest.mark.memory_only("looks into memory-dir")
-def test_next_daemon_clears_away_what_a_killed_one_left(daemon, backend):
-    daemon.start()
-    path = daemon.mountpoint / "file"
-    path.write_bytes(b"x" * (4 << 20))
-    left = backend.object_path(path.stat().st_ino)
-    assert left.exists()
-    daemon.kill()
-    subprocess.run(["fusermount3", "-uz", daemon.mountpoint], check=True)
-    daemon.process = None
-    daemon.start()
-    assert not left.exists()
-    assert os.listdir(daemon.mountpoint) == []
-
-
-def test_stop_leaves_no_memory_behind(daemon, backend):
-    daemon.start()
-    for number in range(20):
-        (daemon.mountpoint / f"file{number}").write_bytes(b"x" * 5000)
-    daemon.stop()
-    backend.check_clean(inodes=())
-
-
 @pytest.mark.page_sizes("4K")
 def test_descriptor_is_needed_only_while_a_file_is_open(fs):
     """Ten thousand files at rest must not need ten thousand descriptors."""

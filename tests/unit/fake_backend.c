@@ -3,6 +3,7 @@
 #include "fake_backend.h"
 
 #include <errno.h>
+#include <glib/gstdio.h>
 #include <string.h>
 
 #define FAKE_START (UINT64_C(4) << 30)
@@ -48,21 +49,52 @@ static int fake_get_fd(struct backend_object *object)
 	return 1000;
 }
 
-static bool fake_drop(struct backend_object *object)
+static void free_object(struct backend_object *object)
 {
 	struct fake *fake = object->fake;
-	bool held = fake->hold;
 
 	for (guint i = 0; i < object->has->len; i++)
 		fake->given -= object->has->data[i] ? DMEMFS_PAGE_4K : 0;
-	if (held)
-		g_array_append_val(fake->held, object->id);
 	fake_close_fd(object);
 	g_byte_array_unref(object->bytes);
 	g_byte_array_unref(object->has);
 	g_free(object);
 	fake->objects--;
+}
+
+static bool fake_drop(struct backend_object *object)
+{
+	struct fake *fake = object->fake;
+	bool held = fake->hold;
+
+	if (held)
+		g_array_append_val(fake->held, object->id);
+	free_object(object);
 	return !held;
+}
+
+/* Counts what stays on record. The bytes of the fake do not outlive it. */
+static void fake_release(struct backend_object *object)
+{
+	uint64_t given = object->fake->given;
+	struct fake *fake = object->fake;
+
+	free_object(object);
+	fake->released += given - fake->given;
+}
+
+static bool fake_discard(struct backend *backend, uint64_t id)
+{
+	(void)backend;
+	(void)id;
+	return true;
+}
+
+static int fake_clean(struct backend *backend, struct extent extent)
+{
+	(void)backend;
+	g_assert_cmpuint(extent.length, >, 0);
+	return 0;
 }
 
 /* Every page of the range must have had memory, or none of it; afterwards the other way round. */
@@ -95,6 +127,16 @@ static int fake_give(struct backend_object *object, uint64_t offset, struct exte
 		g_byte_array_set_size(object->bytes, pages * DMEMFS_PAGE_4K);
 	}
 	flip_pages(object, offset, extent.length, true);
+	return 0;
+}
+
+static int fake_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
+                       uint64_t size, struct backend_object **object)
+{
+	fake_create(backend, id, object);
+	for (guint i = 0; i < count; i++)
+		fake_give(*object, runs[i].offset, runs[i].extent);
+	(*object)->size = size;
 	return 0;
 }
 
@@ -149,6 +191,10 @@ static const struct backend_ops fake_ops = {
 	.drop = fake_drop,
 	.get_fd = fake_get_fd,
 	.close_fd = fake_close_fd,
+	.attach = fake_attach,
+	.discard = fake_discard,
+	.release = fake_release,
+	.clean = fake_clean,
 	.give = fake_give,
 	.take = fake_take,
 	.resize = fake_resize,
@@ -166,33 +212,58 @@ static int backing_open(void *request, int fd)
 	return fake->next_backing_id++;
 }
 
-static void backing_close(void *request, int id)
+static void backing_close(int id)
 {
-	struct fake *fake = request;
-
 	g_assert_cmpint(id, >, 0);
-	fake->registrations--;
+	the_backend.fake->registrations--;
+}
+
+static struct placement *new_placement(uint64_t capacity)
+{
+	struct backend_region region = { FAKE_START, capacity, 0 };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
+
+	g_array_append_val(regions, region);
+	return placement_new(regions, 1, NULL);
+}
+
+static void open_store(struct fake *fake)
+{
+	GError *error = NULL;
+
+	fake->storage.store = store_open(fake->state_dir, 0, 0, &error);
+	g_assert_no_error(error);
+	store_set_deleted_callback(fake->storage.store, storage_deleted, &fake->storage);
 }
 
 struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 {
 	struct fake *fake = g_new0(struct fake, 1);
-	struct backend_region region = { FAKE_START, capacity, 0 };
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
-	g_array_append_val(regions, region);
 	the_backend.fake = fake;
+	fake->capacity = capacity;
 	fake->next_backing_id = 1;
 	fake->held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	fake->state_dir = g_dir_make_tmp("dmemfs-unit-XXXXXX", NULL);
 	fake->storage = (struct storage){
 		.ops = &fake_ops,
 		.backend = &the_backend,
-		.placement = placement_new(regions, 1, NULL),
+		.placement = new_placement(capacity),
 		.page_size = page_size,
 		.backing_open = backing_open,
 		.backing_close = backing_close,
 	};
+	open_store(fake);
 	return fake;
+}
+
+void fake_restart(struct fake *fake)
+{
+	store_close(fake->storage.store);
+	placement_destroy(fake->storage.placement);
+	fake->storage.placement = new_placement(fake->capacity);
+	fake->released = 0;
+	open_store(fake);
 }
 
 uint64_t fake_free_bytes(struct fake *fake)
@@ -207,8 +278,16 @@ uint64_t fake_free_bytes(struct fake *fake)
 void fake_release_held(struct fake *fake)
 {
 	for (guint i = 0; i < fake->held->len; i++)
-		placement_idle(fake->storage.placement, g_array_index(fake->held, uint64_t, i));
+		storage_idle(&fake->storage, g_array_index(fake->held, uint64_t, i));
 	g_array_set_size(fake->held, 0);
+}
+
+static void remove_state(const char *path)
+{
+	g_autofree char *database = g_build_filename(path, STORE_FILE, NULL);
+
+	g_assert_cmpint(g_unlink(database), ==, 0);
+	g_assert_cmpint(g_rmdir(path), ==, 0); /* and nothing else was left in it */
 }
 
 void fake_destroy(struct fake *fake)
@@ -216,11 +295,14 @@ void fake_destroy(struct fake *fake)
 	struct placement_usage usage;
 
 	placement_get_usage(fake->storage.placement, &usage);
-	g_assert_cmpuint(usage.free, ==, usage.capacity);
+	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
 	g_assert_cmpuint(fake->objects, ==, 0);
 	g_assert_cmpuint(fake->descriptors, ==, 0);
 	g_assert_cmpuint(fake->registrations, ==, 0);
 	placement_destroy(fake->storage.placement);
+	store_close(fake->storage.store);
+	remove_state(fake->state_dir);
+	g_free(fake->state_dir);
 	g_array_unref(fake->held);
 	g_free(fake);
 }

@@ -19,10 +19,15 @@ struct fake {
 	bool hold;               /* drop() says that somebody still maps the object */
 	GArray *held;            /* ids whose idle event the test owes */
 	int next_backing_id;
+	uint64_t capacity; /* bytes */
+	uint64_t released; /* bytes of files that are on record, but in no namespace any more */
+	char *state_dir;   /* of the store, in a directory of its own */
 };
 
 /* A pool of @capacity bytes in units of @page_size. */
 struct fake *fake_new(uint64_t capacity, uint64_t page_size);
+/* As the start of the next daemon: pool and store are new, but for what is on record. */
+void fake_restart(struct fake *fake);
 /* Asserts that nothing is left: no object, descriptor or registration, and all memory free. */
 void fake_destroy(struct fake *fake);
 /* Everything dropped while hold was set becomes idle now. */

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The namespace on record. */
+#include "namespace_record.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "request.h"
+
+/* So many inode numbers are taken with one record. A crash leaves the rest of them unused. */
+#define INO_BATCH 1024
+
+bool record_is_done(const struct namespace *ns, uint64_t *ino)
+{
+	const struct request *request = request_current();
+
+	if (!request->resent || !ns->done)
+		return false;
+
+	const guint64 *found = g_hash_table_lookup(ns->done, &request->unique);
+
+	if (found)
+		*ino = *found;
+	return found;
+}
+
+int record_commit(const struct namespace *ns, uint64_t ino)
+{
+	const struct request *request = request_current();
+
+	if (request->unique) {
+		const struct store_done done = { .unique = request->unique, .ino = ino };
+
+		store_put_done(ns->storage->store, request->slot, &done);
+	}
+	return store_commit(ns->storage->store);
+}
+
+void record_touched(const struct namespace *ns, const struct inode *inode, struct timespec now, bool modified)
+{
+	struct store_inode row = inode_row(inode);
+
+	row.ctime = now;
+	if (modified)
+		row.mtime = now;
+	store_put_attributes(ns->storage->store, &row);
+}
+
+void record_inode(struct namespace *ns, const struct inode *inode)
+{
+	struct store_inode row = inode_row(inode);
+
+	if (inode->ino >= ns->reserved_ino) {
+		ns->reserved_ino = inode->ino + INO_BATCH;
+		store_reserve_inos(ns->storage->store, ns->reserved_ino);
+	}
+	store_put_inode(ns->storage->store, &row);
+}
+
+void namespace_flush(struct namespace *ns)
+{
+	GHashTableIter iter;
+	gpointer key;
+
+	g_mutex_lock(&ns->lock);
+	if (g_hash_table_size(ns->stale) > 0) {
+		record_begin(ns);
+		g_hash_table_iter_init(&iter, ns->stale);
+		while (g_hash_table_iter_next(&iter, &key, NULL)) {
+			struct store_inode row = inode_row(inode_find(ns, *(const uint64_t *)key));
+
+			store_put_attributes(ns->storage->store, &row);
+		}
+		if (store_commit(ns->storage->store) == 0)
+			g_hash_table_remove_all(ns->stale);
+	}
+	g_mutex_unlock(&ns->lock);
+	store_flush(ns->storage->store);
+}
+
+/* What the load works on. */
+struct load {
+	struct namespace *ns;
+	bool kept;     /* the contents are what the record says they are */
+	bool takeover; /* the kernel knows inodes from an earlier daemon */
+};
+
+static bool load_error(GError **error, const char *what, uint64_t ino)
+{
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "inode %" G_GUINT64_FORMAT ": %s", ino, what);
+	return false;
+}
+
+static bool load_inode(const struct store_inode *row, void *data, GError **error)
+{
+	const struct load *load = data;
+	struct inode *inode = inode_restore(load->ns, row);
+
+	(void)error;
+	inode->inherited = load->takeover;
+	if (row->ino == NAMESPACE_ROOT_INO) {
+		inode->nlink = 2; /* itself and its "." */
+		inode->parent = NAMESPACE_ROOT_INO;
+	}
+	inode_add(load->ns, inode);
+	return true;
+}
+
+static bool load_entry(uint64_t parent, uint64_t cookie, const char *name, uint64_t ino, void *data, GError **error)
+{
+	const struct load *load = data;
+	struct inode *dir = inode_find(load->ns, parent), *inode = inode_find(load->ns, ino);
+
+	(void)error;
+	directory_restore(dir->entries, cookie, name, ino);
+	inode->nlink++;
+	if (S_ISDIR(inode->mode)) {
+		inode->nlink++; /* its own "." */
+		inode->parent = parent;
+		dir->nlink++; /* its ".." */
+	}
+	return true;
+}
+
+static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t size, void *data, GError **error)
+{
+	const struct load *load = data;
+	struct inode *inode = inode_find(load->ns, ino);
+
+	if (!inode->xattrs)
+		inode->xattrs = xattrs_new();
+	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)
+		return load_error(error, "more extended attributes than an inode can have", ino);
+	return true;
+}
+
+static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GError **error)
+{
+	const struct load *load = data;
+
+	if (!load->kept || file_restore_extent(inode_find(load->ns, ino)->file, run))
+		return true;
+	g_set_error(error, STORE_ERROR, STORE_ERROR_IO,
+	            "inode %" G_GUINT64_FORMAT ": its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+	            "x cannot be had: it lies in no [region] of the configuration, or a process still maps it for an "
+	            "earlier daemon: restore the region, or end that process", ino, run.extent.start, run.extent.length);
+	return false;
+}
+
+static bool load_backing(uint64_t ino, int id, void *data, GError **error)
+{
+	const struct load *load = data;
+
+	(void)error;
+	if (load->takeover)
+		file_inherit(inode_find(load->ns, ino)->file, id);
+	return true;
+}
+
+static bool load_done(const struct store_done *done, void *data, GError **error)
+{
+	const struct load *load = data;
+
+	(void)error;
+	if (!load->takeover)
+		return true;
+	if (!load->ns->done)
+		load->ns->done = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+	g_hash_table_insert(load->ns->done, g_memdup2(&done->unique, sizeof(done->unique)),
+	                    g_memdup2(&done->ino, sizeof(done->ino)));
+	return true;
+}
+
+/* The contents are gone: files keep their size and get other, zeroed memory, as far as there is any. */
+static int renew_files(struct namespace *ns)
+{
+	GHashTableIter iter;
+	gpointer value;
+	unsigned lost = 0;
+
+	record_begin(ns);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+
+		if (!S_ISREG(inode->mode) || file_size(inode->file) == 0)
+			continue;
+		lost++;
+		if (!file_renew(inode->file))
+			log_warning("inode %" G_GUINT64_FORMAT ": is empty now: there is no memory for its former size", inode->ino);
+	}
+	if (lost)
+		log_warning("the contents are lost, by a power failure or another user of the memory: %u files keep their "
+		            "names and sizes, and read zero", lost);
+	return store_commit(ns->storage->store);
+}
+
+bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **error)
+{
+	static const struct store_visitor visitor = {
+		.inode = load_inode,
+		.entry = load_entry,
+		.xattr = load_xattr,
+		.extent = load_extent,
+		.backing = load_backing,
+		.done = load_done,
+	};
+	struct store *store = ns->storage->store;
+	struct load load = { ns, kept, takeover };
+
+	ns->next_ino = ns->reserved_ino = store_get_next_ino(store);
+	if (!store_load(store, &visitor, &load, error))
+		return false;
+
+	int err = kept ? 0 : renew_files(ns);
+
+	if (!err && !takeover)
+		err = store_forget_connection(store);
+	if (err)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_IO, "cannot write the metadata: %s", g_strerror(-err));
+	return !err;
+}
+
+bool namespace_attach(struct namespace *ns, GError **error)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+		int err = S_ISREG(inode->mode) ? file_attach(inode->file) : 0;
+
+		/* Given up by an earlier daemon that died before its record could say so: only an orphan can be. */
+		if (err == -ESTALE && inode->nlink == 0)
+			err = 0;
+		if (err) {
+			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "inode %" G_GUINT64_FORMAT
+			            ": its memory cannot be made ready: %s", inode->ino, g_strerror(-err));
+			return false;
+		}
+	}
+	return true;
+}
+
+bool namespace_has_file(struct namespace *ns, uint64_t ino)
+{
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+	bool found = inode && S_ISREG(inode->mode);
+
+	g_mutex_unlock(&ns->lock);
+	return found;
+}
+
+void namespace_skip_inos(struct namespace *ns, uint64_t last)
+{
+	g_mutex_lock(&ns->lock);
+	ns->next_ino = MAX(ns->next_ino, last + 1);
+	g_mutex_unlock(&ns->lock);
+}
+
+/* May the kernel still send requests for @inode that it learned of from an earlier daemon? */
+static bool still_inherited(const struct namespace *ns, const struct inode *inode)
+{
+	GHashTableIter iter;
+	gpointer ino;
+
+	if (!inode->inherited)
+		return false;
+	if (ns->kernel_knows(inode->ino, ns->kernel_data))
+		return true;
+	/* Made by a request whose answer it has yet to get. */
+	if (ns->done) {
+		g_hash_table_iter_init(&iter, ns->done);
+		while (g_hash_table_iter_next(&iter, NULL, &ino)) {
+			if (*(const guint64 *)ino == inode->ino)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Takes orphans that the kernel does not know out of the table. */
+static GPtrArray *find_dead_orphans(struct namespace *ns)
+{
+	GPtrArray *dead = g_ptr_array_new();
+	g_autoptr(GList) all = g_hash_table_get_values(ns->inodes);
+
+	for (GList *at = all; at; at = at->next) {
+		struct inode *inode = at->data;
+
+		if (inode->nlink > 0 || still_inherited(ns, inode))
+			continue;
+		inode->inherited = false;
+		if (inode_unused(ns, inode))
+			g_ptr_array_add(dead, inode);
+	}
+	return dead;
+}
+
+void namespace_settle(struct namespace *ns)
+{
+	g_mutex_lock(&ns->lock);
+	g_autoptr(GPtrArray) dead = find_dead_orphans(ns);
+
+	g_mutex_unlock(&ns->lock);
+	for (guint i = 0; i < dead->len; i++)
+		inode_destroy(ns, g_ptr_array_index(dead, i));
+	if (dead->len)
+		log_info("%u removed files of an earlier run are gone for good", dead->len);
+}
+
+void namespace_replayed(struct namespace *ns)
+{
+	g_mutex_lock(&ns->lock);
+	g_clear_pointer(&ns->done, g_hash_table_unref);
+	record_begin(ns);
+	store_delete_old_done(ns->storage->store);
+	store_commit(ns->storage->store);
+	g_mutex_unlock(&ns->lock);
+	namespace_settle(ns);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The namespace on record: transactions of its operations, requests that come again, and the load at the start. Internal
+ * to the namespace, whose lock is held for everything here.
+ *
+ * An operation checks, commits what it will change, and only then changes the tables; so a commit that fails has
+ * changed nothing.
+ */
+#ifndef DMEMFS_NAMESPACE_RECORD_H
+#define DMEMFS_NAMESPACE_RECORD_H
+
+#include "inode.h"
+
+/*
+ * Was the request at hand applied by an earlier daemon? Then it is to be answered, not applied; *@ino is what it made, 0:
+ * nothing.
+ */
+bool record_is_done(const struct namespace *ns, uint64_t *ino);
+
+static inline void record_begin(const struct namespace *ns)
+{
+	store_begin(ns->storage->store);
+}
+
+/* With a record of the request at hand; @ino: what it made, 0: nothing. */
+int record_commit(const struct namespace *ns, uint64_t ino);
+/* Attributes as they are, but with a new ctime and, with @modified, mtime. */
+void record_touched(const struct namespace *ns, const struct inode *inode, struct timespec now, bool modified);
+/* A new inode, whose number may be the first of a new batch. */
+void record_inode(struct namespace *ns, const struct inode *inode);
+
+#endif

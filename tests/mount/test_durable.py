@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is on record: every change survives the death of the daemon at any point, and a damaged record is refused."""
+
+import errno
+import os
+import random
+import shutil
+import socket
+import sqlite3
+import stat
+import subprocess
+import time
+import zlib
+from contextlib import suppress
+
+import pytest
+
+from helpers.children import Child, ChildError
+from helpers.daemon import DaemonError
+from helpers.expect import fails_with
+from helpers.mount import wait_until
+from helpers.snapshot import snapshot
+from helpers.syscalls import Mapping, renameat2
+
+RENAME_EXCHANGE = 2
+
+
+def furnish(root, unit):
+    """One of everything."""
+    (root / "dir" / "below").mkdir(parents=True)
+    os.chmod(root / "dir", 0o2750)
+    os.chown(root / "dir" / "below", 7, 8)
+    for number in range(5):
+        (root / "dir" / f"file{number}").write_bytes(os.urandom(1000 * number))
+    (root / "dir" / "below" / "big").write_bytes(os.urandom(3 * unit // 2 + 5))
+    os.unlink(root / "dir" / "file3")
+    os.link(root / "dir" / "file1", root / "link")
+    os.symlink("dir/file2", root / "symlink")
+    os.mkfifo(root / "fifo", 0o600)
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.getcwd()
+        os.chdir(root)  # a socket's name is short
+        listener.bind("socket")
+        os.chdir(here)
+    (root / "sparse").write_bytes(b"")
+    os.truncate(root / "sparse", 4 * unit)
+    os.truncate(root / "sparse", unit + 1)
+    os.setxattr(root / "link", "user.name", b"value \x00 with a NUL")
+    os.setxattr(root / "dir", "trusted.empty", b"")
+    os.setxattr(root / "dir", "user.gone", b"x")
+    os.removexattr(root / "dir", "user.gone")
+    os.utime(root / "link", ns=(1, 8589934592000000001))
+    os.rename(root / "dir" / "file2", root / "dir" / "below" / "\u00fcml\xe4ut")
+    (root / "a").write_bytes(b"a")
+    (root / "b").write_bytes(b"b")
+    renameat2(root / "a", root / "b", RENAME_EXCHANGE)
+
+
+def record_times(root):
+    """Those that come from write(2) are on record within a second or two, all else at once: a chmod takes them along."""
+    for directory, _, files in os.walk(root):
+        for name in files:
+            path = os.path.join(directory, name)
+            if not os.path.islink(path):
+                os.chmod(path, stat.S_IMODE(os.stat(path).st_mode))
+
+
+@pytest.mark.page_sizes("4K")
+def test_time_of_a_write_is_on_record_soon(fs):
+    path = fs.make_file("file", b"written")
+    before = os.stat(path)
+    time.sleep(2.5)
+    fs.daemon.kill()
+    fs.daemon.next()
+    assert os.stat(path).st_mtime_ns == before.st_mtime_ns
+
+
+def test_restart_keeps_everything(fs):
+    furnish(fs.root, fs.unit)
+    before = snapshot(fs.root)
+    fs.daemon.stop()
+    fs.daemon.start()
+    assert snapshot(fs.root) == before
+
+
+def test_kill_loses_nothing(fs):
+    furnish(fs.root, fs.unit)
+    record_times(fs.root)
+    before = snapshot(fs.root)
+    fs.daemon.kill()
+    fs.daemon.next()
+    assert snapshot(fs.root) == before
+
+
+def test_inode_numbers_are_not_used_again(fs):
+    (fs / "file").write_bytes(b"x")
+    last = os.stat(fs / "file").st_ino
+    os.unlink(fs / "file")
+    fs.wait_free(fs.capacity)
+    fs.daemon.kill()
+    fs.daemon.next()
+    (fs / "other").write_bytes(b"x")
+    assert os.stat(fs / "other").st_ino > last
+
+
+def test_removed_file_that_was_open_is_gone_after_the_kill(fs):
+    """Its memory comes back, if not at once, then with the end of the last mapping."""
+
+    def client(pipe):
+        fd = os.open(fs / "file", os.O_RDWR | os.O_CREAT)
+        os.ftruncate(fd, 2 * fs.unit)
+        mapping = Mapping(fd, 2 * fs.unit)
+        mapping.write(0, b"mine")
+        os.unlink(fs / "file")
+        pipe.send("ready")
+        pipe.recv()
+        assert mapping.read(0, 4) == b"mine"
+
+    with Child(client, with_pipe=True) as child:
+        assert child.receive() == "ready"
+        fs.daemon.kill()
+        fs.daemon.next()
+        fs.make_file("new", b"n" * fs.unit)
+        child.pipe.send("go on")
+        child.wait()
+    assert fs.wait_free(fs.capacity - fs.unit) == fs.capacity - fs.unit
+
+
+# Every place at which the daemon can be made to die, and what makes a daemon come there. @see CRASH_POINT() in the source.
+def make(fs):
+    (fs / "victim").mkdir()
+
+
+def grow(fs):
+    os.truncate(fs / "kept", 3 * fs.unit)
+
+
+def shrink(fs):
+    os.truncate(fs / "large", 1)
+
+
+def remove(fs):
+    os.unlink(fs / "large")
+
+
+def open_and_close(fs):
+    with open(fs / "kept", "rb") as file:
+        file.read(1)
+    make(fs)
+
+
+CRASHES = {
+    "before-commit": (make, grow, shrink, remove, open_and_close),
+    "after-commit": (make, grow, shrink, remove, open_and_close),
+    "cleaned": (grow,),
+    "extents-committed": (grow,),
+    "extents-given": (grow,),
+    "memory-taken": (shrink,),
+    "resized": (shrink,),
+    "before-drop": (remove,),
+    "after-drop": (remove,),
+    "registered": (open_and_close,),
+    "unregistering": (open_and_close,),
+}
+
+
+STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
+
+
+def run_to_the_crash(fs, operation):
+    """The operation ends with the daemon, one way or another."""
+
+    def client():
+        try:
+            operation(fs)
+        except OSError:
+            pass
+
+    with Child(client) as child:
+        child.wait()
+
+
+@pytest.mark.parametrize(("point", "operation"),
+                         [(point, operation) for point, operations in CRASHES.items() for operation in operations],
+                         ids=lambda value: value if isinstance(value, str) else value.__name__)
+def test_crash(fs, point, operation):
+    """Whatever the daemon was doing, the next one finds a file system in order, and every other file as it was."""
+    others = fs / "others"
+    others.mkdir()
+    furnish(others, fs.unit)
+    (fs / "kept").write_bytes(b"k" * 100)
+    (fs / "large").write_bytes(b"l" * (2 * fs.unit + 100))
+    before = snapshot(others)
+    fs.daemon.stop()
+    fs.daemon.start(DMEMFS_CRASH_AT=point)
+    run_to_the_crash(fs, operation)
+    wait_until(lambda: not fs.daemon.running, f"the daemon has died at {point}")
+    fs.daemon.ended_by_test = True
+    fs.daemon.next()
+    assert snapshot(others) == before
+    fs.check()
+    assert (fs / "kept").read_bytes().rstrip(b"\0") == b"k" * 100
+    with suppress(FileNotFoundError):
+        # What a truncation was about to cut off may be zeroes already.
+        contents = (fs / "large").read_bytes()
+        assert contents[0] == ord("l") and set(contents) <= {0, ord("l")}
+        assert operation is shrink or contents == b"l" * (2 * fs.unit + 100)
+    with suppress(FileExistsError, FileNotFoundError):
+        operation(fs)
+
+
+@pytest.mark.page_sizes("4K")
+@pytest.mark.parametrize("point", STARTS)
+def test_crash_at_the_start(fs, point):
+    """The daemon that comes after one that died while it made everything equal."""
+    furnish(fs.root, fs.unit)
+    record_times(fs.root)
+    before = snapshot(fs.root)
+    fs.daemon.kill()
+    with pytest.raises(DaemonError):
+        fs.daemon.next(DMEMFS_CRASH_AT=f"start/{point}")
+    fs.daemon.next()
+    assert snapshot(fs.root) == before
+
+
+def test_crash_points_are_all_tested(dmemfsd):
+    """A release build has none."""
+    source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
+                            capture_output=True, text=True, check=True).stdout
+    assert {line.split('"')[1] for line in source.splitlines()} == set(CRASHES) | set(STARTS)
+
+
+@pytest.mark.memory_only("takes the memory away as a power failure does")
+def test_lost_contents_read_zero_and_names_stay(fs, backend):
+    furnish(fs.root, fs.unit)
+    before = snapshot(fs.root)
+    fs.daemon.stop()
+    for entry in backend.object_path(0).parent.iterdir():
+        entry.unlink()
+    fs.daemon.expected.append("contents are lost")
+    fs.daemon.start()
+    after = snapshot(fs.root)
+    assert after.keys() == before.keys()
+    for path, seen in after.items():
+        for changed in ("contents", "extents", "blocks"):
+            before[path].pop(changed, None)
+            seen.pop(changed, None)
+        assert seen == before[path]
+        if stat.S_ISREG(seen["mode"]):
+            assert not (fs / path).read_bytes().strip(b"\0")
+
+
+@pytest.mark.memory_only("another daemon's memory directory")
+def test_memory_of_another_database_is_not_shown(fs):
+    """Two state directories that take turns on one memory never see each other's bytes."""
+    fs.make_file("mine", b"first" * 1000)
+    fs.daemon.stop()
+    mine = fs.daemon.work / "mine"
+    fs.daemon.state_dir.rename(mine)
+    fs.daemon.state_dir.mkdir()
+    fs.daemon.start()
+    fs.make_file("theirs", b"second" * 1000)
+    fs.daemon.stop()
+    shutil.rmtree(fs.daemon.state_dir)
+    mine.rename(fs.daemon.state_dir)
+    fs.daemon.expected.append("contents are lost")
+    fs.daemon.start()
+    assert os.listdir(fs.root) == ["mine"]
+    assert (fs / "mine").read_bytes() == bytes(5000)
+
+
+@pytest.mark.page_sizes("4K")
+def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
+    fs.make_file("file", b"kept")
+    fs.daemon.stop()
+    record = database(fs.daemon).read_bytes()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "none", fs.daemon.state_dir], check=True)
+    database(fs.daemon).write_bytes(record)
+    try:
+        fs.daemon.expected.append("disk is full|No space left")
+        fs.daemon.start()
+        made = 0
+        with fails_with(errno.ENOSPC):
+            for made in range(10000):
+                (fs / f"{made:0200}").mkdir()
+        before = snapshot(fs.root)
+        assert f"{made:0200}" not in before
+        with fails_with(errno.ENOSPC):
+            (fs / f"{made:0200}").mkdir()
+        assert snapshot(fs.root) == before
+        fs.daemon.kill()
+        with pytest.raises(DaemonError, match="disk is full|No space left"):
+            fs.daemon.next()
+        subprocess.run(["mount", "-o", "remount,size=1M", fs.daemon.state_dir], check=True)
+        fs.daemon.next()
+        assert snapshot(fs.root) == before
+        assert (fs / "file").read_bytes() == b"kept"
+        fs.check()
+        fs.daemon.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", fs.daemon.state_dir], check=True)
+
+
+def database(daemon):
+    return daemon.state_dir / "metadata.db"
+
+
+def crc(*values):
+    """As the daemon's: of type and value of each column."""
+    total = 0
+    for value in values:
+        if value is None:
+            total = zlib.crc32(b"\x05", total)
+        elif isinstance(value, int):
+            total = zlib.crc32(b"\x01" + value.to_bytes(8, "little", signed=True), total)
+        else:
+            total = zlib.crc32(b"\x03" + value.encode() if isinstance(value, str) else b"\x04" + value, total)
+    return total
+
+
+def restore_sums(connection):
+    """What was changed is to be found by what it says, not by its checksum."""
+    connection.create_function("crc", -1, crc)
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "sum"]
+        connection.execute(f"UPDATE {table} SET sum = crc({', '.join(columns)})")
+
+
+def refused(daemon, *, because):
+    """The start fails, says why in one line, and has touched nothing."""
+    before = database(daemon).read_bytes()
+    daemon.expected.append("metadata.db")
+    with pytest.raises(DaemonError) as failure:
+        daemon.start()
+    daemon.process = None
+    assert str(database(daemon)) in str(failure.value)
+    assert because in str(failure.value)
+    assert database(daemon).read_bytes() == before
+
+
+@pytest.mark.page_sizes("4K")
+@pytest.mark.parametrize(("change", "because"), [
+    ("PRAGMA user_version = 99", "newer dmemfsd"),
+    ("PRAGMA application_id = 7", "another program"),
+    ("UPDATE entry SET ino = 77", "no inode 77"),
+    ("UPDATE entry SET name = x'2f'", "a name that is none"),
+    ("UPDATE extent SET start = start + 1", "malformed"),
+    ("UPDATE extent SET start = (SELECT min(start) FROM extent)", "belongs to inode"),
+    ("UPDATE inode SET size = size + 1000000 WHERE size > 0", "no memory from offset"),
+    ("UPDATE inode SET mode = 0", "mode"),
+    ("DELETE FROM inode WHERE ino = 1", "no such directory"),
+    ("DELETE FROM value WHERE name = 'next_ino'", "next_ino"),
+    ("DROP TABLE xattr", "no such table"),
+])
+def test_database_that_contradicts_itself_is_refused(fs, change, because):
+    furnish(fs.root, fs.unit)
+    fs.daemon.stop()
+    copy = fs.daemon.work / "copy.db"
+    shutil.copy(database(fs.daemon), copy)
+    changed = sqlite3.connect(database(fs.daemon))
+    changed.execute(change)
+    restore_sums(changed)
+    changed.commit()
+    changed.close()
+    refused(fs.daemon, because=because)
+    shutil.copy(copy, database(fs.daemon))
+    fs.daemon.start()
+
+
+@pytest.mark.page_sizes("4K")
+def test_damaged_database_is_refused_or_right(fs):
+    """Bits flipped at random, and cut off: an error that names the file, or the very same tree; never another one."""
+    furnish(fs.root, fs.unit)
+    before = snapshot(fs.root)
+    fs.daemon.stop()
+    whole = database(fs.daemon).read_bytes()
+    fs.daemon.expected.append("metadata.db")
+    chance = random.Random(5)
+    refusals = 0
+    for attempt in range(24):
+        damaged = bytearray(whole)
+        if attempt % 4 == 0:
+            del damaged[chance.randrange(1, len(whole)):]
+        else:
+            for _ in range(attempt):
+                damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        database(fs.daemon).write_bytes(damaged)
+        try:
+            fs.daemon.start()
+        except DaemonError as failure:
+            assert str(database(fs.daemon)) in str(failure)
+            assert database(fs.daemon).read_bytes() == damaged
+            fs.daemon.process = None
+            refusals += 1
+            continue
+        assert snapshot(fs.root) == before
+        fs.daemon.stop()
+    assert refusals >= 6
+    database(fs.daemon).write_bytes(whole)
+    fs.daemon.start()
+    assert snapshot(fs.root) == before
