@@ -3,6 +3,7 @@
 #ifndef DMEMFS_EXTENT_H
 #define DMEMFS_EXTENT_H
 
+#include <glib.h>
 #include <stdint.h>
 
 #define DMEMFS_PAGE_4K (UINT64_C(1) << 12)
@@ -14,5 +15,8 @@ struct extent {
 	uint64_t start;  /* physical address (imaginary on the memory backend) */
 	uint64_t length;
 };
+
+/* Sorts a GArray of struct extent by address; those that touch or overlap become one. */
+void extents_merge(GArray *extents);
 
 #endif

@@ -7,6 +7,7 @@
 #include "backend.h"
 
 struct placement {
+	GArray *regions; /* struct backend_region, by their index in the allocator; never changes */
 	GMutex lock;
 	GCond returned;              /* memory went back to the free runs */
 	struct allocator *allocator; /* under lock, as all that follows */
@@ -37,6 +38,7 @@ struct placement *placement_new(const GArray *regions, unsigned max_waiting, GEr
 
 	g_mutex_init(&placement->lock);
 	g_cond_init(&placement->returned);
+	placement->regions = g_array_copy((GArray *)regions);
 	placement->allocator = allocator_new();
 	placement->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
 	placement->max_waiting = max_waiting;
@@ -62,6 +64,7 @@ void placement_destroy(struct placement *placement)
 		return;
 	g_hash_table_unref(placement->pending);
 	allocator_destroy(placement->allocator);
+	g_array_unref(placement->regions);
 	g_cond_clear(&placement->returned);
 	g_mutex_clear(&placement->lock);
 	g_free(placement);
@@ -196,4 +199,23 @@ void placement_get_usage(struct placement *placement, struct placement_usage *us
 		.free_1g = stats.free_1g,
 	};
 	g_mutex_unlock(&placement->lock);
+}
+
+GArray *placement_get_regions(struct placement *placement)
+{
+	GArray *found = g_array_new(FALSE, FALSE, sizeof(struct placement_region));
+
+	g_mutex_lock(&placement->lock);
+	for (guint i = 0; i < placement->regions->len; i++) {
+		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+		struct placement_region entry = {
+			.extent = { region->start, region->length },
+			.node = region->node,
+			.free = allocator_available(placement->allocator, DMEMFS_PAGE_4K, UINT64_C(1) << i),
+		};
+
+		g_array_append_val(found, entry);
+	}
+	g_mutex_unlock(&placement->lock);
+	return found;
 }

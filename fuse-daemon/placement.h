@@ -34,6 +34,12 @@ struct placement_usage {
 	uint64_t free_1g; /* bytes free in whole, aligned 1 GiB chunks */
 };
 
+struct placement_region {
+	struct extent extent;
+	int node;      /* NUMA node, -1 unknown */
+	uint64_t free; /* bytes */
+};
+
 /*
  * @regions: GArray of struct backend_region. At most @max_waiting callers wait at a time (so that the threads which
  * bring the memory back are never all taken by those who wait for it). NULL and @error when regions are malformed.
@@ -63,5 +69,7 @@ void placement_adopt(struct placement *placement, uint64_t id, struct extent run
 void placement_idle(struct placement *placement, uint64_t id);
 
 void placement_get_usage(struct placement *placement, struct placement_usage *usage);
+/* GArray of struct placement_region, in the order of placement_new(). */
+GArray *placement_get_regions(struct placement *placement);
 
 #endif

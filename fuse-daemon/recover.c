@@ -34,6 +34,32 @@ static bool failed(GError **error, const char *what, int err)
 	return false;
 }
 
+/*
+ * Puts on record where memory may lie, for store_check(). The record is valid at any instruction: while files may have
+ * memory in the regions of an earlier configuration, @and_former, those count as well.
+ */
+static bool record_regions(const struct storage *storage, bool and_former, GError **error)
+{
+	g_autoptr(GBytes) former = store_get_value(storage->store, "regions");
+	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
+	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	gsize size = 0;
+	gconstpointer old = former ? g_bytes_get_data(former, &size) : NULL;
+	int err;
+
+	for (guint i = 0; i < regions->len; i++)
+		g_array_append_val(extents, g_array_index(regions, struct placement_region, i).extent);
+	if (old && and_former)
+		g_array_append_vals(extents, old, (guint)(size / sizeof(struct extent)));
+	extents_merge(extents);
+	if (old && size == extents->len * sizeof(struct extent) && memcmp(old, extents->data, size) == 0)
+		return true;
+	store_begin(storage->store);
+	store_put_value(storage->store, "regions", extents->data, extents->len * sizeof(struct extent));
+	err = store_commit(storage->store);
+	return err ? failed(error, "cannot record the regions", err) : true;
+}
+
 bool recover(struct namespace *ns, const struct storage *storage, bool takeover, GError **error)
 {
 	const struct store_mark own = store_get_mark(storage->store);
@@ -45,13 +71,15 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 		return failed(error, "whose memory is it", err);
 	recovery.kept = memcmp(&own, &held, sizeof(own)) == 0;
 	CRASH_POINT("loading");
-	if (!namespace_load(ns, recovery.kept, takeover, error))
+	if (!record_regions(storage, true, error) || !namespace_load(ns, recovery.kept, takeover, error))
 		return false;
 	namespace_skip_inos(ns, storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery));
 	CRASH_POINT("unknown-given-up");
 	if (!namespace_attach(ns, error))
 		return false;
 	CRASH_POINT("attached");
+	if (!record_regions(storage, false, error))
+		return false;
 	/* Last: a crash before it finds the contents as lost as this start did. */
 	err = storage->ops->set_mark(storage->backend, &own);
 	return err ? failed(error, "cannot mark the memory", err) : true;

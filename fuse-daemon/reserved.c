@@ -47,30 +47,6 @@ static void parse_list(const char *list, GArray *ranges)
 	}
 }
 
-static gint by_start(gconstpointer a, gconstpointer b)
-{
-	const struct extent *first = a, *second = b;
-
-	return first->start < second->start ? -1 : first->start > second->start;
-}
-
-static void merge(GArray *ranges)
-{
-	g_array_sort(ranges, by_start);
-	for (guint i = 1; i < ranges->len;) {
-		struct extent *before = &g_array_index(ranges, struct extent, i - 1);
-		const struct extent *range = &g_array_index(ranges, struct extent, i);
-		uint64_t end = before->start + before->length;
-
-		if (range->start > end) {
-			i++;
-			continue;
-		}
-		before->length = MAX(end, range->start + range->length) - before->start;
-		g_array_remove_index(ranges, i);
-	}
-}
-
 GArray *reserved_parse(const char *cmdline)
 {
 	GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -80,7 +56,7 @@ GArray *reserved_parse(const char *cmdline)
 		if (g_str_has_prefix(*word, "memmap="))
 			parse_list(*word + strlen("memmap="), ranges);
 	}
-	merge(ranges);
+	extents_merge(ranges);
 	return ranges;
 }
 

@@ -12,7 +12,8 @@
  * addresses and lengths are bytes. An entry keeps its cookie, the position in a directory's listing. sum is the
  * checksum of the other columns, in this order (store.c).
  *
- * value holds, by name: mark (struct store_mark), next_ino and generation (native integers), and what others keep there.
+ * value holds, by name: mark (struct store_mark), next_ino and generation (native integers), regions (struct extent, any
+ * number: all extents lie in them), and what others keep there.
  */
 static const char schema[] =
 	"CREATE TABLE value (name TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL)"

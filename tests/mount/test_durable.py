@@ -4,6 +4,7 @@
 import errno
 import os
 import random
+import re
 import shutil
 import socket
 import sqlite3
@@ -345,6 +346,7 @@ def refused(daemon, *, because):
     ("UPDATE entry SET ino = 77", "no inode 77"),
     ("UPDATE entry SET name = x'2f'", "a name that is none"),
     ("UPDATE extent SET start = start + 1", "malformed"),
+    ("UPDATE extent SET start = start + 1099511627776", "lies in no region"),
     ("UPDATE extent SET start = (SELECT min(start) FROM extent)", "belongs to inode"),
     ("UPDATE inode SET size = size + 1000000 WHERE size > 0", "no memory from offset"),
     ("UPDATE inode SET mode = 0", "mode"),
@@ -364,6 +366,34 @@ def test_database_that_contradicts_itself_is_refused(fs, change, because):
     changed.close()
     refused(fs.daemon, because=because)
     shutil.copy(copy, database(fs.daemon))
+    fs.daemon.start()
+
+
+@pytest.mark.memory_only("imaginary regions")
+@pytest.mark.page_sizes("4K")
+def test_regions_may_change_where_no_file_lies(fs):
+    """Those of an earlier configuration count until every file lies in the new ones."""
+    daemon_keys = re.sub(r"^size=.*\n", "", fs.daemon.config.read_text(), flags=re.MULTILINE)
+
+    def configure(start):
+        fs.daemon.config.write_text(f"{daemon_keys}[region a]\nstart={start}\nsize={fs.capacity}\n")
+
+    fs.daemon.stop()
+    for start, other in (("4G", "8G"), ("8G", "1T")):
+        configure(start)
+        fs.daemon.start()
+        fs.make_file("file", start.encode())
+        fs.daemon.stop()
+        configure(other)
+        fs.daemon.expected.append("lies in no .region.")
+        with pytest.raises(DaemonError, match="restore the region"):
+            fs.daemon.start()
+        configure(start)
+        fs.daemon.next()
+        assert (fs / "file").read_bytes() == start.encode()
+        os.unlink(fs / "file")
+        fs.wait_free(fs.capacity)
+        fs.daemon.stop()
     fs.daemon.start()
 
 

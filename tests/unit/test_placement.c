@@ -150,6 +150,32 @@ static void waiters_are_limited(void)
 	placement_destroy(placement);
 }
 
+static void regions_tell_their_free_memory(void)
+{
+	g_autoptr(GArray) given = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
+	struct backend_region low = { START, 4 * UNIT, 1 }, high = { 2 * START, 2 * UNIT, -1 };
+	g_autoptr(GArray) runs = new_runs();
+
+	g_array_append_val(given, high);
+	g_array_append_val(given, low);
+
+	struct placement *placement = placement_new(given, 1, NULL);
+
+	g_assert_cmpint(take(placement, 3, runs), ==, 0); /* fits only into the second one */
+
+	g_autoptr(GArray) regions = placement_get_regions(placement);
+	const struct placement_region *first = &g_array_index(regions, struct placement_region, 0);
+
+	g_assert_cmpuint(regions->len, ==, 2);
+	g_assert_cmphex(first[0].extent.start, ==, high.start);
+	g_assert_cmpuint(first[0].free, ==, 2 * UNIT);
+	g_assert_cmpint(first[0].node, ==, -1);
+	g_assert_cmphex(first[1].extent.length, ==, low.length);
+	g_assert_cmpuint(first[1].free, ==, UNIT);
+	g_assert_cmpint(first[1].node, ==, 1);
+	placement_destroy(placement);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -159,5 +185,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/placement/shortage", shortage_without_a_removal_is_immediate);
 	g_test_add_func("/placement/patience", patience_ends);
 	g_test_add_func("/placement/waiters", waiters_are_limited);
+	g_test_add_func("/placement/tells_regions", regions_tell_their_free_memory);
 	return g_test_run();
 }
