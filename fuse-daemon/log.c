@@ -26,6 +26,7 @@ static const struct {
 static gint threshold = LOG_LEVEL_INFO;
 static gint to_syslog;
 static gint to_journal;
+static const char *program = "dmemfsd"; /* changed before any thread */
 
 static GMutex limit_lock; /* guards every struct log_limit */
 
@@ -56,6 +57,11 @@ void log_init(void)
 	g_atomic_int_set(&to_journal, stderr_is_journal());
 }
 
+void log_set_name(const char *name)
+{
+	program = name;
+}
+
 void log_set_level(enum log_level level)
 {
 	g_atomic_int_set(&threshold, (gint)level);
@@ -74,7 +80,7 @@ bool log_level_parse(const char *text, enum log_level *level)
 
 void log_use_syslog(void)
 {
-	openlog("dmemfsd", LOG_PID, LOG_DAEMON);
+	openlog(program, LOG_PID, LOG_DAEMON);
 	g_atomic_int_set(&to_syslog, true);
 }
 
@@ -111,7 +117,7 @@ static void emit(enum log_level level, const char *message)
 		if (g_atomic_int_get(&to_journal))
 			g_string_append_printf(line, "<%d>", levels[level].priority);
 		else
-			g_string_append_printf(line, "dmemfsd: %s: ", levels[level].name);
+			g_string_append_printf(line, "%s: %s: ", program, levels[level].name);
 		append_escaped(line, message);
 		g_string_append_c(line, '\n');
 		write_line(line);

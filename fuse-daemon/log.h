@@ -21,6 +21,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
  * closes the other end of stderr does not end the daemon. Finds out whether the journal listens.
  */
 void log_init(void);
+/* Whose lines they are, instead of dmemfsd's. Before any thread; @name must stay. */
+void log_set_name(const char *name);
 /* Lines of a higher level than this are dropped; LOG_LEVEL_INFO at first. */
 void log_set_level(enum log_level level);
 /* "error", "warning", "info", "debug". */

@@ -192,9 +192,10 @@ def daemon(request, work, dmemfsd, backend, page_size, capacity):
     instance.expected = [marker.args[0] for marker in request.node.iter_markers("expect_log")]
     instance.write_reproduction(request.node.nodeid)
     yield instance
-    if instance.process is not None:
-        with _failure_keeps_work(request):
+    with _failure_keeps_work(request):
+        if instance.process is not None:
             instance.stop()
+        instance.check_record()
 
 
 @pytest.fixture

@@ -27,6 +27,11 @@ SANITIZERS = {
 }
 
 
+def control_program(dmemfsd):
+    """The dmemfsctl that was built together with this dmemfsd."""
+    return os.environ.get("DMEMFSCTL") or str(Path(dmemfsd).parent / "dmemfsctl" / "dmemfsctl")
+
+
 class DaemonError(AssertionError):
     """The daemon did something that it must never do: hang, die, complain, fail to unmount."""
 
@@ -146,6 +151,15 @@ class Daemon:
                  if not any(re.search(pattern, line) for pattern in self.expected)]
         found += [f"not in the log: {pattern}" for pattern in self.expected if not re.search(pattern, self.log)]
         return found
+
+    def check_record(self):
+        """dmemfsctl fsck, once the daemon has ended: what it left on record must be in order."""
+        if not (self.state_dir / "metadata.db").exists():
+            return
+        done = subprocess.run([control_program(self.program), "fsck", str(self.state_dir)], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, env=self.environment(), timeout=STOP_TIMEOUT, check=False)
+        if done.returncode != 0:
+            raise DaemonError(f"dmemfsctl fsck: exit status {done.returncode}:\n{done.stdout}{done.stderr}")
 
     def kill(self):
         """The whole process group, at once. Its mount stays, stale."""

@@ -11,7 +11,6 @@ import sqlite3
 import stat
 import subprocess
 import time
-import zlib
 from contextlib import suppress
 
 import pytest
@@ -20,6 +19,7 @@ from helpers.children import Child, ChildError
 from helpers.daemon import DaemonError
 from helpers.expect import fails_with
 from helpers.mount import wait_until
+from helpers.record import restore_sums
 from helpers.snapshot import snapshot
 from helpers.syscalls import Mapping, renameat2
 
@@ -304,27 +304,6 @@ def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
 
 def database(daemon):
     return daemon.state_dir / "metadata.db"
-
-
-def crc(*values):
-    """As the daemon's: of type and value of each column."""
-    total = 0
-    for value in values:
-        if value is None:
-            total = zlib.crc32(b"\x05", total)
-        elif isinstance(value, int):
-            total = zlib.crc32(b"\x01" + value.to_bytes(8, "little", signed=True), total)
-        else:
-            total = zlib.crc32(b"\x03" + value.encode() if isinstance(value, str) else b"\x04" + value, total)
-    return total
-
-
-def restore_sums(connection):
-    """What was changed is to be found by what it says, not by its checksum."""
-    connection.create_function("crc", -1, crc)
-    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "sum"]
-        connection.execute(f"UPDATE {table} SET sum = crc({', '.join(columns)})")
 
 
 def refused(daemon, *, because):

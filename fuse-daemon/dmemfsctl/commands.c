@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The table of subcommands, in the order of --help. */
+#include <string.h>
+
+#include "command.h"
+
+const struct command *const commands[] = {
+	&command_fsck,
+	NULL,
+};
+
+G_DEFINE_QUARK(dmemfsctl-error-quark, command_error)
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *const *command = commands; *command; command++) {
+		if (strcmp((*command)->name, name) == 0)
+			return *command;
+	}
+	return NULL;
+}
+
+enum status command_fail(GError **error, enum status status, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (error)
+		*error = g_error_new_valist(COMMAND_ERROR, (gint)status, format, args);
+	va_end(args);
+	return status;
+}

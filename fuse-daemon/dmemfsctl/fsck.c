@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl fsck: is the record of a stopped daemon in order? And, on demand, the way out when it is not. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "config.h"
+#include "instance.h"
+#include "store.h"
+
+#define DEFAULT_CONFIG "/etc/dmemfs/dmemfsd.conf"
+
+static struct {
+	char *config;
+	gboolean move_aside;
+	gboolean force;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	  "Check the state-dir of this configuration, instead of " DEFAULT_CONFIG, "FILE" },
+	{ "move-aside", 0, 0, G_OPTION_ARG_NONE, &arguments.move_aside,
+	  "Give a damaged database another name, so that the daemon starts with an empty tree", NULL },
+	{ "force", 0, 0, G_OPTION_ARG_NONE, &arguments.force, "Move one aside that is not damaged, too", NULL },
+	G_OPTION_ENTRY_NULL
+};
+
+/* Files of a SQLite database in WAL mode. The database first: without it SQLite never looks at the others. */
+static const char *const suffixes[] = { "", "-wal", "-shm" };
+
+static char *find_state_dir(const char *operand, GError **error)
+{
+	if (operand && arguments.config) {
+		command_fail(error, STATUS_USAGE, "both --config and the directory %s are given: name one of them", operand);
+		return NULL;
+	}
+	if (operand)
+		return g_canonicalize_filename(operand, NULL);
+
+	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : DEFAULT_CONFIG, error);
+
+	return config ? g_strdup(config->state_dir) : NULL;
+}
+
+static bool check_directory(const char *state_dir, GError **error)
+{
+	struct stat st;
+
+	if (stat(state_dir, &st) < 0)
+		command_fail(error, STATUS_FAILED, "%s: %s: name the state-dir of a configuration", state_dir,
+		             g_strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		command_fail(error, STATUS_FAILED, "%s: is not a directory: name the state-dir, or use --config FILE",
+		             state_dir);
+	else
+		return true;
+	return false;
+}
+
+static bool check_database(const char *state_dir, GError **error)
+{
+	g_autofree char *path = g_build_filename(state_dir, STORE_FILE, NULL);
+
+	if (g_file_test(path, G_FILE_TEST_EXISTS))
+		return true;
+	command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet", state_dir);
+	return false;
+}
+
+/* Until it is closed no daemon starts on the directory. */
+static int lock(const char *state_dir, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	int fd = instance_lock(state_dir, &reason);
+
+	if (fd >= 0)
+		return fd;
+	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_EXIST)) {
+		g_propagate_error(error, g_steal_pointer(&reason));
+		return -1;
+	}
+
+	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
+	g_autofree char *pid = NULL;
+
+	g_file_get_contents(path, &pid, NULL, NULL);
+	command_fail(error, STATUS_DAEMON, "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT",
+	             state_dir, pid && *g_strstrip(pid) ? pid : "unknown");
+	return -1;
+}
+
+/* Lines, none when all is in order. A database that cannot even be opened is damaged as well. */
+static GPtrArray *find_problems(const char *state_dir, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	GPtrArray *problems = store_fsck(state_dir, &reason);
+
+	if (problems)
+		return problems;
+	if (!g_error_matches(reason, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+		g_propagate_error(error, g_steal_pointer(&reason));
+		return NULL;
+	}
+	problems = g_ptr_array_new_with_free_func(g_free);
+	g_ptr_array_add(problems, g_strdup(reason->message));
+	return problems;
+}
+
+static bool sync_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool done = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* The new name of the database, or NULL. Nothing is ever deleted or overwritten. */
+static char *move_aside(const char *state_dir, GError **error)
+{
+	g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+	g_autofree char *date = g_date_time_format(now, "%Y%m%dT%H%M%S.%fZ");
+	g_autofree char *old = g_build_filename(state_dir, STORE_FILE, NULL);
+	g_autofree char *new = g_strdup_printf("%s.aside-%s", old, date);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+		g_autofree char *from = g_strconcat(old, suffixes[i], NULL);
+		g_autofree char *to = g_strconcat(new, suffixes[i], NULL);
+
+		if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && !(errno == ENOENT && i > 0)) {
+			command_fail(error, STATUS_FAILED, "%s: cannot be renamed to %s: %s", from, to, g_strerror(errno));
+			return NULL;
+		}
+	}
+	if (!sync_directory(state_dir)) {
+		command_fail(error, STATUS_FAILED, "%s: cannot be synced: %s", state_dir, g_strerror(errno));
+		return NULL;
+	}
+	return g_steal_pointer(&new);
+}
+
+static void print_findings(const char *path, const GPtrArray *problems)
+{
+	if (problems->len == 0)
+		printf("%s: in order\n", path);
+	for (guint i = 0; i < problems->len; i++)
+		printf("%s: %s\n", path, (const char *)g_ptr_array_index(problems, i));
+}
+
+static void print_next(const char *state_dir, const char *moved)
+{
+	if (moved)
+		printf("moved aside to %s\n"
+		       "Next: start dmemfsd, which begins with an empty tree. Processes that map a file keep their memory until\n"
+		       "they let go of it. To go back, stop dmemfsd and give %s* the names without \"%s\" again.\n",
+		       moved, moved, strstr(moved, ".aside-"));
+	else
+		printf("Next: restore a copy of %s/" STORE_FILE ", or start with an empty tree after\n"
+		       "  dmemfsctl fsck --move-aside %s\n", state_dir, state_dir);
+}
+
+static void describe(struct json *json, const char *path, const GPtrArray *problems, const char *moved)
+{
+	json_string(json, "database", path);
+	json_bool(json, "clean", problems->len == 0);
+	json_begin_array(json, "problems");
+	for (guint i = 0; i < problems->len; i++)
+		json_string(json, NULL, g_ptr_array_index(problems, i));
+	json_end(json);
+	json_string(json, "moved_to", moved);
+}
+
+static enum status check(const char *state_dir, struct json *json, GError **error)
+{
+	g_autofree char *path = g_build_filename(state_dir, STORE_FILE, NULL);
+	g_autofree char *moved = NULL;
+	g_autoptr(GError) unreadable = NULL;
+	g_autoptr(GPtrArray) problems = find_problems(state_dir, &unreadable);
+
+	if (!problems && !(arguments.move_aside && arguments.force)) {
+		g_propagate_error(error, g_steal_pointer(&unreadable));
+		return STATUS_FAILED;
+	}
+	if (!problems) {
+		problems = g_ptr_array_new_with_free_func(g_free);
+		g_ptr_array_add(problems, g_strdup(unreadable->message));
+	}
+	if (arguments.move_aside && problems->len == 0 && !arguments.force)
+		return command_fail(error, STATUS_FAILED, "%s: is in order, so it stays: add --force to move it aside", path);
+	if (arguments.move_aside) {
+		moved = move_aside(state_dir, error);
+		if (!moved)
+			return STATUS_FAILED;
+	}
+	if (json) {
+		describe(json, path, problems, moved);
+	} else {
+		print_findings(path, problems);
+		if (problems->len > 0 || moved)
+			print_next(state_dir, moved);
+	}
+	return moved || problems->len == 0 ? STATUS_DONE : STATUS_FOUND;
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	g_autofree char *state_dir = NULL;
+	enum status status;
+	int fd;
+
+	if (arguments.force && !arguments.move_aside)
+		return command_fail(error, STATUS_USAGE, "--force is given without --move-aside: add that, or leave it out");
+	state_dir = find_state_dir(invocation->operands[0], error);
+	if (!state_dir || !check_directory(state_dir, error) || !check_database(state_dir, error))
+		return STATUS_FAILED;
+	fd = lock(state_dir, error);
+	if (fd < 0)
+		return STATUS_FAILED;
+	status = check(state_dir, invocation->json, error);
+	close(fd);
+	return status;
+}
+
+const struct command command_fsck = {
+	.name = "fsck",
+	.operands = "[STATE_DIR]",
+	.summary = "Check the record of names and memory, while the daemon is stopped",
+	.details = "Finds memory that two files own or that lies in no region, names that lead nowhere, counts\n"
+		   "and checksums that are wrong. Changes nothing without --move-aside, and never deletes.",
+	.options = options,
+	.operands_max = 1,
+	.run = run,
+};

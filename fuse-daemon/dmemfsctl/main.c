@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl: finds the subcommand, runs it, and prints its result or its error. */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "log.h"
+#include "usage.h"
+
+static enum status status_of(const GError *error)
+{
+	return error->domain == COMMAND_ERROR ? (enum status)error->code : STATUS_FAILED;
+}
+
+static enum status print(const char *text)
+{
+	if (fputs(text, stdout) >= 0 && fflush(stdout) == 0 && !ferror(stdout))
+		return STATUS_DONE;
+	log_error("stdout: cannot write: %s", g_strerror(errno));
+	return STATUS_FAILED;
+}
+
+/* In the form that was asked for. A command line may be wrong before --json is parsed, so all of it is searched. */
+static enum status report(const GError *error, char **arguments)
+{
+	enum status status = status_of(error);
+	bool as_json = false;
+
+	for (char **argument = arguments; *argument && !g_str_equal(*argument, "--"); argument++)
+		as_json |= g_str_equal(*argument, "--json");
+	if (as_json) {
+		g_autoptr(json_t) json = json_new();
+
+		json_string(json, "error", error->message);
+		json_unsigned(json, "exit_status", status);
+		print(json_finish(json));
+	} else {
+		log_error("%s", error->message);
+	}
+	return status;
+}
+
+static enum status run(const struct command *command, char ***arguments, GError **error)
+{
+	bool as_json = false;
+	g_autofree char *help = NULL;
+
+	if (!usage_parse(command, arguments, &as_json, &help, error))
+		return help ? print(help) : STATUS_USAGE;
+
+	g_autoptr(json_t) json = as_json ? json_new() : NULL;
+	struct invocation invocation = { .operands = *arguments + 1, .json = json };
+	enum status status = command->run(&invocation, error);
+
+	if (*error)
+		return status;
+
+	enum status printed = print(json ? json_finish(json) : "");
+
+	return printed ? printed : status;
+}
+
+static enum status dispatch(char ***arguments, GError **error)
+{
+	const char *name = (*arguments)[0] ? (*arguments)[1] : NULL;
+	const struct command *command;
+
+	if (!name || g_str_equal(name, "--json"))
+		return command_fail(error, STATUS_USAGE, "no command is given: see dmemfsctl --help");
+	if (g_str_equal(name, "--help") || g_str_equal(name, "-h")) {
+		g_autofree char *help = usage_of_program();
+
+		return print(help);
+	}
+	if (g_str_equal(name, "--version"))
+		return print("dmemfsctl " DMEMFS_VERSION "\n");
+	command = command_find(name);
+	if (!command)
+		return command_fail(error, STATUS_USAGE, "\"%s\" is no command: see dmemfsctl --help", name);
+
+	/* The parser sees the command's name as the program's. */
+	g_free((*arguments)[0]);
+	memmove(*arguments, *arguments + 1, (g_strv_length(*arguments + 1) + 1) * sizeof(**arguments));
+	return run(command, arguments, error);
+}
+
+int main(int argc, char **argv)
+{
+	g_autoptr(GError) error = NULL;
+	g_auto(GStrv) arguments = g_new0(char *, (gsize)argc + 1);
+	enum status status;
+
+	log_init();
+	log_set_name("dmemfsctl");
+	signal(SIGPIPE, SIG_DFL); /* as every filter: dmemfsctl ls | head */
+	setlocale(LC_CTYPE, ""); /* which characters the terminal has; messages and numbers stay as they are */
+	for (int i = 0; i < argc; i++)
+		arguments[i] = g_strdup(argv[i]);
+	status = dispatch(&arguments, &error);
+	return (int)(error ? report(error, argv) : status);
+}

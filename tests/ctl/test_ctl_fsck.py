@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dmemfsctl fsck: finds what is wrong with the record, and moves it aside when told to, and only then."""
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from helpers.control import DAEMON, FAILED, FOUND
+from helpers.record import restore_sums
+
+pytestmark = pytest.mark.page_sizes("4K")
+
+
+def database(fs):
+    return fs.daemon.state_dir / "metadata.db"
+
+
+def listing(fs):
+    return sorted(path.name for path in fs.daemon.state_dir.iterdir() if not path.name.endswith(("-wal", "-shm")))
+
+
+@pytest.fixture
+def stopped(fs):
+    """A record with a few files, whose daemon has ended."""
+    for number in range(4):
+        fs.make_file(f"file{number}", b"x" * 10000)
+    (fs / "dir").mkdir()
+    fs.daemon.stop()
+    return fs
+
+
+def damage(fs, change):
+    with closing(sqlite3.connect(database(fs))) as connection:
+        connection.execute(change)
+        restore_sums(connection)
+        connection.commit()
+
+
+def test_clean(ctl, stopped):
+    state_dir = stopped.daemon.state_dir
+    before = database(stopped).read_bytes()
+    assert ctl.text("fsck", state_dir) == f"{database(stopped)}: in order\n"
+    assert ctl.text("fsck", "--config", stopped.daemon.config) == f"{database(stopped)}: in order\n"
+    assert ctl.json("fsck", os.path.relpath(state_dir, ctl.work)) == {
+        "database": str(database(stopped)), "clean": True, "problems": [], "moved_to": None}
+    assert database(stopped).read_bytes() == before
+
+
+def test_after_a_kill(ctl, fs):
+    """The log of the last transactions has yet to be read in."""
+    fs.make_file("file", b"x" * 10000)
+    fs.daemon.kill()
+    assert ctl.json("fsck", fs.daemon.state_dir)["clean"]
+    fs.daemon.next()
+    assert (fs / "file").read_bytes() == b"x" * 10000
+
+
+def test_running_daemon(ctl, fs):
+    fs.make_file("file", b"x")
+    line = ctl.fails("fsck", fs.daemon.state_dir, status=DAEMON, says=["is running", "fusermount3 -u"])
+    assert f"pid {fs.daemon.pid}" in line
+    ctl.fails("fsck", "--move-aside", "--force", fs.daemon.state_dir, status=DAEMON, says=["is running"])
+    assert (fs / "file").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ("UPDATE extent SET start = (SELECT min(start) FROM extent)", "belongs to inode"),
+    ("UPDATE extent SET start = start + 1099511627776", "lies in no region"),
+    ("UPDATE entry SET ino = 77 WHERE name = CAST('dir' AS BLOB)", "no inode 77"),
+    ("UPDATE entry SET parent = ino WHERE name = CAST('dir' AS BLOB)", "does not lie under the root"),
+    ("DELETE FROM extent", "no memory from offset 0"),
+    ("UPDATE value SET value = x'0100000000000000' WHERE name = 'next_ino'", "no number that was given out"),
+    ("DROP TABLE xattr", "no such table"),
+])
+def test_damage_is_found_and_moved_aside(ctl, stopped, change, says):
+    damage(stopped, change)
+    damaged = database(stopped).read_bytes()
+    state_dir = stopped.daemon.state_dir
+    text = ctl.text("fsck", state_dir, status=FOUND)
+    assert says in text
+    assert f"dmemfsctl fsck --move-aside {state_dir}" in text
+    result = ctl.json("fsck", state_dir, status=FOUND)
+    assert not result["clean"] and says in "\n".join(result["problems"])
+    assert database(stopped).read_bytes() == damaged
+    moved = ctl.json("fsck", "--move-aside", state_dir)["moved_to"]
+    assert re.fullmatch(re.escape(str(database(stopped))) + r"\.aside-\d{8}T\d{6}\.\d{6}Z", moved)
+    assert open(moved, "rb").read() == damaged
+    assert not database(stopped).exists()
+    ctl.fails("fsck", state_dir, says=["has no metadata.db"])
+    stopped.daemon.start()
+    assert os.listdir(stopped.root) == []
+    stopped.make_file("new", b"x" * stopped.unit)
+
+
+def test_checksums(ctl, stopped):
+    with closing(sqlite3.connect(database(stopped))) as connection:
+        connection.execute("UPDATE inode SET uid = uid + 1 WHERE size > 0")
+        connection.commit()
+    problems = ctl.json("fsck", stopped.daemon.state_dir, status=FOUND)["problems"]
+    assert len(problems) == 4 and all("does not fit its checksum" in problem for problem in problems)
+    with closing(sqlite3.connect(database(stopped))) as connection:
+        connection.execute("UPDATE inode SET uid = uid - 1 WHERE size > 0")
+        connection.commit()
+
+
+def test_no_database_at_all_but_a_text(ctl, stopped):
+    whole = database(stopped).read_bytes()
+    database(stopped).write_text("this is no database, however long it may be" * 100)
+    assert "not a database" in "".join(ctl.json("fsck", stopped.daemon.state_dir, status=FOUND)["problems"])
+    text = ctl.text("fsck", "--move-aside", stopped.daemon.state_dir)
+    assert "moved aside to" in text and "empty tree" in text
+    database(stopped).write_bytes(whole)
+    assert len([name for name in listing(stopped) if ".aside-" in name]) == 1
+
+
+def test_good_and_foreign_ones_stay_unless_forced(ctl, stopped):
+    state_dir = stopped.daemon.state_dir
+    ctl.fails("fsck", "--move-aside", state_dir, says=["is in order, so it stays", "--force"])
+    damage(stopped, "PRAGMA application_id = 7")
+    ctl.fails("fsck", state_dir, says=["another program"])
+    ctl.fails("fsck", state_dir, "--move-aside", says=["another program"])
+    moved = ctl.json("fsck", "--move-aside", "--force", state_dir)["moved_to"]
+    assert listing(stopped) == ["lock", os.path.basename(moved)]
+
+
+def test_what_is_no_state_directory(ctl, stopped):
+    ctl.fails("fsck", "/nonexistent", says=["/nonexistent: No such file", "state-dir"])
+    ctl.fails("fsck", stopped.daemon.config, says=["is not a directory", "--config FILE"])
+    ctl.fails("fsck", "--config", "/nonexistent", says=["/nonexistent: cannot open"])
+    empty = ctl.work / "empty"
+    empty.mkdir()
+    ctl.fails("fsck", empty, says=["has no metadata.db", "no daemon has used"])
+    assert list(empty.iterdir()) == []
+    (empty / "metadata.db").write_bytes(b"")
+    ctl.fails("fsck", empty, status=FAILED, says=["empty: no daemon has used it yet"])
