@@ -3,7 +3,9 @@
 #include "vxattr.h"
 
 #include <errno.h>
+#include <linux/limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PREFIX "dmemfs."
 
@@ -23,6 +25,34 @@ static int get_extents(struct server *server, uint64_t ino, char **value)
 	*value = file_describe_extents(file);
 	namespace_put_file(server->ns, ino);
 	return 0;
+}
+
+/* Of "OFFSET ..." lines those from @from on, as many whole ones as an attribute can hold. At least one if there is any. */
+static char *cut_extents(const char *text, uint64_t from)
+{
+	const char *end;
+
+	while (*text && g_ascii_strtoull(text, NULL, 10) < from)
+		text += strcspn(text, "\n") + (strchr(text, '\n') != NULL);
+	end = text + strlen(text);
+	if (end - text > XATTR_SIZE_MAX)
+		end = g_strrstr_len(text, XATTR_SIZE_MAX, "\n");
+	return g_strndup(text, (gsize)(end - text));
+}
+
+/* "dmemfs.extents@OFFSET": for files with more runs than fit into one attribute, one part after the other. */
+static int get_extents_from(struct server *server, uint64_t ino, const char *offset, char **value)
+{
+	g_autofree char *all = NULL;
+	uint64_t from;
+	int err;
+
+	if (!config_parse_size(offset, &from, NULL))
+		return -ENODATA;
+	err = get_extents(server, ino, &all);
+	if (!err)
+		*value = cut_extents(all, from);
+	return err;
 }
 
 /* "SIZE COUNT", a line per page size: the faults that a page of it served. */
@@ -81,19 +111,52 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
+/* "START LENGTH FREE NODE", a line per region; bytes, and node -1 where it is unknown. On the root only. */
+static int get_regions(struct server *server, uint64_t ino, char **value)
+{
+	if (ino != NAMESPACE_ROOT_INO)
+		return -ENODATA;
+
+	g_autoptr(GArray) regions = placement_get_regions(server->storage.placement);
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < regions->len; i++) {
+		const struct placement_region *region = &g_array_index(regions, struct placement_region, i);
+
+		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
+		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free, region->node);
+	}
+	*value = g_string_free(text, FALSE);
+	return 0;
+}
+
+/* "name value", a line each: who serves this mount. On the root only. */
+static int get_daemon(struct server *server, uint64_t ino, char **value)
+{
+	if (ino != NAMESPACE_ROOT_INO)
+		return -ENODATA;
+	*value = g_strdup_printf("version " DMEMFS_VERSION "\npid %d\nbackend %s\nstate_dir %s", (int)getpid(),
+	                         server->storage.ops->name, server->config->state_dir);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*get)(struct server *server, uint64_t ino, char **value);
 } attributes[] = {
 	{ PREFIX "alloc", get_alloc },
+	{ PREFIX "daemon", get_daemon },
 	{ PREFIX "extents", get_extents },
 	{ PREFIX "faults", get_faults },
 	{ PREFIX "page_size", get_page_size },
+	{ PREFIX "regions", get_regions },
 	{ PREFIX "stats", get_stats },
 };
 
 int vxattr_get(struct server *server, uint64_t ino, const char *name, char **value)
 {
+	if (g_str_has_prefix(name, PREFIX "extents@"))
+		return get_extents_from(server, ino, name + strlen(PREFIX "extents@"), value);
 	for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++) {
 		if (strcmp(name, attributes[i].name) == 0)
 			return attributes[i].get(server, ino, value);

@@ -147,12 +147,48 @@ def test_virtual_extents_add_up_to_the_memory_of_the_file(fs, path):
     assert runs[0].offset == 0
 
 
+@pytest.mark.memory_only("takes thousands of files")
+def test_virtual_extents_in_parts(fs):
+    """A file with more runs than one attribute can hold: every other unit of the memory is its own."""
+    count = 64 * 1024 // len("1234567 1234567 4096")
+    for number in range(2 * count):
+        os.truncate(fs.make_file(f"{number}"), fs.unit)
+    for number in range(0, 2 * count, 2):
+        os.unlink(fs / f"{number}")
+    fs.wait_free(fs.capacity - count * fs.unit)
+    fs.make_file("rest", size=fs.free() - count * fs.unit)
+    os.truncate(fs.make_file("file"), count * fs.unit)
+    refused(errno.E2BIG, os.getxattr, fs / "file", "dmemfs.extents")
+    end, parts = 0, 0
+    while text := os.getxattr(fs / "file", f"dmemfs.extents@{end}").decode():
+        parts += 1
+        for line in text.splitlines():
+            offset, _, length = map(int, line.split())
+            assert offset == end
+            end += length
+    assert end == count * fs.unit and parts == 2
+    refused(errno.ENODATA, os.getxattr, fs / "file", "dmemfs.extents@x")
+    os.unlink(fs / "file")
+
+
 def test_virtual_stats_have_every_key(fs):
     stats = fs.stats()
     assert {"capacity_bytes", "free_bytes", "allocated_bytes", "pending_bytes", "files", "directories",
             "inodes"} <= set(stats)
     assert stats["capacity_bytes"] == stats["free_bytes"] == fs.capacity
     assert (stats["files"], stats["directories"], stats["inodes"]) == (0, 1, 1)
+
+
+def test_virtual_regions_and_daemon(fs, path):
+    os.truncate(path, 3 * fs.unit)
+    regions = [tuple(map(int, line.split())) for line in os.getxattr(fs.root, "dmemfs.regions").decode().splitlines()]
+    assert sum(length for _, length, _, _ in regions) == fs.capacity
+    assert sum(free for _, _, free, _ in regions) == fs.capacity - 3 * fs.unit
+    assert all(start <= run.start and run.start + run.length <= start + length
+               for start, length, _, _ in regions for run in fs.extents(path))
+    said = dict(line.split(" ", 1) for line in os.getxattr(fs.root, "dmemfs.daemon").decode().splitlines())
+    assert said.keys() == {"version", "pid", "backend", "state_dir"}
+    assert (said["pid"], said["state_dir"]) == (str(fs.daemon.pid), str(fs.daemon.state_dir))
 
 
 def test_virtual_attributes_are_read_only_and_not_listed(fs, path):
@@ -165,7 +201,8 @@ def test_virtual_attributes_are_read_only_and_not_listed(fs, path):
 
 
 def test_virtual_attribute_in_the_wrong_place_is_enodata(fs, path):
-    refused(errno.ENODATA, os.getxattr, path, "dmemfs.stats")
+    for name in ("dmemfs.stats", "dmemfs.regions", "dmemfs.daemon"):
+        refused(errno.ENODATA, os.getxattr, path, name)
     refused(errno.ENODATA, os.getxattr, fs.root, "dmemfs.extents")
     with fails_with(errno.ENODATA, errno.EOPNOTSUPP):
         os.getxattr(path, "dmemfs.nonsense")
