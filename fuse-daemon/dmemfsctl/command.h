@@ -43,7 +43,12 @@ struct command {
 extern const struct command *const commands[];
 const struct command *command_find(const char *name);
 
+extern const struct command command_extents;
 extern const struct command command_fsck;
+extern const struct command command_ls;
+extern const struct command command_map;
+extern const struct command command_status;
+extern const struct command command_top;
 
 /* The codes are of enum status. Errors of other domains are STATUS_FAILED. */
 #define COMMAND_ERROR command_error_quark()

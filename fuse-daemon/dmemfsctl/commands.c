@@ -5,6 +5,11 @@
 #include "command.h"
 
 const struct command *const commands[] = {
+	&command_status,
+	&command_ls,
+	&command_extents,
+	&command_map,
+	&command_top,
 	&command_fsck,
 	NULL,
 };

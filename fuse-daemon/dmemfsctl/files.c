@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The files of a mount. */
+#include "files.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "config.h"
+#include "text.h"
+
+GArray *file_parse_extents(const char *text)
+{
+	GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent_map_run));
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		struct extent_map_run run;
+
+		if (sscanf(*line, "%" SCNu64 " %" SCNu64 " %" SCNu64, &run.offset, &run.extent.start, &run.extent.length) == 3)
+			g_array_append_val(runs, run);
+	}
+	return runs;
+}
+
+GArray *file_parse_faults(const char *text)
+{
+	GArray *faults = g_array_new(FALSE, FALSE, sizeof(struct file_faults));
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		g_auto(GStrv) words = g_strsplit(*line, " ", 2);
+		struct file_faults entry;
+
+		if (!words[0] || !words[1] || !config_parse_size(words[0], &entry.page_size, NULL))
+			continue;
+		entry.count = g_ascii_strtoull(words[1], NULL, 10);
+		g_array_append_val(faults, entry);
+	}
+	return faults;
+}
+
+void dmem_file_free(struct dmem_file *file)
+{
+	if (!file)
+		return;
+	g_free(file->path);
+	g_array_unref(file->runs);
+	g_array_unref(file->faults);
+	g_ptr_array_unref(file->users);
+	g_free(file);
+}
+
+/* Takes ownership of @runs. */
+static struct dmem_file *new_file(uint64_t inode, GArray *runs, const char *faults)
+{
+	struct dmem_file *file = g_new0(struct dmem_file, 1);
+
+	file->inode = inode;
+	file->runs = runs;
+	file->faults = file_parse_faults(faults ? faults : "");
+	file->users = g_ptr_array_new();
+	return file;
+}
+
+/* All runs, also of a file that has more than one attribute can hold. NULL and @error. */
+static GArray *read_runs(const char *path, GError **error)
+{
+	GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent_map_run));
+	uint64_t from = 0;
+
+	for (;;) {
+		g_autofree char *name = g_strdup_printf("dmemfs.extents@%" G_GUINT64_FORMAT, from);
+		g_autofree char *text = view_read_attribute(path, name, error);
+		g_autoptr(GArray) part = text ? file_parse_extents(text) : NULL;
+		const struct extent_map_run *last;
+
+		if (!part) {
+			g_array_unref(runs);
+			return NULL;
+		}
+		if (part->len == 0)
+			return runs;
+		g_array_append_vals(runs, part->data, part->len);
+		last = &g_array_index(part, struct extent_map_run, part->len - 1);
+		from = last->offset + last->extent.length;
+	}
+}
+
+static struct dmem_file *describe(const char *path, const struct stat *st, GError **error)
+{
+	GArray *runs = read_runs(path, error);
+	g_autofree char *faults = runs ? view_read_attribute(path, "dmemfs.faults", NULL) : NULL;
+	struct dmem_file *file;
+
+	if (!runs)
+		return NULL;
+	file = new_file(st->st_ino, runs, faults);
+	file->size = (uint64_t)st->st_size;
+	file->allocated = (uint64_t)st->st_blocks * 512; /* stat(2) */
+	file->uid = st->st_uid;
+	return file;
+}
+
+struct dmem_file *file_read(const char *path, GError **error)
+{
+	struct stat st;
+	struct dmem_file *file;
+
+	if (stat(path, &st) < 0) {
+		command_fail(error, STATUS_FAILED, "%s: %s: name a file on dmemfs", path, g_strerror(errno));
+		return NULL;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		command_fail(error, STATUS_FAILED, "%s: is not a regular file: name a file on dmemfs", path);
+		return NULL;
+	}
+	file = describe(path, &st, error);
+	if (file)
+		file->path = g_strdup(path);
+	return file;
+}
+
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* The file at hand, unless another name of it came before. One that cannot be described is an error only if it is there. */
+static bool visit(const struct view *view, const FTSENT *entry, GHashTable *seen, GPtrArray *files, GError **error)
+{
+	uint64_t inode = entry->fts_statp->st_ino;
+	g_autoptr(GError) reason = NULL;
+	struct dmem_file *file;
+
+	if (g_hash_table_contains(seen, &inode))
+		return true;
+	file = describe(entry->fts_accpath, entry->fts_statp, &reason);
+	if (!file) {
+		struct stat st;
+
+		if (lstat(entry->fts_accpath, &st) < 0 && errno == ENOENT)
+			return true;
+		g_propagate_error(error, g_steal_pointer(&reason));
+		return false;
+	}
+	file->path = g_strdup(entry->fts_path + strlen(view->root) + (strcmp(view->root, "/") != 0));
+	g_hash_table_insert(seen, &file->inode, file);
+	g_ptr_array_add(files, file);
+	return true;
+}
+
+static bool walk(const struct view *view, GHashTable *seen, GPtrArray *files, GError **error)
+{
+	char *paths[] = { view->root, NULL };
+	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, by_name);
+	bool good = true;
+	FTSENT *entry;
+
+	while (good && (entry = fts_read(tree))) {
+		if (entry->fts_info == FTS_F)
+			good = visit(view, entry, seen, files, error);
+		else if ((entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS) &&
+		         entry->fts_errno != ENOENT)
+			good = command_fail(error, STATUS_FAILED, "%s: %s: run as root to see all files", entry->fts_path,
+			                    g_strerror(entry->fts_errno)) == STATUS_DONE;
+	}
+	fts_close(tree);
+	return good;
+}
+
+/* Those of files without a name make an entry of their own. */
+static void assign_users(struct file_list *list, GHashTable *seen)
+{
+	for (guint i = 0; i < list->users->len; i++) {
+		struct user *user = g_ptr_array_index(list->users, i);
+		struct dmem_file *file = g_hash_table_lookup(seen, &user->inode);
+
+		if (!file) {
+			file = new_file(user->inode, file_parse_extents(""), NULL);
+			g_hash_table_insert(seen, &file->inode, file);
+			g_ptr_array_add(list->files, file);
+		}
+		g_ptr_array_add(file->users, user);
+	}
+}
+
+struct file_list *files_collect(const struct view *view, GError **error)
+{
+	struct file_list *list = g_new0(struct file_list, 1);
+	g_autoptr(GHashTable) seen = g_hash_table_new(g_int64_hash, g_int64_equal);
+
+	list->files = g_ptr_array_new_with_free_func((GDestroyNotify)dmem_file_free);
+	/* Before the walk: a file that is made and mapped meanwhile is not taken for a removed one. */
+	list->users = users_find(view->device);
+	if (!walk(view, seen, list->files, error)) {
+		files_destroy(list);
+		return NULL;
+	}
+	assign_users(list, seen);
+	return list;
+}
+
+void files_destroy(struct file_list *list)
+{
+	if (!list)
+		return;
+	g_ptr_array_unref(list->files);
+	g_ptr_array_unref(list->users);
+	g_free(list);
+}
+
+/* Bytes of @run in whole pages of @size. */
+static uint64_t in_pages(const struct extent_map_run *run, uint64_t size)
+{
+	uint64_t first = (run->extent.start + size - 1) / size * size;
+	uint64_t end = (run->extent.start + run->extent.length) / size * size;
+
+	return (run->extent.start - run->offset) % size == 0 && end > first ? end - first : 0;
+}
+
+struct page_share file_run_pages(const struct extent_map_run *run)
+{
+	uint64_t in_1g = in_pages(run, DMEMFS_PAGE_1G);
+	uint64_t in_2m = in_pages(run, DMEMFS_PAGE_2M);
+
+	return (struct page_share){ run->extent.length - in_2m, in_2m - in_1g, in_1g };
+}
+
+struct page_share file_pages(const struct dmem_file *file)
+{
+	struct page_share sum = { 0 };
+
+	for (guint i = 0; i < file->runs->len; i++) {
+		struct page_share share = file_run_pages(&g_array_index(file->runs, struct extent_map_run, i));
+
+		sum.bytes_4k += share.bytes_4k;
+		sum.bytes_2m += share.bytes_2m;
+		sum.bytes_1g += share.bytes_1g;
+	}
+	return sum;
+}
+
+uint64_t page_share_sizes(struct page_share share)
+{
+	return (share.bytes_4k ? DMEMFS_PAGE_4K : 0) | (share.bytes_2m ? DMEMFS_PAGE_2M : 0) |
+	       (share.bytes_1g ? DMEMFS_PAGE_1G : 0);
+}
+
+char *file_nodes(const struct dmem_file *file, const struct view *view)
+{
+	bool unknown = false;
+	uint64_t nodes = 0; /* a bit each; no machine of today has 64 */
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < file->runs->len; i++) {
+		const struct extent *extent = &g_array_index(file->runs, struct extent_map_run, i).extent;
+
+		/* A run may go on in the next region, which may be on another node. */
+		for (uint64_t at = extent->start; at - extent->start < extent->length;) {
+			int index = view_find_region(view, at);
+			const struct view_region *region =
+				index < 0 ? NULL : &g_array_index(view->regions, struct view_region, index);
+
+			if (!region || region->node < 0 || region->node > 63)
+				unknown = true;
+			else
+				nodes |= UINT64_C(1) << region->node;
+			at = region ? region->extent.start + region->extent.length : extent->start + extent->length;
+		}
+	}
+	for (int node = 0; node < 64; node++) {
+		if (nodes & UINT64_C(1) << node)
+			g_string_append_printf(text, "%s%d", text->len ? "+" : "", node);
+	}
+	if (unknown)
+		g_string_append(text, text->len ? "+?" : "?");
+	return g_string_free(text->len ? text : g_string_append_c(text, '-'), FALSE);
+}
+
+uint64_t file_fault_count(const struct dmem_file *file)
+{
+	uint64_t sum = 0;
+
+	for (guint i = 0; i < file->faults->len; i++)
+		sum += g_array_index(file->faults, struct file_faults, i).count;
+	return sum;
+}
+
+char *file_users(const struct dmem_file *file)
+{
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < file->users->len; i++) {
+		const struct user *user = g_ptr_array_index(file->users, i);
+		g_autofree char *name = text_visible(user->name);
+
+		g_string_append_printf(text, "%s%s(%d)", i ? ", " : "", name, (int)user->pid);
+	}
+	return g_string_free(text->len ? text : g_string_append_c(text, '-'), FALSE);
+}
+
+char *file_name(const struct dmem_file *file)
+{
+	return file->path ? text_visible(file->path) :
+	                    g_strdup_printf("(removed, inode %" G_GUINT64_FORMAT ")", file->inode);
+}

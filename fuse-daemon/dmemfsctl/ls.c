@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl ls: the files of a mount, where their memory lies and who maps them. */
+#include <stdio.h>
+
+#include "command.h"
+#include "files.h"
+#include "text.h"
+
+static void print_files(const GPtrArray *files, const struct view *view)
+{
+	static const char *const headers[] = { ">SIZE", ">MEMORY", ">RUNS", "PAGES", "NODES", "FILE", "MAPPED BY", NULL };
+	g_autoptr(table_t) table = table_new(headers);
+	g_autofree char *text = NULL;
+
+	for (guint i = 0; i < files->len; i++) {
+		const struct dmem_file *file = g_ptr_array_index(files, i);
+
+		table_take(table, file->path ? text_size(file->size) : g_strdup("?"));
+		table_take(table, file->path ? text_size(file->allocated) : g_strdup("?"));
+		table_take(table, file->path ? g_strdup_printf("%u", file->runs->len) : g_strdup("?"));
+		table_take(table, text_page_sizes(page_share_sizes(file_pages(file))));
+		table_take(table, file_nodes(file, view));
+		table_take(table, file_name(file));
+		table_take(table, file_users(file));
+	}
+	text = table_text(table, "");
+	fputs(text, stdout);
+}
+
+static void describe_pages(struct json *json, struct page_share share)
+{
+	json_unsigned(json, "in_4k_pages_bytes", share.bytes_4k);
+	json_unsigned(json, "in_2m_pages_bytes", share.bytes_2m);
+	json_unsigned(json, "in_1g_pages_bytes", share.bytes_1g);
+}
+
+static void describe_users(struct json *json, const GPtrArray *users)
+{
+	json_begin_array(json, "mapped_by");
+	for (guint i = 0; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+
+		json_begin_object(json, NULL);
+		json_signed(json, "pid", user->pid);
+		json_string(json, "name", user->name);
+		json_unsigned(json, "mapped_bytes", user->mapped);
+		json_unsigned(json, "page_size_bytes", user->page_size);
+		json_bool(json, "private", user->is_private);
+		json_end(json);
+	}
+	json_end(json);
+}
+
+static void describe_file(struct json *json, const struct dmem_file *file, const struct view *view)
+{
+	g_autofree char *nodes = file_nodes(file, view);
+
+	json_begin_object(json, NULL);
+	json_string(json, "path", file->path);
+	json_unsigned(json, "inode", file->inode);
+	if (file->path) {
+		json_unsigned(json, "size_bytes", file->size);
+		json_unsigned(json, "allocated_bytes", file->allocated);
+		json_unsigned(json, "runs", file->runs->len);
+		json_unsigned(json, "uid", file->uid);
+		json_string(json, "nodes", nodes);
+		describe_pages(json, file_pages(file));
+	}
+	describe_users(json, file->users);
+	json_end(json);
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	g_autoptr(view_t) view = view_open(invocation->operands[0], error);
+	g_autoptr(file_list_t) list = view ? files_collect(view, error) : NULL;
+
+	if (!list)
+		return STATUS_FAILED;
+	if (!invocation->json) {
+		print_files(list->files, view);
+		return STATUS_DONE;
+	}
+	json_string(invocation->json, "mountpoint", view->root);
+	json_begin_array(invocation->json, "files");
+	for (guint i = 0; i < list->files->len; i++)
+		describe_file(invocation->json, g_ptr_array_index(list->files, i), view);
+	json_end(invocation->json);
+	return STATUS_DONE;
+}
+
+const struct command command_ls = {
+	.name = "ls",
+	.operands = "[PATH]",
+	.summary = "List files with their memory, its nodes and who maps them",
+	.details = "PAGES are the sizes that a well aligned mapping can use. Files that were removed while a process\n"
+		   "maps them are listed last: their memory is pending until it ends. Run as root to see all processes.",
+	.operands_max = 1,
+	.run = run,
+};

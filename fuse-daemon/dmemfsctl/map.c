@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl map: a picture of the regions. */
+#include "map.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+
+static struct {
+	char *output;
+	char *colour;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &arguments.output,
+	  "Draw into FILE, which ends in .svg, or in .png where rsvg-convert is installed", "FILE" },
+	{ "color", 0, 0, G_OPTION_ARG_STRING, &arguments.colour, "Colours: auto (default), always or never", "WHEN" },
+	G_OPTION_ENTRY_NULL
+};
+
+static gint by_memory(gconstpointer a, gconstpointer b)
+{
+	const struct dmem_file *first = *(const struct dmem_file *const *)a, *second = *(const struct dmem_file *const *)b;
+
+	if (first->allocated != second->allocated)
+		return first->allocated > second->allocated ? -1 : 1;
+	return g_strcmp0(first->path, second->path);
+}
+
+static gint by_address(gconstpointer a, gconstpointer b)
+{
+	const struct map_piece *first = a, *second = b;
+
+	return first->extent.start < second->extent.start ? -1 : first->extent.start > second->extent.start;
+}
+
+/* A run may go on in the next region. */
+static void add_run(struct map *map, struct extent extent, guint file)
+{
+	for (guint i = 0; i < map->view->regions->len; i++) {
+		const struct extent *region = &g_array_index(map->view->regions, struct view_region, i).extent;
+		uint64_t start = MAX(extent.start, region->start);
+		uint64_t end = MIN(extent.start + extent.length, region->start + region->length);
+		struct map_piece piece = { { start, end - start }, file };
+
+		if (start < end)
+			g_array_append_val(g_ptr_array_index(map->pieces, i), piece);
+	}
+}
+
+static void array_free(gpointer array)
+{
+	g_array_unref(array);
+}
+
+struct map *map_new(const struct view *view, const GPtrArray *files)
+{
+	struct map *map = g_new0(struct map, 1);
+
+	map->view = view;
+	map->files = g_ptr_array_new();
+	map->pieces = g_ptr_array_new_with_free_func(array_free);
+	for (guint i = 0; i < view->regions->len; i++)
+		g_ptr_array_add(map->pieces, g_array_new(FALSE, FALSE, sizeof(struct map_piece)));
+	for (guint i = 0; i < files->len; i++) {
+		struct dmem_file *file = g_ptr_array_index(files, i);
+
+		if (file->runs->len > 0)
+			g_ptr_array_add(map->files, file);
+	}
+	g_ptr_array_sort(map->files, by_memory);
+	for (guint i = 0; i < map->files->len; i++) {
+		const struct dmem_file *file = g_ptr_array_index(map->files, i);
+
+		for (guint run = 0; run < file->runs->len; run++)
+			add_run(map, g_array_index(file->runs, struct extent_map_run, run).extent, i);
+	}
+	for (guint i = 0; i < map->pieces->len; i++)
+		g_array_sort(g_ptr_array_index(map->pieces, i), by_address);
+	return map;
+}
+
+void map_destroy(struct map *map)
+{
+	if (!map)
+		return;
+	g_ptr_array_unref(map->files);
+	g_ptr_array_unref(map->pieces);
+	g_free(map);
+}
+
+uint64_t map_scale(uint64_t length, uint64_t count, uint64_t least)
+{
+	uint64_t scale = least;
+
+	while (length / scale + (length % scale != 0) > count)
+		scale *= 2;
+	return scale;
+}
+
+static void describe(struct json *json, const struct map *map)
+{
+	json_string(json, "mountpoint", map->view->root);
+	json_unsigned(json, "pending_bytes", view_figure(map->view, "pending_bytes"));
+	json_begin_array(json, "regions");
+	for (guint i = 0; i < map->pieces->len; i++) {
+		const struct view_region *region = &g_array_index(map->view->regions, struct view_region, i);
+		const GArray *pieces = g_ptr_array_index(map->pieces, i);
+
+		json_begin_object(json, NULL);
+		json_unsigned(json, "start", region->extent.start);
+		json_unsigned(json, "length_bytes", region->extent.length);
+		json_begin_array(json, "pieces");
+		for (guint at = 0; at < pieces->len; at++) {
+			const struct map_piece *piece = &g_array_index(pieces, struct map_piece, at);
+			const struct dmem_file *file = g_ptr_array_index(map->files, piece->file);
+
+			json_begin_object(json, NULL);
+			json_unsigned(json, "start", piece->extent.start);
+			json_unsigned(json, "length_bytes", piece->extent.length);
+			json_string(json, "file", file->path);
+			json_end(json);
+		}
+		json_end(json);
+		json_end(json);
+	}
+	json_end(json);
+}
+
+/* librsvg's own program: a dependency only of those who want it. */
+static bool write_png(const char *svg, const char *path, GError **error)
+{
+	const char *argv[] = { "rsvg-convert", "--format=png", "--output", path, NULL, NULL };
+	g_autofree char *temporary = NULL;
+	g_autoptr(GError) reason = NULL;
+	int fd = g_file_open_tmp("dmemfsctl-XXXXXX.svg", &temporary, error);
+	int status = 0;
+	bool done;
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	argv[4] = temporary;
+	done = g_file_set_contents(temporary, svg, -1, error);
+	if (done) {
+		done = g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status, &reason) &&
+		       g_spawn_check_wait_status(status, &reason);
+		if (!done)
+			command_fail(error, STATUS_FAILED, "%s: %s: install librsvg2-bin, or name a .svg file", path,
+			             reason->message);
+	}
+	unlink(temporary);
+	return done;
+}
+
+static bool draw(const struct map *map, GError **error)
+{
+	g_autofree char *svg = map_svg(map);
+
+	if (g_str_has_suffix(arguments.output, ".png"))
+		return write_png(svg, arguments.output, error);
+	return g_file_set_contents(arguments.output, svg, -1, error);
+}
+
+static bool check_options(bool *colour, GError **error)
+{
+	const char *when = arguments.colour ? arguments.colour : "auto";
+
+	*colour = strcmp(when, "always") == 0 || (strcmp(when, "auto") == 0 && isatty(STDOUT_FILENO));
+	if (!*colour && strcmp(when, "auto") != 0 && strcmp(when, "never") != 0)
+		return command_fail(error, STATUS_USAGE, "--color %s: use auto, always or never", when) == STATUS_DONE;
+	if (arguments.output && !g_str_has_suffix(arguments.output, ".svg") && !g_str_has_suffix(arguments.output, ".png"))
+		return command_fail(error, STATUS_USAGE, "--output %s: name a file that ends in .svg or .png",
+		                    arguments.output) == STATUS_DONE;
+	return true;
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	bool colour;
+
+	if (!check_options(&colour, error))
+		return STATUS_USAGE;
+
+	g_autoptr(view_t) view = view_open(invocation->operands[0], error);
+	g_autoptr(file_list_t) list = view ? files_collect(view, error) : NULL;
+
+	if (!list)
+		return STATUS_FAILED;
+
+	g_autoptr(map_t) map = map_new(view, list->files);
+
+	if (arguments.output && !draw(map, error))
+		return STATUS_FAILED;
+	if (invocation->json) {
+		describe(invocation->json, map);
+	} else if (!arguments.output) {
+		g_autofree char *text = map_text(map, colour, g_get_charset(NULL));
+
+		fputs(text, stdout);
+	}
+	return STATUS_DONE;
+}
+
+const struct command command_map = {
+	.name = "map",
+	.operands = "[PATH]",
+	.summary = "Draw which file has which memory",
+	.details = "A cell of the picture has the letter, or the colour, of the file that has most of it. Memory that was\n"
+		   "in a removed file and is not free yet counts as pending and looks free.",
+	.options = options,
+	.operands_max = 1,
+	.run = run,
+};

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The map as text. */
+#include <string.h>
+
+#include "map.h"
+#include "text.h"
+
+#define COLUMNS    64
+#define ROWS       16
+#define LEGEND_MAX 26
+
+/* Of the terminal's 256 colours: apart from each other, on black and on white. */
+static const int colours[] = { 33, 208, 34, 160, 99, 136, 37, 199, 70, 25, 172, 127, 30, 167, 61, 106 };
+
+static char letter_of(int file)
+{
+	return file < LEGEND_MAX ? (char)('A' + file) : '#';
+}
+
+uint64_t map_look(const GArray *pieces, uint64_t start, uint64_t length, int *file)
+{
+	uint64_t used = 0, most = 0, of_one = 0;
+
+	*file = -1;
+	for (guint i = 0; i < pieces->len; i++) {
+		const struct map_piece *piece = &g_array_index(pieces, struct map_piece, i);
+		uint64_t from = MAX(piece->extent.start, start);
+		uint64_t to = MIN(piece->extent.start + piece->extent.length, start + length);
+
+		if (from >= to)
+			continue;
+		used += to - from;
+		/* The pieces of a file that follow each other add up; that is near enough for a picture. */
+		of_one = i > 0 && g_array_index(pieces, struct map_piece, i - 1).file == piece->file ? of_one + (to - from) :
+		                                                                                       to - from;
+		if (of_one > most) {
+			most = of_one;
+			*file = (int)piece->file;
+		}
+	}
+	return used;
+}
+
+/* How full, from a few bytes to all. */
+static const char *shade(uint64_t used, uint64_t length, bool unicode)
+{
+	static const char *const blocks[] = { "\u2591", "\u2592", "\u2593", "\u2588" };
+	static const char *const plain[] = { ".", "-", "=", "#" };
+	uint64_t step = used == length ? 3 : used * 3 / length;
+
+	return unicode ? blocks[step] : plain[step];
+}
+
+/* What a row is drawn with. */
+struct pen {
+	bool colour;
+	bool unicode;
+	int file; /* whose colour the terminal has now, -1: its own */
+};
+
+static void set_colour(GString *text, struct pen *pen, int file)
+{
+	if (!pen->colour || pen->file == file)
+		return;
+	if (file < 0)
+		g_string_append(text, "\033[0m");
+	else
+		g_string_append_printf(text, "\033[38;5;%dm", colours[(gsize)file % G_N_ELEMENTS(colours)]);
+	pen->file = file;
+}
+
+static void append_cell(GString *text, struct pen *pen, uint64_t used, uint64_t length, int file)
+{
+	set_colour(text, pen, used ? file : -1);
+	if (used == 0)
+		g_string_append(text, pen->unicode ? "\u00b7" : ".");
+	else if (pen->colour)
+		g_string_append(text, shade(used, length, pen->unicode));
+	else
+		g_string_append_c(text, letter_of(file));
+}
+
+static void append_region(GString *text, const struct map *map, guint index, struct pen *pen)
+{
+	const struct view_region *region = &g_array_index(map->view->regions, struct view_region, index);
+	uint64_t start = region->extent.start, end = start + region->extent.length;
+	uint64_t cell = map_scale(region->extent.length, COLUMNS * ROWS, map->view->page_size);
+	g_autofree char *size = text_size(region->extent.length);
+	g_autofree char *free_size = text_size(region->free);
+	g_autofree char *cell_size = text_size(cell);
+
+	g_string_append_printf(text, "region %u: %s, %s free, node ", index, size, free_size);
+	if (region->node < 0)
+		g_string_append(text, "unknown");
+	else
+		g_string_append_printf(text, "%d", region->node);
+	g_string_append_printf(text, "; a cell is %s\n", cell_size);
+	for (uint64_t row = start; row < end; row += COLUMNS * cell) {
+		g_string_append_printf(text, "%#14" G_GINT64_MODIFIER "x ", row);
+		for (uint64_t at = row; at < MIN(end, row + COLUMNS * cell); at += cell) {
+			uint64_t length = MIN(cell, end - at);
+			int file;
+			uint64_t used = map_look(g_ptr_array_index(map->pieces, index), at, length, &file);
+
+			append_cell(text, pen, used, length, file);
+		}
+		set_colour(text, pen, -1);
+		g_string_append_c(text, '\n');
+	}
+}
+
+static void append_legend(GString *text, const struct map *map, struct pen *pen)
+{
+	uint64_t pending = view_figure(map->view, "pending_bytes");
+
+	for (guint i = 0; i < MIN(map->files->len, LEGEND_MAX); i++) {
+		const struct dmem_file *file = g_ptr_array_index(map->files, i);
+		g_autofree char *size = text_size(file->allocated);
+		g_autofree char *name = text_visible(file->path);
+
+		append_cell(text, pen, 1, 1, (int)i);
+		set_colour(text, pen, -1);
+		g_string_append_printf(text, " %s (%s)\n", name, size);
+	}
+	if (map->files->len > LEGEND_MAX)
+		g_string_append_printf(text, "%s %u more files\n", pen->colour ? "..." : "#", map->files->len - LEGEND_MAX);
+	if (pending) {
+		g_autofree char *size = text_size(pending);
+
+		g_string_append_printf(text, "%s of removed files are pending\n", size);
+	}
+}
+
+char *map_text(const struct map *map, bool colour, bool unicode)
+{
+	struct pen pen = { colour, unicode, -1 };
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < map->view->regions->len; i++)
+		append_region(text, map, i, &pen);
+	append_legend(text, map, &pen);
+	return g_string_free(text, FALSE);
+}

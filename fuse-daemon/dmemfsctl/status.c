@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl status: who serves a mount, and how its memory is used. */
+#include <stdio.h>
+
+#include "command.h"
+#include "text.h"
+#include "users.h"
+#include "view.h"
+
+static const char *said(const struct view *view, const char *name)
+{
+	const char *value = g_hash_table_lookup(view->daemon, name);
+
+	return value ? value : "?";
+}
+
+static void print_line(const char *name, uint64_t bytes, uint64_t whole)
+{
+	g_autofree char *size = text_size(bytes);
+	g_autofree char *share = text_share(bytes, whole);
+
+	printf("  %-10s %12s %8s\n", name, size, share);
+}
+
+static void print_regions(const struct view *view)
+{
+	static const char *const headers[] = { "REGION", ">START", ">SIZE", ">FREE", ">NODE", NULL };
+	g_autoptr(table_t) table = table_new(headers);
+	g_autofree char *text = NULL;
+
+	for (guint i = 0; i < view->regions->len; i++) {
+		const struct view_region *region = &g_array_index(view->regions, struct view_region, i);
+
+		table_take(table, g_strdup_printf("%u", i));
+		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", region->extent.start));
+		table_take(table, text_size(region->extent.length));
+		table_take(table, text_size(region->free));
+		table_take(table, region->node < 0 ? g_strdup("?") : g_strdup_printf("%d", region->node));
+	}
+	text = table_text(table, "  ");
+	fputs(text, stdout);
+}
+
+/* Each process once, however many files it maps. */
+static guint count_processes(const GPtrArray *users)
+{
+	guint count = 0;
+	pid_t last = 0;
+
+	for (guint i = 0; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+
+		count += user->pid != last;
+		last = user->pid;
+	}
+	return count;
+}
+
+static void print_view(const struct view *view, guint processes)
+{
+	uint64_t capacity = view_figure(view, "capacity_bytes");
+	g_autofree char *page_size = text_page_sizes(view->page_size);
+	g_autofree char *root = text_visible(view->root);
+
+	printf("%s: dmemfsd %s (pid %s), backend %s, pages of %s, alloc %s\n", root, said(view, "version"), said(view, "pid"),
+	       said(view, "backend"), page_size, view->alloc);
+	print_line("capacity", capacity, capacity);
+	print_line("in files", view_figure(view, "allocated_bytes"), capacity);
+	print_line("pending", view_figure(view, "pending_bytes"), capacity);
+	print_line("free", view_figure(view, "free_bytes"), capacity);
+	print_line("  in 2M", view_figure(view, "free_2m_bytes"), capacity);
+	print_line("  in 1G", view_figure(view, "free_1g_bytes"), capacity);
+	printf("  %" G_GUINT64_FORMAT " files in %" G_GUINT64_FORMAT " directories, mapped by %u process%s\n",
+	       view_figure(view, "files"), view_figure(view, "directories"), processes, processes == 1 ? "" : "es");
+	print_regions(view);
+}
+
+static void describe_regions(struct json *json, const struct view *view)
+{
+	json_begin_array(json, "regions");
+	for (guint i = 0; i < view->regions->len; i++) {
+		const struct view_region *region = &g_array_index(view->regions, struct view_region, i);
+
+		json_begin_object(json, NULL);
+		json_unsigned(json, "start", region->extent.start);
+		json_unsigned(json, "length_bytes", region->extent.length);
+		json_unsigned(json, "free_bytes", region->free);
+		if (region->node < 0)
+			json_null(json, "node");
+		else
+			json_signed(json, "node", region->node);
+		json_end(json);
+	}
+	json_end(json);
+}
+
+static void describe_view(struct json *json, const struct view *view, guint processes)
+{
+	json_begin_object(json, NULL);
+	json_string(json, "mountpoint", view->root);
+	json_string(json, "version", said(view, "version"));
+	json_signed(json, "pid", g_ascii_strtoll(said(view, "pid"), NULL, 10));
+	json_string(json, "backend", said(view, "backend"));
+	json_string(json, "state_dir", said(view, "state_dir"));
+	json_unsigned(json, "page_size_bytes", view->page_size);
+	json_string(json, "alloc", view->alloc);
+	json_unsigned(json, "mapping_processes", processes);
+	for (guint i = 0; i < view->figures->len; i++) {
+		const struct view_figure *figure = &g_array_index(view->figures, struct view_figure, i);
+
+		json_unsigned(json, figure->name, figure->value);
+	}
+	describe_regions(json, view);
+	json_end(json);
+}
+
+static GPtrArray *open_views(const char *path, GError **error)
+{
+	if (!path)
+		return view_open_all(error);
+
+	g_autoptr(view_t) view = view_open(path, error);
+
+	if (!view)
+		return NULL;
+
+	GPtrArray *views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
+
+	g_ptr_array_add(views, g_steal_pointer(&view));
+	return views;
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	g_autoptr(GPtrArray) views = open_views(invocation->operands[0], error);
+
+	if (!views)
+		return STATUS_FAILED;
+	if (invocation->json)
+		json_begin_array(invocation->json, "mounts");
+	for (guint i = 0; i < views->len; i++) {
+		const struct view *view = g_ptr_array_index(views, i);
+		g_autoptr(GPtrArray) users = users_find(view->device);
+
+		if (invocation->json)
+			describe_view(invocation->json, view, count_processes(users));
+		else
+			print_view(view, count_processes(users));
+	}
+	return STATUS_DONE;
+}
+
+const struct command command_status = {
+	.name = "status",
+	.operands = "[PATH]",
+	.summary = "Show who serves a mount and how its memory is used",
+	.details = "Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
+		   "process still maps it.",
+	.operands_max = 1,
+	.run = run,
+};

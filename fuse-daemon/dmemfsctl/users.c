@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Who maps the files of a mount. */
+#include "users.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "extent.h"
+
+/* "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5)); PERMS end in 's' for shared or 'p' for private. */
+bool mapping_parse(const char *line, struct mapping *mapping)
+{
+	uint64_t end;
+	char permissions[5];
+	unsigned major_number, minor_number;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &mapping->address, &end, permissions,
+	           &mapping->offset, &major_number, &minor_number, &mapping->inode) != 7)
+		return false;
+	mapping->length = end - mapping->address;
+	mapping->device = makedev(major_number, minor_number);
+	mapping->is_private = permissions[3] == 'p';
+	return mapping->inode != 0 && end > mapping->address;
+}
+
+uint64_t mapping_page_size(const struct mapping *mapping)
+{
+	static const uint64_t sizes[] = { DMEMFS_PAGE_1G, DMEMFS_PAGE_2M };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+		uint64_t first = (mapping->address + sizes[i] - 1) / sizes[i] * sizes[i];
+
+		if ((mapping->address - mapping->offset) % sizes[i] == 0 &&
+		    first + sizes[i] <= mapping->address + mapping->length)
+			return sizes[i];
+	}
+	return DMEMFS_PAGE_4K;
+}
+
+static void user_free(gpointer data)
+{
+	struct user *user = data;
+
+	g_free(user->name);
+	g_free(user);
+}
+
+static char *read_name(pid_t pid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int)pid);
+	char *name = NULL;
+
+	return g_file_get_contents(path, &name, NULL, NULL) ? g_strchomp(name) : g_strdup("?");
+}
+
+/* @first: where the entries of this process begin. */
+static struct user *user_of(GPtrArray *users, guint first, pid_t pid, uint64_t inode)
+{
+	for (guint i = first; i < users->len; i++) {
+		struct user *user = g_ptr_array_index(users, i);
+
+		if (user->inode == inode)
+			return user;
+	}
+
+	struct user *user = g_new0(struct user, 1);
+
+	user->pid = pid;
+	user->inode = inode;
+	user->name = read_name(pid);
+	g_ptr_array_add(users, user);
+	return user;
+}
+
+static void add_mapping(struct user *user, const struct mapping *mapping)
+{
+	uint64_t page_size = mapping_page_size(mapping);
+
+	/* The small remainder that a split leaves says nothing about the rest. */
+	if (!user->page_size || (mapping->length > user->page_size && page_size < user->page_size) ||
+	    (user->mapped <= user->page_size && page_size > user->page_size))
+		user->page_size = page_size;
+	user->mapped += mapping->length;
+	user->is_private |= mapping->is_private;
+}
+
+/* Processes that end meanwhile, or that are not for us to see, are passed over. */
+static void look_at(pid_t pid, dev_t device, GPtrArray *users)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/maps", (int)pid);
+	g_autofree char *maps = NULL;
+	guint first = users->len;
+
+	if (!g_file_get_contents(path, &maps, NULL, NULL))
+		return;
+	for (char *line = maps; line && *line;) {
+		char *next = strchr(line, '\n');
+		struct mapping mapping;
+
+		if (next)
+			*next++ = '\0';
+		if (mapping_parse(line, &mapping) && mapping.device == device)
+			add_mapping(user_of(users, first, pid, mapping.inode), &mapping);
+		line = next;
+	}
+}
+
+static gint by_pid(gconstpointer a, gconstpointer b)
+{
+	const struct user *first = *(const struct user *const *)a, *second = *(const struct user *const *)b;
+
+	if (first->pid != second->pid)
+		return first->pid < second->pid ? -1 : 1;
+	return first->inode < second->inode ? -1 : first->inode > second->inode;
+}
+
+GPtrArray *users_find(dev_t device)
+{
+	GPtrArray *users = g_ptr_array_new_with_free_func(user_free);
+	g_autoptr(GDir) processes = g_dir_open("/proc", 0, NULL);
+	const char *name;
+
+	while (processes && (name = g_dir_read_name(processes))) {
+		if (g_ascii_isdigit(*name))
+			look_at((pid_t)strtol(name, NULL, 10), device, users);
+	}
+	g_ptr_array_sort(users, by_pid);
+	return users;
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the daemon of a mount says of itself. */
+#include "view.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "command.h"
+#include "config.h"
+#include "mounts.h"
+
+static void fail_to_read(const char *path, const char *name, int err, GError **error)
+{
+	switch (err) {
+	case ENOTCONN:
+	case ECONNABORTED:
+		command_fail(error, STATUS_DAEMON, "%s: the daemon of this mount has died: start it again", path);
+		break;
+	case ENODATA:
+	case EOPNOTSUPP:
+		command_fail(error, STATUS_FAILED, "%s: has no attribute %s: it is no file of a mounted dmemfs, or its daemon is "
+		             "of another release", path, name);
+		break;
+	case E2BIG:
+	case ERANGE:
+		command_fail(error, STATUS_FAILED, "%s: %s: is longer than the 64 KiB that the kernel passes on", path, name);
+		break;
+	default:
+		command_fail(error, STATUS_FAILED, "%s: %s: %s", path, name, g_strerror(err));
+	}
+}
+
+char *view_read_attribute(const char *path, const char *name, GError **error)
+{
+	size_t room = 4096;
+
+	/* The kernel's limit is 64 KiB (XATTR_SIZE_MAX). */
+	for (;;) {
+		g_autofree char *value = g_malloc(room + 1);
+		ssize_t length = lgetxattr(path, name, value, room);
+
+		if (length >= 0) {
+			value[length] = '\0';
+			return g_steal_pointer(&value);
+		}
+		if (errno == ERANGE && room < (1 << 16)) {
+			room *= 2;
+			continue;
+		}
+		fail_to_read(path, name, errno, error);
+		return NULL;
+	}
+}
+
+static void figure_clear(gpointer figure)
+{
+	g_free(((struct view_figure *)figure)->name);
+}
+
+static void parse_figures(GArray *figures, const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		char *value = strchr(*line, ' ');
+
+		if (value) {
+			struct view_figure figure = { g_strndup(*line, (gsize)(value - *line)), g_ascii_strtoull(value, NULL, 10) };
+
+			g_array_append_val(figures, figure);
+		}
+	}
+}
+
+static void parse_daemon(GHashTable *daemon, const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		char *value = strchr(*line, ' ');
+
+		if (value)
+			g_hash_table_insert(daemon, g_strndup(*line, (gsize)(value - *line)), g_strdup(value + 1));
+	}
+}
+
+static void parse_regions(GArray *regions, const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		struct view_region region;
+
+		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d", &region.extent.start,
+		           &region.extent.length, &region.free, &region.node) == 4)
+			g_array_append_val(regions, region);
+	}
+}
+
+/* Asks the daemon. */
+static bool fill(struct view *view, GError **error)
+{
+	g_autofree char *figures = view_read_attribute(view->root, "dmemfs.stats", error);
+	g_autofree char *daemon = figures ? view_read_attribute(view->root, "dmemfs.daemon", error) : NULL;
+	g_autofree char *regions = daemon ? view_read_attribute(view->root, "dmemfs.regions", error) : NULL;
+	g_autofree char *page_size = regions ? view_read_attribute(view->root, "dmemfs.page_size", error) : NULL;
+
+	view->alloc = page_size ? view_read_attribute(view->root, "dmemfs.alloc", error) : NULL;
+	if (!view->alloc || !config_parse_size(page_size, &view->page_size, error))
+		return false;
+	parse_figures(view->figures, figures);
+	parse_daemon(view->daemon, daemon);
+	parse_regions(view->regions, regions);
+	return true;
+}
+
+/* The question and the answer of a thread that may never come back. */
+struct inquiry {
+	GMutex lock;
+	GCond answered;
+	bool done;
+	bool good;
+	struct view *view;
+	GError *error;
+};
+
+static gpointer inquire(gpointer data)
+{
+	struct inquiry *inquiry = data;
+	bool good = fill(inquiry->view, &inquiry->error);
+
+	g_mutex_lock(&inquiry->lock);
+	inquiry->good = good;
+	inquiry->done = true;
+	g_cond_signal(&inquiry->answered);
+	g_mutex_unlock(&inquiry->lock);
+	return NULL;
+}
+
+static struct view *view_new(const struct mount_point *mount)
+{
+	struct view *view = g_new0(struct view, 1);
+
+	view->root = g_strdup(mount->path);
+	view->device = mount->device;
+	view->daemon = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	view->figures = g_array_new(FALSE, FALSE, sizeof(struct view_figure));
+	g_array_set_clear_func(view->figures, figure_clear);
+	view->regions = g_array_new(FALSE, FALSE, sizeof(struct view_region));
+	return view;
+}
+
+/*
+ * A mount whose daemon hangs, or is about to be restarted, holds system calls up, and nothing but the end of the process
+ * gets a thread out of them. So the thread is given up, with all that it may still use.
+ */
+static struct view *ask(const struct mount_point *mount, GError **error)
+{
+	struct inquiry *inquiry = g_new0(struct inquiry, 1);
+	gint64 until = g_get_monotonic_time() + VIEW_PATIENCE * G_TIME_SPAN_SECOND;
+	GThread *thread;
+	struct view *view;
+	bool done = true;
+
+	inquiry->view = view_new(mount);
+	thread = g_thread_new("inquiry", inquire, inquiry);
+	g_mutex_lock(&inquiry->lock);
+	while (!inquiry->done && done)
+		done = g_cond_wait_until(&inquiry->answered, &inquiry->lock, until);
+	done = inquiry->done;
+	g_mutex_unlock(&inquiry->lock);
+	if (!done) {
+		command_fail(error, STATUS_DAEMON, "%s: its daemon has not answered for %d s: see its log, or restart it",
+		             mount->path, VIEW_PATIENCE);
+		g_thread_unref(thread);
+		return NULL;
+	}
+	g_thread_join(thread);
+	view = inquiry->view;
+	if (!inquiry->good) {
+		g_propagate_error(error, inquiry->error);
+		g_clear_pointer(&view, view_destroy);
+	}
+	g_mutex_clear(&inquiry->lock);
+	g_cond_clear(&inquiry->answered);
+	g_free(inquiry);
+	return view;
+}
+
+static GPtrArray *read_mounts(GError **error)
+{
+	g_autofree char *text = NULL;
+
+	if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, error))
+		return NULL;
+	return mounts_parse(text);
+}
+
+/* Mounts of dmemfs that no other mount hides. */
+static GPtrArray *visible_dmemfs(const GPtrArray *mounts)
+{
+	GPtrArray *visible = g_ptr_array_new();
+
+	for (guint i = 0; i < mounts->len; i++) {
+		const struct mount_point *mount = g_ptr_array_index(mounts, i);
+
+		if (mount->is_dmemfs && mounts_of_path(mounts, mount->path) == mount)
+			g_ptr_array_add(visible, (gpointer)mount);
+	}
+	return visible;
+}
+
+static bool check_some(const GPtrArray *visible, GError **error)
+{
+	if (visible->len > 0)
+		return true;
+	command_fail(error, STATUS_DAEMON, "no dmemfs is mounted: start dmemfsd --config FILE");
+	return false;
+}
+
+/* As realpath(3), but a last part that is a dead mount point is not asked. */
+static char *resolve(const char *path)
+{
+	g_autofree char *absolute = g_canonicalize_filename(path, NULL);
+	g_autofree char *parent = g_path_get_dirname(absolute);
+	g_autofree char *name = g_path_get_basename(absolute);
+	char real[PATH_MAX];
+
+	if (realpath(absolute, real))
+		return g_strdup(real);
+	if (errno != ENOENT && realpath(parent, real))
+		return g_build_filename(real, name, NULL);
+	return NULL;
+}
+
+struct view *view_open(const char *path, GError **error)
+{
+	g_autoptr(GPtrArray) mounts = read_mounts(error);
+	const struct mount_point *mount;
+
+	if (!mounts)
+		return NULL;
+	if (!path) {
+		g_autoptr(GPtrArray) visible = visible_dmemfs(mounts);
+
+		if (!check_some(visible, error))
+			return NULL;
+		mount = g_ptr_array_index(visible, 0);
+		if (visible->len > 1) {
+			command_fail(error, STATUS_USAGE, "dmemfs is mounted at %u places: name one of them, such as %s",
+			             visible->len, mount->path);
+			return NULL;
+		}
+		return ask(mount, error);
+	}
+
+	g_autofree char *real = resolve(path);
+
+	if (!real) {
+		command_fail(error, STATUS_FAILED, "%s: %s: name a file or a directory on dmemfs", path, g_strerror(errno));
+		return NULL;
+	}
+	mount = mounts_of_path(mounts, real);
+	if (mount && mount->is_dmemfs)
+		return ask(mount, error);
+	command_fail(error, STATUS_DAEMON, "%s: does not lie on a mounted dmemfs: name another path, or start dmemfsd", path);
+	return NULL;
+}
+
+GPtrArray *view_open_all(GError **error)
+{
+	g_autoptr(GPtrArray) mounts = read_mounts(error);
+	g_autoptr(GPtrArray) visible = mounts ? visible_dmemfs(mounts) : NULL;
+	g_autoptr(GPtrArray) views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
+
+	if (!visible || !check_some(visible, error))
+		return NULL;
+	for (guint i = 0; i < visible->len; i++) {
+		struct view *view = ask(g_ptr_array_index(visible, i), error);
+
+		if (!view)
+			return NULL;
+		g_ptr_array_add(views, view);
+	}
+	return g_steal_pointer(&views);
+}
+
+void view_destroy(struct view *view)
+{
+	if (!view)
+		return;
+	g_free(view->root);
+	g_free(view->alloc);
+	g_hash_table_unref(view->daemon);
+	g_array_unref(view->figures);
+	g_array_unref(view->regions);
+	g_free(view);
+}
+
+uint64_t view_figure(const struct view *view, const char *name)
+{
+	for (guint i = 0; i < view->figures->len; i++) {
+		const struct view_figure *figure = &g_array_index(view->figures, struct view_figure, i);
+
+		if (strcmp(figure->name, name) == 0)
+			return figure->value;
+	}
+	return 0;
+}
+
+int view_find_region(const struct view *view, uint64_t address)
+{
+	for (guint i = 0; i < view->regions->len; i++) {
+		const struct extent *extent = &g_array_index(view->regions, struct view_region, i).extent;
+
+		if (address >= extent->start && address - extent->start < extent->length)
+			return (int)i;
+	}
+	return -1;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the daemon of a mount says of itself, through the virtual attributes of the root. */
+#ifndef DMEMFSCTL_VIEW_H
+#define DMEMFSCTL_VIEW_H
+
+#include <glib.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "extent.h"
+
+/* How long a daemon may take to answer, in seconds. */
+#define VIEW_PATIENCE 5
+
+struct view_region {
+	struct extent extent;
+	uint64_t free; /* bytes */
+	int node;      /* -1 unknown */
+};
+
+/* "name value" */
+struct view_figure {
+	char *name;
+	uint64_t value;
+};
+
+/* A mount as its daemon describes it. */
+struct view {
+	char *root; /* mountpoint */
+	dev_t device;
+	GHashTable *daemon; /* of dmemfs.daemon: version, pid, backend, state_dir */
+	uint64_t page_size;
+	char *alloc;
+	GArray *figures; /* struct view_figure: all of dmemfs.stats, in its order */
+	GArray *regions; /* struct view_region */
+};
+
+/*
+ * The mount that @path lies on; @path NULL: the only one there is. NULL and @error when there is none, or its daemon
+ * does not answer.
+ */
+struct view *view_open(const char *path, GError **error);
+/* Of every mount: GPtrArray of struct view, at least one. */
+GPtrArray *view_open_all(GError **error);
+void view_destroy(struct view *view);
+typedef struct view view_t;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(view_t, view_destroy)
+
+/* A figure of dmemfs.stats; 0 when the daemon does not know it. */
+uint64_t view_figure(const struct view *view, const char *name);
+/* The index of the region that @address lies in, or -1. */
+int view_find_region(const struct view *view, uint64_t address);
+/* The value of the virtual attribute @name as text. NULL and @error. */
+char *view_read_attribute(const char *path, const char *name, GError **error);
+
+#endif

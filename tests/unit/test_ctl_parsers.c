@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What dmemfsctl reads from /proc and from the virtual attributes. */
+#include <sys/sysmacros.h>
+
+#include "files.h"
+#include "map.h"
+#include "mounts.h"
+#include "users.h"
+
+#define GIB (UINT64_C(1) << 30)
+#define MIB (UINT64_C(1) << 20)
+
+static void mounts(void)
+{
+	g_autoptr(GPtrArray) list = mounts_parse(
+		"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+		"30 22 0:40 / /mnt/dm\\040em rw,nosuid shared:2 master:1 - fuse.dmemfs dmemfs rw,user_id=0\n"
+		"31 22 0:41 / /mnt/dm\\040em/over rw - tmpfs none rw\n"
+		"32 22 0:42 / /mnt/twice rw - fuse.dmemfs dmemfs rw\n"
+		"33 22 0:43 / /mnt/twice rw - tmpfs none rw\n"
+		"no mount at all\n"
+		"34 22 0:x / /mnt rw - tmpfs none rw\n");
+
+	g_assert_cmpuint(list->len, ==, 5);
+	g_assert_cmpstr(mounts_of_path(list, "/mnt/dm em/a")->path, ==, "/mnt/dm em");
+	g_assert_true(mounts_of_path(list, "/mnt/dm em")->is_dmemfs);
+	g_assert_true(mounts_of_path(list, "/mnt/dm em")->device == makedev(0, 40));
+	g_assert_false(mounts_of_path(list, "/mnt/dm em/over/a")->is_dmemfs);
+	g_assert_cmpstr(mounts_of_path(list, "/mnt/dm emb")->path, ==, "/");
+	g_assert_true(mounts_of_path(list, "/mnt/twice/a")->device == makedev(0, 43));
+}
+
+static void mapping(void)
+{
+	struct mapping mapping;
+
+	g_assert_true(mapping_parse("7f0000200000-7f0000600000 rw-s 00200000 00:2a 17                 /mnt/dmemfs/vm 1",
+	                            &mapping));
+	g_assert_cmphex(mapping.address, ==, 0x7f0000200000);
+	g_assert_cmphex(mapping.length, ==, 4 * MIB);
+	g_assert_cmphex(mapping.offset, ==, 2 * MIB);
+	g_assert_cmpuint(mapping.inode, ==, 17);
+	g_assert_true(mapping.device == makedev(0, 0x2a));
+	g_assert_false(mapping.is_private);
+	g_assert_true(mapping_parse("1000-2000 r--p 0 103:02 5 /a", &mapping));
+	g_assert_true(mapping.is_private);
+	g_assert_false(mapping_parse("7ffc0000-7ffc1000 rw-p 00000000 00:00 0 [stack]", &mapping));
+	g_assert_false(mapping_parse("", &mapping));
+	g_assert_false(mapping_parse("Rss: 4 kB", &mapping));
+}
+
+static void mapping_pages(void)
+{
+	const struct {
+		uint64_t address, length, offset, page_size;
+	} cases[] = {
+		{ GIB, GIB, 0, GIB },
+		{ GIB, GIB - 4096, 0, 2 * MIB },
+		{ GIB + 2 * MIB, 4 * GIB, 2 * MIB, GIB },
+		{ GIB + 2 * MIB, 4 * GIB, 0, 2 * MIB },
+		{ GIB + 4096, 4 * GIB, 0, 4096 },
+		{ GIB + 4096, 3 * MIB, 4096, 4096 }, /* agrees, but no whole page lies in it */
+		{ GIB + 4096, 4 * MIB, 4096, 2 * MIB },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct mapping mapping = { .address = cases[i].address, .length = cases[i].length, .offset = cases[i].offset };
+
+		g_assert_cmphex(mapping_page_size(&mapping), ==, cases[i].page_size);
+	}
+}
+
+static void extents_and_faults(void)
+{
+	g_autoptr(GArray) runs = file_parse_extents("0 4294967296 1073741824\n1073741824 9663676416 2097152");
+	g_autoptr(GArray) none = file_parse_extents("");
+	g_autoptr(GArray) faults = file_parse_faults("4K 7\n2M 0\n1G 18446744073709551615\nnonsense\nx 1");
+
+	g_assert_cmpuint(runs->len, ==, 2);
+	g_assert_cmphex(g_array_index(runs, struct extent_map_run, 1).extent.start, ==, 9 * GIB);
+	g_assert_cmphex(g_array_index(runs, struct extent_map_run, 1).extent.length, ==, 2 * MIB);
+	g_assert_cmpuint(none->len, ==, 0);
+	g_assert_cmpuint(faults->len, ==, 3);
+	g_assert_cmphex(g_array_index(faults, struct file_faults, 2).page_size, ==, GIB);
+	g_assert_cmpuint(g_array_index(faults, struct file_faults, 0).count, ==, 7);
+}
+
+static void assert_pages(uint64_t offset, uint64_t start, uint64_t length, struct page_share expected)
+{
+	struct extent_map_run run = { offset, { start, length } };
+	struct page_share share = file_run_pages(&run);
+
+	g_assert_cmphex(share.bytes_4k, ==, expected.bytes_4k);
+	g_assert_cmphex(share.bytes_2m, ==, expected.bytes_2m);
+	g_assert_cmphex(share.bytes_1g, ==, expected.bytes_1g);
+}
+
+static void run_pages(void)
+{
+	assert_pages(0, 4 * GIB, 2 * GIB, (struct page_share){ 0, 0, 2 * GIB });
+	assert_pages(0, 4 * GIB, GIB + 2 * MIB + 4096, (struct page_share){ 4096, 2 * MIB, GIB });
+	assert_pages(2 * MIB, 4 * GIB, 2 * GIB, (struct page_share){ 0, 2 * GIB, 0 });
+	assert_pages(4096, 4 * GIB, 4 * MIB, (struct page_share){ 4 * MIB, 0, 0 });
+	assert_pages(4096, 4 * GIB + 4096, 4 * MIB, (struct page_share){ 2 * MIB, 2 * MIB, 0 });
+	assert_pages(0, 4 * GIB, 4096, (struct page_share){ 4096, 0, 0 });
+}
+
+static void scale(void)
+{
+	g_assert_cmphex(map_scale(GIB, 1024, 4096), ==, MIB);
+	g_assert_cmphex(map_scale(GIB + 4096, 1024, 4096), ==, 2 * MIB);
+	g_assert_cmphex(map_scale(4096, 1024, 2 * MIB), ==, 2 * MIB);
+	g_assert_cmphex(map_scale(UINT64_C(1) << 52, 1, 4096), ==, UINT64_C(1) << 52);
+}
+
+static void cell(void)
+{
+	const struct map_piece pieces[] = { { { 0, 10 }, 1 }, { { 10, 4 }, 0 }, { { 16, 4 }, 0 }, { { 30, 10 }, 2 } };
+	g_autoptr(GArray) array = g_array_new(FALSE, FALSE, sizeof(struct map_piece));
+	int file;
+
+	g_array_append_vals(array, pieces, G_N_ELEMENTS(pieces));
+	g_assert_cmpuint(map_look(array, 0, 40, &file), ==, 28);
+	g_assert_cmpint(file, ==, 1);
+	g_assert_cmpuint(map_look(array, 8, 12, &file), ==, 10);
+	g_assert_cmpint(file, ==, 0);
+	g_assert_cmpuint(map_look(array, 20, 10, &file), ==, 0);
+	g_assert_cmpint(file, ==, -1);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/ctl/mounts", mounts);
+	g_test_add_func("/ctl/mapping", mapping);
+	g_test_add_func("/ctl/mapping_pages", mapping_pages);
+	g_test_add_func("/ctl/extents_and_faults", extents_and_faults);
+	g_test_add_func("/ctl/run_pages", run_pages);
+	g_test_add_func("/ctl/scale", scale);
+	g_test_add_func("/ctl/cell", cell);
+	return g_test_run();
+}
