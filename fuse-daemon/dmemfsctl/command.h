@@ -47,6 +47,7 @@ extern const struct command command_extents;
 extern const struct command command_fsck;
 extern const struct command command_ls;
 extern const struct command command_map;
+extern const struct command command_plan;
 extern const struct command command_status;
 extern const struct command command_top;
 

@@ -5,6 +5,7 @@
 #include "command.h"
 
 const struct command *const commands[] = {
+	&command_plan,
 	&command_status,
 	&command_ls,
 	&command_extents,

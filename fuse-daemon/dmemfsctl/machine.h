@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The RAM of this machine, as the kernel and the firmware describe it. @root is put in front of every path, "" for the
+ * running system: tests have machines of their own.
+ */
+#ifndef DMEMFSCTL_MACHINE_H
+#define DMEMFSCTL_MACHINE_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "extent.h"
+
+struct machine_range {
+	struct extent extent;
+	int node; /* NUMA node, -1 unknown */
+};
+
+struct machine {
+	GArray *ram;   /* struct machine_range by address: System RAM, and what memmap= keeps from the kernel today */
+	GArray *nodes; /* int, rising */
+	uint64_t bytes;
+};
+
+/* NULL and @error, which names the remedy. */
+struct machine *machine_read(const char *root, GError **error);
+void machine_destroy(struct machine *machine);
+typedef struct machine machine_t;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(machine_t, machine_destroy)
+
+/* Outermost ranges of /proc/iomem with this name: GArray of struct extent by address. */
+GArray *machine_parse_iomem(const char *iomem, const char *name);
+/* What lies in both; both by address, and without overlaps of their own. */
+GArray *machine_intersect(const GArray *first, const GArray *second);
+/*
+ * Which node @ram (GArray of struct extent) lies on. @blocks: GArray of struct machine_range by address, the memory
+ * that the kernel knows the node of. Between two blocks of one node, and past the outermost ones, it is theirs.
+ */
+GArray *machine_assign_nodes(const GArray *ram, const GArray *blocks);
+
+#endif

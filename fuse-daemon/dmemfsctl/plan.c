@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl plan: which RAM to reserve, and what the boot loader must be told. */
+#include "plan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "config.h"
+#include "reserved.h"
+#include "text.h"
+
+#define GRUB_DEFAULTS  "/etc/default/grub"
+#define GRUB_DROP_IN   "/etc/default/grub.d/dmemfs.cfg"
+#define KERNEL_CMDLINE "/etc/kernel/cmdline"
+/* Marks the file as one that may be replaced. */
+#define GRUB_HEADER    "# Written by dmemfsctl plan."
+
+static struct {
+	char *size;
+	char **nodes;
+	char *leave;
+	char *root;
+	gboolean write;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size, "How much to reserve, a multiple of 1G", "SIZE" },
+	{ "node", 0, 0, G_OPTION_ARG_STRING_ARRAY, &arguments.nodes,
+	  "Reserve on this NUMA node; may be given several times, all nodes by default", "N" },
+	{ "leave", 0, 0, G_OPTION_ARG_STRING, &arguments.leave,
+	  "How much the kernel keeps; 1/16 of the RAM by default, but at least 2G", "SIZE" },
+	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write, "Write GRUB's drop-in " GRUB_DROP_IN, NULL },
+	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root, "Look below DIR instead of /: for another machine's files",
+	  "DIR" },
+	G_OPTION_ENTRY_NULL
+};
+
+char *plan_arguments(const GArray *ranges)
+{
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < ranges->len; i++) {
+		const struct extent *extent = &g_array_index(ranges, struct machine_range, i).extent;
+		g_autofree char *argument = reserved_argument(extent->start, extent->length);
+
+		g_string_append_printf(text, "%s%s", i ? " " : "", argument);
+	}
+	return g_string_free(text, FALSE);
+}
+
+char *plan_grub(const GArray *ranges)
+{
+	g_autofree char *plain = plan_arguments(ranges);
+	g_auto(GStrv) parts = g_strsplit(plain, "$", -1);
+	/* The shell makes \$ of it, in double quotes, and GRUB makes $ of that. */
+	g_autofree char *quoted = g_strjoinv("\\\\\\$", parts);
+
+	return g_strdup_printf(GRUB_HEADER " The $ must reach the kernel through a shell and through GRUB.\n"
+	                       "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT %s\"\n", quoted);
+}
+
+static bool get_size(const char *option, const char *text, uint64_t *bytes, GError **error)
+{
+	g_autoptr(GError) wrong = NULL;
+
+	if (config_parse_size(text, bytes, &wrong))
+		return true;
+	command_fail(error, STATUS_USAGE, "%s: %s", option, wrong->message);
+	return false;
+}
+
+static bool get_requested_size(uint64_t *size, GError **error)
+{
+	if (!arguments.size) {
+		command_fail(error, STATUS_USAGE, "--size SIZE is missing: name how much to reserve, such as 64G");
+		return false;
+	}
+	if (!get_size("--size", arguments.size, size, error))
+		return false;
+	if (*size > 0 && *size % PLAN_ALIGNMENT == 0)
+		return true;
+
+	g_autofree char *possible = config_format_size((*size / PLAN_ALIGNMENT + 1) * PLAN_ALIGNMENT);
+
+	command_fail(error, STATUS_USAGE, "--size %s: is no multiple of 1G: use %s", arguments.size, possible);
+	return false;
+}
+
+static bool has_node(const struct machine *machine, guint64 node)
+{
+	for (guint i = 0; i < machine->nodes->len; i++) {
+		if ((guint64)g_array_index(machine->nodes, int, i) == node)
+			return true;
+	}
+	return false;
+}
+
+static bool fail_node(const struct machine *machine, const char *text, GError **error)
+{
+	g_autoptr(GString) nodes = g_string_new(NULL);
+
+	for (guint i = 0; i < machine->nodes->len; i++)
+		g_string_append_printf(nodes, "%s%d", i ? ", " : "", g_array_index(machine->nodes, int, i));
+	command_fail(error, STATUS_USAGE, "--node %s: is none of this machine's nodes: use %s", text, nodes->str);
+	return false;
+}
+
+static bool get_nodes(const struct machine *machine, GArray *nodes, GError **error)
+{
+	for (char **text = arguments.nodes; text && *text; text++) {
+		guint64 node;
+		int number;
+
+		if (!g_ascii_string_to_unsigned(*text, 10, 0, G_MAXINT, &node, NULL) || !has_node(machine, node))
+			return fail_node(machine, *text, error);
+		number = (int)node;
+		g_array_append_val(nodes, number);
+	}
+	return true;
+}
+
+/* What there is to say against the plan; none of it is an error. */
+static GPtrArray *find_warnings(const GArray *ranges)
+{
+	GPtrArray *warnings = g_ptr_array_new_with_free_func(g_free);
+
+	if (ranges->len > PLAN_RANGES_KASLR)
+		g_ptr_array_add(warnings, g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "
+		                                          "address (KASLR)", ranges->len, PLAN_RANGES_KASLR));
+	for (guint i = 0; i < ranges->len; i++) {
+		const struct machine_range *range = &g_array_index(ranges, struct machine_range, i);
+
+		if (range->node < 0)
+			g_ptr_array_add(warnings, g_strdup_printf("the NUMA node of 0x%" G_GINT64_MODIFIER "x is not known",
+			                                          range->extent.start));
+	}
+	return warnings;
+}
+
+/* Only a file of our own is replaced. The path, or NULL and @error. */
+static char *write_drop_in(const char *root, const char *text, GError **error)
+{
+	g_autofree char *defaults = g_strconcat(root, GRUB_DEFAULTS, NULL);
+	g_autofree char *path = g_strconcat(root, GRUB_DROP_IN, NULL);
+	g_autofree char *directory = g_path_get_dirname(path);
+	g_autofree char *former = NULL;
+
+	if (!g_file_test(defaults, G_FILE_TEST_EXISTS)) {
+		command_fail(error, STATUS_FAILED, "%s: does not exist, so there is no GRUB to configure: pass the arguments to "
+		             "your boot loader", defaults);
+		return NULL;
+	}
+	if (g_file_get_contents(path, &former, NULL, NULL) && !g_str_has_prefix(former, GRUB_HEADER)) {
+		command_fail(error, STATUS_FAILED, "%s: was not written by this program: move it away first", path);
+		return NULL;
+	}
+	if (mkdir(directory, 0755) < 0 && errno != EEXIST) {
+		command_fail(error, STATUS_FAILED, "%s: %s", directory, g_strerror(errno));
+		return NULL;
+	}
+	if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644,
+	                              error))
+		return NULL;
+	return g_steal_pointer(&path);
+}
+
+struct plan {
+	struct plan_request request;
+	const struct machine *machine;
+	GArray *ranges;
+	GPtrArray *warnings;
+	char *arguments;
+	char *grub;
+	char *written; /* NULL: nothing */
+};
+
+static void plan_clear(struct plan *plan)
+{
+	g_clear_pointer(&plan->ranges, g_array_unref);
+	g_clear_pointer(&plan->warnings, g_ptr_array_unref);
+	g_free(plan->arguments);
+	g_free(plan->grub);
+	g_free(plan->written);
+}
+
+static uint64_t saving(const struct plan *plan)
+{
+	return plan->request.size / DMEMFS_PAGE_4K * PLAN_PAGE_STRUCT;
+}
+
+static void print_ranges(const struct plan *plan)
+{
+	static const char *const headers[] = { ">START", ">END", ">SIZE", ">NODE", NULL };
+	g_autoptr(table_t) table = table_new(headers);
+	g_autofree char *text = NULL;
+
+	for (guint i = 0; i < plan->ranges->len; i++) {
+		const struct machine_range *range = &g_array_index(plan->ranges, struct machine_range, i);
+
+		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", range->extent.start));
+		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", range->extent.start + range->extent.length));
+		table_take(table, text_size(range->extent.length));
+		table_take(table, range->node < 0 ? g_strdup("?") : g_strdup_printf("%d", range->node));
+	}
+	text = table_text(table, "  ");
+	fputs(text, stdout);
+}
+
+static void print_plan(const struct plan *plan)
+{
+	g_autofree char *ram = text_size(plan->machine->bytes);
+	g_autofree char *size = text_size(plan->request.size);
+	g_autofree char *rest = text_size(plan->machine->bytes - plan->request.size);
+	g_autofree char *saved = text_size(saving(plan));
+
+	printf("Of %s of RAM on %u node%s, reserve %s; %s stays with the kernel:\n", ram, plan->machine->nodes->len,
+	       plan->machine->nodes->len == 1 ? "" : "s", size, rest);
+	print_ranges(plan);
+	for (guint i = 0; i < plan->warnings->len; i++)
+		printf("Note: %s.\n", (const char *)g_ptr_array_index(plan->warnings, i));
+	printf("It saves %s of struct page.\n\nKernel arguments, instead of any memmap= of dmemfs that is there:\n  %s\n\n", saved,
+	       plan->arguments);
+	if (plan->written) {
+		printf("Written: %s\nNext: update-grub, then reboot.\n", plan->written);
+		return;
+	}
+	printf("GRUB: put this into " GRUB_DROP_IN " (or use --write), run update-grub, reboot:\n%s\n"
+	       "systemd-boot: append the arguments as they are to " KERNEL_CMDLINE ", then\n"
+	       "  kernel-install add \"$(uname -r)\" \"/boot/vmlinuz-$(uname -r)\"\nand reboot.\n", plan->grub);
+}
+
+static void describe(struct json *json, const struct plan *plan)
+{
+	g_auto(GStrv) words = g_strsplit(plan->arguments, " ", -1);
+
+	json_unsigned(json, "ram_bytes", plan->machine->bytes);
+	json_unsigned(json, "reserved_bytes", plan->request.size);
+	json_unsigned(json, "left_bytes", plan->machine->bytes - plan->request.size);
+	json_unsigned(json, "saved_bytes", saving(plan));
+	json_begin_array(json, "ranges");
+	for (guint i = 0; i < plan->ranges->len; i++) {
+		const struct machine_range *range = &g_array_index(plan->ranges, struct machine_range, i);
+
+		json_begin_object(json, NULL);
+		json_unsigned(json, "start", range->extent.start);
+		json_unsigned(json, "length_bytes", range->extent.length);
+		if (range->node < 0)
+			json_null(json, "node");
+		else
+			json_signed(json, "node", range->node);
+		json_end(json);
+	}
+	json_end(json);
+	json_strings(json, "kernel_arguments", (const char *const *)words);
+	json_begin_array(json, "warnings");
+	for (guint i = 0; i < plan->warnings->len; i++)
+		json_string(json, NULL, g_ptr_array_index(plan->warnings, i));
+	json_end(json);
+	json_begin_object(json, "grub");
+	json_string(json, "file", GRUB_DROP_IN);
+	json_string(json, "contents", plan->grub);
+	json_end(json);
+	json_begin_object(json, "systemd_boot");
+	json_string(json, "file", KERNEL_CMDLINE);
+	json_string(json, "append", plan->arguments);
+	json_end(json);
+	json_string(json, "written", plan->written);
+}
+
+static bool make_plan(struct plan *plan, const char *root, GError **error)
+{
+	plan->ranges = plan_choose(plan->machine, &plan->request, error);
+	if (!plan->ranges)
+		return false;
+	plan->warnings = find_warnings(plan->ranges);
+	plan->arguments = plan_arguments(plan->ranges);
+	plan->grub = plan_grub(plan->ranges);
+	if (arguments.write)
+		plan->written = write_drop_in(root, plan->grub, error);
+	return !arguments.write || plan->written;
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	const char *root = arguments.root ? arguments.root : "";
+	g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(int));
+	struct plan plan = { .request.nodes = nodes };
+	bool done;
+
+	if (!get_requested_size(&plan.request.size, error) ||
+	    (arguments.leave && !get_size("--leave", arguments.leave, &plan.request.leave, error)))
+		return STATUS_USAGE;
+
+	g_autoptr(machine_t) machine = machine_read(root, error);
+
+	if (!machine || !get_nodes(machine, nodes, error))
+		return STATUS_FAILED;
+	if (!arguments.leave)
+		plan.request.leave = MAX(machine->bytes / 16, UINT64_C(2) << 30);
+	plan.machine = machine;
+	done = make_plan(&plan, root, error);
+	if (done && invocation->json)
+		describe(invocation->json, &plan);
+	else if (done)
+		print_plan(&plan);
+	plan_clear(&plan);
+	return STATUS_DONE;
+}
+
+const struct command command_plan = {
+	.name = "plan",
+	.operands = "",
+	.summary = "Propose RAM to reserve, and the kernel arguments for it",
+	.details = "Ranges begin and end at multiples of 1 GiB, above 4 GiB, in RAM that the firmware reports: so pages of\n"
+		   "1 GiB fit, and no struct page is left over. Changes nothing without --write.",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dmemfsctl plan, on machines that are not this one."""
+
+import re
+import subprocess
+
+import pytest
+
+from helpers.control import USAGE
+from helpers.machine import GIB, Machine, two_nodes
+
+DROP_IN = "etc/default/grub.d/dmemfs.cfg"
+
+
+@pytest.fixture
+def machine(work):
+    return two_nodes(work / "root")
+
+
+def plan(ctl, machine, *arguments):
+    return ctl.json("plan", "--root", machine.root, *arguments)
+
+
+def ranges_of(result):
+    return [(found["start"] // GIB, found["length_bytes"] // GIB, found["node"]) for found in result["ranges"]]
+
+
+def kernel_sees(path):
+    """What a shell, and then GRUB, make of the drop-in."""
+    script = 'GRUB_CMDLINE_LINUX_DEFAULT=quiet; . "$0"; printf %s "$GRUB_CMDLINE_LINUX_DEFAULT"'
+    shell = subprocess.run(["sh", "-uc", script, path], capture_output=True, text=True, check=True).stdout
+    return re.sub(r"\\(.)", r"\1", shell)
+
+
+def test_memory_is_spread_over_the_nodes(ctl, machine):
+    result = plan(ctl, machine, "--size", "32G", "--leave", "8G")
+    assert ranges_of(result) == [(17, 16, 0), (49, 16, 1)]
+    assert result["kernel_arguments"] == ["memmap=16G$0x440000000", "memmap=16G$0xc40000000"]
+    assert result["saved_bytes"] == 32 * GIB // 64
+    assert result["ram_bytes"] - result["left_bytes"] == result["reserved_bytes"] == 32 * GIB
+    assert result["systemd_boot"]["append"] == " ".join(result["kernel_arguments"])
+    assert (result["warnings"], result["written"]) == ([], None)
+
+
+def test_only_some_nodes(ctl, machine):
+    assert ranges_of(plan(ctl, machine, "--size=16G", "--node=1")) == [(49, 16, 1)]
+    assert ranges_of(plan(ctl, machine, "--size=3G", "--node=1", "--node", "0")) == [(31, 2, 0), (64, 1, 1)]
+
+
+def test_text_has_what_the_boot_loader_needs(ctl, machine):
+    text = ctl.text("plan", "--root", machine.root, "--size", "32G")
+    result = plan(ctl, machine, "--size", "32G")
+    assert "reserve 32 GiB" in text and "saves 512 MiB of struct page" in text
+    assert " ".join(result["kernel_arguments"]) in text
+    assert result["grub"]["contents"] in text
+    assert "/etc/default/grub.d/dmemfs.cfg" in text and "/etc/kernel/cmdline" in text
+
+
+def test_write(ctl, machine):
+    machine.write("etc/default/grub", "GRUB_DEFAULT=0\n")
+    path = machine.root / DROP_IN
+    text = ctl.text("plan", "--root", machine.root, "--size=32G", "--write")
+    assert f"Written: {path}" in text and "update-grub" in text
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert kernel_sees(path) == "quiet memmap=16G$0x440000000 memmap=16G$0xc40000000"
+    # Again, and with another size: it is our file.
+    result = plan(ctl, machine, "--size=2G", "--node=0", "--write")
+    assert result["written"] == str(path)
+    assert kernel_sees(path) == "quiet " + result["kernel_arguments"][0]
+    path.write_text("GRUB_CMDLINE_LINUX_DEFAULT=mine\n")
+    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["was not written by this program"])
+    assert path.read_text() == "GRUB_CMDLINE_LINUX_DEFAULT=mine\n"
+
+
+def test_write_without_grub(ctl, machine):
+    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["no GRUB", "boot loader"])
+    assert not (machine.root / "etc").exists()
+
+
+def test_the_same_plan_on_the_machine_that_was_booted_with_it(ctl, machine):
+    first = plan(ctl, machine, "--size=32G")
+    machine.write("proc/cmdline", "quiet " + " ".join(first["kernel_arguments"]) + "\n")
+    machine.iomem((0x100000, 3 * GIB, "System RAM"), (4 * GIB, 17 * GIB, "System RAM"), (17 * GIB, 33 * GIB, "Reserved"),
+                  (33 * GIB, 49 * GIB, "System RAM"), (49 * GIB, 65 * GIB, "Reserved"))
+    second = plan(ctl, machine, "--size=32G")
+    assert second["kernel_arguments"] == first["kernel_arguments"]
+    assert abs(second["ram_bytes"] - first["ram_bytes"]) < 1 << 20
+
+
+def test_memory_that_the_firmware_does_not_report(ctl, machine):
+    """Plugged in later, or set apart: KVM would take it for a device's."""
+    machine.firmware((0, 3 * GIB, "System RAM"), (4 * GIB, 33 * GIB, "System RAM"), (33 * GIB, 60 * GIB, "System RAM"),
+                     (60 * GIB, 65 * GIB, "Soft Reserved"))
+    assert ranges_of(plan(ctl, machine, "--size=8G", "--node=1")) == [(52, 8, 1)]
+
+
+def test_machine_without_numa(ctl, work):
+    machine = Machine(work / "root")
+    machine.iomem((0x100000, 2 * GIB, "System RAM"), (4 * GIB, 18 * GIB + 4096, "System RAM"))
+    assert ranges_of(plan(ctl, machine, "--size=8G")) == [(10, 8, 0)]
+
+
+def test_warnings(ctl, work):
+    machine = Machine(work / "root")
+    machine.iomem(*((start * GIB, start * GIB + GIB, "System RAM") for start in range(4, 40, 2)))
+    (warning,) = plan(ctl, machine, "--size=6G")["warnings"]
+    assert "KASLR" in warning
+    assert "KASLR" in ctl.text("plan", "--root", machine.root, "--size=6G")
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    ([], ["--size SIZE is missing"]),
+    (["--size=0"], ["--size 0", "use 1G"]),
+    (["--size=1500M"], ["--size 1500M", "no multiple of 1G", "use 2G"]),
+    (["--size=1.5G"], ["--size:", '"1.5G" is not a size']),
+    (["--size=-1G"], ["--size:"]),
+    (["--size=99999999P"], ["--size:", "too large"]),
+    (["--size=1G", "--leave=x"], ["--leave:", '"x" is not a size']),
+    (["--size=1G", "--node=2"], ["--node 2", "use 0, 1"]),
+    (["--size=1G", "--node=-1"], ["--node -1", "use 0, 1"]),
+    (["--size=1G", "--node=x"], ["--node x"]),
+    (["--size=1G", "surplus"], ["surplus"]),
+])
+def test_bad_input(ctl, machine, arguments, says):
+    ctl.fails("plan", "--root", machine.root, *arguments, status=USAGE, says=says)
+
+
+def test_more_than_there_is(ctl, machine):
+    ctl.fails("plan", "--root", machine.root, "--size=64G",
+              says=["64 GiB cannot be reserved", "on node 0", "on node 1", "lower --size or --leave"])
+    ctl.fails("plan", "--root", machine.root, "--size=30G", "--node=1", "--leave=8G", says=["28 GiB", "8 GiB stays"])
+    small = Machine(machine.root / "small")
+    small.iomem((0x100000, 2 * GIB, "System RAM"))
+    ctl.fails("plan", "--root", small.root, "--size=1G", says=["0 B", "above 4 GiB"])
+
+
+def test_who_is_not_root_sees_no_addresses(ctl, machine):
+    machine.iomem((0, 1, "System RAM"), (0, 1, "Reserved"))
+    ctl.fails("plan", "--root", machine.root, "--size=1G", says=["shows no System RAM", "run as root"])
+    ctl.fails("plan", "--root", "/nonexistent", "--size=1G", says=["/nonexistent/proc/iomem"])
