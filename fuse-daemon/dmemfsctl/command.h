@@ -45,6 +45,7 @@ const struct command *command_find(const char *name);
 
 extern const struct command command_extents;
 extern const struct command command_fsck;
+extern const struct command command_guest_args;
 extern const struct command command_ls;
 extern const struct command command_map;
 extern const struct command command_plan;

@@ -11,6 +11,7 @@ const struct command *const commands[] = {
 	&command_extents,
 	&command_map,
 	&command_top,
+	&command_guest_args,
 	&command_fsck,
 	NULL,
 };

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl guest-args: what to tell a virtual machine monitor so that a guest's RAM is a file on dmemfs. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "config.h"
+#include "files.h"
+#include "text.h"
+#include "view.h"
+
+static struct {
+	char *vmm;
+	char *size;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "vmm", 0, 0, G_OPTION_ARG_STRING, &arguments.vmm, "qemu (default), cloud-hypervisor or libvirt", "NAME" },
+	{ "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size,
+	  "The guest's memory; for a FILE that has a size already it is that", "SIZE" },
+	G_OPTION_ENTRY_NULL
+};
+
+struct guest {
+	char *path; /* absolute */
+	bool is_directory;
+	bool exists;    /* with its size */
+	uint64_t size;  /* bytes; 0: libvirt says it elsewhere */
+	uint64_t align; /* the largest page that the memory can be mapped with */
+};
+
+/* What was worked out. */
+struct advice {
+	GPtrArray *prepare;   /* commands to run first */
+	GPtrArray *arguments; /* of the monitor; empty with XML */
+	GString *xml;         /* NULL: none */
+	char *setting;        /* a line for a configuration file of the monitor; NULL: none */
+};
+
+static bool check_path(const struct guest *guest, GError **error)
+{
+	struct stat st;
+	g_autofree char *parent = g_path_get_dirname(guest->path);
+
+	if (stat(guest->path, &st) == 0) {
+		if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+			return true;
+		command_fail(error, STATUS_FAILED, "%s: is neither a file nor a directory: name one on dmemfs", guest->path);
+	} else if (errno != ENOENT) {
+		command_fail(error, STATUS_FAILED, "%s: %s: name a file on dmemfs", guest->path, g_strerror(errno));
+	} else if (!g_file_test(parent, G_FILE_TEST_IS_DIR)) {
+		command_fail(error, STATUS_FAILED, "%s: %s does not exist: make that directory first", guest->path, parent);
+	} else {
+		return true;
+	}
+	return false;
+}
+
+static bool get_size(struct guest *guest, uint64_t page_size, GError **error)
+{
+	g_autoptr(GError) wrong = NULL;
+	uint64_t wanted = 0;
+
+	if (arguments.size && !config_parse_size(arguments.size, &wanted, &wrong))
+		return command_fail(error, STATUS_USAGE, "--size: %s", wrong->message) == STATUS_DONE;
+	if (guest->exists && wanted && wanted != guest->size)
+		return command_fail(error, STATUS_USAGE, "--size %s: %s has %" G_GUINT64_FORMAT " bytes: leave --size out",
+		                    arguments.size, guest->path, guest->size) == STATUS_DONE;
+	if (guest->exists)
+		return true;
+	if (!wanted)
+		return command_fail(error, STATUS_USAGE, "%s: has no size yet: add --size SIZE", guest->path) == STATUS_DONE;
+	if (wanted % page_size) {
+		g_autofree char *unit = config_format_size(page_size);
+
+		return command_fail(error, STATUS_USAGE, "--size %s: is no multiple of the mount's page size, %s", arguments.size,
+		                    unit) == STATUS_DONE;
+	}
+	guest->size = wanted;
+	return true;
+}
+
+static uint64_t largest_page(uint64_t bytes)
+{
+	return bytes >= DMEMFS_PAGE_1G ? DMEMFS_PAGE_1G : bytes >= DMEMFS_PAGE_2M ? DMEMFS_PAGE_2M : DMEMFS_PAGE_4K;
+}
+
+/* Pages of tmpfs have 2 MiB at most. */
+static uint64_t backend_page(const struct view *view)
+{
+	const char *backend = g_hash_table_lookup(view->daemon, "backend");
+
+	return g_strcmp0(backend, "memory") == 0 ? DMEMFS_PAGE_2M : DMEMFS_PAGE_1G;
+}
+
+static bool describe_guest(struct guest *guest, const struct view *view, GError **error)
+{
+	guest->is_directory = g_file_test(guest->path, G_FILE_TEST_IS_DIR);
+	if (!guest->is_directory && g_file_test(guest->path, G_FILE_TEST_EXISTS)) {
+		g_autoptr(dmem_file_t) file = file_read(guest->path, error);
+
+		if (!file)
+			return false;
+		guest->size = file->size;
+		guest->exists = file->size > 0;
+		guest->align = largest_page(page_share_sizes(file_pages(file)));
+	}
+	if (!get_size(guest, view->page_size, error))
+		return false;
+	if (!guest->exists)
+		guest->align = largest_page(guest->size);
+	guest->align = MIN(guest->align, backend_page(view));
+	return true;
+}
+
+static void add_prepare(struct advice *advice, const struct guest *guest)
+{
+	g_autofree char *size = config_format_size(guest->size);
+	g_autofree char *path = g_shell_quote(guest->path);
+
+	if (!guest->exists)
+		g_ptr_array_add(advice->prepare, g_strdup_printf("truncate -s %s %s", size, path));
+}
+
+/* In QEMU's options a comma in a value is written twice. */
+static char *double_commas(const char *value)
+{
+	g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+
+	return g_strjoinv(",,", parts);
+}
+
+/* prealloc=off: the memory is the file's already, and touching it in advance would only take time. */
+static char *qemu_object(const struct guest *guest)
+{
+	g_autofree char *size = config_format_size(guest->size);
+	g_autofree char *align = config_format_size(guest->align);
+	g_autofree char *path = double_commas(guest->path);
+
+	return g_strdup_printf("memory-backend-file,id=dmemfs,size=%s,mem-path=%s,share=on,prealloc=off%s%s", size, path,
+	                       guest->align > DMEMFS_PAGE_4K ? ",align=" : "", guest->align > DMEMFS_PAGE_4K ? align : "");
+}
+
+static bool advise_qemu(const struct guest *guest, struct advice *advice, GError **error)
+{
+	(void)error;
+	g_ptr_array_add(advice->arguments, g_strdup("-object"));
+	g_ptr_array_add(advice->arguments, qemu_object(guest));
+	g_ptr_array_add(advice->arguments, g_strdup("-machine"));
+	g_ptr_array_add(advice->arguments, g_strdup("memory-backend=dmemfs"));
+	g_ptr_array_add(advice->arguments, g_strdup("-m"));
+	g_ptr_array_add(advice->arguments, g_strdup_printf("%" G_GUINT64_FORMAT "B", guest->size));
+	return true;
+}
+
+/* No prefault=on: it fails on memory without struct page. */
+static bool advise_cloud_hypervisor(const struct guest *guest, struct advice *advice, GError **error)
+{
+	g_autofree char *size = config_format_size(guest->size);
+
+	if (guest->is_directory)
+		return command_fail(error, STATUS_USAGE, "%s: is a directory, and Cloud Hypervisor opens files that exist: name a "
+		                    "file", guest->path) == STATUS_DONE;
+	if (strpbrk(guest->path, ",\"[]"))
+		return command_fail(error, STATUS_FAILED, "%s: Cloud Hypervisor cannot take such a path: name a file without "
+		                    "commas, quotes and brackets", guest->path) == STATUS_DONE;
+	add_prepare(advice, guest);
+	g_ptr_array_add(advice->arguments, g_strdup("--memory"));
+	g_ptr_array_add(advice->arguments, g_strdup("size=0"));
+	g_ptr_array_add(advice->arguments, g_strdup("--memory-zone"));
+	g_ptr_array_add(advice->arguments, g_strdup_printf("id=dmemfs,size=%s,file=%s,shared=on", size, guest->path));
+	return true;
+}
+
+static void append_memory(GString *xml, const struct guest *guest)
+{
+	g_string_append_printf(xml, "<memory unit=\"b\">%" G_GUINT64_FORMAT "</memory>\n", guest->size);
+}
+
+/* libvirt makes a file per guest, and has no option for the alignment. */
+static void advise_libvirt_directory(const struct guest *guest, struct advice *advice)
+{
+	append_memory(advice->xml, guest);
+	g_string_append(advice->xml, "<memoryBacking>\n"
+	                             "  <source type=\"file\"/>\n"
+	                             "  <access mode=\"shared\"/>\n"
+	                             "  <allocation mode=\"ondemand\"/>\n"
+	                             "</memoryBacking>\n");
+	advice->setting = g_strdup_printf("memory_backing_dir = \"%s\"", guest->path);
+}
+
+/* A file of one's own choice, aligned: past libvirt, whose own memory object stays, unused and untouched. */
+static void advise_libvirt_file(const struct guest *guest, struct advice *advice)
+{
+	g_autofree char *object = qemu_object(guest);
+	g_autofree char *escaped = g_markup_escape_text(object, -1);
+
+	append_memory(advice->xml, guest);
+	g_string_append_printf(advice->xml, "<qemu:commandline xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\">\n"
+	                                    "  <qemu:arg value=\"-object\"/>\n"
+	                                    "  <qemu:arg value=\"%s\"/>\n"
+	                                    "  <qemu:arg value=\"-machine\"/>\n"
+	                                    "  <qemu:arg value=\"memory-backend=dmemfs\"/>\n"
+	                                    "</qemu:commandline>\n", escaped);
+}
+
+static bool advise_libvirt(const struct guest *guest, struct advice *advice, GError **error)
+{
+	if (!g_utf8_validate(guest->path, -1, NULL) || strpbrk(guest->path, "\n\""))
+		return command_fail(error, STATUS_FAILED, "%s: libvirt cannot take such a path: name one of plain text",
+		                    guest->path) == STATUS_DONE;
+	advice->xml = g_string_new(NULL);
+	if (guest->is_directory)
+		advise_libvirt_directory(guest, advice);
+	else
+		advise_libvirt_file(guest, advice);
+	return true;
+}
+
+static const struct monitor {
+	const char *name;
+	bool (*advise)(const struct guest *guest, struct advice *advice, GError **error);
+} monitors[] = {
+	{ "qemu", advise_qemu },
+	{ "cloud-hypervisor", advise_cloud_hypervisor },
+	{ "libvirt", advise_libvirt },
+};
+
+static const struct monitor *find_monitor(GError **error)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(monitors); i++) {
+		if (strcmp(arguments.vmm ? arguments.vmm : "qemu", monitors[i].name) == 0)
+			return &monitors[i];
+	}
+	command_fail(error, STATUS_USAGE, "--vmm %s: is not known: use qemu, cloud-hypervisor or libvirt", arguments.vmm);
+	return NULL;
+}
+
+static bool is_plain(const char *word)
+{
+	return *word && word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=,./:+@%")] == '\0';
+}
+
+static void print_advice(const struct advice *advice)
+{
+	for (guint i = 0; i < advice->prepare->len; i++)
+		printf("# first: %s\n", (const char *)g_ptr_array_index(advice->prepare, i));
+	for (guint i = 0; i < advice->arguments->len; i++) {
+		const char *word = g_ptr_array_index(advice->arguments, i);
+		g_autofree char *quoted = is_plain(word) ? g_strdup(word) : g_shell_quote(word);
+
+		printf("%s%s", i ? " " : "", quoted);
+	}
+	if (advice->arguments->len)
+		putchar('\n');
+	if (advice->setting)
+		printf("# /etc/libvirt/qemu.conf, then restart libvirt: %s\n", advice->setting);
+	if (advice->xml)
+		fputs(advice->xml->str, stdout);
+}
+
+static void describe_list(struct json *json, const char *key, const GPtrArray *list)
+{
+	json_begin_array(json, key);
+	for (guint i = 0; i < list->len; i++)
+		json_string(json, NULL, g_ptr_array_index(list, i));
+	json_end(json);
+}
+
+static void describe(struct json *json, const char *vmm, const struct guest *guest, const struct advice *advice)
+{
+	json_string(json, "vmm", vmm);
+	json_string(json, "path", guest->path);
+	json_unsigned(json, "size_bytes", guest->size);
+	json_unsigned(json, "align_bytes", guest->align);
+	describe_list(json, "prepare", advice->prepare);
+	describe_list(json, "arguments", advice->arguments);
+	json_string(json, "xml", advice->xml ? advice->xml->str : NULL);
+	json_string(json, "libvirt_setting", advice->setting);
+}
+
+static void advice_clear(struct advice *advice)
+{
+	g_ptr_array_unref(advice->prepare);
+	g_ptr_array_unref(advice->arguments);
+	if (advice->xml)
+		g_string_free(advice->xml, TRUE);
+	g_free(advice->setting);
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	const struct monitor *monitor = find_monitor(error);
+	g_autofree char *path = g_canonicalize_filename(invocation->operands[0], NULL);
+	g_autofree char *parent = g_path_get_dirname(path);
+	struct guest guest = { .path = path };
+	struct advice advice = { .prepare = g_ptr_array_new_with_free_func(g_free),
+		                 .arguments = g_ptr_array_new_with_free_func(g_free) };
+
+	if (monitor && check_path(&guest, error)) {
+		g_autoptr(view_t) view = view_open(g_file_test(path, G_FILE_TEST_EXISTS) ? path : parent, error);
+
+		if (view && describe_guest(&guest, view, error) && monitor->advise(&guest, &advice, error)) {
+			if (invocation->json)
+				describe(invocation->json, monitor->name, &guest, &advice);
+			else
+				print_advice(&advice);
+		}
+	}
+	advice_clear(&advice);
+	return STATUS_DONE;
+}
+
+const struct command command_guest_args = {
+	.name = "guest-args",
+	.operands = "PATH",
+	.summary = "Print what a virtual machine monitor must be told",
+	.details = "For a file on dmemfs, or for a directory in which the monitor makes one. share=on is needed, align makes\n"
+		   "large pages possible. Disks of such a guest need a cache: cache=none reads past the page cache, which\n"
+		   "memory without struct page cannot take part in.",
+	.options = options,
+	.operands_min = 1,
+	.operands_max = 1,
+	.run = run,
+};
