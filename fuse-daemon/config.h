@@ -62,6 +62,12 @@ struct config *config_load(const char *file, GError **error);
  */
 bool config_check_host(const struct config *config, GError **error);
 
+/*
+ * The part about the mountpoint. config_check_host() leaves it out when dmemfs is mounted there: an earlier daemon's mount
+ * may be one to take over, and whoever asks it may wait for ever.
+ */
+bool config_check_mountpoint(const struct config *config, GError **error);
+
 /* The effective configuration, every key that applies, as a file that config_load() reads back to the same. */
 char *config_dump(const struct config *config);
 

@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "log.h"
+#include "mountinfo.h"
 
 static bool fail(const struct config *config, const char *place, GError **error, const char *format, ...)
 	G_GNUC_PRINTF(4, 5);
@@ -39,7 +40,7 @@ static bool check_version(const struct config *config, GError **error)
 	return true;
 }
 
-static bool check_mountpoint(const struct config *config, GError **error)
+bool config_check_mountpoint(const struct config *config, GError **error)
 {
 	static const char place[] = "[daemon] mountpoint";
 	const char *path = config->mountpoint;
@@ -137,9 +138,11 @@ static bool check_memory_dir(const struct config *config, GError **error)
 
 bool config_check_host(const struct config *config, GError **error)
 {
+	dev_t device;
 	bool exists;
 
-	return check_version(config, error) && check_mountpoint(config, error) &&
+	return check_version(config, error) &&
+	       (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
 	       check_directory(config, "[daemon] state-dir", config->state_dir, &exists, error) &&
 	       (config->backend != BACKEND_MEMORY || check_memory_dir(config, error));
 }

@@ -2,8 +2,10 @@
 /* One run of the daemon: the parts put together, in order, and taken apart in reverse. */
 #include "daemon.h"
 
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,17 +13,23 @@
 #include "crash_point.h"
 #include "daemonize.h"
 #include "instance.h"
+#include "keeper.h"
 #include "log.h"
 #include "mount.h"
 #include "notify.h"
 #include "recover.h"
+#include "reload.h"
 
 struct daemon {
 	struct server server;
 	struct mount *mount;
 	GMainLoop *loop;
-	guint sources[4]; /* of the main loop: signals, backend, flush */
+	guint sources[5]; /* of the main loop: signals, backend, flush */
 	int lock;         /* of the state directory */
+	struct takeover takeover;
+	bool unmounted; /* nobody reaches removed files any more */
+	bool keep;   /* the mount stays: there is a next daemon */
+	bool reload; /* it is this process, with the program that is installed then */
 };
 
 static const struct backend_ops *const backends[] = {
@@ -50,11 +58,34 @@ static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean on_signal(gpointer data)
+/* SIGINT: for good. */
+static gboolean on_interrupt(gpointer data)
 {
 	struct daemon *daemon = data;
 
 	notify_send("STOPPING=1");
+	mount_stop(daemon->mount);
+	return G_SOURCE_CONTINUE;
+}
+
+/* SIGTERM, which may be the first half of a restart: who keeps the connection knows. */
+static gboolean on_terminate(gpointer data)
+{
+	struct daemon *daemon = data;
+
+	daemon->keep = keeper_exists();
+	return on_interrupt(data);
+}
+
+static gboolean on_hangup(gpointer data)
+{
+	struct daemon *daemon = data;
+
+	if (daemon->keep || !reload_is_safe(daemon->server.config->file))
+		return G_SOURCE_CONTINUE;
+	log_info("reloading");
+	notify_reloading();
+	daemon->keep = daemon->reload = true;
 	mount_stop(daemon->mount);
 	return G_SOURCE_CONTINUE;
 }
@@ -104,11 +135,19 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	return true;
 }
 
+static uint64_t capacity(const struct storage *storage)
+{
+	struct placement_usage usage;
+
+	placement_get_usage(storage->placement, &usage);
+	return usage.capacity;
+}
+
 static void close_storage(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
 
-	namespace_destroy(daemon->server.ns, true);
+	namespace_destroy(daemon->server.ns, daemon->unmounted);
 	store_close(storage->store);
 	if (storage->backend)
 		storage->ops->close(storage->backend);
@@ -123,10 +162,11 @@ static void add_sources(struct daemon *daemon)
 	struct storage *storage = &daemon->server.storage;
 	int fd = storage->ops->event_fd(storage->backend);
 
-	daemon->sources[0] = g_unix_signal_add(SIGTERM, on_signal, daemon);
-	daemon->sources[1] = g_unix_signal_add(SIGINT, on_signal, daemon);
-	daemon->sources[2] = g_unix_fd_add(fd, G_IO_IN, on_backend_event, storage);
-	daemon->sources[3] = g_timeout_add_seconds(NAMESPACE_FLUSH_PERIOD, flush, daemon->server.ns);
+	daemon->sources[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
+	daemon->sources[1] = g_unix_signal_add(SIGINT, on_interrupt, daemon);
+	daemon->sources[2] = g_unix_signal_add(SIGHUP, on_hangup, daemon);
+	daemon->sources[3] = g_unix_fd_add(fd, G_IO_IN, on_backend_event, storage);
+	daemon->sources[4] = g_timeout_add_seconds(NAMESPACE_FLUSH_PERIOD, flush, daemon->server.ns);
 }
 
 static void remove_sources(struct daemon *daemon)
@@ -137,52 +177,91 @@ static void remove_sources(struct daemon *daemon)
 	}
 }
 
-static bool start(struct daemon *daemon, const struct config *config, GError **error)
+/* The mountpoint, made ready: a connection to take over, or a directory with nothing on it. Owns @connection. */
+static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **error)
+{
+	const struct config *config = daemon->server.config;
+
+	switch (takeover_find(config->mountpoint, daemon->server.storage.store, connection, &daemon->takeover)) {
+	case TAKEOVER_READY:
+		return true;
+	case TAKEOVER_DEAD:
+		log_info("%s: nobody can serve the mount of an earlier run any more: unmounted", config->mountpoint);
+		umount2(config->mountpoint, MNT_DETACH);
+		break;
+	case TAKEOVER_NONE:
+	case TAKEOVER_FOREIGN:
+		break;
+	}
+	return config_check_mountpoint(config, error);
+}
+
+static bool start(struct daemon *daemon, const struct config *config, int connection, GError **error)
 {
 	const struct storage *storage = &daemon->server.storage;
+	bool inherited;
 
 	daemon->server.config = config;
 	daemon->lock = instance_lock(config->state_dir, error);
-	if (daemon->lock < 0 || !open_storage(daemon, config, error))
+	if (daemon->lock < 0 || !open_storage(daemon, config, error)) {
+		if (connection >= 0)
+			close(connection);
 		return false;
+	}
+	if (!prepare_mountpoint(daemon, connection, error))
+		return false;
+	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
 	add_sources(daemon);
-	if (!recover(daemon->server.ns, storage, false, error))
+	if (!recover(daemon->server.ns, storage, inherited, error))
 		return false;
-	daemon->mount = mount_start(&daemon->server, on_mount_ended, daemon->loop, error);
+	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
 	if (!daemon->mount)
 		return false;
 	namespace_settle(daemon->server.ns);
+	keeper_store(mount_fd(daemon->mount));
+	log_info("%s %s: %" G_GUINT64_FORMAT " MiB, backend %s", inherited ? "took over the mount at" : "mounted at",
+	         config->mountpoint, capacity(storage) >> 20, storage->ops->name);
 	return true;
 }
 
-static bool serve(struct daemon *daemon)
+/* *@connection: the descriptor to reload with, or -1. */
+static bool serve(struct daemon *daemon, int *connection)
 {
-	const struct storage *storage = &daemon->server.storage;
-	struct placement_usage usage;
+	const char *mountpoint = daemon->server.config->mountpoint;
+	bool clean;
 
-	placement_get_usage(storage->placement, &usage);
-	log_info("mounted at %s: %" G_GUINT64_FORMAT " MiB, backend %s", daemon->server.config->mountpoint,
-	         usage.capacity >> 20, storage->ops->name);
 	crash_point_serving();
 	notify_send("READY=1");
 	daemonize_ready();
 	g_main_loop_run(daemon->loop);
 
-	bool clean = mount_finish(daemon->mount);
-
-	log_info("unmounted from %s", daemon->server.config->mountpoint);
+	/* Unmounted meanwhile: there is nothing to keep. */
+	daemon->keep = daemon->keep && takeover_is_alive(mount_fd(daemon->mount));
+	if (daemon->keep && daemon->reload)
+		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+	clean = mount_finish(daemon->mount, daemon->keep);
+	if (daemon->keep) {
+		log_info("left the mount at %s to the next daemon", mountpoint);
+	} else {
+		daemon->unmounted = true;
+		keeper_forget();
+		log_info("unmounted from %s", mountpoint);
+	}
 	return clean;
 }
 
-bool daemon_run(const struct config *config, GError **error)
+bool daemon_run(const struct config *config, int *connection, GError **error)
 {
-	struct daemon daemon = { .lock = -1, .loop = g_main_loop_new(NULL, FALSE) };
+	struct daemon daemon = { .lock = -1, .loop = g_main_loop_new(NULL, FALSE), .takeover.fd = -1 };
+	int inherited = *connection;
 	bool done;
 
+	*connection = -1;
 	umask(0); /* modes come from the clients, who have applied theirs */
 	raise_limits();
-	done = start(&daemon, config, error) && serve(&daemon);
+	done = start(&daemon, config, inherited, error) && serve(&daemon, connection);
+	takeover_clear(&daemon.takeover);
 	remove_sources(&daemon);
 	close_storage(&daemon);
 	g_main_loop_unref(daemon.loop);

@@ -9,9 +9,13 @@
 #include "config.h"
 
 /*
- * Mounts and serves until the mount is taken down or SIGTERM or SIGINT comes. False when it could not start (@error is
- * set, and nothing is left mounted) or when serving ended by a fault.
+ * Mounts, or goes on with the connection that an earlier daemon began, and serves until the mount is taken down or a
+ * signal comes: SIGINT unmounts; SIGTERM unmounts, too, unless a keeper will start another daemon (keeper.h); SIGHUP
+ * ends this run for a reload. False when it could not start (@error is set, and nothing new is mounted) or when serving
+ * ended by a fault.
+ *
+ * *@connection: in what keeper_take() returned, out the connection to reload with (reload_exec()), -1: none.
  */
-bool daemon_run(const struct config *config, GError **error);
+bool daemon_run(const struct config *config, int *connection, GError **error);
 
 #endif

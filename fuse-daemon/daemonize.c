@@ -33,6 +33,8 @@ bool daemonize(void)
 {
 	int fds[2];
 
+	if (getenv(DAEMONIZE_BACKGROUND))
+		return true;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return false;
 
@@ -46,23 +48,25 @@ bool daemonize(void)
 	}
 	close(fds[0]);
 	ready_pipe = fds[1];
+	setenv(DAEMONIZE_BACKGROUND, "1", true);
 	return setsid() >= 0;
 }
 
 void daemonize_ready(void)
 {
-	if (ready_pipe < 0)
+	if (!getenv(DAEMONIZE_BACKGROUND))
 		return;
 
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	if (chdir("/") < 0 || null < 0 || write(ready_pipe, "", 1) != 1)
+	if (chdir("/") < 0 || null < 0 || (ready_pipe >= 0 && write(ready_pipe, "", 1) != 1))
 		log_warning("cannot leave the terminal");
 	log_use_syslog();
 	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
 		dup2(null, fd);
 	if (null > STDERR_FILENO)
 		close(null);
-	close(ready_pipe);
+	if (ready_pipe >= 0)
+		close(ready_pipe);
 	ready_pipe = -1;
 }

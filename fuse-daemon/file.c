@@ -115,6 +115,7 @@ static int put_backing(struct file *file, int id)
 
 static int register_backing(struct file *file, void *request)
 {
+	static struct log_limit limit = LOG_LIMIT_INIT;
 	const struct storage *storage = file->storage;
 	int err = file_need_object(file);
 
@@ -133,12 +134,14 @@ static int register_backing(struct file *file, void *request)
 		return id ? id : -EIO;
 	}
 	CRASH_POINT("registered");
+	file->backing_id = id;
 	err = put_backing(file, id);
+	/* Reading and mapping goes on when the state directory is full; a takeover could not know of this user. */
 	if (err)
-		storage->backing_close(id);
-	else
-		file->backing_id = id;
-	return err;
+		log_limited(&limit, LOG_LEVEL_WARNING, "inode %" G_GUINT64_FORMAT ": no record of its registration: %s: once "
+		            "another daemon has taken over, it cannot be opened until all who use it now have closed it",
+		            file->ino, g_strerror(-err));
+	return 0;
 }
 
 int file_open(struct file *file, void *request, int *backing_id)
@@ -178,6 +181,11 @@ void file_inherit(struct file *file, int backing_id)
 {
 	file->backing_id = backing_id;
 	file->inherited = backing_id != 0;
+}
+
+int file_backing_id(const struct file *file)
+{
+	return file->backing_id;
 }
 
 int file_truncate(struct file *file, uint64_t size)

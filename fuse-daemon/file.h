@@ -78,6 +78,8 @@ bool file_renew(struct file *file);
  * registration stays until the file is destroyed.
  */
 void file_inherit(struct file *file, int backing_id);
+/* That id, 0 when the file is not registered. At the start only: it changes when the file is opened or closed. */
+int file_backing_id(const struct file *file);
 
 uint64_t file_size(const struct file *file);
 uint64_t file_allocated(const struct file *file);

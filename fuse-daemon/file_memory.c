@@ -15,7 +15,7 @@ int file_need_object(struct file *file)
 
 void file_rest(struct file *file)
 {
-	if (file->object && file->opens == 0)
+	if (file->object && file->opens == 0 && !file->inherited)
 		file->storage->ops->close_fd(file->object);
 }
 
@@ -344,7 +344,11 @@ int file_attach(struct file *file)
 	file->renewed = false;
 	err = storage->ops->attach(storage->backend, file->ino, (const struct extent_map_run *)runs->data, runs->len,
 	                               file->size, &file->object);
+	if (!err && file->object && file->inherited) {
+		int fd = storage->ops->get_fd(file->object);
 
+		return fd < 0 ? fd : 0;
+	}
 	file_rest(file);
 	return err;
 }

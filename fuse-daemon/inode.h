@@ -40,6 +40,8 @@ struct namespace {
 	GHashTable *inodes; /* &inode->ino -> inode */
 	GHashTable *stale;  /* &inode->ino: times that are newer than on record */
 	GHashTable *done;   /* owned &unique -> owned ino: requests that an earlier daemon applied; NULL: all answered */
+	GHashTable *recent; /* owned ino, of the answers of those requests: the kernel may not have looked at them yet */
+	int64_t recent_until; /* g_get_monotonic_time() */
 	uint64_t next_ino;
 	uint64_t reserved_ino; /* numbers below it are on record as taken */
 	uint64_t directories;

@@ -8,10 +8,14 @@
 #include "config.h"
 #include "daemon.h"
 #include "daemonize.h"
+#include "keeper.h"
 #include "log.h"
 #include "options.h"
+#include "reload.h"
+#include "supervise.h"
 
-static int run(const struct options *options, GError **error)
+/* @connection: of an earlier daemon, -1 none. */
+static int run(const struct options *options, char **argv, int connection, GError **error)
 {
 	g_autoptr(config_t) config = config_load(options->config_file, error);
 
@@ -35,21 +39,29 @@ static int run(const struct options *options, GError **error)
 		            strerror(errno));
 		return EXIT_FAILURE;
 	}
-	return daemon_run(config, error) ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (options->supervise)
+		return supervise(argv);
+	if (!daemon_run(config, &connection, error))
+		return EXIT_FAILURE;
+	if (connection < 0)
+		return EXIT_SUCCESS;
+	reload_exec(connection);
+	return EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
 	g_autoptr(GError) error = NULL;
 	struct options options;
-	int status;
+	int status, connection;
 
+	connection = keeper_take();
 	log_init();
-	log_init();
+	reload_init(argv);
 	if (!options_parse(argc, argv, &options, &status))
 		return status;
 	log_set_level(options.log_level);
-	status = run(&options, &error);
+	status = run(&options, argv, connection, &error);
 	if (error)
 		log_error("%s", error->message);
 	options_clear(&options);

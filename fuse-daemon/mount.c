@@ -1,47 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The FUSE session: mounted, served by threads, taken down. */
+/* The FUSE mount: made or taken over, served by threads, taken down or left. */
 #include "mount.h"
 
 #include <errno.h>
-#include <linux/fuse.h>
+#include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/statfs.h>
+#include <unistd.h>
 
+#include "crash_point.h"
 #include "log.h"
+#include "mountinfo.h"
+#include "passthrough.h"
+#include "session.h"
 
 struct mount {
 	struct server *server;
-	struct fuse_session *session;
-	GThread *thread;
-	GThread *waker; /* of mount_stop() */
+	struct fuse_session *fuse;
+	struct session *session; /* NULL: not served yet */
 	void (*ended)(void *data);
 	void *ended_data;
-	int result; /* of the loop: 0 or a negative errno; read after the thread was joined */
+	GMutex lock; /* of the two below */
+	GCond changed;
+	bool began;
+	bool over;
 };
-
-static int backing_open(void *request, int fd)
-{
-	int id = fuse_passthrough_open(request, fd);
-
-	return id > 0 ? id : -errno;
-}
-
-#ifndef FUSE_DEV_IOC_BACKING_CLOSE /* <linux/fuse.h> of Linux 6.9 and later */
-#define FUSE_DEV_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
-#endif
 
 /* Of the one connection that a process serves. */
 static int connection = -1;
 
-/* As fuse_passthrough_close(), which wants a request: files also go when there is none. */
+static int backing_open(void *request, int fd)
+{
+	(void)request;
+	return passthrough_open(connection, fd);
+}
+
+/* Files also go when there is no connection any more. */
 static void backing_close(int id)
 {
-	uint32_t backing = (uint32_t)id;
+	int err = passthrough_close(connection, id);
 
-	if (ioctl(connection, FUSE_DEV_IOC_BACKING_CLOSE, &backing) < 0)
-		log_debug("FUSE passthrough: id %d: %s", id, g_strerror(errno));
+	if (err < 0)
+		log_debug("FUSE passthrough: id %d: %s", id, g_strerror(-err));
 }
 
 static void fuse_log_line(enum fuse_log_level level, const char *format, va_list args)
@@ -57,45 +57,83 @@ static void fuse_log_line(enum fuse_log_level level, const char *format, va_list
 		log_debug("%s", line);
 }
 
-static struct fuse_session *new_session(struct server *server)
+static struct fuse_session *new_fuse_session(struct server *server)
 {
-	/* fsname and subtype name the mount in /proc/mounts: "dmemfs on ... type fuse.dmemfs". */
-	char *argv[] = { (char *)"dmemfsd", (char *)"-o",
-		         (char *)"default_permissions,allow_other,fsname=dmemfs,subtype=dmemfs", NULL };
-	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-	struct fuse_session *session = fuse_session_new(&args, &ops_table, sizeof(ops_table), server);
+	char *argv[] = { (char *)"dmemfsd", NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	struct fuse_session *fuse = fuse_session_new(&args, &ops_table, sizeof(ops_table), server);
 
 	fuse_opt_free_args(&args);
-	return session;
+	return fuse;
 }
 
-static gpointer serve(gpointer data)
+static void on_init(const void *request, size_t size, void *data)
+{
+	const struct mount *mount = data;
+	const struct server *server = mount->server;
+	int err = takeover_remember(server->config->mountpoint, server->storage.store, request, size);
+
+	if (err)
+		log_warning("the connection cannot be put on record, the next daemon will mount anew: %s", g_strerror(-err));
+}
+
+static void change(struct mount *mount, bool *what)
+{
+	g_mutex_lock(&mount->lock);
+	*what = true;
+	g_cond_broadcast(&mount->changed);
+	g_mutex_unlock(&mount->lock);
+}
+
+static void on_began(void *data)
 {
 	struct mount *mount = data;
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
 
-	fuse_loop_cfg_set_max_threads(config, mount->server->config->threads);
-	fuse_loop_cfg_set_idle_threads(config, mount->server->config->threads);
-	fuse_loop_cfg_set_clone_fd(config, 0);
-	mount->result = fuse_session_loop_mt(mount->session, config);
-	fuse_loop_cfg_destroy(config);
+	change(mount, &mount->began);
+}
+
+static void on_replayed(void *data)
+{
+	const struct mount *mount = data;
+
+	CRASH_POINT("replayed");
+	namespace_replayed(mount->server->ns);
+}
+
+static void on_ended(void *data)
+{
+	struct mount *mount = data;
+
+	change(mount, &mount->over);
 	mount->ended(mount->ended_data);
-	return NULL;
 }
 
-/* A request through the mount: returns when a serving thread has answered it, or the mount is no more. */
-static bool answers(const struct mount *mount)
-{
-	struct statfs figures;
+static const struct session_events events = {
+	.init = on_init,
+	.began = on_began,
+	.replayed = on_replayed,
+	.ended = on_ended,
+};
 
-	return statfs(mount->server->config->mountpoint, &figures) == 0;
+/* A notification that changes nothing, and fails when the kernel has no such inode. */
+static bool kernel_knows(uint64_t ino, void *data)
+{
+	const struct mount *mount = data;
+
+	return fuse_lowlevel_notify_inval_inode(mount->fuse, ino, -1, 0) != -ENOENT;
 }
 
-static void free_mount(struct mount *mount)
+/* The kernel sends INIT by itself, as soon as the mount is made. */
+static bool wait_for_init(struct mount *mount)
 {
-	if (mount->session)
-		fuse_session_destroy(mount->session);
-	g_free(mount);
+	g_mutex_lock(&mount->lock);
+	while (!mount->began && !mount->over)
+		g_cond_wait(&mount->changed, &mount->lock);
+
+	bool began = mount->began;
+
+	g_mutex_unlock(&mount->lock);
+	return began;
 }
 
 static bool check_features(struct mount *mount, GError **error)
@@ -109,63 +147,123 @@ static bool check_features(struct mount *mount, GError **error)
 	return true;
 }
 
-struct mount *mount_start(struct server *server, void (*ended)(void *data), void *data, GError **error)
+/* libfuse as one that is handed a connection, whoever began it. */
+static bool attach(const struct mount *mount, int fd, GError **error)
+{
+	g_autofree char *name = g_strdup_printf("/dev/fd/%d", fd);
+
+	if (fuse_session_mount(mount->fuse, name) == 0)
+		return true;
+	g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "libfuse does not take the connection");
+	close(fd);
+	return false;
+}
+
+/* The source and the type name the mount in /proc/mounts: "dmemfs on ... type fuse.dmemfs". */
+static bool make(const struct mount *made, GError **error)
+{
+	const char *mountpoint = made->server->config->mountpoint;
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+		            "/dev/fuse: %s: does the daemon run as root, and is the fuse module loaded?", g_strerror(errno));
+		return false;
+	}
+
+	g_autofree char *options = g_strdup_printf("fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other",
+	                                           fd, S_IFDIR);
+
+	if (mount("dmemfs", mountpoint, MOUNTINFO_TYPE, MS_NOSUID | MS_NODEV, options) == 0)
+		return attach(made, fd, error);
+	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: cannot mount: %s: does the daemon run as root?",
+	            mountpoint, g_strerror(errno));
+	close(fd);
+	return false;
+}
+
+static bool take_over(struct mount *mount, struct takeover *takeover, GError **error)
+{
+	g_autoptr(GHashTable) known = namespace_backing_ids(mount->server->ns);
+	g_autoptr(GBytes) init = g_steal_pointer(&takeover->init);
+	int fd = takeover->fd;
+	gsize size;
+	const void *request = g_bytes_get_data(init, &size);
+
+	takeover->fd = -1;
+	if (!attach(mount, fd, error))
+		return false;
+	session_feed_init(mount->fuse, request, size);
+	if (!check_features(mount, error))
+		return false;
+	namespace_set_kernel(mount->server->ns, kernel_knows, mount);
+	takeover_sweep(fd, known);
+	CRASH_POINT("swept");
+	if (!takeover_ask_resend(fd, error))
+		return false;
+	CRASH_POINT("resend-asked");
+	return true;
+}
+
+struct mount *mount_start(struct server *server, struct takeover *takeover, void (*ended)(void *data), void *data,
+                          GError **error)
 {
 	struct mount *mount = g_new0(struct mount, 1);
-	const char *mountpoint = server->config->mountpoint;
+	bool inherited = takeover->fd >= 0;
 
+	g_mutex_init(&mount->lock);
+	g_cond_init(&mount->changed);
 	mount->server = server;
 	mount->ended = ended;
 	mount->ended_data = data;
+	mount->began = inherited;
 	server->storage.backing_open = backing_open;
 	server->storage.backing_close = backing_close;
 	fuse_set_log_func(fuse_log_line);
-
-	mount->session = new_session(server);
-	if (!mount->session || fuse_session_mount(mount->session, mountpoint) < 0) {
-		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
-		            "%s: cannot mount: is /dev/fuse there, and does the daemon run as root?", mountpoint);
-		free_mount(mount);
+	mount->fuse = new_fuse_session(server);
+	if (!mount->fuse || !(inherited ? take_over(mount, takeover, error) : make(mount, error))) {
+		mount_finish(mount, true);
 		return NULL;
 	}
-	connection = fuse_session_fd(mount->session);
-	mount->thread = g_thread_new("fuse", serve, mount);
-	if (!answers(mount) || !check_features(mount, error)) {
+	connection = mount_fd(mount);
+	mount->session = session_start(mount->fuse, server->config->threads, inherited, &events, mount);
+	if (!wait_for_init(mount) || !check_features(mount, error)) {
 		if (error && !*error)
-			g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "%s: the mount does not answer", mountpoint);
+			g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "%s: the mount does not answer",
+			            server->config->mountpoint);
 		mount_stop(mount);
-		mount_finish(mount);
+		mount_finish(mount, inherited);
 		return NULL;
 	}
 	return mount;
 }
 
-static gpointer wake(gpointer mount)
+int mount_fd(const struct mount *mount)
 {
-	answers(mount);
-	return NULL;
+	return fuse_session_fd(mount->fuse);
 }
 
-/*
- * Threads that wait for a request do not see the flag: one request wakes one, and that one ends the rest. When they
- * have all ended before it comes, it is answered by the end of the connection: hence a thread of its own.
- */
 void mount_stop(struct mount *mount)
 {
-	fuse_session_exit(mount->session);
-	if (!mount->waker)
-		mount->waker = g_thread_new("wake", wake, mount);
+	session_stop(mount->session);
 }
 
-bool mount_finish(struct mount *mount)
+bool mount_finish(struct mount *mount, bool keep)
 {
-	bool clean;
+	const char *mountpoint = mount->server->config->mountpoint;
+	bool clean = !mount->session || session_finish(mount->session) == 0;
 
-	g_thread_join(mount->thread);
-	clean = mount->result == 0;
-	fuse_session_unmount(mount->session);
-	if (mount->waker)
-		g_thread_join(mount->waker);
-	free_mount(mount);
+	if (mount->fuse) {
+		bool mounted = mount_fd(mount) >= 0 && takeover_is_alive(mount_fd(mount));
+
+		/* Closes the descriptor: with no copy of it the connection ends, and nobody waits for an answer any more. */
+		fuse_session_destroy(mount->fuse);
+		connection = -1;
+		if (mounted && !keep && umount2(mountpoint, MNT_DETACH) < 0)
+			log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
+	}
+	g_cond_clear(&mount->changed);
+	g_mutex_clear(&mount->lock);
+	g_free(mount);
 	return clean;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The FUSE session: mounted, served by threads, taken down. */
+/*
+ * The FUSE mount: made, or taken over from an earlier daemon; served by threads; taken down, or left to a later one.
+ */
 #ifndef DMEMFS_MOUNT_H
 #define DMEMFS_MOUNT_H
 
@@ -7,18 +9,30 @@
 #include <stdbool.h>
 
 #include "ops.h"
+#include "takeover.h"
 
 struct mount;
 
 /*
- * Mounts at server->config->mountpoint and serves requests until the mount goes away. Returns once the mount has answered a
- * request. @ended is called once, on the serving thread, when serving has ended.
- * On failure NULL, nothing is mounted, and @error says what the machine lacks.
+ * Mounts at server->config->mountpoint, or goes on with the connection of @takeover (whose descriptor it then owns), and
+ * serves requests until the mount goes away. Returns once requests are answered. @ended is called once, on a serving
+ * thread, when serving has ended.
+ *
+ * The daemon itself never touches a path on its mount: a thread that waits for an answer cannot die, not by SIGKILL either,
+ * and with it would stay the process that should have given the answer.
+ * On failure NULL, nothing new is mounted, and @error says what the machine lacks.
  */
-struct mount *mount_start(struct server *server, void (*ended)(void *data), void *data, GError **error);
-/* Takes the mount down, whoever uses it: open files and mappings live on without names. @ended follows. */
+struct mount *mount_start(struct server *server, struct takeover *takeover, void (*ended)(void *data), void *data,
+                          GError **error);
+/* The connection's descriptor, of the mount's own. */
+int mount_fd(const struct mount *mount);
+/* Ends serving, nothing else: @ended follows. From the thread of the main loop. */
 void mount_stop(struct mount *mount);
-/* After @ended: frees everything. False when serving ended by a fault rather than by an unmount. */
-bool mount_finish(struct mount *mount);
+/*
+ * After @ended: frees everything. With @keep the mount stays, and whoever has a copy of its descriptor may serve it; else
+ * it is taken down, whoever uses it: open files and mappings live on without names. False when serving ended by a
+ * fault rather than by an unmount.
+ */
+bool mount_finish(struct mount *mount, bool keep);
 
 #endif

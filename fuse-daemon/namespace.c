@@ -39,6 +39,7 @@ void namespace_destroy(struct namespace *ns, bool unmounted)
 			inode_release(inode);
 	}
 	g_clear_pointer(&ns->done, g_hash_table_unref);
+	g_clear_pointer(&ns->recent, g_hash_table_unref);
 	g_hash_table_unref(ns->stale);
 	g_hash_table_unref(ns->inodes);
 	g_mutex_clear(&ns->lock);
@@ -90,10 +91,9 @@ void namespace_forget(struct namespace *ns, uint64_t ino, uint64_t count)
 
 	if (inode) {
 		inode->nlookup -= MIN(count, inode->nlookup);
-		if (inode->inherited && inode->nlink == 0 && !ns->kernel_knows(ino, ns->kernel_data)) {
-			inode->inherited = false;
-			inode->nlookup = 0;
-		}
+		record_forgotten(ns, ino);
+		if (inode->nlink == 0)
+			record_disinherit(ns, inode);
 		dead = inode_unused(ns, inode);
 	}
 	g_mutex_unlock(&ns->lock);

@@ -76,6 +76,8 @@ bool namespace_attach(struct namespace *ns, GError **error);
  * Called with the lock held.
  */
 void namespace_set_kernel(struct namespace *ns, bool (*kernel_knows)(uint64_t ino, void *data), void *data);
+/* The registrations on record (file_inherit()): set of backing ids by GINT_TO_POINTER(), owned by the caller. */
+GHashTable *namespace_backing_ids(struct namespace *ns);
 /* Deletes removed files that an earlier daemon left and nobody has open. */
 void namespace_settle(struct namespace *ns);
 /* All requests of the earlier daemon were answered. */

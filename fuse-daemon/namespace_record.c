@@ -11,6 +11,12 @@
 /* So many inode numbers are taken with one record. A crash leaves the rest of them unused. */
 #define INO_BATCH 1024
 
+/*
+ * In microseconds: a client whose request was answered is given so long to be scheduled, and so to tell the kernel of the
+ * inode in the answer, before a takeover concludes that nobody has it.
+ */
+#define CLIENT_PATIENCE (10 * G_USEC_PER_SEC)
+
 bool record_is_done(const struct namespace *ns, uint64_t *ino)
 {
 	const struct request *request = request_current();
@@ -58,6 +64,18 @@ void record_inode(struct namespace *ns, const struct inode *inode)
 	store_put_inode(ns->storage->store, &row);
 }
 
+static bool recent_is_over(struct namespace *ns)
+{
+	bool over;
+
+	g_mutex_lock(&ns->lock);
+	over = ns->recent && !ns->done && g_get_monotonic_time() > ns->recent_until;
+	if (over)
+		g_clear_pointer(&ns->recent, g_hash_table_unref);
+	g_mutex_unlock(&ns->lock);
+	return over;
+}
+
 void namespace_flush(struct namespace *ns)
 {
 	GHashTableIter iter;
@@ -77,6 +95,8 @@ void namespace_flush(struct namespace *ns)
 	}
 	g_mutex_unlock(&ns->lock);
 	store_flush(ns->storage->store);
+	if (recent_is_over(ns))
+		namespace_settle(ns);
 }
 
 /* What the load works on. */
@@ -165,8 +185,11 @@ static bool load_done(const struct store_done *done, void *data, GError **error)
 	(void)error;
 	if (!load->takeover)
 		return true;
-	if (!load->ns->done)
+	if (!load->ns->done) {
 		load->ns->done = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+		load->ns->recent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	}
+	g_hash_table_add(load->ns->recent, g_memdup2(&done->ino, sizeof(done->ino)));
 	g_hash_table_insert(load->ns->done, g_memdup2(&done->unique, sizeof(done->unique)),
 	                    g_memdup2(&done->ino, sizeof(done->ino)));
 	return true;
@@ -244,6 +267,25 @@ bool namespace_attach(struct namespace *ns, GError **error)
 	return true;
 }
 
+GHashTable *namespace_backing_ids(struct namespace *ns)
+{
+	GHashTable *ids = g_hash_table_new(NULL, NULL);
+	GHashTableIter iter;
+	gpointer value;
+
+	g_mutex_lock(&ns->lock);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+		int id = S_ISREG(inode->mode) ? file_backing_id(inode->file) : 0;
+
+		if (id > 0)
+			g_hash_table_add(ids, GINT_TO_POINTER(id));
+	}
+	g_mutex_unlock(&ns->lock);
+	return ids;
+}
+
 bool namespace_has_file(struct namespace *ns, uint64_t ino)
 {
 	g_mutex_lock(&ns->lock);
@@ -261,25 +303,34 @@ void namespace_skip_inos(struct namespace *ns, uint64_t last)
 	g_mutex_unlock(&ns->lock);
 }
 
-/* May the kernel still send requests for @inode that it learned of from an earlier daemon? */
-static bool still_inherited(const struct namespace *ns, const struct inode *inode)
+/* Made by a request whose answer the kernel has yet to get, or to look at. */
+static bool was_just_made(const struct namespace *ns, uint64_t wanted)
 {
 	GHashTableIter iter;
 	gpointer ino;
 
-	if (!inode->inherited)
-		return false;
-	if (ns->kernel_knows(inode->ino, ns->kernel_data))
+	if (ns->recent && g_hash_table_contains(ns->recent, &wanted))
 		return true;
-	/* Made by a request whose answer it has yet to get. */
-	if (ns->done) {
-		g_hash_table_iter_init(&iter, ns->done);
-		while (g_hash_table_iter_next(&iter, NULL, &ino)) {
-			if (*(const guint64 *)ino == inode->ino)
-				return true;
-		}
+	if (!ns->done)
+		return false;
+	g_hash_table_iter_init(&iter, ns->done);
+	while (g_hash_table_iter_next(&iter, NULL, &ino)) {
+		if (*(const guint64 *)ino == wanted)
+			return true;
 	}
 	return false;
+}
+
+void record_forgotten(const struct namespace *ns, uint64_t ino)
+{
+	if (ns->recent)
+		g_hash_table_remove(ns->recent, &ino);
+}
+
+void record_disinherit(const struct namespace *ns, struct inode *inode)
+{
+	if (inode->inherited && !was_just_made(ns, inode->ino) && !ns->kernel_knows(inode->ino, ns->kernel_data))
+		inode->inherited = false;
 }
 
 /* Takes orphans that the kernel does not know out of the table. */
@@ -291,9 +342,9 @@ static GPtrArray *find_dead_orphans(struct namespace *ns)
 	for (GList *at = all; at; at = at->next) {
 		struct inode *inode = at->data;
 
-		if (inode->nlink > 0 || still_inherited(ns, inode))
+		if (inode->nlink > 0)
 			continue;
-		inode->inherited = false;
+		record_disinherit(ns, inode);
 		if (inode_unused(ns, inode))
 			g_ptr_array_add(dead, inode);
 	}
@@ -315,6 +366,7 @@ void namespace_settle(struct namespace *ns)
 void namespace_replayed(struct namespace *ns)
 {
 	g_mutex_lock(&ns->lock);
+	ns->recent_until = g_get_monotonic_time() + CLIENT_PATIENCE;
 	g_clear_pointer(&ns->done, g_hash_table_unref);
 	record_begin(ns);
 	store_delete_old_done(ns->storage->store);

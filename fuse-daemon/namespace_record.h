@@ -17,6 +17,11 @@
  */
 bool record_is_done(const struct namespace *ns, uint64_t *ino);
 
+/* A FORGET: whoever was told of @ino has told the kernel. */
+void record_forgotten(const struct namespace *ns, uint64_t ino);
+/* Is @inode one that the kernel may have learned of from an earlier daemon? Clears @inherited when it is not, any more. */
+void record_disinherit(const struct namespace *ns, struct inode *inode);
+
 static inline void record_begin(const struct namespace *ns)
 {
 	store_begin(ns->storage->store);

@@ -3,35 +3,79 @@
 #include "notify.h"
 
 #include <errno.h>
+#include <glib.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "log.h"
 
-void notify_send(const char *state)
+/* Where to send to; its length, 0 when there is nobody. */
+static socklen_t get_address(struct sockaddr_un *address)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	if (!path || !*path)
-		return;
-	if (strlen(path) >= sizeof(address.sun_path)) {
+		return 0;
+	if (strlen(path) >= sizeof(address->sun_path)) {
 		log_warning("NOTIFY_SOCKET: %s: longer than a socket's name can be", path);
-		return;
+		return 0;
 	}
-	memcpy(address.sun_path, path, strlen(path));
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(address->sun_path, path, strlen(path));
 	if (path[0] == '@')
-		address.sun_path[0] = '\0'; /* abstract name space (unix(7)) */
+		address->sun_path[0] = '\0'; /* abstract name space (unix(7)) */
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+}
 
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+static void attach_fd(struct msghdr *message, void *control, size_t size, int fd)
+{
+	message->msg_control = control;
+	message->msg_controllen = size;
 
-	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0)
-		log_warning("NOTIFY_SOCKET: %s: %s", path, strerror(errno));
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+}
+
+void notify_send_fd(const char *state, int fd)
+{
+	/* A manager that does not listen must not hold up the daemon for ever. */
+	static const struct timeval patience = { .tv_sec = 5 };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(fd))] = "";
+	struct sockaddr_un address;
+	struct iovec text = { .iov_base = (void *)state, .iov_len = strlen(state) };
+	struct msghdr message = { .msg_name = &address, .msg_iov = &text, .msg_iovlen = 1 };
+
+	message.msg_namelen = get_address(&address);
+	if (message.msg_namelen == 0)
+		return;
 	if (fd >= 0)
-		close(fd);
+		attach_fd(&message, control, sizeof(control), fd);
+
+	int out = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (out < 0 || setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 || sendmsg(out, &message, MSG_NOSIGNAL) < 0)
+		log_warning("NOTIFY_SOCKET: %s: %s", getenv("NOTIFY_SOCKET"), strerror(errno));
+	if (out >= 0)
+		close(out);
+}
+
+void notify_send(const char *state)
+{
+	notify_send_fd(state, -1);
+}
+
+void notify_reloading(void)
+{
+	g_autofree char *state = g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time());
+
+	notify_send(state);
 }

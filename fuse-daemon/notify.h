@@ -5,5 +5,9 @@
 
 /* Sends @state ("READY=1", "STOPPING=1", "STATUS=..."). Does nothing without NOTIFY_SOCKET in the environment. */
 void notify_send(const char *state);
+/* The same, with a descriptor. */
+void notify_send_fd(const char *state, int fd);
+/* A reload begins; READY=1 ends it (systemd.service(5), Type=notify-reload). */
+void notify_reloading(void);
 
 #endif

@@ -2,6 +2,8 @@
 /* The table of FUSE requests, the terms agreed with the kernel, and what the requests share. */
 #include "ops.h"
 
+#include "session.h"
+
 /*
  * Passthrough is what dmemfs lives by. libfuse's defaults that do not fit: its splices cost more than they save on
  * small requests; O_TRUNC and the clearing of set-user-id bits are left to the kernel, which then sends them as SETATTR.
@@ -14,6 +16,7 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 		server->missing = "FUSE passthrough";
 		return;
 	}
+	conn->max_write = SESSION_MAX_WRITE;
 	conn->max_backing_stack_depth = 1; /* backing files lie on no stacked file system */
 	fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
 	fuse_set_feature_flag(conn, FUSE_CAP_EXPORT_SUPPORT);

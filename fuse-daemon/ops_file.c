@@ -30,6 +30,12 @@ static char *thread_buffer(size_t size)
 	return mine;
 }
 
+/* The handle of every open: RELEASE tells by it whether this process has counted the open. */
+static uint64_t opened_by(fuse_req_t req)
+{
+	return store_get_generation(ops_server(req)->storage.store);
+}
+
 static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct namespace *ns = ops_server(req)->ns;
@@ -40,6 +46,7 @@ static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 		return err;
 	err = file_open(file, req, &fi->backing_id);
 	if (!err) {
+		fi->fh = opened_by(req);
 		fi->direct_io = (fi->flags & O_ACCMODE) != O_RDONLY;
 		fi->parallel_direct_writes = fi->direct_io;
 		fi->noflush = 1;
@@ -71,8 +78,12 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)fi;
-	close_contents(req, ino);
+	/*
+	 * An open that an earlier daemon counted. If its file is open still, file_inherit() keeps the registration; if that
+	 * daemon has closed it, and died before it could say so, others may have opened it since.
+	 */
+	if (fi->fh == opened_by(req))
+		close_contents(req, ino);
 	ops_reply(req, 0);
 }
 

@@ -15,6 +15,7 @@ struct arguments {
 	char **config_files;
 	char **log_levels;
 	gboolean foreground;
+	gboolean supervise;
 	gboolean check_config;
 	gboolean dump_config;
 	gboolean version;
@@ -28,6 +29,8 @@ static GOptionContext *new_context(struct arguments *args)
 		  "FILE" },
 		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &args->foreground,
 		  "Stay in the foreground, log to stderr (for service managers)", NULL },
+		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &args->supervise,
+		  "Start the daemon again when it dies, as a service manager would", NULL },
 		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &args->check_config,
 		  "Check FILE and the directories it names, then exit; silent when all is well", NULL },
 		{ "dump-config", 0, 0, G_OPTION_ARG_NONE, &args->dump_config,
@@ -46,7 +49,8 @@ static GOptionContext *new_context(struct arguments *args)
 	g_option_context_set_description(
 		context, "Exit status: 0 when mounted and cleanly unmounted (in the background: when mounted),\n"
 		         "1 for a bad configuration or a machine that lacks something, 2 for a bad command line.\n"
-		         "Stop: fusermount3 -u MOUNTPOINT, or SIGTERM.\n");
+		         "Stop: fusermount3 -u MOUNTPOINT, or SIGTERM. SIGHUP: go on with the program and the\n"
+		         "configuration that are installed now; users of the mount see a short pause.\n");
 	g_option_context_add_main_entries(context, entries, NULL);
 	return context;
 }
@@ -98,6 +102,7 @@ static bool take(const struct arguments *args, struct options *options, int *sta
 	if (args->check_config && args->dump_config)
 		return usage_error(status, "--check-config and --dump-config are both given", "choose one");
 	options->foreground = args->foreground;
+	options->supervise = args->supervise;
 	options->check_config = args->check_config;
 	options->dump_config = args->dump_config;
 	return take_log_level(args, options, status) && take_config_file(args, options, status);

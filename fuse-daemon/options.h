@@ -16,6 +16,7 @@
 struct options {
 	char *config_file; /* never NULL */
 	bool foreground;
+	bool supervise;
 	bool check_config; /* at most one of these two */
 	bool dump_config;
 	enum log_level log_level;

@@ -164,6 +164,7 @@ static bool prepare(struct store *store, uid_t root_uid, gid_t root_gid, GError 
 	problems = store_check(store);
 	if (problems)
 		return damaged(error, store->path, problems);
+	store_checkpoint_left_log(store->db, store->path);
 	return load_mark(store, error) && count_generation(store, error);
 }
 
@@ -220,6 +221,11 @@ GPtrArray *store_fsck(const char *state_dir, GError **error)
 	}
 	sqlite3_close(db);
 	return problems;
+}
+
+uint32_t store_get_generation(const struct store *store)
+{
+	return store->generation;
 }
 
 struct store_mark store_get_mark(struct store *store)

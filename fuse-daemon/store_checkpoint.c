@@ -3,12 +3,16 @@
  * Checkpoints: committed pages move from the write-ahead log into the database. They wait for the disk, so they run on
  * a thread and a connection of their own, beside the transactions.
  */
+#include <sys/stat.h>
+
 #include "log.h"
 #include "store_internal.h"
 
 /* Pages in the log: from the first number on they are moved, from the second on transactions wait for that. */
 #define LOG_PAGES_SOFT 1000
 #define LOG_PAGES_HARD 16000
+/* SQLite's default. */
+#define LOG_PAGE_SIZE  4096
 
 struct store_checkpointer {
 	sqlite3 *writer; /* the connection whose log is watched */
@@ -58,6 +62,17 @@ static int on_commit(void *data, sqlite3 *db, const char *name, int pages)
 		g_mutex_unlock(&self->lock);
 	}
 	return SQLITE_OK;
+}
+
+void store_checkpoint_left_log(sqlite3 *db, const char *path)
+{
+	g_autofree char *log = g_strconcat(path, "-wal", NULL);
+	struct stat st;
+
+	if (stat(log, &st) < 0 || st.st_size < LOG_PAGES_SOFT * LOG_PAGE_SIZE)
+		return;
+	if (sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
+		log_warning("metadata: checkpoint: %s", sqlite3_errmsg(db));
 }
 
 struct store_checkpointer *store_checkpointer_start(sqlite3 *db, const char *path, GError **error)

@@ -69,6 +69,8 @@ GPtrArray *store_check_database(sqlite3 *db);
 /* store_checkpoint.c: moves committed pages from the log into the database, on a thread and connection of its own. */
 struct store_checkpointer *store_checkpointer_start(sqlite3 *db, const char *path, GError **error);
 void store_checkpointer_stop(struct store_checkpointer *checkpointer);
+/* At the start: a process that is killed again and again never gets to it, and each start reads the whole log. */
+void store_checkpoint_left_log(sqlite3 *db, const char *path);
 
 /* store.c */
 bool store_fail(GError **error, enum store_error code, const char *path, sqlite3 *db, const char *what);

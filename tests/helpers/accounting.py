@@ -9,7 +9,7 @@ import stat
 import time
 from typing import NamedTuple
 
-SETTLE_TIMEOUT = 10  # seconds for the kernel's FORGET and the backend's idle event after the last close
+SETTLE_TIMEOUT = 15  # seconds for the kernel's FORGET and the backend's idle event after the last close
 
 
 class Run(NamedTuple):

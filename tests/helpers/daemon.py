@@ -5,12 +5,12 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from helpers.manager import Manager
 from helpers.processes import freeze, holders_of, lazy_unmount, mounts_under, stacks_of, state_of
 
 START_TIMEOUT = 30
@@ -51,9 +51,10 @@ class Daemon:
         self.log_file = self.work / "dmemfsd.log"
         self.groups = groups
         self.expected = []  # patterns of complaints that the test expects
+        self.options = []  # more of the command line
         self.process = None
         self.ended_by_test = False  # told to stop, or killed, by the test itself
-        self._notify = None
+        self.manager = Manager()
         self._ready_timeout = ready_timeout
         self.mountpoint.mkdir(exist_ok=True)
         self.state_dir.mkdir(exist_ok=True)
@@ -78,24 +79,18 @@ class Daemon:
         """Returns when the daemon has said READY; the mount answers then. @environment: more variables for it."""
         assert self.process is None
         self.ended_by_test = False
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        # A path in the work directory may be longer than the 107 bytes of sun_path: an abstract name never is.
-        name = f"dmemfs-tests-{os.getpid()}-{time.monotonic_ns()}"
-        self._notify.bind("\0" + name)
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command("--foreground"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                cwd="/", env=self.environment(NOTIFY_SOCKET="@" + name, **environment))
-        self._wait_ready()
+            self.process = self.manager.spawn(
+                self.command("--foreground", *self.options), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd="/", env=self.environment(**environment))
+        self.wait_ready()
         return self
 
-    def _wait_ready(self):
-        self._notify.settimeout(0.1)
+    def wait_ready(self):
         deadline = time.monotonic() + self._ready_timeout
         while time.monotonic() < deadline:
-            with suppress(TimeoutError):
-                if b"READY=1" in self._notify.recv(4096).split(b"\n"):
-                    return
+            if self.manager.wait_for("READY=1", 0.1):
+                return
             if self.process.poll() is not None:
                 raise DaemonError(f"dmemfsd ended with status {self.process.returncode} before READY:\n{self.log}")
         stacks = stacks_of(self.pid)
@@ -140,7 +135,7 @@ class Daemon:
             problems.append(f"dmemfsd ended before it was told to, with status {self.process.returncode}")
         problems += self.complaints()
         self.process = None
-        self._notify.close()
+        self.manager.drop()
         if problems:
             raise DaemonError("\n".join(problems))
 
@@ -172,8 +167,14 @@ class Daemon:
         """The next daemon, after this one has died or was stopped; a dead mount is cleared away."""
         if self.process is not None:
             self.process.wait(STOP_TIMEOUT)
-            self._notify.close()
+        self.manager.drop()
         lazy_unmount(self.mountpoint)
+        self.process = None
+        return self.start(**environment)
+
+    def take_over(self, **environment):
+        """The next daemon, after this one has died or was told to stop: it gets the connection that was kept."""
+        self.process.wait(STOP_TIMEOUT)
         self.process = None
         return self.start(**environment)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 OK, FAILURE, USAGE = 0, 1, 2
-OPTIONS = ("--config", "--foreground", "--check-config", "--dump-config", "--log-level", "--version", "--help")
+OPTIONS = ("--config", "--foreground", "--supervise", "--check-config", "--dump-config", "--log-level", "--version", "--help")
 
 
 class Machine:

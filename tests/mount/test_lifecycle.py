@@ -3,8 +3,10 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -147,17 +149,35 @@ def test_guest_outlives_a_killed_daemon_and_the_next_one_starts(fs, holder):
     refused(errno.ENOTCONN, os.listdir, fs.root)
     assert alive(holder)
 
-    stale = run(fs.daemon, "--foreground")
-    assert stale.returncode == 1
-    assert "stale mount" in stale.stderr and f"fusermount3 -u {fs.root}" in stale.stderr
-
-    subprocess.run(["fusermount3", "-uz", fs.root], check=True)
     fs.daemon.process = None
     fs.daemon.start()
+    assert "nobody can serve the mount of an earlier run" in fs.daemon.log
     assert alive(holder)
     fs.make_file("vm2", b"next guest", size=fs.unit)
     assert alive(holder)
     end(holder)
+
+
+@pytest.mark.memory_only("two daemons at a time")
+def test_mount_of_another_daemon_is_left_alone(fs):
+    """Alive or dead: only the daemon with its record may take it over or clear it away."""
+    other = fs.daemon.work / "other"
+    other.mkdir()
+    keys = settings_of(fs.daemon)
+    keys.update({"state-dir": str(other / "state"), "memory-dir": tempfile.mkdtemp(dir="/dev/shm")})
+    second = Daemon(fs.daemon.program, other, keys)
+    done = run(second, "--foreground")
+    assert done.returncode == 1
+    assert f"{fs.root} is a mount point already" in done.stderr
+    fs.make_file("file", b"first goes on")
+    fs.daemon.kill()
+    stale = run(second, "--foreground")
+    assert stale.returncode == 1
+    assert "stale mount" in stale.stderr and f"fusermount3 -u {fs.root}" in stale.stderr
+    shutil.rmtree(keys["memory-dir"])
+    fs.daemon.process = None
+    fs.daemon.start()
+    assert (fs / "file").read_bytes() == b"first goes on"
 
 
 def test_second_daemon_on_the_same_state_directory_is_refused(fs, backend):

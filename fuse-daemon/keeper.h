@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whoever keeps the FUSE connection while no daemon runs: systemd's file descriptor store (sd_notify(3), FDSTORE=1),
+ * `dmemfsd --supervise`, or the daemon's former self (reload.h). All speak the same protocol: descriptors are sent over
+ * NOTIFY_SOCKET and come back as LISTEN_FDS (sd_listen_fds(3)).
+ */
+#ifndef DMEMFS_KEEPER_H
+#define DMEMFS_KEEPER_H
+
+#include <stdbool.h>
+
+/* The first descriptor that is passed (SD_LISTEN_FDS_START). */
+#define KEEPER_FIRST_FD 3
+/* FDNAME of the connection. */
+#define KEEPER_FDNAME "dmemfs-fuse"
+
+/*
+ * First thing in main(), before any thread: the descriptor of the connection that an earlier process kept, -1 for none.
+ * Whatever else was passed is closed, and the environment says no more of it. The caller owns the descriptor.
+ */
+int keeper_take(void);
+/* Will there be a next daemon that gets what keeper_store() sends? systemd says so since version 254, and the unit. */
+bool keeper_exists(void);
+void keeper_store(int fd);
+/* The connection is no more. */
+void keeper_forget(void);
+
+#endif

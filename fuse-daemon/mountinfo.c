@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What is mounted where: /proc/self/mountinfo (proc(5)). */
+#include "mountinfo.h"
+
+#include <glib.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "log.h"
+
+/* "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS", with octal escapes in the names. */
+static bool parse(const char *line, const char *mountpoint, dev_t *device, bool *is_dmemfs)
+{
+	g_auto(GStrv) fields = g_strsplit(line, " ", -1);
+	unsigned major_number, minor_number;
+
+	if (g_strv_length(fields) < 7)
+		return false;
+
+	g_autofree char *point = g_strcompress(fields[4]);
+
+	if (strcmp(point, mountpoint) != 0 || sscanf(fields[2], "%u:%u", &major_number, &minor_number) != 2)
+		return false;
+	*device = makedev(major_number, minor_number);
+	*is_dmemfs = false;
+	for (char **field = fields + 6; field[0] && field[1]; field++) {
+		if (strcmp(*field, "-") == 0) {
+			*is_dmemfs = strcmp(field[1], MOUNTINFO_TYPE) == 0;
+			break;
+		}
+	}
+	return true;
+}
+
+/*
+ * As realpath(3), which would ask the root of the mount for its attributes: readlink(2) on that ends in the kernel.
+ */
+static char *resolve(const char *path)
+{
+	g_autofree char *at = g_strdup(path);
+
+	for (int links = 0; links < 40; links++) { /* MAXSYMLINKS */
+		g_autofree char *directory = g_path_get_dirname(at);
+		g_autofree char *name = g_path_get_basename(at);
+		g_autofree char *target = g_file_read_link(at, NULL);
+		char real[PATH_MAX];
+
+		if (!target)
+			return realpath(directory, real) ? g_build_filename(real, name, NULL) : NULL;
+		g_free(at);
+		at = g_canonicalize_filename(target, directory);
+	}
+	return NULL;
+}
+
+bool mountinfo_find(const char *mountpoint, dev_t *device)
+{
+	g_autofree char *point = resolve(mountpoint);
+	g_autofree char *text = NULL;
+	g_autoptr(GError) error = NULL;
+	bool found = false;
+
+	if (!point)
+		return false;
+	if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, &error)) {
+		log_warning("%s", error->message);
+		return false;
+	}
+
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	/* Later lines lie on top of earlier ones. */
+	for (char **line = lines; *line; line++)
+		parse(*line, point, device, &found);
+	return found;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is mounted where, without asking whoever serves it. */
+#ifndef DMEMFS_MOUNTINFO_H
+#define DMEMFS_MOUNTINFO_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The file system type in /proc/mounts of every mount of the daemon. */
+#define MOUNTINFO_TYPE "fuse.dmemfs"
+
+/* Is dmemfs the last that was mounted at @mountpoint, an absolute path? @device: of that mount. */
+bool mountinfo_find(const char *mountpoint, dev_t *device);
+
+#endif

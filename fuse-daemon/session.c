@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The request loop. */
+#include "session.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "request.h"
+
+#ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
+#define FUSE_UNIQUE_RESEND (UINT64_C(1) << 63)
+#endif
+
+/* libfuse's FUSE_BUFFER_HEADER_SIZE: a page for the headers. */
+#define BUFFER_SIZE (SESSION_MAX_WRITE + 4096)
+
+/* Interrupts the read(2) of a thread that shall end. */
+#define WAKE_SIGNAL    SIGUSR1
+#define WAKE_PERIOD_MS 5
+
+struct worker {
+	struct session *session;
+	pthread_t thread;
+	unsigned slot;
+	int running; /* atomic */
+};
+
+struct session {
+	struct fuse_session *fuse;
+	const struct session_events *events;
+	void *data;
+	struct worker *workers;
+	unsigned count;
+	int running; /* atomic: threads that have not ended */
+	int result;  /* atomic: the first error */
+	guint waker; /* source of the main loop */
+
+	/*
+	 * After a takeover, until every request that comes again was read: one thread reads at a time, so that none of
+	 * them is overlooked between its read and its count.
+	 */
+	int replaying;    /* atomic */
+	GMutex reading;
+	GMutex lock;      /* of the two below */
+	unsigned at_work; /* requests that came again and are not answered */
+	bool all_read;
+};
+
+static void do_nothing(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * Requests that were resent precede all others but these, which the kernel has in queues of their own. An INTERRUPT
+ * carries the number of the request that it is about.
+ */
+static bool has_queue_of_its_own(const struct fuse_in_header *in)
+{
+	return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT;
+}
+
+static bool is_resent(const struct fuse_in_header *in)
+{
+	return (in->unique & FUSE_UNIQUE_RESEND) && !has_queue_of_its_own(in);
+}
+
+static void count_read(struct session *session, const struct fuse_in_header *in)
+{
+	bool replayed = false;
+
+	g_mutex_lock(&session->lock);
+	if (is_resent(in)) {
+		session->at_work++;
+	} else if (!has_queue_of_its_own(in) && !session->all_read) {
+		session->all_read = true;
+		replayed = session->at_work == 0;
+		g_atomic_int_set(&session->replaying, false);
+	}
+	g_mutex_unlock(&session->lock);
+	if (replayed)
+		session->events->replayed(session->data);
+}
+
+static void count_answered(struct session *session)
+{
+	bool replayed;
+
+	g_mutex_lock(&session->lock);
+	session->at_work--;
+	replayed = session->all_read && session->at_work == 0;
+	g_mutex_unlock(&session->lock);
+	if (replayed)
+		session->events->replayed(session->data);
+}
+
+/* One request: its size, 0 when the session has ended, or a negative errno. */
+static int read_request(const struct session *session, void *buffer)
+{
+	ssize_t got;
+
+	for (;;) {
+		if (fuse_session_exited(session->fuse))
+			return 0;
+		got = read(fuse_session_fd(session->fuse), buffer, BUFFER_SIZE);
+		if (got >= (ssize_t)sizeof(struct fuse_in_header))
+			return (int)got;
+		if (got >= 0)
+			return -EIO;
+		if (errno == ENODEV) /* unmounted, or aborted by /sys/fs/fuse/connections */
+			return 0;
+		/* ENOENT: the request that was to be read was interrupted. */
+		if (errno != EINTR && errno != EAGAIN && errno != ENOENT)
+			return -errno;
+	}
+}
+
+static int receive(struct session *session, void *buffer)
+{
+	int got;
+
+	if (!g_atomic_int_get(&session->replaying))
+		return read_request(session, buffer);
+	g_mutex_lock(&session->reading);
+	got = read_request(session, buffer);
+	if (got > 0)
+		count_read(session, buffer);
+	g_mutex_unlock(&session->reading);
+	return got;
+}
+
+static void process(const struct worker *worker, void *request_data, size_t size)
+{
+	const struct fuse_buf buffer = { .mem = request_data, .size = size };
+	static const struct request none;
+	struct session *session = worker->session;
+	struct fuse_in_header in;
+
+	memcpy(&in, request_data, sizeof(in));
+
+	const struct request request = {
+		.unique = in.unique & ~FUSE_UNIQUE_RESEND,
+		.resent = is_resent(&in),
+		.slot = worker->slot,
+	};
+
+	if (in.opcode == FUSE_INIT)
+		session->events->init(request_data, size, session->data);
+	request_set_current(&request);
+	fuse_session_process_buf(session->fuse, &buffer);
+	request_set_current(&none);
+	if (in.opcode == FUSE_INIT)
+		session->events->began(session->data);
+	if (request.resent)
+		count_answered(session);
+}
+
+static gboolean stop(gpointer session)
+{
+	session_stop(session);
+	return G_SOURCE_REMOVE;
+}
+
+/* A child of fork(2) gets no copy: sharing the pages with it would make the next write a fault. */
+static void *new_buffer(void)
+{
+	void *buffer = mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (buffer == MAP_FAILED)
+		return NULL;
+	madvise(buffer, BUFFER_SIZE, MADV_DONTFORK);
+	mlock(buffer, BUFFER_SIZE); /* as far as RLIMIT_MEMLOCK allows */
+	return buffer;
+}
+
+static void *work(void *data)
+{
+	struct worker *worker = data;
+	struct session *session = worker->session;
+	void *buffer = new_buffer();
+	int got = -ENOMEM;
+
+	while (buffer && (got = receive(session, buffer)) > 0)
+		process(worker, buffer, (size_t)got);
+	if (buffer)
+		munmap(buffer, BUFFER_SIZE);
+	fuse_session_exit(session->fuse);
+	if (got < 0 && g_atomic_int_compare_and_exchange(&session->result, 0, got))
+		g_idle_add(stop, session); /* the others wait for requests still */
+	g_atomic_int_set(&worker->running, false);
+	if (g_atomic_int_dec_and_test(&session->running))
+		session->events->ended(session->data);
+	return NULL;
+}
+
+void session_feed_init(struct fuse_session *fuse, const void *request, size_t size)
+{
+	struct fuse_buf buffer = { .mem = g_memdup2(request, size), .size = size };
+
+	/* The kernel has its answer and ignores another. */
+	fuse_session_process_buf(fuse, &buffer);
+	g_free(buffer.mem);
+}
+
+struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
+                              const struct session_events *events, void *data)
+{
+	struct session *session = g_new0(struct session, 1);
+	const struct sigaction action = { .sa_handler = do_nothing }; /* no SA_RESTART: read(2) ends with EINTR */
+
+	sigaction(WAKE_SIGNAL, &action, NULL);
+	session->fuse = fuse;
+	session->events = events;
+	session->data = data;
+	session->replaying = takeover;
+	session->workers = g_new0(struct worker, threads);
+	g_mutex_init(&session->reading);
+	g_mutex_init(&session->lock);
+	session->running = 1; /* this function: the end comes after the last start */
+	for (unsigned i = 0; i < threads; i++) {
+		struct worker *worker = &session->workers[i];
+		char name[16]; /* pthread_setname_np(3) */
+
+		*worker = (struct worker){ .session = session, .slot = i, .running = true };
+		g_atomic_int_inc(&session->running);
+		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
+			g_atomic_int_add(&session->running, -1);
+			break;
+		}
+		snprintf(name, sizeof(name), "fuse-%u", i);
+		pthread_setname_np(worker->thread, name);
+		session->count++;
+	}
+	if (session->count == 0)
+		session->result = -EAGAIN;
+	if (g_atomic_int_dec_and_test(&session->running))
+		events->ended(data);
+	return session;
+}
+
+/* A thread that was about to read when the signal came has not seen it: hence again and again. */
+static gboolean wake(gpointer data)
+{
+	struct session *session = data;
+
+	for (unsigned i = 0; i < session->count; i++) {
+		if (g_atomic_int_get(&session->workers[i].running))
+			pthread_kill(session->workers[i].thread, WAKE_SIGNAL);
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+void session_stop(struct session *session)
+{
+	fuse_session_exit(session->fuse);
+	if (session->waker)
+		return;
+	session->waker = g_timeout_add(WAKE_PERIOD_MS, wake, session);
+	wake(session);
+}
+
+int session_finish(struct session *session)
+{
+	int result;
+
+	for (unsigned i = 0; i < session->count; i++)
+		pthread_join(session->workers[i].thread, NULL);
+	if (session->waker)
+		g_source_remove(session->waker);
+	while (g_idle_remove_by_data(session))
+		;
+	result = session->result;
+	g_mutex_clear(&session->reading);
+	g_mutex_clear(&session->lock);
+	g_free(session->workers);
+	g_free(session);
+	return result;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The request loop: threads that read FUSE requests and let libfuse process them.
+ *
+ * libfuse has loops of its own, but they hide what a takeover must know: the INIT request as the kernel sent it, the
+ * number of each request, and whether an earlier daemon had taken it already (request.h).
+ *
+ * Buffers are in memory before they are read into, and stay there: a fault on one would have the kernel, when it finds
+ * SIGKILL pending, fail the client's request with EIO rather than leave it to the next daemon.
+ */
+#ifndef DMEMFS_SESSION_H
+#define DMEMFS_SESSION_H
+
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+
+/* The largest request: what WRITE carries at most (FUSE's max_write), and its headers. */
+#define SESSION_MAX_WRITE (128 * 1024)
+
+struct session;
+
+/* Called on the serving threads, with @data of session_start(). */
+struct session_events {
+	/* The kernel's first request, before it is answered; nothing else comes meanwhile. */
+	void (*init)(const void *request, size_t size, void *data);
+	/* It was answered: so will be what comes now. */
+	void (*began)(void *data);
+	/* Once: all requests that come again after a takeover were answered. */
+	void (*replayed)(void *data);
+	/* Once: no thread reads requests any more. */
+	void (*ended)(void *data);
+};
+
+/* Lets libfuse answer the INIT request of @size bytes once more, for a connection that an earlier daemon began. */
+void session_feed_init(struct fuse_session *fuse, const void *request, size_t size);
+
+/*
+ * @threads of them serve @fuse, which is mounted. @takeover: requests will come again (FUSE_NOTIFY_RESEND was written), and
+ * come first.
+ */
+struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
+                              const struct session_events *events, void *data);
+/* Each thread answers its request at hand, then ends. On the thread of the main loop, which must go on until the end. */
+void session_stop(struct session *session);
+/* After the end: 0, or the negative errno that ended it; frees. */
+int session_finish(struct session *session);
+
+#endif

@@ -1,0 +1,447 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A daemon that dies, stops or is upgraded while its users go on: they see a pause, and no error."""
+
+import errno
+import os
+import random
+import signal
+import stat
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from helpers.backends import MIB
+from helpers.children import Child
+from helpers.clients import Client, pauses
+from helpers.daemon import DaemonError
+from helpers.effort import rounds
+from helpers.expect import fails_with
+from helpers.mount import wait_until
+from helpers.snapshot import snapshot
+from helpers.syscalls import FALLOC_FL_KEEP_SIZE, RENAME_EXCHANGE, Mapping, fallocate, opened, renameat2
+from mount.test_durable import TAKEOVERS, furnish, record_times
+
+
+@pytest.fixture
+def kept(fs):
+    """A mount whose connection the manager keeps."""
+    fs.daemon.manager.keeps = True
+    fs.daemon.stop()
+    fs.daemon.start()
+    assert fs.daemon.manager.stored is not None
+    return fs
+
+
+def die(daemon):
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.process.wait()
+    daemon.ended_by_test = True
+
+
+def test_kill_and_takeover_keep_everything(kept):
+    furnish(kept.root, kept.unit)
+    record_times(kept.root)
+    before = snapshot(kept.root)
+    mounted = os.stat(kept.root).st_dev
+    die(kept.daemon)
+    kept.daemon.take_over()
+    assert "took over the mount" in kept.daemon.log
+    assert os.stat(kept.root).st_dev == mounted
+    assert snapshot(kept.root) == before
+
+
+def test_open_files_go_on(kept):
+    """Descriptors and mappings of the time before, and the unlinked and the unnamed among them."""
+    unit = kept.unit
+
+    def client(pipe):
+        files = {name: os.open(kept / name, os.O_RDWR | os.O_CREAT | os.O_EXCL) for name in ("named", "unlinked")}
+        files["unnamed"] = os.open(kept.root, os.O_RDWR | os.O_TMPFILE)
+        directory = os.open(kept.root, os.O_RDONLY)
+        for name, fd in files.items():
+            os.ftruncate(fd, 2 * unit)
+            os.pwrite(fd, name.encode(), unit)
+        os.unlink(kept / "unlinked")
+        mappings = {name: Mapping(fd, 2 * unit) for name, fd in files.items()}
+        pipe.send("ready")
+        pipe.recv()
+        for name, fd in files.items():
+            assert os.pread(fd, len(name), unit) == name.encode()
+            assert mappings[name].read(unit, len(name)) == name.encode()
+            assert os.fstat(fd).st_nlink == (name == "named")
+            os.pwrite(fd, b"after", 0)
+            assert mappings[name].read(0, 5) == b"after"
+            os.ftruncate(fd, 3 * unit)
+            assert os.fstat(fd).st_size == 3 * unit
+        assert os.listdir(directory) == ["named"]
+        with opened(kept / "named", os.O_RDWR) as again:
+            assert os.pread(again, 5, 0) == b"after"
+        pipe.send("done")
+        pipe.recv()
+
+    with Child(client, with_pipe=True) as child:
+        assert child.receive() == "ready"
+        for _ in range(2):
+            die(kept.daemon)
+            kept.daemon.take_over()
+        child.pipe.send("go on")
+        assert child.receive() == "done"
+        assert kept.free() == kept.capacity - 9 * unit
+        child.pipe.send("end")
+        child.wait()
+    assert kept.wait_free(kept.capacity - 3 * unit) == kept.capacity - 3 * unit
+
+
+# --- requests in flight ---
+
+def make_exclusively(fs):
+    os.close(os.open(fs / "new", os.O_RDWR | os.O_CREAT | os.O_EXCL))
+
+
+def make_unnamed(fs):
+    with opened(fs.root, os.O_RDWR | os.O_TMPFILE) as fd:
+        os.pwrite(fd, b"x", 0)
+
+
+def write_past_the_end(fs):
+    with opened(fs / "file", os.O_WRONLY | os.O_APPEND) as fd:
+        assert os.write(fd, b"more") == 4
+
+
+OPERATIONS = {
+    "create": make_exclusively,
+    "tmpfile": make_unnamed,
+    "mkdir": lambda fs: os.mkdir(fs / "new"),
+    "rmdir": lambda fs: os.rmdir(fs / "directory"),
+    "mknod": lambda fs: os.mkfifo(fs / "new"),
+    "symlink": lambda fs: os.symlink("target", fs / "new"),
+    "link": lambda fs: os.link(fs / "file", fs / "new"),
+    "unlink": lambda fs: os.unlink(fs / "file"),
+    "rename": lambda fs: os.rename(fs / "file", fs / "new"),
+    "exchange": lambda fs: renameat2(fs / "file", fs / "other", RENAME_EXCHANGE),
+    "chmod": lambda fs: os.chmod(fs / "file", 0o600),
+    "truncate": lambda fs: os.truncate(fs / "file", 3 * fs.unit),
+    "shrink": lambda fs: os.truncate(fs / "file", 1),
+    "fallocate": lambda fs: allocate(fs / "file", fs.unit),
+    "append": write_past_the_end,
+    "setxattr": lambda fs: os.setxattr(fs / "file", "user.new", b"x", os.XATTR_CREATE),
+    "removexattr": lambda fs: os.removexattr(fs / "file", "user.old"),
+}
+
+
+def allocate(path, unit):
+    with opened(path, os.O_RDWR) as fd:
+        fallocate(fd, FALLOC_FL_KEEP_SIZE, unit, unit)
+
+
+def lay_out(fs):
+    fs.make_file("file", b"file")
+    fs.make_file("other", b"other")
+    os.setxattr(fs / "file", "user.old", b"x")
+    (fs / "directory").mkdir()
+
+
+def without_times(root):
+    """What is to be seen, but for times and numbers, which differ from run to run."""
+    seen = snapshot(root)
+    for entry in seen.values():
+        for key in ("mtime_ns", "ctime_ns", "ino", "extents"):
+            entry.pop(key, None)
+    return seen
+
+
+@pytest.mark.page_sizes("4K")
+@pytest.mark.parametrize("point", ["before-commit", "after-commit"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_request_in_flight_is_applied_once(kept, operation, point):
+    """The daemon dies with the request taken, before or after it did what was asked: the client sees neither."""
+    lay_out(kept)
+    OPERATIONS[operation](kept)
+    expected = without_times(kept.root)
+    for name in os.listdir(kept.root):
+        path = kept / name
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    lay_out(kept)
+    os.listdir(kept.root)
+    kept.daemon.stop()
+    kept.daemon.start(DMEMFS_CRASH_AT=point)
+    with Child(OPERATIONS[operation], kept) as client:
+        wait_until(lambda: not kept.daemon.running, f"the daemon has died at {point}")
+        kept.daemon.ended_by_test = True
+        kept.daemon.take_over()
+        client.wait()
+    assert without_times(kept.root) == expected
+
+
+def statistics(path):
+    """What no cache answers."""
+    os.statvfs(path)
+
+
+@pytest.mark.page_sizes("4K")
+@pytest.mark.parametrize("point", TAKEOVERS)
+def test_crash_during_the_takeover(kept, point):
+    """The third daemon takes over from the second as that would have from the first."""
+    furnish(kept.root, kept.unit)
+    record_times(kept.root)
+    before = snapshot(kept.root)
+    kept.daemon.stop()
+    kept.daemon.start(DMEMFS_CRASH_AT="after-commit")
+    with Child(os.mkdir, kept / "new") as client:
+        wait_until(lambda: not kept.daemon.running, "the first daemon has died")
+        kept.daemon.ended_by_test = True
+        other = None
+        if point == "replayed":  # when a request comes that is not one of those that come again
+            kept.daemon.take_over(DMEMFS_CRASH_AT=point)
+            other = Child(statistics, kept.root)
+            wait_until(lambda: not kept.daemon.running, "the second daemon has died")
+        else:
+            with pytest.raises(DaemonError):
+                kept.daemon.take_over(DMEMFS_CRASH_AT=f"start/{point}")
+        kept.daemon.ended_by_test = True
+        kept.daemon.take_over()
+        client.wait()
+        if other:
+            other.wait()
+    (kept / "new").rmdir()
+    after = snapshot(kept.root)
+    for seen in (before["."], after["."]):
+        del seen["mtime_ns"], seen["ctime_ns"]
+    assert after == before
+
+
+@pytest.mark.parametrize("point", ["registered", "unregistering"])
+def test_registration_without_a_record_is_ended(kept, point):
+    """Else it would keep the memory of the file until the mount is gone."""
+    kept.make_file("file", b"x" * kept.unit)
+    kept.daemon.stop()
+    kept.daemon.start(DMEMFS_CRASH_AT=point)
+
+    def client():
+        with opened(kept / "file", os.O_RDONLY) as fd:
+            assert os.pread(fd, 1, 0) == b"x"
+
+    with Child(client) as child:
+        wait_until(lambda: not kept.daemon.running, f"the daemon has died at {point}")
+        kept.daemon.ended_by_test = True
+        kept.daemon.take_over()
+        child.wait()
+    os.unlink(kept / "file")
+    assert kept.wait_free(kept.capacity) == kept.capacity
+
+
+# --- who ends what ---
+
+def test_sigterm_leaves_the_mount_to_the_next_daemon(kept):
+    kept.make_file("file", b"kept")
+    os.kill(kept.daemon.pid, signal.SIGTERM)
+    assert kept.daemon.wait() == 0
+    assert kept.daemon.mounted
+    kept.daemon.take_over()
+    assert (kept / "file").read_bytes() == b"kept"
+
+
+def test_sigint_unmounts_and_tells_the_keeper(kept):
+    os.kill(kept.daemon.pid, signal.SIGINT)
+    assert kept.daemon.wait() == 0
+    assert not kept.daemon.mounted
+    assert kept.daemon.manager.wait_for("FDSTOREREMOVE=1", 5)
+
+
+def test_unmount_while_no_daemon_runs(kept):
+    kept.make_file("file", b"kept")
+    die(kept.daemon)
+    assert kept.daemon.unmount() is None
+    kept.daemon.take_over()
+    assert "the FUSE connection that was kept is no more" not in kept.daemon.log  # there is no mount to ask about
+    assert (kept / "file").read_bytes() == b"kept"
+
+
+def test_connection_that_was_aborted(kept):
+    """The mount is there, but dead: the next daemon makes a new one."""
+    kept.make_file("file", b"kept")
+    die(kept.daemon)
+    abort(kept.root)
+    kept.daemon.take_over()
+    assert "the FUSE connection that was kept is no more" in kept.daemon.log
+    assert (kept / "file").read_bytes() == b"kept"
+
+
+def abort(mountpoint):
+    from helpers.processes import abort_connection, mounts_under
+    abort_connection(mounts_under(mountpoint)[str(mountpoint)])
+
+
+def test_descriptor_of_something_else_is_no_connection(kept):
+    kept.make_file("file", b"kept")
+    die(kept.daemon)
+    pipe, other = os.pipe()
+    os.close(other)
+    os.dup2(pipe, kept.daemon.manager.stored)
+    os.close(pipe)
+    kept.daemon.take_over()
+    assert (kept / "file").read_bytes() == b"kept"
+
+
+# --- reload ---
+
+def reload(daemon):
+    daemon.manager.messages.clear()
+    os.kill(daemon.pid, signal.SIGHUP)
+    assert daemon.manager.wait_for("READY=1", 10)
+
+
+def test_reload_goes_on_with_the_new_configuration(fs):
+    """Without any keeper: the process stays the same."""
+    fs.make_file("file", b"kept")
+    threads = len(os.listdir(f"/proc/{fs.daemon.pid}/task"))
+    fs.daemon.config.write_text(fs.daemon.config.read_text().replace("[daemon]\n", "[daemon]\nthreads=23\n"))
+    with opened(fs / "file", os.O_RDWR) as fd:
+        reload(fs.daemon)
+        assert os.pread(fd, 4, 0) == b"kept"
+    assert len(os.listdir(f"/proc/{fs.daemon.pid}/task")) != threads
+
+
+@pytest.mark.dmemfs(size=512 * MIB)
+def test_reload_again_and_again_under_load(fs):
+    clients = [Client(fs, number) for number in range(4)]
+    for _ in range(rounds(10)):
+        time.sleep(0.05)
+        reload(fs.daemon)
+    for client in clients:
+        client.finish()
+
+
+@pytest.mark.expect_log("not reloaded: .*bananas")
+def test_reload_with_a_bad_configuration_changes_nothing(fs):
+    fs.make_file("file", b"kept")
+    good = fs.daemon.config.read_text()
+    fs.daemon.config.write_text(good + "\nbananas=yes\n")
+    os.kill(fs.daemon.pid, signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in fs.daemon.log, "the reload is refused")
+    assert (fs / "file").read_bytes() == b"kept"
+    fs.daemon.config.write_text(good)
+    reload(fs.daemon)
+    assert (fs / "file").read_bytes() == b"kept"
+
+
+# --- the supervisor ---
+
+@contextmanager
+def supervised(fs):
+    fs.daemon.stop()
+    fs.daemon.options.append("--supervise")
+    fs.daemon.start()
+    yield fs.daemon
+    if fs.daemon.running and fs.daemon.mounted:
+        fs.check()
+
+
+def child_of(daemon):
+    (child,) = map(int, open(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read().split())
+    return child
+
+
+@pytest.mark.dmemfs(size=512 * MIB)
+def test_supervisor_starts_another_daemon(fs):
+    with supervised(fs) as daemon:
+        daemon.expected.append("the daemon was ended by signal 9: starting another")
+        clients = [Client(fs, number) for number in range(2)]
+        for _ in range(3):
+            child = child_of(daemon)
+            before = daemon.log.count("took over")
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda seen=before: daemon.log.count("took over") > seen, "another daemon has taken over")
+        for client in clients:
+            client.finish()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_supervisor_ends_for_good(fs, number):
+    with supervised(fs) as daemon:
+        os.kill(daemon.pid, number)
+        assert daemon.wait() == 0
+        assert not daemon.mounted
+
+
+def test_supervisor_ends_with_the_mount(fs):
+    with supervised(fs) as daemon:
+        assert daemon.unmount() is None
+        assert daemon.wait() == 0
+
+
+def test_supervisor_passes_the_reload_on(fs):
+    with supervised(fs) as daemon:
+        fs.make_file("file", b"kept")
+        child = child_of(daemon)
+        reload(daemon)
+        assert child_of(daemon) == child
+        assert (fs / "file").read_bytes() == b"kept"
+
+
+def test_supervisor_in_the_background(fs):
+    fs.daemon.stop()
+    done = subprocess.run(fs.daemon.command("--supervise"), capture_output=True, text=True, env=fs.daemon.environment(),
+                          timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    (fs / "file").write_bytes(b"x")
+    fs.daemon.process = None
+    assert fs.daemon.unmount() is None
+    wait_until(lambda: not os.path.exists(f"/proc/{owner(fs.daemon)}"), "the supervisor has ended")
+
+
+def owner(daemon):
+    return (daemon.state_dir / "lock").read_text().strip()
+
+
+@pytest.mark.page_sizes("4K")
+def test_supervisor_does_not_repeat_what_cannot_work(fs):
+    fs.daemon.stop()
+    os.chmod(fs.daemon.state_dir, 0o777)
+    done = subprocess.run(fs.daemon.command("--supervise", "--foreground"), capture_output=True, text=True,
+                          env=fs.daemon.environment(), timeout=30, check=False)
+    os.chmod(fs.daemon.state_dir, 0o700)
+    assert done.returncode == 1
+    assert done.stderr.count("can be written by others") == 1
+    fs.daemon.process = None
+
+
+@pytest.mark.page_sizes("4K")
+def test_daemon_outlives_its_supervisor(fs):
+    with supervised(fs) as daemon:
+        child = child_of(daemon)
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.process.wait()
+        daemon.ended_by_test = True
+        (fs / "file").write_bytes(b"x")
+        assert daemon.unmount() is None
+        wait_until(lambda: not os.path.exists(f"/proc/{child}"), "the daemon has ended")
+        daemon.expected.append("NOTIFY_SOCKET")
+
+
+# --- many deaths ---
+
+@pytest.mark.timeout(3600)
+@pytest.mark.dmemfs(size=512 * MIB)
+def test_kill_rounds_under_eight_clients(kept, record_property):
+    """Clients see a pause at each death and no error; every byte and name is as they left it."""
+    clients = [Client(kept, number) for number in range(8)]
+    deaths = []
+    for _ in range(rounds(25)):
+        time.sleep(random.uniform(0.001, 0.1))
+        deaths.append(time.monotonic())
+        die(kept.daemon)
+        kept.daemon.take_over()
+        for client in clients:
+            assert client.running, client.finish()
+    results = [client.finish() for client in clients]
+    waits = sorted(pauses(results, deaths))
+    record_property("rounds", len(deaths))
+    record_property("operations", sum(result.operations for result in results))
+    record_property("pause", f"median {waits[len(waits) // 2] * 1000:.0f} ms, worst {waits[-1] * 1000:.0f} ms")
+    kept.check()
