@@ -6,7 +6,7 @@ exit status, and nothing left behind. See helpers/ for each.
 Environment:
   DMEMFSD              the daemon to test; the default is the newest build*/fuse-daemon/dmemfsd
   DMEMFS_BACKEND       memory (default) or pfn
-  DMEMFS_TEST_PROFILE  ci (default) or long: how many examples the property-based tests and fsx try
+  DMEMFS_TEST_PROFILE  ci (default), vm or long: how hard some tests try, see helpers/effort.py
   DMEMFS_TEST_SCALE    factor on every time limit, for slow machines and sanitizers; the default is 1
   DMEMFS_TEST_KEEP     not empty: keep the work directories of tests that passed, too
 """
@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings
 
 from helpers.backends import MIB, PAGE_SIZES, backend_from_environment
 from helpers.daemon import Daemon
+from helpers.effort import EXAMPLES, PROFILE
 from helpers.mount import Mount
 from helpers.processes import children_of, is_zombie, lazy_unmount, mounts_under, processes_naming
 from helpers.syscalls import keep_mounts_private
@@ -36,9 +37,10 @@ CAPACITY = {"4K": 64 * MIB, "2M": 64 * MIB, "1G": 8192 * MIB}
 
 _COMMON = {"deadline": None, "database": None, "print_blob": True,
            "suppress_health_check": (HealthCheck.too_slow, HealthCheck.data_too_large)}
-settings.register_profile("ci", max_examples=50, stateful_step_count=30, derandomize=True, **_COMMON)
-settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_COMMON)
-settings.load_profile(os.environ.get("DMEMFS_TEST_PROFILE", "ci"))
+for name, examples in EXAMPLES.items():
+    settings.register_profile(name, max_examples=examples, stateful_step_count=60 if name == "long" else 30,
+                              derandomize=name != "long", **_COMMON)
+settings.load_profile(PROFILE)
 
 
 def pytest_sessionstart():

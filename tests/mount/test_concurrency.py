@@ -9,6 +9,7 @@ import time
 import pytest
 
 from helpers.children import Child
+from helpers.effort import rounds
 from helpers.syscalls import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, RENAME_EXCHANGE, Mapping, fallocate, opened,
                               renameat2)
 
@@ -36,7 +37,7 @@ def test_64_workers_with_names_of_their_own_lose_nothing(fs):
     def work(worker):
         random.seed(worker)
         mine = {}
-        for number in range(40):
+        for number in range(rounds(40)):
             name = f"w{worker}-{number}"
             size = random.randrange(3 * fs.unit)
             fs.make_file(name, name.encode(), size=max(size, 20))
@@ -64,6 +65,7 @@ def test_64_workers_that_fight_for_the_same_names(fs):
     """Each call succeeds or fails with an errno that the race explains; each file is counted once afterwards."""
     for number in range(4):
         (fs / f"dir{number}").mkdir()
+    turns = rounds(150)
     harmless = expected_errors("ENOENT", "EPERM", "EEXIST", "ENOTEMPTY", "EINVAL", "ENOTDIR", "EISDIR", "ENOSPC",
                                "ESTALE")
 
@@ -88,7 +90,7 @@ def test_64_workers_that_fight_for_the_same_names(fs):
             lambda: os.setxattr(name(), "user.x", os.urandom(100)),
         )
         done = 0
-        for _ in range(150):
+        for _ in range(turns):
             try:
                 random.choice(actions)()
                 done += 1
@@ -98,7 +100,7 @@ def test_64_workers_that_fight_for_the_same_names(fs):
         return done
 
     results = run_all([Child(work, worker) for worker in range(WORKERS)])
-    assert sum(results) > WORKERS * 10
+    assert sum(results) > WORKERS * turns // 15
 
 
 @pytest.mark.parametrize("winners", (1, 5))
@@ -197,7 +199,7 @@ def test_open_files_of_many_processes_share_one_object(fs):
 
     def work(worker):
         record = bytes([worker + 1]) * 64
-        for _ in range(40):
+        for _ in range(rounds(40)):
             with opened(path, random.choice((os.O_RDWR, os.O_WRONLY))) as fd:
                 os.pwrite(fd, record, worker * 64)
             with opened(path, os.O_RDONLY) as fd:

@@ -7,13 +7,14 @@ import stat
 
 import pytest
 
+from helpers.effort import PROFILE
 from helpers.expect import refused
 from helpers.syscalls import getdents, list_directory, opened
 
 pytestmark = pytest.mark.page_sizes("4K")
 
 # Names are the daemon's affair, not the backend's: where the CPU is emulated, a few will do.
-MANY = 2_000 if os.environ.get("DMEMFS_BACKEND") == "pfn" else 100_000
+MANY = 1_000 if PROFILE == "vm" else 100_000
 
 
 def test_mkdir_makes_an_empty_directory(fs):

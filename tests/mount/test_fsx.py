@@ -11,11 +11,11 @@ import random
 
 import pytest
 
+from helpers.effort import PROFILE, rounds
 from helpers.expect import first_difference
 from helpers.syscalls import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, PROT_READ, Mapping,
                               fallocate, opened)
 
-LONG = os.environ.get("DMEMFS_TEST_PROFILE") == "long"
 OPERATIONS = {"4K": 5_000, "2M": 1_000}
 PAGE = 4096
 
@@ -201,7 +201,7 @@ class Exerciser:
 def seeds():
     if "DMEMFS_TEST_SEED" in os.environ:
         return [int(os.environ["DMEMFS_TEST_SEED"])]
-    return [random.SystemRandom().randrange(1 << 32)] if LONG else [1, 2]
+    return [random.SystemRandom().randrange(1 << 32)] if PROFILE == "long" else [1, 2]
 
 
 @pytest.mark.timeout(900)
@@ -209,7 +209,7 @@ def seeds():
 def test_random_operations_match_a_shadow_copy(fs, page_size, seed):
     exerciser = Exerciser(fs, seed, units=40 if page_size == "4K" else 3)
     try:
-        for number in range(OPERATIONS[page_size] * (20 if LONG else 1)):
+        for number in range(rounds(OPERATIONS[page_size])):
             exerciser.step()
             if number % 10 == 0:
                 exerciser.compare_all()

@@ -48,8 +48,8 @@ class Machine:
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
-            # A kernel with five-level page tables is slower to emulate.
-            "-cpu", "max,la57=off",
+            # Slower to emulate: five-level page tables, and string instructions that go byte by byte.
+            "-cpu", "max,la57=off,erms=off,fsrm=off",
             *self.layout.qemu_arguments(self.cpus),
             "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
             "-append", " ".join(kernel_arguments),

@@ -41,11 +41,11 @@ def prepare(options):
         "DMEMFS_GUEST_KERNEL": machine.kernel.image,
         "DMEMFS_GUEST_INITRAMFS": nested.build(build / "guest"),
         "DMEMFS_TEST_SCALE": os.environ.get("DMEMFS_TEST_SCALE", "6"),
+        "DMEMFS_TEST_PROFILE": os.environ.get("DMEMFS_TEST_PROFILE", "vm"),
         "PYTHONPATH": TOP / "tests" / "vm",
     }
-    for name in ("DMEMFS_TEST_PROFILE", "DMEMFS_TEST_KEEP"):
-        if name in os.environ:
-            environment[name] = os.environ[name]
+    if "DMEMFS_TEST_KEEP" in os.environ:
+        environment["DMEMFS_TEST_KEEP"] = os.environ["DMEMFS_TEST_KEEP"]
     options.env += [f"{name}={value}" for name, value in environment.items()]
     options.visible += [build, ko.resolve().parent]
     return machine
