@@ -68,19 +68,19 @@ def _settings(machine, options, command, interactive):
     return settings
 
 
-def _print_output(data):
+def print_output(data):
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
-def run_session(machine, options, command, observer, interactive=False):
-    """Runs @command in a VM. Returns what boot's exit status is to be."""
+def run_session(machine, options, command, observer, interactive=False, output=print_output):
+    """Runs @command in a VM. Returns what boot's exit status is to be. @observer and @output: as in Session."""
     logs = Path(options.logs or tempfile.mkdtemp(prefix="dmemfs-vm-logs."))
     logs.mkdir(parents=True, exist_ok=True)
     status = STATUS["lost"]
     try:
         image = initramfs.build(machine.kernel, _settings(machine, options, command, interactive))
-        session = Session(logs, _print_output, observer, options.timeout, options.silence)
+        session = Session(logs, output, observer, options.timeout, options.silence)
         verdict = session.run(machine, image, interactive)
         status = STATUS.get(verdict.kind, verdict.status)
         if verdict.failure:

@@ -2,21 +2,27 @@
 """Counts the tests of a session and shows where it is."""
 
 import sys
+import threading
 import time
 
 INTERVAL = 20  # seconds between two lines of progress, where they cannot overwrite each other
 
 
 class Progress:
-    """Takes the messages of plugins/results.py."""
+    """Takes the messages of plugins/results.py, from several VMs at once if need be."""
 
     def __init__(self):
         self.count = {"passed": 0, "failed": 0, "skipped": 0}
         self._start = self._shown = time.monotonic()
         self._total = 0
         self._terminal = sys.stdout.isatty()
+        self._lock = threading.Lock()
 
     def message(self, message):
+        with self._lock:
+            self._take(message)
+
+    def _take(self, message):
         if "collected" in message:
             self._total += message["collected"]
         elif "begin" in message:
