@@ -34,6 +34,7 @@ MS_SLAVE = 0x80000
 # asm-generic/mman.h
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_SHARED, MAP_PRIVATE = 1, 2
+MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE = 0x10, 0x20, 0x4000
 MS_ASYNC, MS_SYNC = 1, 4
 MADV_DONTNEED, MADV_REMOVE = 4, 9
 MREMAP_MAYMOVE = 1
@@ -143,15 +144,28 @@ def opened(path, flags=os.O_RDWR, mode=0o644):
         os.close(fd)
 
 
+def _free_place(length):
+    """A multiple of 1 GiB with @length bytes of free address space."""
+    hull = length + (1 << 30)
+    address = _mmap(None, hull, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    _munmap(address, hull)
+    return -(-address >> 30) << 30
+
+
 class Mapping:
     """
     A shared mapping that does not keep a descriptor of its own, as Python's mmap does: it outlives its file's close.
     Touching it past the end of the file is SIGBUS, as in C.
     """
 
-    def __init__(self, fd, length, offset=0, prot=PROT_READ | PROT_WRITE, flags=MAP_SHARED):
+    def __init__(self, fd, length, offset=0, prot=PROT_READ | PROT_WRITE, flags=MAP_SHARED, skew=None):
+        """@skew: at an address this many bytes past a multiple of 1 GiB."""
         self.length = length
-        self.address = _mmap(None, length, prot, flags, fd, offset)
+        place = None
+        if skew is not None:
+            place = _free_place(length + skew) + skew
+            flags |= MAP_FIXED
+        self.address = _mmap(place, length, prot, flags, fd, offset)
 
     def __enter__(self):
         return self
