@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 HEADER = Path(__file__).resolve().parents[2] / "shared" / "dmemfs_ioctl.h"
-_TYPES = {"__u32": ctypes.c_uint32, "__s32": ctypes.c_int32, "__u64": ctypes.c_uint64, "__s64": ctypes.c_int64,
-          "char": ctypes.c_char}
+_TYPES = {"__u8": ctypes.c_uint8, "__u32": ctypes.c_uint32, "__s32": ctypes.c_int32, "__u64": ctypes.c_uint64,
+          "__s64": ctypes.c_int64, "char": ctypes.c_char}
 _WRITE, _READ = 1, 2  # asm-generic/ioctl.h
 _DIRECTIONS = {"_IO": 0, "_IOW": _WRITE, "_IOR": _READ, "_IOWR": _READ | _WRITE}
 

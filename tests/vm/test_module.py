@@ -14,7 +14,7 @@ import pytest
 
 from conftest import GIB
 from device import PATH, Device
-from dmemfs_ioctl import CONSTANTS
+from dmemfs_ioctl import CONSTANTS, STRUCTS
 from helpers.children import in_child
 from helpers.expect import fails_with
 
@@ -95,6 +95,20 @@ def test_hello_tells_the_page_sizes(device):
     assert device.hello.huge in (CONSTANTS["HUGE_SAFE"], CONSTANTS["HUGE_GUARDED"])
     assert device.hello.page_sizes == 4096 | 2 * MIB | GIB
     assert re.fullmatch(rb"\d+\.\d+\.\d+", device.hello.version)
+
+
+def test_mark_lasts_as_long_as_the_module(device):
+    mark = type(STRUCTS["mark"]().bytes)(*os.urandom(16))
+    device.call("MARK_SET", bytes=mark)
+    device.close()
+    with Device() as again:
+        assert bytes(again.call("MARK_GET").bytes) == bytes(mark)
+        with fails_with(errno.EINVAL):
+            again.call("MARK_GET", bytes=mark)
+    with unloaded():
+        pass
+    with Device() as fresh:
+        assert bytes(fresh.call("MARK_GET").bytes) == bytes(16)
 
 
 def test_each_node_has_its_region(device, reserved):
@@ -215,6 +229,8 @@ def test_loading_again_and_again(reserved):
         with Device() as device:
             device.claim(*reserved[0])
             os.close(device.create(1, reserved[0][0], 2 * MIB))
+    with unloaded():
+        pass
 
 
 def test_huge_pages_can_be_switched_off():
