@@ -71,23 +71,29 @@ int pfn_device_open(GError **error)
 	return device;
 }
 
-static const char *claim_reason(int err)
+/* Why, and what to do about it. */
+static char *claim_reason(int err, struct extent range)
 {
+	g_autofree char *argument = reserved_argument(range.start, range.length);
+
 	switch (err) {
 	case ENXIO:
-		return "the kernel uses it as System RAM";
+		return g_strdup_printf("the kernel uses it as System RAM: reserve it with %s on the kernel's command line and "
+		                       "reboot", argument);
 	case ENODEV:
-		return "memmap= did not reserve all of it";
+		return g_strdup_printf("memmap= did not reserve all of it: put %s on the kernel's command line and reboot",
+		                       argument);
 	case EEXIST:
-		return "it overlaps a region that is claimed";
+		return g_strdup("files of an earlier configuration lie in a region that overlaps it: keep start and size as "
+		                "they were, or unload the module, which forgets those files");
 	case EBUSY:
-		return "another driver holds some of it (see /proc/iomem)";
+		return g_strdup("another driver holds some of it, see /proc/iomem: choose another range");
 	case EIO:
-		return "it cannot be mapped write-back, guests would be a hundred times slower";
+		return g_strdup("it cannot be mapped write-back, guests would be a hundred times slower: choose another range");
 	case EINVAL:
-		return "it is not physical memory of this machine";
+		return g_strdup("it is not physical memory of this machine: choose another range");
 	default:
-		return g_strerror(err);
+		return g_strdup(g_strerror(err));
 	}
 }
 
@@ -108,11 +114,11 @@ static bool claim(int device, const char *name, struct extent range, GArray *reg
 		int err = pfn_call(device, DMEMFS_IOC_REGION_CLAIM, &region);
 
 		if (err) {
-			g_autofree char *argument = reserved_argument(range.start, range.length);
+			g_autofree char *reason = claim_reason(-err, range);
 
 			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
-			            "[region %s]: 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s: reserve it with %s on the "
-			            "kernel's command line and reboot", name, range.start, range.length, claim_reason(-err), argument);
+			            "[region %s]: 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s", name, range.start,
+			            range.length, reason);
 			return false;
 		}
 	}
