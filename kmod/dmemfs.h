@@ -62,7 +62,7 @@ struct dmemfs_object {
 	enum dmemfs_object_state state;
 	struct inode *inode;	/* NULL: at rest */
 	struct vfsmount *mnt;	/* of the inode */
-	struct dmemfs_notice *notices[DMEMFS_EVENT_PRIVATE];	/* by kind - 1; NULL until first needed */
+	struct dmemfs_notice notices[DMEMFS_EVENT_PRIVATE];	/* by kind - 1 */
 
 	atomic64_t faults_4k;
 	atomic64_t faults_2m;
@@ -132,10 +132,10 @@ extern const struct vm_operations_struct dmemfs_vm_operations;
 int dmemfs_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* events.c */
-int dmemfs_notice_prepare(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
+void dmemfs_notices_init(struct dmemfs_object *obj);
 void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
 void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event);
-void dmemfs_notices_free(struct dmemfs_object *obj);
+void dmemfs_notices_cancel(struct dmemfs_object *obj);
 void dmemfs_events_rearm(void);
 ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos);
 __poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);

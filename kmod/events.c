@@ -6,73 +6,54 @@
 #include "dmemfs.h"
 
 #include <linux/sched.h>
-#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
 static LIST_HEAD(pending);
 static DECLARE_WAIT_QUEUE_HEAD(readers);
 
-/* Makes room for an event, so that raising it cannot fail. */
-int dmemfs_notice_prepare(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
+void dmemfs_notices_init(struct dmemfs_object *obj)
 {
-	struct dmemfs_notice **slot = &obj->notices[kind - 1];
-	struct dmemfs_notice *notice;
+	int i;
 
-	if (READ_ONCE(*slot))
-		return 0;
-	notice = kzalloc(sizeof(*notice), GFP_KERNEL);
-	if (!notice)
-		return -ENOMEM;
-	INIT_LIST_HEAD(&notice->link);
-	notice->event.kind = kind;
-	notice->event.id = obj->id;
-	xa_lock(&dmemfs_objects);
-	if (!*slot) {
-		WRITE_ONCE(*slot, notice);
-		notice = NULL;
+	for (i = 0; i < ARRAY_SIZE(obj->notices); i++) {
+		obj->notices[i].event.kind = i + 1;
+		obj->notices[i].event.id = obj->id;
+		INIT_LIST_HEAD(&obj->notices[i].link);
 	}
-	xa_unlock(&dmemfs_objects);
-	kfree(notice);
-	return 0;
 }
 
 /* The caller holds the table's lock. */
 void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
 {
-	struct dmemfs_notice *notice = obj->notices[kind - 1];
+	struct dmemfs_notice *notice = &obj->notices[kind - 1];
 
 	if (list_empty(&notice->link))
 		list_add_tail(&notice->link, &pending);
 	wake_up_interruptible(&readers);
 }
 
-/* Something that the current process did with a mapping. Lost when there is no memory for it. */
+/* Something that the current process did with a mapping. */
 void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
 {
-	if (dmemfs_notice_prepare(obj, event.kind))
-		return;
 	event.id = obj->id;
 	event.pid = task_tgid_nr(current);
 	get_task_comm(event.comm, current->group_leader);
 	xa_lock(&dmemfs_objects);
-	obj->notices[event.kind - 1]->event = event;
+	obj->notices[event.kind - 1].event = event;
 	dmemfs_notice_raise(obj, event.kind);
 	xa_unlock(&dmemfs_objects);
 }
 
-void dmemfs_notices_free(struct dmemfs_object *obj)
+/* Nothing of the object can be read any more. */
+void dmemfs_notices_cancel(struct dmemfs_object *obj)
 {
 	int i;
 
 	xa_lock(&dmemfs_objects);
-	for (i = 0; i < ARRAY_SIZE(obj->notices); i++) {
-		if (obj->notices[i])
-			list_del(&obj->notices[i]->link);
-	}
-	xa_unlock(&dmemfs_objects);
 	for (i = 0; i < ARRAY_SIZE(obj->notices); i++)
-		kfree(obj->notices[i]);
+		list_del_init(&obj->notices[i].link);
+	xa_unlock(&dmemfs_objects);
 }
 
 /* A new controller may have missed what the last one was told. */

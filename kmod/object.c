@@ -30,7 +30,7 @@ static void object_free(struct kref *ref)
 {
 	struct dmemfs_object *obj = container_of(ref, struct dmemfs_object, ref);
 
-	dmemfs_notices_free(obj);
+	dmemfs_notices_cancel(obj);
 	__mt_destroy(&obj->extents);
 	kfree(obj);
 }
@@ -223,6 +223,7 @@ int dmemfs_object_create(u64 id)
 		return -ENOMEM;
 	obj->id = id;
 	obj->state = DMEMFS_OBJECT_NAMED;
+	dmemfs_notices_init(obj);
 	kref_init(&obj->ref);
 	init_rwsem(&obj->lock);
 	mt_init_flags(&obj->extents, MT_FLAGS_LOCK_EXTERN);
@@ -266,14 +267,10 @@ int dmemfs_object_open(u64 id)
 int dmemfs_object_drop(u64 id, u32 *state)
 {
 	struct dmemfs_object *obj = dmemfs_object_get(id);
-	int ret;
+	int ret = 0;
 
 	if (!obj)
 		return -ENOENT;
-	/* Now, because an inode's eviction is no place to fail. */
-	ret = dmemfs_notice_prepare(obj, DMEMFS_EVENT_IDLE);
-	if (ret)
-		goto out;
 	down_write(&obj->lock);
 	xa_lock(&dmemfs_objects);
 	if (obj->state != DMEMFS_OBJECT_NAMED)
@@ -285,7 +282,6 @@ int dmemfs_object_drop(u64 id, u32 *state)
 	*state = obj->state;
 	xa_unlock(&dmemfs_objects);
 	up_write(&obj->lock);
-out:
 	dmemfs_object_put(obj);
 	return ret;
 }
