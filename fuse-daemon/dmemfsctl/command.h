@@ -43,6 +43,7 @@ struct command {
 extern const struct command *const commands[];
 const struct command *command_find(const char *name);
 
+extern const struct command command_doctor;
 extern const struct command command_extents;
 extern const struct command command_fsck;
 extern const struct command command_guest_args;

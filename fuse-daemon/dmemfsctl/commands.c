@@ -6,6 +6,7 @@
 
 const struct command *const commands[] = {
 	&command_plan,
+	&command_doctor,
 	&command_status,
 	&command_ls,
 	&command_extents,

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl doctor: what is wrong on this machine, and what to do about it. */
+#include "doctor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "reserved.h"
+#include "view.h"
+
+#define DEFAULT_CONFIG "/etc/dmemfs/dmemfsd.conf"
+
+static struct {
+	char *config;
+	char *root;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	  "The daemon's configuration, instead of " DEFAULT_CONFIG, "FILE" },
+	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
+	  "Look at the files below DIR instead of /, and at no mounts", "DIR" },
+	G_OPTION_ENTRY_NULL
+};
+
+static const struct {
+	const char *name;
+	void (*run)(struct doctor *doctor);
+	bool here_only;
+} checks[] = {
+	{ "kernel", doctor_check_kernel, false },
+	{ "fuse", doctor_check_fuse, false },
+	{ "reserved", doctor_check_reserved, false },
+	{ "module", doctor_check_module, false },
+	{ "write-back", doctor_check_write_back, false },
+	{ "huge-pages", doctor_check_huge_pages, false },
+	{ "kvm", doctor_check_kvm, false },
+	{ "config", doctor_check_config, true },
+	{ "daemon", doctor_check_daemon, true },
+	{ "state", doctor_check_state, true },
+	{ "libvirt", doctor_check_libvirt, false },
+	{ "apparmor", doctor_check_apparmor, false },
+	{ "mappings", doctor_check_mappings, true },
+	{ "direct-io", doctor_check_direct_io, true },
+};
+
+static const char *const level_names[] = { [LEVEL_OK] = "ok", [LEVEL_NOTE] = "note", [LEVEL_PROBLEM] = "problem" };
+
+static void finding_free(gpointer data)
+{
+	struct finding *finding = data;
+
+	g_free(finding->text);
+	g_free(finding->remedy);
+	g_free(finding);
+}
+
+void doctor_add(struct doctor *doctor, enum level level, const char *remedy, const char *format, ...)
+{
+	struct finding *finding = g_new0(struct finding, 1);
+	va_list args;
+
+	va_start(args, format);
+	finding->text = g_strdup_vprintf(format, args);
+	va_end(args);
+	finding->check = doctor->check;
+	finding->level = level;
+	finding->remedy = g_strdup(remedy);
+	g_ptr_array_add(doctor->findings, finding);
+}
+
+char *doctor_read(const struct doctor *doctor, const char *path)
+{
+	g_autofree char *full = g_strconcat(doctor->root, path, NULL);
+	char *text = NULL;
+
+	return g_file_get_contents(full, &text, NULL, NULL) ? g_strchomp(text) : NULL;
+}
+
+bool doctor_exists(const struct doctor *doctor, const char *path)
+{
+	g_autofree char *full = g_strconcat(doctor->root, path, NULL);
+
+	return g_file_test(full, G_FILE_TEST_EXISTS);
+}
+
+static guint count(const struct doctor *doctor, enum level level)
+{
+	guint sum = 0;
+
+	for (guint i = 0; i < doctor->findings->len; i++)
+		sum += ((const struct finding *)g_ptr_array_index(doctor->findings, i))->level == level;
+	return sum;
+}
+
+static void print_findings(const struct doctor *doctor)
+{
+	for (guint i = 0; i < doctor->findings->len; i++) {
+		const struct finding *finding = g_ptr_array_index(doctor->findings, i);
+
+		printf("%-8s %-11s %s\n", level_names[finding->level], finding->check, finding->text);
+		if (finding->remedy)
+			printf("%20s -> %s\n", "", finding->remedy);
+	}
+	printf("%u problems, %u notes\n", count(doctor, LEVEL_PROBLEM), count(doctor, LEVEL_NOTE));
+}
+
+static void describe(struct json *json, const struct doctor *doctor)
+{
+	json_unsigned(json, "problems", count(doctor, LEVEL_PROBLEM));
+	json_unsigned(json, "notes", count(doctor, LEVEL_NOTE));
+	json_begin_array(json, "findings");
+	for (guint i = 0; i < doctor->findings->len; i++) {
+		const struct finding *finding = g_ptr_array_index(doctor->findings, i);
+
+		json_begin_object(json, NULL);
+		json_string(json, "check", finding->check);
+		json_string(json, "level", level_names[finding->level]);
+		json_string(json, "text", finding->text);
+		json_string(json, "remedy", finding->remedy);
+		json_end(json);
+	}
+	json_end(json);
+}
+
+static GArray *read_reserved(const struct doctor *doctor)
+{
+	g_autofree char *cmdline = doctor_read(doctor, "/proc/cmdline");
+
+	return reserved_parse(cmdline ? cmdline : "");
+}
+
+/* Does a mount, or the configuration, use reserved RAM? */
+static bool uses_pfn(const struct doctor *doctor)
+{
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+
+		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") == 0)
+			return true;
+	}
+	return doctor->config ? doctor->config->backend == BACKEND_PFN : doctor->reserved->len > 0;
+}
+
+/* NULL when there is none, or with @error. */
+static struct config *find_config(const char *root, GError **error)
+{
+	g_autofree char *path = g_strconcat(root, DEFAULT_CONFIG, NULL);
+
+	if (arguments.config)
+		return config_load(arguments.config, error);
+	return g_file_test(path, G_FILE_TEST_EXISTS) ? config_load(path, error) : NULL;
+}
+
+static void examine(struct doctor *doctor)
+{
+	g_autoptr(GArray) reserved = read_reserved(doctor);
+
+	doctor->reserved = reserved;
+	doctor->pfn = uses_pfn(doctor);
+	for (size_t i = 0; i < G_N_ELEMENTS(checks); i++) {
+		doctor->check = checks[i].name;
+		if (doctor->here || !checks[i].here_only)
+			checks[i].run(doctor);
+	}
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	const char *root = arguments.root ? arguments.root : "";
+	g_autoptr(GError) config_error = NULL;
+	g_autoptr(GError) views_error = NULL;
+	g_autoptr(config_t) config = find_config(root, &config_error);
+	g_autoptr(GPtrArray) views = arguments.root ? NULL : view_open_all(&views_error);
+	g_autoptr(GPtrArray) none = g_ptr_array_new();
+	g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(finding_free);
+	struct doctor doctor = {
+		.root = root,
+		.here = !arguments.root,
+		.config = config,
+		.config_error = config_error,
+		.views = views ? views : none,
+		.views_error = views_error,
+		.findings = findings,
+	};
+
+	if (!g_file_test(*root ? root : "/", G_FILE_TEST_IS_DIR))
+		return command_fail(error, STATUS_FAILED, "%s: is no directory: name the root of a system", root);
+	examine(&doctor);
+	if (invocation->json)
+		describe(invocation->json, &doctor);
+	else
+		print_findings(&doctor);
+	return count(&doctor, LEVEL_PROBLEM) ? STATUS_FOUND : STATUS_DONE;
+}
+
+const struct command command_doctor = {
+	.name = "doctor",
+	.operands = "",
+	.summary = "Find what is wrong on this machine, and say what to do",
+	.details = "Changes nothing. Run as root: other processes and the module are not for everybody to see.",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Those who use the memory: libvirt, and processes that map files. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor.h"
+#include "files.h"
+#include "text.h"
+#include "view.h"
+
+#define QEMU_CONF      "/etc/libvirt/qemu.conf"
+#define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+
+/* The value of the last line `key = "value"` that is no comment; g_malloc'ed, NULL when there is none. */
+static char *find_setting(const char *text, const char *key)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	char *found = NULL;
+
+	for (char **line = lines; *line; line++) {
+		g_auto(GStrv) parts = g_strsplit(*line, "=", 2);
+
+		if (!parts[0] || !parts[1] || strcmp(g_strstrip(parts[0]), key) != 0)
+			continue;
+		g_strdelimit(g_strstrip(parts[1]), "\"", ' ');
+		g_free(found);
+		found = g_strdup(g_strstrip(parts[1]));
+	}
+	return found;
+}
+
+/* Where guests find their memory: a mount, or what the configuration says. */
+static const char *mountpoint_of(const struct doctor *doctor)
+{
+	if (doctor->views->len > 0)
+		return ((const struct view *)g_ptr_array_index(doctor->views, 0))->root;
+	return doctor->config ? doctor->config->mountpoint : "/mnt/dmemfs";
+}
+
+static bool lies_on_a_mount(const struct doctor *doctor, const char *path)
+{
+	const char *mountpoint = mountpoint_of(doctor);
+	g_autoptr(view_t) view = doctor->here ? view_open(path, NULL) : NULL;
+
+	return view || g_str_has_prefix(path, mountpoint);
+}
+
+void doctor_check_libvirt(struct doctor *doctor)
+{
+	g_autofree char *text = doctor_read(doctor, QEMU_CONF);
+	g_autofree char *directory = text ? find_setting(text, "memory_backing_dir") : NULL;
+	g_autofree char *remedy =
+		g_strdup_printf("set memory_backing_dir = \"%s\" in " QEMU_CONF " and restart libvirt", mountpoint_of(doctor));
+
+	if (!text)
+		doctor_add(doctor, LEVEL_NOTE, NULL, "libvirt is not installed");
+	else if (!directory)
+		doctor_add(doctor, LEVEL_NOTE, remedy, QEMU_CONF ": libvirt's guests do not use dmemfs");
+	else if (!lies_on_a_mount(doctor, directory))
+		doctor_add(doctor, LEVEL_PROBLEM, remedy, QEMU_CONF ": memory_backing_dir = %s does not lie on dmemfs", directory);
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
+}
+
+/* libvirt itself lets a guest use its file below memory_backing_dir. A file of one's own choice takes a rule. */
+void doctor_check_apparmor(struct doctor *doctor)
+{
+	g_autofree char *enabled = doctor_read(doctor, "/sys/module/apparmor/parameters/enabled");
+	g_autofree char *rules = doctor_read(doctor, APPARMOR_LOCAL);
+	const char *mountpoint = mountpoint_of(doctor);
+	g_autofree char *remedy =
+		g_strdup_printf("add the line  \"%s/**\" rwk,  to " APPARMOR_LOCAL, mountpoint);
+
+	if (!enabled || *enabled != 'Y')
+		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is off");
+	else if (!doctor_exists(doctor, QEMU_CONF))
+		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is on, and there is no libvirt that it confines");
+	else if (!rules || !strstr(rules, mountpoint))
+		doctor_add(doctor, LEVEL_NOTE, remedy, "AppArmor keeps libvirt's guests from files on dmemfs that are named in "
+		           "<qemu:commandline>");
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor lets libvirt's guests use %s", mountpoint);
+}
+
+static void check_user(struct doctor *doctor, const struct dmem_file *file, const struct user *user)
+{
+	struct page_share share = file_pages(file);
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = file_name(file);
+	g_autofree char *page = text_page_sizes(user->page_size);
+
+	if (user->is_private)
+		doctor_add(doctor, LEVEL_PROBLEM, "map it shared: share=on (see dmemfsctl guest-args)",
+		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process, (int)user->pid,
+		           name);
+	if (user->mapped >= DMEMFS_PAGE_2M && user->page_size < DMEMFS_PAGE_2M && share.bytes_2m + share.bytes_1g > 0)
+		doctor_add(doctor, LEVEL_PROBLEM, "align the mapping: align=2M or align=1G (see dmemfsctl guest-args)",
+		           "%s(%d) maps %s at an address that allows pages of %s only", process, (int)user->pid, name, page);
+}
+
+void doctor_check_mappings(struct doctor *doctor)
+{
+	guint before = doctor->findings->len, users = 0;
+
+	for (guint i = 0; i < doctor->views->len; i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(file_list_t) list = files_collect(g_ptr_array_index(doctor->views, i), &error);
+
+		if (!list) {
+			doctor_add(doctor, LEVEL_NOTE, "run as root", "%s", error->message);
+			continue;
+		}
+		for (guint k = 0; k < list->files->len; k++) {
+			const struct dmem_file *file = g_ptr_array_index(list->files, k);
+
+			for (guint n = 0; n < file->users->len; n++)
+				check_user(doctor, file, g_ptr_array_index(file->users, n));
+		}
+		users += list->users->len;
+	}
+	if (doctor->views->len > 0 && doctor->findings->len == before)
+		doctor_add(doctor, LEVEL_OK, NULL, "%u mapped files, all of them as they should be", users);
+}
+
+/* The flags of an open file are octal in fdinfo (proc(5)). */
+static bool is_direct(const char *fdinfo)
+{
+	const char *flags = strstr(fdinfo, "flags:");
+
+	return flags && strtoul(flags + strlen("flags:"), NULL, 8) & O_DIRECT;
+}
+
+static void check_descriptors(struct doctor *doctor, const struct user *user)
+{
+	g_autofree char *directory = g_strdup_printf("/proc/%d/fdinfo", (int)user->pid);
+	g_autoptr(GDir) descriptors = g_dir_open(directory, 0, NULL);
+	g_autofree char *process = text_visible(user->name);
+	const char *number;
+
+	while (descriptors && (number = g_dir_read_name(descriptors))) {
+		g_autofree char *info_path = g_build_filename(directory, number, NULL);
+		g_autofree char *link_path = g_strdup_printf("/proc/%d/fd/%s", (int)user->pid, number);
+		g_autofree char *info = NULL;
+		g_autofree char *target = NULL;
+		g_autofree char *name = NULL;
+
+		if (!g_file_get_contents(info_path, &info, NULL, NULL) || !is_direct(info))
+			continue;
+		target = g_file_read_link(link_path, NULL);
+		name = text_visible(target ? target : "?");
+		doctor_add(doctor, LEVEL_PROBLEM, "give the disk a cache: cache=writeback instead of cache=none",
+		           "%s(%d) has %s open with O_DIRECT: reading into memory without struct page fails with EFAULT",
+		           process, (int)user->pid, name);
+	}
+}
+
+/* Only where the memory has no struct page. */
+void doctor_check_direct_io(struct doctor *doctor)
+{
+	guint before = doctor->findings->len;
+
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		g_autoptr(GPtrArray) users = NULL;
+		pid_t last = 0;
+
+		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") != 0)
+			continue;
+		users = users_find(view->device);
+		for (guint k = 0; k < users->len; k++) {
+			const struct user *user = g_ptr_array_index(users, k);
+
+			if (user->pid != last)
+				check_descriptors(doctor, user);
+			last = user->pid;
+		}
+	}
+	if (doctor->views->len > 0 && doctor->findings->len == before)
+		doctor_add(doctor, LEVEL_OK, NULL, "nobody who maps memory without struct page uses O_DIRECT");
+}

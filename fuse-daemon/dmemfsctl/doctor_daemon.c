@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The daemon: its configuration, its mount, the directory of its record. */
+#include <errno.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include "doctor.h"
+#include "text.h"
+#include "view.h"
+
+#define RAMFS_MAGIC 0x858458f6 /* fs/ramfs/inode.c */
+/* A record of 10,000 files has a few MiB, its log as much again. */
+#define STATE_ROOM (UINT64_C(64) << 20)
+
+void doctor_check_config(struct doctor *doctor)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (doctor->config_error)
+		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", doctor->config_error->message);
+	else if (!doctor->config)
+		doctor_add(doctor, LEVEL_NOTE, "copy configs/dmemfsd.conf there, or name another with --config",
+		           "there is no /etc/dmemfs/dmemfsd.conf");
+	/* With a daemon at work the mountpoint is in use, as it should be. */
+	else if (doctor->views->len == 0 && !config_check_host(doctor->config, &error))
+		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", error->message);
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "%s is in order", doctor->config->file);
+}
+
+void doctor_check_daemon(struct doctor *doctor)
+{
+	if (doctor->views_error)
+		doctor_add(doctor, doctor->config ? LEVEL_PROBLEM : LEVEL_NOTE, NULL, "%s", doctor->views_error->message);
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		const char *version = g_hash_table_lookup(view->daemon, "version");
+
+		if (g_strcmp0(version, DMEMFS_VERSION) != 0)
+			doctor_add(doctor, LEVEL_NOTE, "restart the daemon when it suits",
+			           "%s: served by dmemfsd %s, while " DMEMFS_VERSION " is installed", view->root, version);
+		else
+			doctor_add(doctor, LEVEL_OK, NULL, "%s: served by dmemfsd %s", view->root, version);
+	}
+}
+
+static void check_directory(struct doctor *doctor, const char *path)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (stat(path, &st) < 0 || statfs(path, &fs) < 0) {
+		/* The daemon makes it, and says when it cannot. */
+		if (errno != ENOENT)
+			doctor_add(doctor, LEVEL_PROBLEM, "make it a directory that the daemon can use", "%s: %s", path,
+			           g_strerror(errno));
+		return;
+	}
+
+	uint64_t room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	g_autofree char *room_text = text_size(room);
+
+	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+		doctor_add(doctor, LEVEL_NOTE, "name a state-dir on a disk, such as /var/lib/dmemfs",
+		           "%s lies in memory: names and sizes do not outlive a reboot", path);
+	else if (room < STATE_ROOM)
+		doctor_add(doctor, LEVEL_PROBLEM, "make room: changes are refused when the record cannot grow", "%s: %s are left",
+		           path, room_text);
+	else if (st.st_mode & (S_IRWXG | S_IRWXO))
+		doctor_add(doctor, LEVEL_NOTE, "run chmod 700 on it", "%s: others can look into it", path);
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "%s: %s are left", path, room_text);
+}
+
+void doctor_check_state(struct doctor *doctor)
+{
+	const char *configured = doctor->config ? doctor->config->state_dir : NULL;
+
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		const char *path = g_hash_table_lookup(view->daemon, "state_dir");
+
+		if (path)
+			check_directory(doctor, path);
+		if (g_strcmp0(path, configured) == 0)
+			configured = NULL;
+	}
+	if (configured)
+		check_directory(doctor, configured);
+}

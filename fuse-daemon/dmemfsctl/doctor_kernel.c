@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the kernel must be able to do. */
+#include <stdio.h>
+#include <string.h>
+
+#include "doctor.h"
+#include "view.h"
+
+/* FUSE passthrough came with 6.9. */
+#define VERSION_MIN    6
+#define PATCHLEVEL_MIN 9
+
+bool doctor_parse_release(const char *release, unsigned *version, unsigned *patchlevel)
+{
+	return sscanf(release, "%u.%u", version, patchlevel) == 2;
+}
+
+char *doctor_parse_choice(const char *text)
+{
+	const char *begin = strchr(text, '[');
+	const char *end = begin ? strchr(begin, ']') : NULL;
+
+	return end ? g_strndup(begin + 1, (gsize)(end - begin - 1)) : NULL;
+}
+
+void doctor_check_kernel(struct doctor *doctor)
+{
+	g_autofree char *release = doctor_read(doctor, "/proc/sys/kernel/osrelease");
+	unsigned version, patchlevel;
+
+	if (!release || !doctor_parse_release(release, &version, &patchlevel))
+		doctor_add(doctor, LEVEL_NOTE, NULL, "the version of the kernel cannot be read");
+	else if (version < VERSION_MIN || (version == VERSION_MIN && patchlevel < PATCHLEVEL_MIN))
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "boot Linux 6.9 or later; Debian 12 has one in bookworm-backports: linux-image-amd64",
+		           "Linux %s has no FUSE passthrough", release);
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "Linux %s", release);
+}
+
+/* Distributions keep the configuration beside the kernel; without it the daemon finds out as it mounts. */
+void doctor_check_fuse(struct doctor *doctor)
+{
+	g_autofree char *release = doctor_read(doctor, "/proc/sys/kernel/osrelease");
+	g_autofree char *path = g_strdup_printf("/boot/config-%s", release ? release : "");
+	g_autofree char *config = doctor_read(doctor, path);
+	bool has_passthrough = config && strstr(config, "\nCONFIG_FUSE_PASSTHROUGH=y");
+
+	if (config && !has_passthrough)
+		doctor_add(doctor, LEVEL_PROBLEM, "boot a kernel with CONFIG_FUSE_PASSTHROUGH=y",
+		           "%s: FUSE passthrough is not built in", path);
+	if (!doctor_exists(doctor, "/dev/fuse"))
+		doctor_add(doctor, LEVEL_PROBLEM, "run modprobe fuse", "/dev/fuse does not exist");
+	else if (!config || has_passthrough)
+		doctor_add(doctor, LEVEL_OK, NULL, "FUSE is there%s", has_passthrough ? ", with passthrough" : "");
+}
+
+static bool has_memory_mount(const struct doctor *doctor)
+{
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+
+		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0)
+			return true;
+	}
+	return false;
+}
+
+void doctor_check_huge_pages(struct doctor *doctor)
+{
+	g_autofree char *text = doctor_read(doctor, "/sys/kernel/mm/transparent_hugepage/enabled");
+	g_autofree char *choice = text ? doctor_parse_choice(text) : NULL;
+	g_autofree char *shmem_text = doctor_read(doctor, "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+	g_autofree char *shmem = shmem_text ? doctor_parse_choice(shmem_text) : NULL;
+
+	if (!choice)
+		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE,
+		           "boot a kernel with CONFIG_TRANSPARENT_HUGEPAGE=y",
+		           "the kernel has no transparent huge pages: memory is mapped with pages of 4 KiB");
+	else if (strcmp(choice, "never") == 0)
+		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE,
+		           "run echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and set "
+		           "transparent_hugepage=madvise on the kernel's command line",
+		           "transparent huge pages are \"never\": memory is mapped with pages of 4 KiB");
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "transparent huge pages: %s", choice);
+	if (has_memory_mount(doctor) && shmem && (strcmp(shmem, "never") == 0 || strcmp(shmem, "deny") == 0))
+		doctor_add(doctor, LEVEL_NOTE, "run echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled",
+		           "shmem_enabled is \"%s\": the memory backend gets pages of 4 KiB", shmem);
+}
+
+void doctor_check_kvm(struct doctor *doctor)
+{
+	if (doctor_exists(doctor, "/dev/kvm"))
+		doctor_add(doctor, LEVEL_OK, NULL, "/dev/kvm is there");
+	else
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "enable virtualization in the firmware, then run modprobe kvm_intel or modprobe kvm_amd",
+		           "/dev/kvm does not exist: guests would be emulated");
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Is memory reserved as it should be, and does the module hold it? */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dmemfs_ioctl.h"
+#include "doctor.h"
+#include "extent.h"
+#include "machine.h"
+#include "pfn_device.h"
+#include "text.h"
+#include "view.h"
+
+#define SECTION (UINT64_C(128) << 20) /* for each the kernel has a memmap, or none (x86-64, SECTION_SIZE_BITS) */
+
+static uint64_t overlap(const GArray *ranges, const struct extent *extent)
+{
+	g_autoptr(GArray) one = g_array_new(FALSE, FALSE, sizeof(*extent));
+	g_autoptr(GArray) common = NULL;
+	uint64_t sum = 0;
+
+	g_array_append_val(one, *extent);
+	common = machine_intersect(ranges, one);
+	for (guint i = 0; i < common->len; i++)
+		sum += g_array_index(common, struct extent, i).length;
+	return sum;
+}
+
+/* A memory block that the kernel manages has a struct page for each of its pages. */
+static bool has_memory_block(const struct doctor *doctor, const struct extent *extent)
+{
+	g_autofree char *text = doctor_read(doctor, "/sys/devices/system/memory/block_size_bytes");
+	uint64_t size = text ? g_ascii_strtoull(text, NULL, 16) : 0;
+
+	if (!size)
+		return false;
+	for (uint64_t block = (extent->start + size - 1) / size; (block + 1) * size <= extent->start + extent->length; block++) {
+		g_autofree char *path = g_strdup_printf("/sys/devices/system/memory/memory%" G_GUINT64_FORMAT, block);
+
+		if (doctor_exists(doctor, path))
+			return true;
+	}
+	return false;
+}
+
+static void check_range(struct doctor *doctor, const GArray *ram, const struct extent *extent)
+{
+	g_autofree char *size = text_size(extent->length);
+	g_autofree char *name = g_strdup_printf("memmap=0x%" PRIx64 "$0x%" PRIx64, extent->length, extent->start);
+
+	if (overlap(ram, extent) > 0)
+		doctor_add(doctor, LEVEL_PROBLEM, "reboot; if it stays so, check how the boot loader quotes the $ in /proc/cmdline",
+		           "%s: the kernel uses some of it as System RAM", name);
+	else if (has_memory_block(doctor, extent))
+		doctor_add(doctor, LEVEL_PROBLEM, "reboot", "%s: the kernel has struct pages for some of it", name);
+	else if ((extent->start | extent->length) % SECTION)
+		doctor_add(doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
+		           "%s: is not aligned to 128 MiB: the kernel keeps struct pages at its ends", name);
+	else if ((extent->start | extent->length) % DMEMFS_PAGE_1G)
+		doctor_add(doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
+		           "%s: is not aligned to 1 GiB: pages of 1 GiB do not fit at its ends", name);
+	else
+		doctor_add(doctor, LEVEL_OK, NULL, "%s at 0x%" PRIx64 " are reserved, without struct page", size, extent->start);
+}
+
+void doctor_check_reserved(struct doctor *doctor)
+{
+	g_autofree char *iomem = doctor_read(doctor, "/proc/iomem");
+	g_autoptr(GArray) ram = machine_parse_iomem(iomem ? iomem : "", "System RAM");
+
+	if (doctor->reserved->len == 0) {
+		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE, "dmemfsctl plan --size SIZE says how to reserve some",
+		           "no memory is reserved on the kernel's command line: only the memory backend works");
+		return;
+	}
+	if (ram->len == 0)
+		doctor_add(doctor, LEVEL_NOTE, "run as root", "/proc/iomem cannot be read: reserved ranges are not checked");
+	for (guint i = 0; ram->len > 0 && i < doctor->reserved->len; i++)
+		check_range(doctor, ram, &g_array_index(doctor->reserved, struct extent, i));
+}
+
+/* Is it installed for the running kernel? */
+static bool is_installed(const struct doctor *doctor)
+{
+	g_autofree char *release = doctor_read(doctor, "/proc/sys/kernel/osrelease");
+	g_autofree char *path = g_strdup_printf("/lib/modules/%s/modules.dep", release ? release : "");
+	g_autofree char *modules = doctor_read(doctor, path);
+
+	return modules && strstr(modules, "/dmemfs.ko");
+}
+
+static void check_loaded(struct doctor *doctor)
+{
+	g_autofree char *version = doctor_read(doctor, "/sys/module/dmemfs/version");
+
+	if (version && strcmp(version, DMEMFS_VERSION) != 0) {
+		doctor_add(doctor, LEVEL_PROBLEM, "install module and daemon of the same release, then reload the module",
+		           "module dmemfs is %s, this program " DMEMFS_VERSION, version);
+		return;
+	}
+	if (!doctor_exists(doctor, DMEMFS_DEVICE)) {
+		doctor_add(doctor, LEVEL_PROBLEM, "start systemd-udevd, or reload the module",
+		           "the module is loaded, but " DMEMFS_DEVICE " does not exist");
+		return;
+	}
+	doctor_add(doctor, LEVEL_OK, NULL, "module dmemfs %s is loaded", version ? version : "(without a version)");
+}
+
+void doctor_check_module(struct doctor *doctor)
+{
+	bool installed = is_installed(doctor);
+
+	if (doctor_exists(doctor, "/sys/module/dmemfs"))
+		check_loaded(doctor);
+	else if (!doctor->pfn)
+		doctor_add(doctor, LEVEL_NOTE, NULL, "module dmemfs is not loaded: the memory backend does without");
+	else
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           installed ? "run modprobe dmemfs" : "install dmemfs-dkms, or run make -C kmod install, then modprobe "
+		                                               "dmemfs", "module dmemfs is not %s",
+		           installed ? "loaded" : "installed for this kernel");
+}
+
+/* "PAT: [mem 0xSTART-0xEND] TYPE", END excluded. 1 write-back, 0 another type, -1 not found. */
+static int find_type(const char *list, const struct extent *region, char *type, size_t room)
+{
+	g_auto(GStrv) lines = g_strsplit(list, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		uint64_t start, end;
+		char found[32];
+
+		if (sscanf(*line, "PAT: [mem 0x%" SCNx64 "-0x%" SCNx64 "] %31s", &start, &end, found) == 3 &&
+		    start <= region->start && end >= region->start + region->length) {
+			g_strlcpy(type, found, room);
+			return strcmp(found, "write-back") == 0;
+		}
+	}
+	return -1;
+}
+
+static void check_type(struct doctor *doctor, const char *list, const struct extent *region)
+{
+	char type[32];
+	int found = find_type(list, region, type, sizeof(type));
+
+	if (found == 1)
+		doctor_add(doctor, LEVEL_OK, NULL, "the region at 0x%" PRIx64 " is write-back", region->start);
+	else if (found == 0)
+		doctor_add(doctor, LEVEL_PROBLEM, "find out which driver mapped it before the module (/proc/iomem, dmesg)",
+		           "the region at 0x%" PRIx64 " is %s: guests are a hundred times slower", region->start, type);
+	else
+		doctor_add(doctor, LEVEL_PROBLEM, "restart the daemon, and report this if it stays so",
+		           "the region at 0x%" PRIx64 " has no memory type: it would be mapped uncached", region->start);
+}
+
+void doctor_check_write_back(struct doctor *doctor)
+{
+	g_autofree char *list = doctor_read(doctor, "/sys/kernel/debug/x86/pat_memtype_list");
+
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+
+		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") != 0)
+			continue;
+		if (!list) {
+			doctor_add(doctor, LEVEL_NOTE, "run mount -t debugfs debugfs /sys/kernel/debug",
+			           "the memory types cannot be read; the module has checked them when it claimed its regions");
+			return;
+		}
+		for (guint k = 0; k < view->regions->len; k++)
+			check_type(doctor, list, &g_array_index(view->regions, struct view_region, k).extent);
+	}
+}

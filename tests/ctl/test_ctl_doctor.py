@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dmemfsctl doctor: each thing that can be wrong is found, with its remedy, and nothing else is."""
+
+import ctypes
+import mmap
+import os
+import shutil
+
+import pytest
+
+from helpers.backends import MIB
+from helpers.children import Child
+from helpers.control import DONE, FOUND
+from helpers.machine import GIB, two_nodes
+from helpers.processes import lazy_unmount
+
+THP = "sys/kernel/mm/transparent_hugepage/enabled"
+
+
+@pytest.fixture
+def healthy(ctl, work):
+    """A machine with all that the pfn backend needs."""
+    machine = two_nodes(work / "root")
+    version = ctl.text("--version").split()[1]
+    machine.write("proc/sys/kernel/osrelease", "6.12.5-amd64\n")
+    machine.write("proc/cmdline", "quiet memmap=16G$0x440000000\n")
+    machine.iomem((0x100000, 3 * GIB, "System RAM"), (4 * GIB, 17 * GIB, "System RAM"), (17 * GIB, 33 * GIB, "Reserved"),
+                  (33 * GIB, 65 * GIB, "System RAM"))
+    machine.write("boot/config-6.12.5-amd64", "CONFIG_FUSE_FS=m\nCONFIG_FUSE_PASSTHROUGH=y\n")
+    machine.write("lib/modules/6.12.5-amd64/modules.dep", "updates/dkms/dmemfs.ko.xz:\n")
+    machine.write("sys/module/dmemfs/version", f"{version}\n")
+    machine.write(THP, "always [madvise] never\n")
+    for device in ("dmemfs", "fuse", "kvm"):
+        machine.write(f"dev/{device}", "")
+    machine.write("etc/libvirt/qemu.conf", '#memory_backing_dir = "/var"\nuser = "root"\n'
+                                           ' memory_backing_dir = "/mnt/dmemfs/node0"\n')
+    machine.write("sys/module/apparmor/parameters/enabled", "N\n")
+    return machine
+
+
+def findings(ctl, machine, status):
+    result = ctl.json("doctor", "--root", machine.root, status=status)
+    assert result["problems"] == sum(finding["level"] == "problem" for finding in result["findings"])
+    assert result["notes"] == sum(finding["level"] == "note" for finding in result["findings"])
+    return result["findings"]
+
+
+def not_ok(found):
+    return [finding for finding in found if finding["level"] != "ok"]
+
+
+def test_healthy_machine(ctl, healthy):
+    found = findings(ctl, healthy, DONE)
+    assert not_ok(found) == []
+    assert [finding["check"] for finding in found] == ["kernel", "fuse", "reserved", "module", "huge-pages", "kvm", "libvirt",
+                                                       "apparmor"]
+    text = ctl.text("doctor", "--root", healthy.root)
+    assert text.endswith("0 problems, 0 notes\n")
+    assert "16 GiB at 0x440000000 are reserved, without struct page" in text
+
+
+ILLS = {
+    "old-kernel": ("kernel", "problem", "6.8.12 has no FUSE passthrough", "boot Linux 6.9",
+                   {"proc/sys/kernel/osrelease": "6.8.12\n"}),
+    "no-passthrough": ("fuse", "problem", "not built in", "CONFIG_FUSE_PASSTHROUGH=y",
+                       {"boot/config-6.12.5-amd64": "CONFIG_FUSE_FS=m\n# CONFIG_FUSE_PASSTHROUGH is not set\n"}),
+    "no-fuse": ("fuse", "problem", "/dev/fuse does not exist", "modprobe fuse", {"dev/fuse": None}),
+    "not-taken": ("reserved", "problem", "uses some of it as System RAM", "quotes the $",
+                  {"proc/iomem": "100000000-103fffffff : System RAM\n"}),
+    "struct-pages": ("reserved", "problem", "has struct pages", "reboot",
+                     {f"sys/devices/system/memory/memory{20 * GIB >> 27}/state": "online\n"}),
+    "odd-end": ("reserved", "note", "not aligned to 128 MiB", "dmemfsctl plan",
+                {"proc/cmdline": "memmap=64M$0x440000000\n"}),
+    "not-1g": ("reserved", "note", "not aligned to 1 GiB", "dmemfsctl plan",
+               {"proc/cmdline": "memmap=128M$0x440000000\n"}),
+    "who-is-not-root": ("reserved", "note", "cannot be read", "run as root", {"proc/iomem": "0-0 : System RAM\n"}),
+    "not-loaded": ("module", "problem", "is not loaded", "modprobe dmemfs", {"sys/module/dmemfs": None}),
+    "not-installed": ("module", "problem", "is not installed for this kernel", "dmemfs-dkms",
+                      {"sys/module/dmemfs": None, "lib/modules/6.12.5-amd64/modules.dep": "a.ko:\n"}),
+    "other-module": ("module", "problem", "module dmemfs is 0.0.1", "same release", {"sys/module/dmemfs/version": "0.0.1\n"}),
+    "no-device": ("module", "problem", "/dev/dmemfs does not exist", "udev", {"dev/dmemfs": None}),
+    "no-huge-pages": ("huge-pages", "problem", '"never"', "echo madvise", {THP: "always madvise [never]\n"}),
+    "no-huge-pages-at-all": ("huge-pages", "problem", "no transparent huge pages", "CONFIG_TRANSPARENT_HUGEPAGE",
+                             {THP: None}),
+    "no-kvm": ("kvm", "problem", "/dev/kvm does not exist", "modprobe kvm_intel", {"dev/kvm": None}),
+    "no-libvirt": ("libvirt", "note", "not installed", None, {"etc/libvirt": None}),
+    "libvirt-elsewhere": ("libvirt", "problem", "/var/lib does not lie on dmemfs", "memory_backing_dir =",
+                          {"etc/libvirt/qemu.conf": 'memory_backing_dir = "/var/lib"\n'}),
+    "libvirt-by-default": ("libvirt", "note", "do not use dmemfs", "memory_backing_dir =",
+                           {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
+    "apparmor": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
+                 {"sys/module/apparmor/parameters/enabled": "Y\n"}),
+}
+
+
+@pytest.mark.parametrize("ill", ILLS)
+def test_what_is_wrong_is_found_with_its_remedy(ctl, healthy, ill):
+    check, level, says, remedy, changes = ILLS[ill]
+    for path, text in changes.items():
+        target = healthy.root / path
+        if text is not None:
+            healthy.write(path, text)
+        elif target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink()
+    (finding,) = not_ok(findings(ctl, healthy, FOUND if level == "problem" else DONE))
+    assert (finding["check"], finding["level"]) == (check, level)
+    assert says in finding["text"]
+    assert remedy is None and finding["remedy"] is None or remedy in finding["remedy"]
+    text = ctl.text("doctor", "--root", healthy.root, status=FOUND if level == "problem" else DONE)
+    assert finding["text"] in text and f"-> {finding['remedy']}\n" in text or remedy is None
+
+
+def test_machine_for_the_memory_backend(ctl, healthy):
+    """Nothing reserved and no module: worth a note, no problem."""
+    healthy.write("proc/cmdline", "quiet\n")
+    shutil.rmtree(healthy.root / "sys/module/dmemfs")
+    assert {finding["check"] for finding in not_ok(findings(ctl, healthy, DONE))} == {"reserved", "module"}
+
+
+def of(result, check):
+    return [finding for finding in result["findings"] if finding["check"] == check]
+
+
+def doctor(ctl, fs):
+    done = ctl.run("doctor", "--config", fs.daemon.config)
+    assert done.returncode in (DONE, FOUND) and done.stderr == ""
+    return ctl.json("doctor", "--config", fs.daemon.config, status=done.returncode)
+
+
+@pytest.mark.page_sizes("2M")
+def test_mount_in_order(ctl, fs):
+    result = doctor(ctl, fs)
+    assert [finding["level"] for check in ("config", "daemon", "mappings", "direct-io") for finding in of(result, check)] == \
+        4 * ["ok"]
+    assert any(str(fs.root) in finding["text"] for finding in of(result, "daemon"))
+    assert any(finding["text"].startswith(str(fs.daemon.state_dir)) for finding in of(result, "state"))
+
+
+MAP_FIXED = 0x10
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+
+
+def map_file(pipe, path, length, flags, shift):
+    """Maps the file at an address that is @shift past a multiple of 2 MiB."""
+    fd = os.open(path, os.O_RDWR)
+    room = mmap.mmap(-1, length + 4 * MIB)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    address = -(-start // (2 * MIB)) * 2 * MIB + shift
+    assert LIBC.mmap(address, length, mmap.PROT_READ, flags | MAP_FIXED, fd, 0) == address
+    pipe.send(os.getpid())
+    pipe.recv()
+
+
+@pytest.mark.page_sizes("2M")
+def test_unaligned_mapping(ctl, fs):
+    path = fs.make_file("vm1", size=4 * fs.unit)
+    with Child(map_file, path, 4 * fs.unit, mmap.MAP_SHARED, 4096, with_pipe=True) as child:
+        pid = child.receive()
+        (finding,) = of(doctor(ctl, fs), "mappings")
+        child.pipe.send("end")
+        child.wait()
+    assert finding["level"] == "problem" and f"({pid}) maps vm1" in finding["text"] and "align=2M" in finding["remedy"]
+
+
+@pytest.mark.memory_only("private mappings are refused elsewhere")
+@pytest.mark.page_sizes("2M")
+def test_private_mapping(ctl, fs):
+    path = fs.make_file("vm1", size=4096)
+    with Child(map_file, path, 4096, mmap.MAP_PRIVATE, 0, with_pipe=True) as child:
+        pid = child.receive()
+        (finding,) = of(doctor(ctl, fs), "mappings")
+        child.pipe.send("end")
+        child.wait()
+    assert finding["level"] == "problem" and f"({pid}) maps vm1 privately" in finding["text"]
+    assert "share=on" in finding["remedy"]
+
+
+@pytest.mark.page_sizes("2M")
+def test_daemon_that_died(ctl, fs):
+    fs.daemon.kill()
+    (finding,) = of(doctor(ctl, fs), "daemon")
+    assert finding["level"] == "problem" and "has died" in finding["text"]
+    lazy_unmount(fs.root)
+
+
+@pytest.mark.page_sizes("2M")
+def test_bad_configuration_is_a_finding(ctl, fs):
+    bad = ctl.work / "bad.conf"
+    bad.write_text("[daemon]\nsize=x\n")
+    (finding,) = of(ctl.json("doctor", "--config", bad, status=FOUND), "config")
+    assert finding["level"] == "problem" and f"{bad}:2: [daemon] size" in finding["text"]
+    ctl.fails("doctor", "--root", "/nonexistent", says=["/nonexistent: is no directory"])
