@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bash completion for dmemfsctl(8).
+
+# The options of a command, without those of every command.
+_dmemfsctl_options()
+{
+	case $1 in
+	plan) echo --size --node --leave --write --root ;;
+	doctor) echo --config --root ;;
+	map) echo --output --color ;;
+	top) echo --interval --iterations ;;
+	guest-args) echo --vmm --size ;;
+	fsck) echo --config --move-aside --force ;;
+	esac
+}
+
+# _dmemfsctl_words WORDS: those that continue what was typed, $current of the caller.
+_dmemfsctl_words()
+{
+	mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current")
+}
+
+_dmemfsctl()
+{
+	local command=${COMP_WORDS[1]} previous=${COMP_WORDS[COMP_CWORD - 1]} current=${COMP_WORDS[COMP_CWORD]}
+
+	COMPREPLY=()
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		_dmemfsctl_words "plan doctor status ls extents map top guest-args fsck --help --version"
+		return
+	fi
+	# "--option=value" is three words.
+	[ "$previous" != = ] || previous=${COMP_WORDS[COMP_CWORD - 2]}
+	[ "$current" != = ] || current=
+	case $previous in
+	--vmm) _dmemfsctl_words "qemu cloud-hypervisor libvirt" ;;
+	--color) _dmemfsctl_words "auto always never" ;;
+	--size | --node | --leave | --interval | --iterations) ;;
+	*)
+		case $current in
+		-*) _dmemfsctl_words "$(_dmemfsctl_options "$command") --json --help" ;;
+		*) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+		esac
+		;;
+	esac
+}
+
+complete -o filenames -F _dmemfsctl dmemfsctl
