@@ -12,6 +12,7 @@
 #include "backend.h"
 #include "log.h"
 #include "pfn_device.h"
+#include "pfn_mark.h"
 
 struct backend {
 	int device;
@@ -113,19 +114,12 @@ static uint64_t pfn_give_up_unknown(struct backend *backend, bool (*is_known)(ui
 
 static int pfn_get_mark(struct backend *backend, struct store_mark *mark)
 {
-	struct dmemfs_mark request = { 0 };
-	int err = pfn_call(backend->device, DMEMFS_IOC_MARK_GET, &request);
-
-	memcpy(mark->bytes, request.bytes, sizeof(mark->bytes));
-	return err;
+	return pfn_mark_get(backend->device, mark);
 }
 
 static int pfn_set_mark(struct backend *backend, const struct store_mark *mark)
 {
-	struct dmemfs_mark request = { 0 };
-
-	memcpy(request.bytes, mark->bytes, sizeof(request.bytes));
-	return pfn_call(backend->device, DMEMFS_IOC_MARK_SET, &request);
+	return pfn_mark_set(backend->device, mark);
 }
 
 static struct backend *pfn_open(const struct config *config, GArray *regions, GError **error)

@@ -51,6 +51,7 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 {
 	unsigned backend = BACKEND_MEMORY;
 	unsigned alloc = ALLOC_EAGER;
+	unsigned lost_contents = LOST_ZERO;
 
 	config->mountpoint = g_strdup("/mnt/dmemfs");
 	config->state_dir = g_strdup("/var/lib/dmemfs");
@@ -59,10 +60,12 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	    !config_text_get_path(text, CONFIG_DAEMON, "state-dir", &config->state_dir, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "backend", config_backend_names, &backend, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "alloc", config_alloc_names, &alloc, error) ||
+	    !config_text_get_choice(text, CONFIG_DAEMON, "lost-contents", config_lost_names, &lost_contents, error) ||
 	    !get_page_size(text, config, error) || !get_threads(text, config, error))
 		return false;
 	config->backend = (enum backend_kind)backend;
 	config->alloc = (enum alloc_mode)alloc;
+	config->lost_contents = (enum lost_contents)lost_contents;
 	return true;
 }
 

@@ -9,6 +9,8 @@
 
 enum backend_kind { BACKEND_MEMORY, BACKEND_PFN };
 enum alloc_mode { ALLOC_EAGER, ALLOC_DEMAND };
+/* What becomes of files whose contents are lost. */
+enum lost_contents { LOST_ZERO, LOST_REMOVE };
 
 struct region_config {
 	char *name;      /* of the group: [region NAME] */
@@ -32,6 +34,7 @@ struct config {
 	char *memory_dir;  /* absolute; the tmpfs directory that holds the bytes of the files; NULL: not that backend */
 	enum backend_kind backend;
 	enum alloc_mode alloc;
+	enum lost_contents lost_contents;
 	uint64_t page_size; /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
 	uint64_t size;      /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
 	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */

@@ -35,6 +35,7 @@ static void dump_daemon(GKeyFile *keys, const struct config *config)
 	if (config->size)
 		dump_size(keys, CONFIG_DAEMON, "size", config->size);
 	g_key_file_set_string(keys, CONFIG_DAEMON, "alloc", config_alloc_names[config->alloc]);
+	g_key_file_set_string(keys, CONFIG_DAEMON, "lost-contents", config_lost_names[config->lost_contents]);
 	if (config->memory_dir) {
 		dump_path(keys, CONFIG_DAEMON, "memory-dir", config->memory_dir);
 		g_key_file_set_boolean(keys, CONFIG_DAEMON, "populate", config->populate);

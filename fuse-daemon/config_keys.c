@@ -9,12 +9,13 @@
 #define NAME_MAX_BYTES 63
 
 static const char *const daemon_keys[] = { "mountpoint", "state-dir", "backend", "page-size", "size", "alloc",
-	                                   "memory-dir", "populate", "threads", NULL };
+	                                   "memory-dir", "populate", "threads", "lost-contents", NULL };
 static const char *const region_keys[] = { "start", "size", "node", NULL };
 static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
 
 const char *const config_backend_names[] = { [BACKEND_MEMORY] = "memory", [BACKEND_PFN] = "pfn", NULL };
 const char *const config_alloc_names[] = { [ALLOC_EAGER] = "eager", [ALLOC_DEMAND] = "demand", NULL };
+const char *const config_lost_names[] = { [LOST_ZERO] = "zero", [LOST_REMOVE] = "remove", NULL };
 
 static const char *const *keys_of_group(const char *group)
 {

@@ -13,9 +13,10 @@
 #define CONFIG_QUOTA_PREFIX  "quota "
 #define CONFIG_UNLIMITED     UINT64_MAX
 
-/* Indexed by enum backend_kind and enum alloc_mode; NULL ends them. */
+/* Indexed by enum backend_kind, enum alloc_mode and enum lost_contents; NULL ends them. */
 extern const char *const config_backend_names[];
 extern const char *const config_alloc_names[];
+extern const char *const config_lost_names[];
 
 /* Are all groups and keys of the text known ones, and is there a [daemon]? */
 bool config_check_names(const struct config_text *text, GError **error);

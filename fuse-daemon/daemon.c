@@ -213,7 +213,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
 	add_sources(daemon);
-	if (!recover(daemon->server.ns, storage, inherited, error))
+	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))
 		return false;
 	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
 	if (!daemon->mount)

@@ -200,22 +200,17 @@ static int renew_files(struct namespace *ns)
 {
 	GHashTableIter iter;
 	gpointer value;
-	unsigned lost = 0;
 
 	record_begin(ns);
 	g_hash_table_iter_init(&iter, ns->inodes);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const struct inode *inode = value;
 
-		if (!S_ISREG(inode->mode) || file_size(inode->file) == 0)
+		if (!S_ISREG(inode->mode))
 			continue;
-		lost++;
 		if (!file_renew(inode->file))
 			log_warning("inode %" G_GUINT64_FORMAT ": is empty now: there is no memory for its former size", inode->ino);
 	}
-	if (lost)
-		log_warning("the contents are lost, by a power failure or another user of the memory: %u files keep their "
-		            "names and sizes, and read zero", lost);
 	return store_commit(ns->storage->store);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crash_point.h"
+#include "kexec.h"
 #include "log.h"
 
 struct recovery {
@@ -60,17 +61,50 @@ static bool record_regions(const struct storage *storage, bool and_former, GErro
 	return err ? failed(error, "cannot record the regions", err) : true;
 }
 
-bool recover(struct namespace *ns, const struct storage *storage, bool takeover, GError **error)
+/* Are the contents those of the record? @why_not: static text. */
+static bool are_kept(const struct storage *storage, const struct store_mark *held, const char **why_not)
+{
+	static const struct store_mark nobody;
+	const struct store_mark own = store_get_mark(storage->store);
+	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
+
+	*why_not = "others have used the memory since";
+	if (memcmp(held, &nobody, sizeof(nobody)) != 0)
+		return memcmp(held, &own, sizeof(own)) == 0;
+	if (!kexec_was_prepared(storage->store, regions, why_not))
+		return false;
+	log_info("the contents were kept through a kexec");
+	return true;
+}
+
+static bool declare_lost(const struct storage *storage, bool remove, const char *why, GError **error)
+{
+	unsigned files;
+	int err = store_count_files(storage->store, &files);
+
+	if (!err && files > 0) {
+		log_warning("the contents are lost: %s: %u files %s", why, files,
+		            remove ? "are removed" : "keep their names and sizes, and read zero");
+		if (remove)
+			err = store_remove_files(storage->store);
+	}
+	return err ? failed(error, "cannot declare the contents lost", err) : true;
+}
+
+bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error)
 {
 	const struct store_mark own = store_get_mark(storage->store);
 	struct recovery recovery = { .ns = ns, .placement = storage->placement };
 	struct store_mark held;
+	const char *why_not;
 	int err = storage->ops->get_mark(storage->backend, &held);
 
 	if (err)
 		return failed(error, "whose memory is it", err);
-	recovery.kept = memcmp(&own, &held, sizeof(own)) == 0;
+	recovery.kept = are_kept(storage, &held, &why_not);
 	CRASH_POINT("loading");
+	if (!recovery.kept && !declare_lost(storage, remove_lost, why_not, error))
+		return false;
 	if (!record_regions(storage, true, error) || !namespace_load(ns, recovery.kept, takeover, error))
 		return false;
 	namespace_skip_inos(ns, storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery));
@@ -82,5 +116,9 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 		return false;
 	/* Last: a crash before it finds the contents as lost as this start did. */
 	err = storage->ops->set_mark(storage->backend, &own);
-	return err ? failed(error, "cannot mark the memory", err) : true;
+	if (err)
+		return failed(error, "cannot mark the memory", err);
+	/* From here on the contents change: what was prepared is void. */
+	err = kexec_forget(storage->store);
+	return err ? failed(error, "cannot write the record", err) : true;
 }

@@ -12,9 +12,9 @@
 #include "namespace.h"
 
 /*
- * Into @ns, which is empty. @takeover: namespace_load(). Contents that the backend no longer holds are lost: files keep
- * their size and read zero, and a warning says so.
+ * Into @ns, which is empty. @takeover: namespace_load(). Contents that the backend no longer holds are lost, and a warning
+ * says so: files keep their size and read zero, or are removed with @remove_lost.
  */
-bool recover(struct namespace *ns, const struct storage *storage, bool takeover, GError **error);
+bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error);
 
 #endif

@@ -298,7 +298,7 @@ void store_begin(struct store *store)
 	dig_graves(store);
 }
 
-static int errno_of(int result)
+int store_errno(int result)
 {
 	switch (result & 0xff) { /* primary result code (sqlite3.h) */
 	case SQLITE_OK:
@@ -342,7 +342,7 @@ int store_commit(struct store *store)
 	g_mutex_unlock(&store->lock);
 	for (guint i = 0; deleted && store->deleted && i < deleted->len; i++)
 		store->deleted(g_array_index(deleted, uint64_t, i), store->deleted_data);
-	return errno_of(failed);
+	return store_errno(failed);
 }
 
 void store_rollback(struct store *store)
@@ -389,7 +389,7 @@ int store_sync(struct store *store)
 	if (result == SQLITE_OK)
 		result = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	g_mutex_unlock(&store->lock);
-	return errno_of(result);
+	return store_errno(result);
 }
 
 static void put_inode(struct store *store, enum store_statement which, const struct store_inode *inode)

@@ -127,6 +127,10 @@ void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint
 void store_put_backing(struct store *store, uint64_t ino, int id);
 /* The request in @slot, one of a small number of request threads, was applied. Replaces what the slot had. */
 void store_put_done(struct store *store, unsigned slot, const struct store_done *done);
+/* How many regular files have bytes in them. */
+int store_count_files(struct store *store, unsigned *files);
+/* Their contents are lost: a transaction of its own deletes them, with their names. Before store_load(). */
+int store_remove_files(struct store *store);
 /* All records of requests before those of this process. */
 void store_delete_old_done(struct store *store);
 /* The FUSE connection is no more: a transaction of its own deletes what is on record of requests and registrations. */

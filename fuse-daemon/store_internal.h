@@ -73,6 +73,8 @@ void store_checkpointer_stop(struct store_checkpointer *checkpointer);
 void store_checkpoint_left_log(sqlite3 *db, const char *path);
 
 /* store.c */
+/* SQLite's code as a negative errno. */
+int store_errno(int result);
 bool store_fail(GError **error, enum store_error code, const char *path, sqlite3 *db, const char *what);
 sqlite3 *store_connect(const char *path, int flags, GError **error);
 

@@ -50,6 +50,8 @@ extern const struct command command_guest_args;
 extern const struct command command_ls;
 extern const struct command command_map;
 extern const struct command command_plan;
+extern const struct command command_prepare_kexec;
+extern const struct command command_reload;
 extern const struct command command_status;
 extern const struct command command_top;
 

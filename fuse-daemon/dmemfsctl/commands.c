@@ -14,6 +14,8 @@ const struct command *const commands[] = {
 	&command_top,
 	&command_guest_args,
 	&command_fsck,
+	&command_reload,
+	&command_prepare_kexec,
 	NULL,
 };
 

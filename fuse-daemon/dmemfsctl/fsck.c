@@ -8,11 +8,8 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "config.h"
-#include "instance.h"
+#include "state_dir.h"
 #include "store.h"
-
-#define DEFAULT_CONFIG "/etc/dmemfs/dmemfsd.conf"
 
 static struct {
 	char *config;
@@ -22,7 +19,7 @@ static struct {
 
 static const GOptionEntry options[] = {
 	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	  "Check the state-dir of this configuration, instead of " DEFAULT_CONFIG, "FILE" },
+	  "Check the state-dir of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
 	{ "move-aside", 0, 0, G_OPTION_ARG_NONE, &arguments.move_aside,
 	  "Give a damaged database another name, so that the daemon starts with an empty tree", NULL },
 	{ "force", 0, 0, G_OPTION_ARG_NONE, &arguments.force, "Move one aside that is not damaged, too", NULL },
@@ -31,67 +28,6 @@ static const GOptionEntry options[] = {
 
 /* Files of a SQLite database in WAL mode. The database first: without it SQLite never looks at the others. */
 static const char *const suffixes[] = { "", "-wal", "-shm" };
-
-static char *find_state_dir(const char *operand, GError **error)
-{
-	if (operand && arguments.config) {
-		command_fail(error, STATUS_USAGE, "both --config and the directory %s are given: name one of them", operand);
-		return NULL;
-	}
-	if (operand)
-		return g_canonicalize_filename(operand, NULL);
-
-	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : DEFAULT_CONFIG, error);
-
-	return config ? g_strdup(config->state_dir) : NULL;
-}
-
-static bool check_directory(const char *state_dir, GError **error)
-{
-	struct stat st;
-
-	if (stat(state_dir, &st) < 0)
-		command_fail(error, STATUS_FAILED, "%s: %s: name the state-dir of a configuration", state_dir,
-		             g_strerror(errno));
-	else if (!S_ISDIR(st.st_mode))
-		command_fail(error, STATUS_FAILED, "%s: is not a directory: name the state-dir, or use --config FILE",
-		             state_dir);
-	else
-		return true;
-	return false;
-}
-
-static bool check_database(const char *state_dir, GError **error)
-{
-	g_autofree char *path = g_build_filename(state_dir, STORE_FILE, NULL);
-
-	if (g_file_test(path, G_FILE_TEST_EXISTS))
-		return true;
-	command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet", state_dir);
-	return false;
-}
-
-/* Until it is closed no daemon starts on the directory. */
-static int lock(const char *state_dir, GError **error)
-{
-	g_autoptr(GError) reason = NULL;
-	int fd = instance_lock(state_dir, &reason);
-
-	if (fd >= 0)
-		return fd;
-	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_EXIST)) {
-		g_propagate_error(error, g_steal_pointer(&reason));
-		return -1;
-	}
-
-	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
-	g_autofree char *pid = NULL;
-
-	g_file_get_contents(path, &pid, NULL, NULL);
-	command_fail(error, STATUS_DAEMON, "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT",
-	             state_dir, pid && *g_strstrip(pid) ? pid : "unknown");
-	return -1;
-}
 
 /* Lines, none when all is in order. A database that cannot even be opened is damaged as well. */
 static GPtrArray *find_problems(const char *state_dir, GError **error)
@@ -215,10 +151,10 @@ static enum status run(const struct invocation *invocation, GError **error)
 
 	if (arguments.force && !arguments.move_aside)
 		return command_fail(error, STATUS_USAGE, "--force is given without --move-aside: add that, or leave it out");
-	state_dir = find_state_dir(invocation->operands[0], error);
-	if (!state_dir || !check_directory(state_dir, error) || !check_database(state_dir, error))
+	state_dir = state_dir_find(invocation->operands[0], arguments.config, error);
+	if (!state_dir)
 		return STATUS_FAILED;
-	fd = lock(state_dir, error);
+	fd = state_dir_lock(state_dir, error);
 	if (fd < 0)
 		return STATUS_FAILED;
 	status = check(state_dir, invocation->json, error);

@@ -69,6 +69,7 @@ static void every_key_is_read(void)
 	                                  "page-size=1G\n"
 	                                  "size=0x200000000\n"
 	                                  "alloc=demand\n"
+	                                  "lost-contents=remove\n"
 	                                  "memory-dir=/run/dmemfs/memory\n"
 	                                  "populate=false\n"
 	                                  "threads=256\n"
@@ -212,7 +213,7 @@ static const struct {
 	const char *text;
 } dumped[] = {
 	{ "defaults", "[daemon]\n" },
-	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nalloc=demand\n" },
+	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nalloc=demand\nlost-contents=remove\n" },
 	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
 	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
 	{ "pfn", "[daemon]\nbackend=pfn\n[region x]\nstart=6G\nsize=2G\n" },
@@ -239,6 +240,7 @@ static void the_example_shows_the_defaults(void)
 	assert_contains(text, "\n#backend=memory\n");
 	assert_contains(text, "\n#page-size=2M\n");
 	assert_contains(text, "\n#alloc=eager\n");
+	assert_contains(text, "\n#lost-contents=zero\n");
 	assert_contains(text, "\n#populate=true\n");
 	assert_contains(text, "\n#threads=");
 	assert_contains(text, "\n#size=");

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl prepare-kexec: the contents shall outlive this kernel. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "kexec.h"
+#include "state_dir.h"
+#include "store.h"
+
+static struct {
+	char *config;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	  "Prepare the state-dir of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
+	G_OPTION_ENTRY_NULL
+};
+
+static enum status prepare(const char *state_dir, struct json *json, GError **error)
+{
+	g_autofree char *argument = NULL;
+	struct store *store = store_open(state_dir, getuid(), getgid(), error);
+	bool done = store && kexec_prepare(store, &argument, error);
+
+	store_close(store);
+	if (!done)
+		return STATUS_FAILED;
+	if (json)
+		json_string(json, "kernel_argument", argument);
+	else
+		printf("%s\n", argument);
+	return STATUS_DONE;
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	g_autofree char *state_dir = state_dir_find(invocation->operands[0], arguments.config, error);
+	enum status status;
+	int fd;
+
+	if (!state_dir)
+		return STATUS_FAILED;
+	fd = state_dir_lock(state_dir, error);
+	if (fd < 0)
+		return STATUS_FAILED;
+	status = prepare(state_dir, invocation->json, error);
+	close(fd);
+	return status;
+}
+
+const struct command command_prepare_kexec = {
+	.name = "prepare-kexec",
+	.operands = "[STATE_DIR]",
+	.summary = "Let the contents of all files outlive this kernel, while the daemon is stopped",
+	.details = "Prints an argument for the command line of the next kernel, which must reserve the same memory:\n"
+		   "  kexec -s -l KERNEL --initrd=INITRD --append=\"$(cat /proc/cmdline) $(dmemfsctl prepare-kexec)\"\n"
+		   "Good for one boot by kexec, and void once the daemon was started again.",
+	.options = options,
+	.operands_max = 1,
+	.run = run,
+};

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsctl reload: the daemon goes on with the program and the configuration that are installed now. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "config.h"
+#include "state_dir.h"
+
+/* How long a daemon may take: it answers what it is at, and loads its record. Generous, for machines under load. */
+#define PATIENCE (60 * G_USEC_PER_SEC)
+#define POLL     (20 * 1000)
+
+static struct {
+	char *config;
+} arguments;
+
+static const GOptionEntry options[] = {
+	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	  "Reload the daemon of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
+	G_OPTION_ENTRY_NULL
+};
+
+/* When the daemon took the lock of its state directory: a reloaded one has taken it anew. */
+static struct timespec lock_time(const char *state_dir)
+{
+	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_mtim : (struct timespec){ 0 };
+}
+
+static enum status wait_for_next(const char *state_dir, struct timespec before, GError **error)
+{
+	gint64 deadline = g_get_monotonic_time() + PATIENCE;
+
+	while (g_get_monotonic_time() < deadline) {
+		struct timespec now = lock_time(state_dir);
+
+		if (now.tv_sec != before.tv_sec || now.tv_nsec != before.tv_nsec)
+			return STATUS_DONE;
+		g_usleep(POLL);
+	}
+	return command_fail(error, STATUS_FAILED, "%s: the daemon has not reloaded in %d s: its log says why", state_dir,
+	                    (int)(PATIENCE / G_USEC_PER_SEC));
+}
+
+/* The daemon would only say so in its log. */
+static bool check_configuration(GError **error)
+{
+	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : STATE_DIR_CONFIG, error);
+
+	return config && config_check_host(config, error);
+}
+
+static enum status run(const struct invocation *invocation, GError **error)
+{
+	g_autofree char *state_dir = NULL;
+	struct timespec before;
+	enum status status;
+	pid_t pid;
+
+	if (!check_configuration(error))
+		return STATUS_FAILED;
+	state_dir = state_dir_find(NULL, arguments.config, error);
+	if (!state_dir)
+		return STATUS_FAILED;
+	pid = state_dir_daemon(state_dir, error);
+	if (pid < 0)
+		return STATUS_FAILED;
+	before = lock_time(state_dir);
+	if (kill(pid, SIGHUP) < 0)
+		return command_fail(error, STATUS_FAILED, "daemon (pid %d): %s: run this as its user", (int)pid,
+		                    g_strerror(errno));
+	status = wait_for_next(state_dir, before, error);
+	if (status != STATUS_DONE)
+		return status;
+	if (invocation->json)
+		json_unsigned(invocation->json, "pid", (uint64_t)pid);
+	else
+		printf("%s: reloaded (pid %d)\n", state_dir, (int)pid);
+	return STATUS_DONE;
+}
+
+const struct command command_reload = {
+	.name = "reload",
+	.operands = "",
+	.summary = "Have the daemon go on with the program and configuration that are installed now",
+	.details = "Users of the mount see a short pause. What the new program does not accept changes nothing.",
+	.options = options,
+	.run = run,
+};

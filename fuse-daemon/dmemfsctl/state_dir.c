@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The state directory that a subcommand works on, and the daemon that uses it. */
+#include "state_dir.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "config.h"
+#include "instance.h"
+#include "store.h"
+
+static char *choose(const char *operand, const char *file, GError **error)
+{
+	if (operand && file) {
+		command_fail(error, STATUS_USAGE, "both --config and the directory %s are given: name one of them", operand);
+		return NULL;
+	}
+	if (operand)
+		return g_canonicalize_filename(operand, NULL);
+
+	g_autoptr(config_t) config = config_load(file ? file : STATE_DIR_CONFIG, error);
+
+	return config ? g_strdup(config->state_dir) : NULL;
+}
+
+static bool check_directory(const char *state_dir, GError **error)
+{
+	struct stat st;
+
+	if (stat(state_dir, &st) < 0)
+		command_fail(error, STATUS_FAILED, "%s: %s: name the state-dir of a configuration", state_dir,
+		             g_strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		command_fail(error, STATUS_FAILED, "%s: is not a directory: name the state-dir, or use --config FILE",
+		             state_dir);
+	else
+		return true;
+	return false;
+}
+
+static bool check_database(const char *state_dir, GError **error)
+{
+	g_autofree char *path = g_build_filename(state_dir, STORE_FILE, NULL);
+
+	if (g_file_test(path, G_FILE_TEST_EXISTS))
+		return true;
+	command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet", state_dir);
+	return false;
+}
+
+char *state_dir_find(const char *operand, const char *config, GError **error)
+{
+	g_autofree char *path = choose(operand, config, error);
+
+	return path && check_directory(path, error) && check_database(path, error) ? g_steal_pointer(&path) : NULL;
+}
+
+static char *read_pid(const char *state_dir)
+{
+	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
+	char *pid = NULL;
+
+	return g_file_get_contents(path, &pid, NULL, NULL) ? g_strstrip(pid) : NULL;
+}
+
+int state_dir_lock(const char *state_dir, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	int fd = instance_lock(state_dir, &reason);
+
+	if (fd >= 0)
+		return fd;
+	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_EXIST)) {
+		g_propagate_error(error, g_steal_pointer(&reason));
+		return -1;
+	}
+
+	g_autofree char *pid = read_pid(state_dir);
+
+	command_fail(error, STATUS_DAEMON, "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT",
+	             state_dir, pid && *pid ? pid : "unknown");
+	return -1;
+}
+
+pid_t state_dir_daemon(const char *state_dir, GError **error)
+{
+	g_autoptr(GError) held = NULL;
+	int fd = instance_lock(state_dir, &held);
+	g_autofree char *text = NULL;
+	guint64 pid;
+
+	if (fd >= 0) {
+		close(fd);
+	} else if (g_error_matches(held, G_FILE_ERROR, G_FILE_ERROR_EXIST)) {
+		text = read_pid(state_dir);
+		if (text && g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &pid, NULL))
+			return (pid_t)pid;
+	}
+	command_fail(error, STATUS_DAEMON, "%s: no daemon runs: start it with dmemfsd --config FILE", state_dir);
+	return -1;
+}

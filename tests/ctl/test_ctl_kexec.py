@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+dmemfsctl prepare-kexec, and the start after it. The machine of these tests does not really kexec (tests/vm does): the
+memory backend keeps the bytes, and DMEMFS_PROC shows the daemon another boot.
+"""
+
+import os
+
+import pytest
+
+from helpers.control import DAEMON
+
+pytestmark = [pytest.mark.page_sizes("4K"), pytest.mark.memory_only("pretends to be another boot")]
+
+CONTENTS = b"of the guest" * 1000
+
+
+class Boot:
+    """What /proc says."""
+
+    def __init__(self, root, boot_id="next-boot", loader="208", cmdline=""):
+        self.root = root
+        for name, text in {"sys/kernel/random/boot_id": boot_id, "sys/kernel/bootloader_type": loader,
+                           "cmdline": f"root=/dev/vda {cmdline} quiet"}.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text + "\n")
+
+    @property
+    def environment(self):
+        return {"DMEMFS_PROC": str(self.root)}
+
+
+@pytest.fixture
+def prepared(fs, ctl, backend):
+    """A file system whose module has ended with its kernel, and the argument for the next one."""
+    (fs / "directory").mkdir()
+    fs.make_file("directory/guest", CONTENTS)
+    fs.make_file("empty")
+    fs.daemon.stop()
+    argument = ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+    assert argument.startswith("dmemfs_kexec=")
+    (backend.object_path(0).parent / "mark").unlink()
+    return fs, argument
+
+
+def start(fs, boot):
+    fs.daemon.start(**boot.environment)
+
+
+def test_contents_are_kept_through_the_boot_that_was_prepared(prepared, work):
+    fs, argument = prepared
+    start(fs, Boot(work / "proc", cmdline=argument))
+    assert "the contents were kept through a kexec" in fs.daemon.log
+    assert (fs / "directory/guest").read_bytes() == CONTENTS
+
+
+@pytest.mark.parametrize(("boot", "reason"), [
+    ({"loader": "114"}, "this kernel was started by the firmware"),
+    ({"cmdline": ""}, "command line lacks the argument"),
+    ({"cmdline": "dmemfs_kexec=0123456789abcdef0123456789abcdef"}, "command line lacks the argument"),
+    ({"boot_id": None}, "this is still the same kernel"),
+], ids=["firmware", "no argument", "argument of another preparation", "no boot"])
+def test_contents_are_lost_in_any_other_boot(prepared, work, boot, reason):
+    fs, argument = prepared
+    if boot.get("boot_id", "") is None:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = {"boot_id": file.read().strip()}
+    fs.daemon.expected.append(f"the contents are lost: .*{reason}.*: 1 files keep their names and sizes, and read zero")
+    start(fs, Boot(work / "proc", **{"cmdline": argument, **boot}))
+    assert (fs / "directory/guest").read_bytes() == bytes(len(CONTENTS))
+    assert (fs / "empty").read_bytes() == b""
+
+
+def test_contents_are_lost_without_a_preparation(fs, backend, work):
+    fs.make_file("guest", CONTENTS)
+    fs.daemon.stop()
+    (backend.object_path(0).parent / "mark").unlink()
+    fs.daemon.expected.append("the contents are lost: no dmemfsctl prepare-kexec")
+    start(fs, Boot(work / "proc"))
+    assert (fs / "guest").read_bytes() == bytes(len(CONTENTS))
+
+
+def test_preparation_is_good_for_one_boot(prepared, backend, work):
+    fs, argument = prepared
+    start(fs, Boot(work / "proc", cmdline=argument))
+    fs.daemon.stop()
+    (backend.object_path(0).parent / "mark").unlink()
+    fs.daemon.expected.append("the contents are lost: no dmemfsctl prepare-kexec")
+    start(fs, Boot(work / "proc", boot_id="third-boot", cmdline=argument))
+    assert (fs / "directory/guest").read_bytes() == bytes(len(CONTENTS))
+
+
+def test_preparation_is_void_once_the_daemon_has_run_again(fs, ctl, backend, work):
+    fs.make_file("guest", CONTENTS)
+    fs.daemon.stop()
+    argument = ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+    fs.daemon.start()
+    fs.make_file("guest", b"changed")
+    fs.daemon.stop()
+    (backend.object_path(0).parent / "mark").unlink()
+    fs.daemon.expected.append("the contents are lost: no dmemfsctl prepare-kexec")
+    start(fs, Boot(work / "proc", cmdline=argument))
+    assert not (fs / "guest").read_bytes().strip(b"\0")
+
+
+def test_contents_are_lost_when_a_region_has_moved(fs, ctl, backend, work):
+    regions = "\n[region a]\nstart=4G\nsize=64M\n"
+    fs.daemon.stop()
+    config = "".join(line + "\n" for line in fs.daemon.config.read_text().splitlines() if not line.startswith("size="))
+    fs.daemon.config.write_text(config + regions)
+    fs.daemon.start()
+    fs.make_file("guest", CONTENTS)
+    fs.daemon.stop()
+    argument = ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+    (backend.object_path(0).parent / "mark").unlink()
+    fs.daemon.config.write_text(config + regions.replace("4G", "6G"))
+    fs.daemon.expected.append("the contents are lost: prepared for a kexec, but a region has changed")
+    start(fs, Boot(work / "proc", cmdline=argument))
+    assert (fs / "guest").read_bytes() == bytes(len(CONTENTS))
+
+
+@pytest.mark.dmemfs(lost_contents="remove")
+def test_lost_files_can_be_removed(prepared, work):
+    fs, argument = prepared
+    os.symlink("directory/guest", fs.daemon.work / "unrelated")
+    fs.daemon.expected.append("the contents are lost: .*: 1 files are removed")
+    start(fs, Boot(work / "proc", loader="0", cmdline=argument))
+    assert sorted(os.listdir(fs.root)) == ["directory", "empty"]
+    assert os.listdir(fs / "directory") == []
+    fs.make_file("directory/guest", CONTENTS)
+
+
+@pytest.mark.dmemfs(lost_contents="remove")
+def test_kept_files_are_not_removed(prepared, work):
+    fs, argument = prepared
+    start(fs, Boot(work / "proc", cmdline=argument))
+    assert (fs / "directory/guest").read_bytes() == CONTENTS
+
+
+def test_running_daemon_is_not_prepared(fs, ctl):
+    ctl.fails("prepare-kexec", fs.daemon.state_dir, status=DAEMON, says=[f"pid {fs.daemon.pid}", "unmount it first"])
+
+
+def test_json(prepared, ctl):
+    fs, argument = prepared
+    again = ctl.json("prepare-kexec", "--config", fs.daemon.config)["kernel_argument"]
+    assert again.startswith("dmemfs_kexec=") and again != argument
