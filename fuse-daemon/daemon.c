@@ -213,6 +213,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
 	add_sources(daemon);
+	reload_unblock_signals();
 	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))
 		return false;
 	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
@@ -232,14 +233,17 @@ static bool serve(struct daemon *daemon, int *connection)
 	bool clean;
 
 	crash_point_serving();
+	instance_ready(daemon->lock);
 	notify_send("READY=1");
 	daemonize_ready();
 	g_main_loop_run(daemon->loop);
 
 	/* Unmounted meanwhile: there is nothing to keep. */
 	daemon->keep = daemon->keep && takeover_is_alive(mount_fd(daemon->mount));
-	if (daemon->keep && daemon->reload)
+	if (daemon->keep && daemon->reload) {
+		reload_block_signals();
 		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+	}
 	clean = mount_finish(daemon->mount, daemon->keep);
 	if (daemon->keep) {
 		log_info("left the mount at %s to the next daemon", mountpoint);

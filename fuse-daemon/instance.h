@@ -10,5 +10,10 @@
  * descriptor to keep, or -1 and @error, which names the process that holds it.
  */
 int instance_lock(const char *state_dir, GError **error);
+/*
+ * The holder serves: the lock file's mtime says since when. A process that takes its own lock again, in a reload, does
+ * not change it before that.
+ */
+void instance_ready(int lock);
 
 #endif

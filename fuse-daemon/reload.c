@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,27 @@ bool reload_is_safe(const char *config_file)
 		return false;
 	}
 	return true;
+}
+
+static void change_signals(int how)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigprocmask(how, &mask, NULL);
+}
+
+void reload_block_signals(void)
+{
+	change_signals(SIG_BLOCK);
+}
+
+void reload_unblock_signals(void)
+{
+	change_signals(SIG_UNBLOCK);
 }
 
 void reload_exec(int fd)

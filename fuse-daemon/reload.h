@@ -15,6 +15,12 @@ void reload_init(char **argv);
  * moment, while the daemon serves.
  */
 bool reload_is_safe(const char *config_file);
+/*
+ * SIGHUP, SIGINT and SIGTERM, from when this process has no more use for them to when the new program can handle them: their
+ * default would end it, and the connection with it.
+ */
+void reload_block_signals(void);
+void reload_unblock_signals(void);
 /* With @fd, the connection: returns only on failure, which was logged. */
 void reload_exec(int fd);
 
