@@ -11,6 +11,7 @@ _dmemfsctl_options()
 	top) echo --interval --iterations ;;
 	guest-args) echo --vmm --size ;;
 	fsck) echo --config --move-aside --force ;;
+	reload | prepare-kexec) echo --config ;;
 	esac
 }
 
@@ -26,7 +27,7 @@ _dmemfsctl()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		_dmemfsctl_words "plan doctor status ls extents map top guest-args fsck --help --version"
+		_dmemfsctl_words "plan doctor status ls extents map top guest-args fsck reload prepare-kexec --help --version"
 		return
 	fi
 	# "--option=value" is three words.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-PAGE = TOP / "docs" / "dmemfsctl.8.scd"
+PAGE = TOP / "fuse-daemon" / "man" / "dmemfsctl.8.scd"
 COMPLETION = TOP / "fuse-daemon" / "dmemfsctl" / "completion.bash"
 COMMON = {"--json", "--help"}
 
