@@ -220,7 +220,27 @@ static GArray *join_blocks(GArray *blocks)
 	return joined;
 }
 
-/* Fills in the nodes, and returns the memory of each as far as the kernel tells. */
+/* What the firmware says reaches further than the blocks of the kernel. */
+static GArray *ask_firmware(const char *root, GArray *blocks)
+{
+	g_autofree char *path = g_strconcat(root, "/sys/firmware/acpi/tables/SRAT", NULL);
+	g_autofree char *table = NULL;
+	g_autoptr(GArray) srat = NULL;
+	gsize size;
+
+	if (!g_file_get_contents(path, &table, &size, NULL))
+		return blocks;
+	srat = machine_parse_srat((const uint8_t *)table, size);
+	if (srat->len == 0)
+		return blocks;
+
+	GArray *ranges = machine_number_domains(srat, blocks);
+
+	g_array_unref(blocks);
+	return ranges;
+}
+
+/* Fills in the nodes, and returns the memory of each as far as it is known. */
 static GArray *read_nodes(const char *root, GArray *nodes)
 {
 	g_autofree char *directory = g_strconcat(root, "/sys/devices/system/node", NULL);
@@ -252,7 +272,7 @@ static GArray *read_nodes(const char *root, GArray *nodes)
 
 		g_array_append_val(blocks, all);
 	}
-	return join_blocks(blocks);
+	return ask_firmware(root, join_blocks(blocks));
 }
 
 struct machine *machine_read(const char *root, GError **error)

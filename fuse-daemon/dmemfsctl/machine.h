@@ -7,6 +7,7 @@
 #define DMEMFSCTL_MACHINE_H
 
 #include <glib.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "extent.h"
@@ -37,5 +38,16 @@ GArray *machine_intersect(const GArray *first, const GArray *second);
  * that the kernel knows the node of. Between two blocks of one node, and past the outermost ones, it is theirs.
  */
 GArray *machine_assign_nodes(const GArray *ram, const GArray *blocks);
+
+/*
+ * The memory in an SRAT, @size bytes of it: GArray of struct machine_range by address, whose node is the firmware's
+ * proximity domain. Entries that are malformed end it.
+ */
+GArray *machine_parse_srat(const uint8_t *table, size_t size);
+/*
+ * The same with the kernel's numbers of the nodes, learned from @blocks, which it knows both of. So reserved memory, which
+ * is in no block, has a node, too.
+ */
+GArray *machine_number_domains(const GArray *srat, const GArray *blocks);
 
 #endif

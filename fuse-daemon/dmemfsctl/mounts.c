@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#define TYPE "fuse.dmemfs"
+#include "mountinfo.h"
 
 static void mount_point_free(gpointer data)
 {
@@ -32,7 +32,7 @@ static struct mount_point *parse_line(const char *line)
 
 	mount->path = g_strcompress(fields[4]);
 	mount->device = makedev(major_number, minor_number);
-	mount->is_dmemfs = field[0] && field[1] && strcmp(field[1], TYPE) == 0;
+	mount->is_dmemfs = field[0] && field[1] && strcmp(field[1], MOUNTINFO_TYPE) == 0;
 	return mount;
 }
 

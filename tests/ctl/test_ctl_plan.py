@@ -2,6 +2,7 @@
 """dmemfsctl plan, on machines that are not this one."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -85,6 +86,20 @@ def test_the_same_plan_on_the_machine_that_was_booted_with_it(ctl, machine):
     second = plan(ctl, machine, "--size=32G")
     assert second["kernel_arguments"] == first["kernel_arguments"]
     assert abs(second["ram_bytes"] - first["ram_bytes"]) < 1 << 20
+
+
+def test_nodes_of_memory_that_is_reserved(ctl, machine):
+    """The kernel has no memory blocks there; the firmware's table tells, whatever it calls the nodes."""
+    machine.write("proc/cmdline", "quiet memmap=16G$0x440000000 memmap=16G$0xc40000000\n")
+    machine.iomem((0x100000, 3 * GIB, "System RAM"), (4 * GIB, 17 * GIB, "System RAM"), (33 * GIB, 49 * GIB, "System RAM"))
+    for directory in ("node0", "node1"):
+        shutil.rmtree(machine.root / "sys/devices/system/node" / directory)
+    machine.node(0, (0, 3 * GIB), (4 * GIB, 17 * GIB))
+    machine.node(1, (33 * GIB, 49 * GIB))
+    assert len(plan(ctl, machine, "--size=48G")["warnings"]) > 0
+    machine.srat((9, 33 * GIB, 65 * GIB), (4, 0, 3 * GIB), (4, 4 * GIB, 33 * GIB))
+    result = plan(ctl, machine, "--size=32G")
+    assert ranges_of(result) == [(17, 16, 0), (49, 16, 1)] and result["warnings"] == []
 
 
 def test_memory_that_the_firmware_does_not_report(ctl, machine):

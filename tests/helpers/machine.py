@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Machines that are not this one: what /proc and /sys say on them, below a directory, for dmemfsctl --root."""
 
+import struct
 from pathlib import Path
 
 GIB = 1 << 30
@@ -39,6 +40,12 @@ class Machine:
         for number, (start, end, kind) in enumerate(ranges):
             for name, text in (("start", f"{start:#x}"), ("end", f"{end - 1:#x}"), ("type", kind)):
                 self.write(f"sys/firmware/memmap/{number}/{name}", text + "\n")
+
+    def srat(self, *ranges):
+        """(proximity domain, start, end) of the firmware's table of NUMA memory."""
+        entries = [struct.pack("<BBIHQQIIQ", 1, 40, domain, 0, start, end - start, 0, 1, 0) for domain, start, end in ranges]
+        path = self.write("sys/firmware/acpi/tables/SRAT", "")
+        path.write_bytes(bytes(48) + b"".join(entries))
 
 
 def two_nodes(directory):

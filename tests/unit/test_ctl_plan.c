@@ -89,6 +89,49 @@ static void nodes_of_ranges(void)
 	g_assert_cmpint(g_array_index(unknown, struct machine_range, 0).node, ==, -1);
 }
 
+static void put_memory(GByteArray *table, uint32_t domain, uint64_t start, uint64_t length, uint32_t flags)
+{
+	uint8_t entry[40] = { 1, sizeof(entry) };
+
+	memcpy(entry + 2, &domain, 4);
+	memcpy(entry + 8, &start, 8);
+	memcpy(entry + 16, &length, 8);
+	memcpy(entry + 28, &flags, 4);
+	g_byte_array_append(table, entry, sizeof(entry));
+}
+
+/* Domains 7 and 3 are the kernel's nodes 0 and 1. Most of both is reserved. */
+static void firmware_knows_more(void)
+{
+	g_autoptr(GByteArray) table = g_byte_array_new();
+	static const uint8_t header[48], processor[16] = { 0, 16 }, bad[2] = { 1, 0 };
+	const struct machine_range blocks[] = { { { 0, 2 * GIB }, 0 }, { { 16 * GIB, GIB }, 1 } };
+	const struct machine_range expected[] = { { { 0, 3 * GIB }, 0 }, { { 4 * GIB, 12 * GIB }, 0 },
+		                                  { { 16 * GIB, 16 * GIB }, 1 }, { { 64 * GIB, GIB }, -1 } };
+	g_autoptr(GArray) known = ranges(blocks, 2);
+
+	g_byte_array_append(table, header, sizeof(header));
+	put_memory(table, 3, 16 * GIB, 16 * GIB, 1);
+	g_byte_array_append(table, processor, sizeof(processor));
+	put_memory(table, 7, 0, 3 * GIB, 1);
+	put_memory(table, 7, 4 * GIB, 12 * GIB, 3);
+	put_memory(table, 5, 64 * GIB, GIB, 1);
+	put_memory(table, 5, 128 * GIB, GIB, 0); /* not enabled */
+	g_byte_array_append(table, bad, sizeof(bad));
+
+	g_autoptr(GArray) srat = machine_parse_srat(table->data, table->len);
+	g_autoptr(GArray) found = machine_number_domains(srat, known);
+
+	assert_ranges(found, expected, G_N_ELEMENTS(expected));
+	/* Cut off anywhere it is read as far as it goes. */
+	for (gsize size = 0; size < table->len; size++) {
+		g_autofree uint8_t *copy = g_memdup2(table->data, size);
+		g_autoptr(GArray) part = machine_parse_srat(copy, size);
+
+		g_assert_cmpuint(part->len, <=, 4);
+	}
+}
+
 static void assert_plan(const struct machine_range *ram, guint ram_count, struct plan_request request, int only_node,
                         const struct machine_range *expected, guint count)
 {
@@ -203,6 +246,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/iomem", iomem);
 	g_test_add_func("/plan/intersection", intersection);
 	g_test_add_func("/plan/nodes", nodes_of_ranges);
+	g_test_add_func("/plan/firmware", firmware_knows_more);
 	g_test_add_func("/plan/choice", choice);
 	g_test_add_func("/plan/any_machine", any_machine);
 	g_test_add_func("/plan/arguments", arguments_read_back);
