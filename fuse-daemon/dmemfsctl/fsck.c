@@ -29,11 +29,26 @@ static const GOptionEntry options[] = {
 /* Files of a SQLite database in WAL mode. The database first: without it SQLite never looks at the others. */
 static const char *const suffixes[] = { "", "-wal", "-shm" };
 
+/* SQLite makes a log and an index of it even for a reader. Where there was no log before, both are empty. */
+static GPtrArray *check_without_traces(const char *state_dir, GError **error)
+{
+	g_autofree char *log = g_build_filename(state_dir, STORE_FILE "-wal", NULL);
+	g_autofree char *log_index = g_build_filename(state_dir, STORE_FILE "-shm", NULL);
+	bool had_log = g_file_test(log, G_FILE_TEST_EXISTS);
+	GPtrArray *problems = store_fsck(state_dir, error);
+
+	if (!had_log) {
+		unlink(log);
+		unlink(log_index);
+	}
+	return problems;
+}
+
 /* Lines, none when all is in order. A database that cannot even be opened is damaged as well. */
 static GPtrArray *find_problems(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) reason = NULL;
-	GPtrArray *problems = store_fsck(state_dir, &reason);
+	GPtrArray *problems = check_without_traces(state_dir, &reason);
 
 	if (problems)
 		return problems;

@@ -19,7 +19,7 @@ def database(fs):
 
 
 def listing(fs):
-    return sorted(path.name for path in fs.daemon.state_dir.iterdir() if not path.name.endswith(("-wal", "-shm")))
+    return sorted(path.name for path in fs.daemon.state_dir.iterdir())
 
 
 @pytest.fixture
@@ -42,11 +42,13 @@ def damage(fs, change):
 def test_clean(ctl, stopped):
     state_dir = stopped.daemon.state_dir
     before = database(stopped).read_bytes()
+    assert sorted(path.name for path in state_dir.iterdir()) == ["lock", "metadata.db"]
     assert ctl.text("fsck", state_dir) == f"{database(stopped)}: in order\n"
     assert ctl.text("fsck", "--config", stopped.daemon.config) == f"{database(stopped)}: in order\n"
     assert ctl.json("fsck", os.path.relpath(state_dir, ctl.work)) == {
         "database": str(database(stopped)), "clean": True, "problems": [], "moved_to": None}
     assert database(stopped).read_bytes() == before
+    assert sorted(path.name for path in state_dir.iterdir()) == ["lock", "metadata.db"]
 
 
 def test_after_a_kill(ctl, fs):

@@ -264,7 +264,7 @@ def test_daemon_that_hangs(ctl, fs):
         # The search for leaks would wait for the thread that waits for the daemon.
         done = ctl.run("status", fs.root, environment={"ASAN_OPTIONS": "detect_leaks=0"})
         assert done.returncode == DAEMON and "has not answered for 5 s" in done.stderr
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 25
 
 
 def test_reader_that_leaves_ends_it_quietly(ctl, furnished):
