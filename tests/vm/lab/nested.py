@@ -17,6 +17,7 @@ def build(directory):
     archive = Archive()
     archive.add_file("bin/busybox", Path(shutil.which("busybox")).read_bytes(), 0o755)
     archive.add_file("init", (TESTS / "vm" / "nested" / "init").read_bytes(), 0o755)
+    archive.add_file("bin/counter", (TESTS / "vm" / "nested" / "counter").read_bytes(), 0o755)
     for name, source in PROGRAMS.items():
         subprocess.run(["gcc", "-static", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
                         "-o", directory / name, source], check=True)

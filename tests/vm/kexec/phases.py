@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What happens in the VM of ../lab/test_kexec.py, one phase a boot. A disk that outlives them has the daemon's state
+directory, QEMU's state and what the next phase must know. Prints one JSON object a phase.
+"""
+
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from helpers.daemon import Daemon
+from kexec.guest import Guest
+
+DISK = Path("/run/disk")
+WORK = Path("/run/kexec-test")
+FILES = 100
+GUEST_SIZE = 512 << 20
+
+
+class Machine:
+    """This boot: the module, the daemon, and the way to the next kernel."""
+
+    def __init__(self):
+        WORK.mkdir()
+        DISK.mkdir()
+        for module in ("virtio_blk", "ext4"):
+            subprocess.run(["modprobe", module], check=True)
+        subprocess.run(["mount", "/dev/vda", DISK], check=True)
+        # The file that holds the state of a test's daemon lies in its work directory: here on the disk.
+        (DISK / "state").mkdir(exist_ok=True)
+        (WORK / "state").symlink_to(DISK / "state")
+        self.daemon = None
+        self.outage = None
+
+    def start(self, *expected):
+        """Loads the module and starts the daemon; their time together is what dmemfs adds to an outage."""
+        os.chmod(DISK / "state", 0o700)
+        self.daemon = Daemon(os.environ["DMEMFSD"], WORK, {"backend": "pfn", "page-size": "2M",
+                                                            "state-dir": DISK / "state"},
+                             "\n[region all]\nstart=auto\nsize=auto\n", ready_timeout=120)
+        self.daemon.expected += expected
+        started = time.monotonic()
+        subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)
+        loaded = time.monotonic()
+        self.daemon.start()
+        ready = time.monotonic()
+        self.outage = {"module_ms": round((loaded - started) * 1000), "daemon_ms": round((ready - loaded) * 1000)}
+
+    @property
+    def root(self):
+        return self.daemon.mountpoint
+
+    def prepare(self):
+        """The argument for the next kernel."""
+        done = subprocess.run([Path(os.environ["DMEMFSD"]).parent / "dmemfsctl" / "dmemfsctl", "prepare-kexec",
+                               DISK / "state"], check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout.strip()
+
+    def kexec(self, *arguments, without=()):
+        """Goes on in another kernel, with this one's command line but for what begins like one of @without."""
+        line = [word for word in Path("/proc/cmdline").read_text().split() if not word.startswith(tuple(without))]
+        subprocess.run(["kexec", "-s", "-l", os.environ["DMEMFS_GUEST_KERNEL"],
+                        f"--initrd={os.environ['DMEMFS_LAB_INITRAMFS']}", f"--command-line={' '.join((*line, *arguments))}"],
+                       check=True)
+        self.close()
+        subprocess.run(["kexec", "-e"], check=True)
+
+    def close(self):
+        os.sync()
+        subprocess.run(["umount", DISK], check=True)
+
+
+def write_files(root, seed):
+    """FILES of them; their checksums by name."""
+    rng = random.Random(seed)
+    sums = {}
+    for number in range(FILES):
+        contents = rng.randbytes(rng.randrange(1, 200_000))
+        (root / f"file{number}").write_bytes(contents)
+        sums[f"file{number}"] = hashlib.sha256(contents).hexdigest()
+    return sums
+
+
+def read_files(root, names):
+    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names}
+
+
+def zeroed(root, names):
+    return all(not (root / name).read_bytes().strip(b"\0") for name in names)
+
+
+def first(machine):
+    """Firmware boot: files and a guest, which is saved without its RAM."""
+    machine.start()
+    sums = write_files(machine.root, 1)
+    subprocess.run(["modprobe", "kvm-amd"], check=True)
+    guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
+    guest.start()
+    last = guest.wait_for_counts(5)
+    saved = guest.save()
+    machine.daemon.stop()
+    (DISK / "known.json").write_text(json.dumps({"sums": sums, "guest": last}))
+    argument = machine.prepare()
+    report("first", files=FILES, guest_counts=last["count"], guest_state_bytes=saved)
+    machine.kexec(argument)
+
+
+def second(machine):
+    """The kexec that was prepared: all is there, the guest goes on."""
+    known = json.loads((DISK / "known.json").read_text())
+    machine.start()
+    kept = "the contents were kept through a kexec" in machine.daemon.log
+    same = read_files(machine.root, known["sums"]) == known["sums"]
+    subprocess.run(["modprobe", "kvm-amd"], check=True)
+    guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
+    guest.start(incoming=True)
+    now = guest.wait_for_counts(5)
+    guest.end()
+    machine.daemon.stop()
+    report("second", kept=kept, files_same=same, outage=machine.outage, before=known["guest"], guest_first=guest.first,
+           guest_last=now)
+    machine.kexec(without=["dmemfs_kexec="])  # not prepared
+
+
+def third(machine):
+    """A kexec without preparation, then one with less memory reserved."""
+    known = json.loads((DISK / "known.json").read_text())
+    machine.start("the contents are lost: no dmemfsctl prepare-kexec")
+    lost = zeroed(machine.root, known["sums"])
+    write_files(machine.root, 3)
+    machine.daemon.stop()
+    argument = machine.prepare()
+    report("third", lost=lost)
+    size, start = re.search(r"memmap=(\d+)\$(0x[0-9a-f]+)", Path("/proc/cmdline").read_text()).groups()
+    half = int(size) // 2
+    machine.kexec(argument, f"memmap={half}${int(start, 0) + half:#x}", without=["memmap=", "dmemfs_kexec="])
+
+
+def fourth(machine):
+    """Prepared, but the reserved range is another one."""
+    known = json.loads((DISK / "known.json").read_text())
+    machine.start("the contents are lost: prepared for a kexec, but a region has changed", "is empty now|keep their names")
+    lost = zeroed(machine.root, known["sums"])
+    write_files(machine.root, 4)
+    machine.daemon.stop()
+    argument = machine.prepare()
+    report("fourth", lost=lost, argument=argument)
+    machine.close()
+
+
+def fifth(machine):
+    """Prepared and with the right argument, but the machine was switched off: test_kexec.py boots it anew."""
+    known = json.loads((DISK / "known.json").read_text())
+    machine.start("the contents are lost: prepared for a kexec, but this kernel was started by the firmware")
+    report("fifth", lost=zeroed(machine.root, known["sums"]))
+    machine.daemon.stop()
+    machine.close()
+
+
+PHASES = (first, second, third, fourth, fifth)
+
+
+def report(phase, **facts):
+    print(json.dumps({"phase": phase, **facts}), flush=True)
+
+
+def main():
+    machine = Machine()
+    count = DISK / "phase"
+    number = int(count.read_text()) if count.exists() else 0
+    count.write_text(str(number + 1))
+    os.sync()
+    PHASES[number](machine)
+
+
+main()
