@@ -29,12 +29,6 @@ static bool fail(const struct config *config, const char *place, GError **error,
 /* A limit or a promise that is not kept must never be taken silently. */
 static bool check_version(const struct config *config, GError **error)
 {
-	if (config->quotas->len > 0) {
-		const struct quota_config *quota = g_ptr_array_index(config->quotas, 0);
-		g_autofree char *place = g_strdup_printf("[quota %s]", quota->name);
-
-		return fail(config, place, error, "quotas are not available in this version: remove this group");
-	}
 	if (config->alloc == ALLOC_DEMAND)
 		return fail(config, "[daemon] alloc", error, "alloc=demand is not available in this version: use eager");
 	return true;

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "mount.h"
 #include "notify.h"
+#include "quota_setup.h"
 #include "recover.h"
 #include "reload.h"
 
@@ -127,6 +128,8 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->placement = placement_new(regions, config->threads / 2, error);
 	if (!storage->placement)
 		return false;
+	/* And another quarter for room under a quota. */
+	storage->quotas = quotas_new(config->threads / 4);
 	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
 	if (!storage->store)
 		return false;
@@ -152,6 +155,7 @@ static void close_storage(struct daemon *daemon)
 	if (storage->backend)
 		storage->ops->close(storage->backend);
 	placement_destroy(storage->placement);
+	quotas_destroy(storage->quotas);
 	if (daemon->lock >= 0)
 		close(daemon->lock);
 }
@@ -214,7 +218,8 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	daemon->server.ns = namespace_new(storage);
 	add_sources(daemon);
 	reload_unblock_signals();
-	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))
+	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error) ||
+	    !quota_setup(daemon->server.ns, config, error))
 		return false;
 	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
 	if (!daemon->mount)

@@ -42,6 +42,7 @@ void file_destroy(struct file *file)
 	bool idle;
 
 	unregister_backing(file);
+	quota_retire(storage->quotas, ino, &file->account);
 	if (file->object || file->restored) {
 		GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
@@ -75,7 +76,15 @@ void storage_idle(const struct storage *storage, uint64_t ino)
 
 void storage_deleted(uint64_t ino, void *storage)
 {
-	placement_idle(((const struct storage *)storage)->placement, ino);
+	const struct storage *all = storage;
+
+	placement_idle(all->placement, ino);
+	quota_idle(all->quotas, ino);
+}
+
+struct quota_account *file_account(struct file *file)
+{
+	return &file->account;
 }
 
 uint64_t file_size(const struct file *file)
@@ -210,11 +219,13 @@ ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offse
 	return done;
 }
 
-/* How far the file could grow if it got all that is free. */
+/* How far the file could grow if it got all that is free and that it may have. */
 static uint64_t reachable_end(struct file *file)
 {
-	return extent_map_end(file->map) +
-	       placement_available(file->storage->placement, file->storage->page_size);
+	const struct storage *storage = file->storage;
+	uint64_t allowed = file_unit_down(file, quota_room(storage->quotas, &file->account));
+
+	return extent_map_end(file->map) + MIN(placement_available(storage->placement, storage->page_size), allowed);
 }
 
 /* A write past the end. As much of it as there is memory for, as on any file system. */
@@ -222,7 +233,7 @@ static ssize_t write_growing(struct file *file, const void *data, size_t length,
 {
 	int err = offset + length > file->size ? file_grow(file, offset + length) : 0;
 
-	if (err == -ENOSPC) {
+	if (err == -ENOSPC || err == -EDQUOT) {
 		uint64_t end = reachable_end(file);
 
 		if (end > offset && end < offset + length) {

@@ -10,6 +10,7 @@
  *  - bytes past the size read zero once the file grows over them;
  *  - the backing id is registered while, and only while, the file is open, so that files at rest cost nothing;
  *    one that an earlier daemon registered stays (file_inherit()).
+ *  - what is charged to a quota tree is the memory in the extent map.
  * Changes are all or nothing: a function that fails has changed nothing.
  *
  * On record (store.h) are size, runs and registration, in an order that leaves no instruction at which a crash could
@@ -33,6 +34,7 @@
 #include "backend.h"
 #include "extent_map.h"
 #include "placement.h"
+#include "quota.h"
 #include "store.h"
 
 /* What all files share; outlives them. */
@@ -40,6 +42,7 @@ struct storage {
 	const struct backend_ops *ops;
 	struct backend *backend;
 	struct placement *placement;
+	struct quotas *quotas;
 	struct store *store;
 	uint64_t page_size; /* allocation unit */
 	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
@@ -81,6 +84,9 @@ void file_inherit(struct file *file, int backing_id);
 /* That id, 0 when the file is not registered. At the start only: it changes when the file is opened or closed. */
 int file_backing_id(const struct file *file);
 
+/* What it has charged to a quota tree. The caller, who knows the tree, assigns it. */
+struct quota_account *file_account(struct file *file);
+
 uint64_t file_size(const struct file *file);
 uint64_t file_allocated(const struct file *file);
 
@@ -92,7 +98,7 @@ void file_close(struct file *file);
 ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offset);
 ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t offset);
 
-/* -ENOSPC when there is not the memory for @size. */
+/* -ENOSPC when there is not the memory for @size, -EDQUOT when its quota tree may not have it. */
 int file_truncate(struct file *file, uint64_t size);
 /* While the file is open. fallocate(2), @mode 0 or a mix of FALLOC_FL_KEEP_SIZE, _PUNCH_HOLE and _ZERO_RANGE. */
 int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length);

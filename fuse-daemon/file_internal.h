@@ -19,6 +19,7 @@ struct file {
 	struct extent_map *map;
 	_Atomic uint64_t size;
 	_Atomic uint64_t allocated; /* bytes in map */
+	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */
 	unsigned opens;
 	int backing_id; /* 0: not registered */
 	bool restored;  /* from the record: there may be an object, although none is attached */

@@ -177,17 +177,12 @@ static int take_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
 	return err;
 }
 
-int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size)
+/* @gaps are charged already. */
+static int fill_gaps(struct file *file, uint64_t from, uint64_t to, uint64_t size, const GArray *gaps)
 {
-	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	int err = file_need_object(file);
+	int err = 0;
 
-	if (err)
-		return err;
-	from = file_unit_down(file, from);
-	to = file_unit_up(file, to);
-	extent_map_gaps(file->map, from, to, gaps);
 	for (guint i = 0; i < gaps->len && !err; i++)
 		err = allocate_gap(file, &g_array_index(gaps, struct extent_gap, i), runs);
 	/* The last unit may reach past the largest file, where neither the map nor the backend has a place for it. */
@@ -197,9 +192,37 @@ int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t siz
 		placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
 		return err;
 	}
+	return take_memory(file, from, to, size, gaps, runs);
+}
+
+/* What is charged and did not become the file's, or is no longer, is given back. */
+static void settle_quota(struct file *file)
+{
+	quota_settle(file->storage->quotas, &file->account, extent_map_bytes(file->map));
+}
+
+int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size)
+{
+	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
+	uint64_t missing = 0;
+	int err = file_need_object(file);
+
+	if (err)
+		return err;
+	from = file_unit_down(file, from);
+	to = file_unit_up(file, to);
+	extent_map_gaps(file->map, from, to, gaps);
 	if (gaps->len == 0 && size == file->size)
 		return 0;
-	return take_memory(file, from, to, size, gaps, runs);
+	for (guint i = 0; i < gaps->len; i++)
+		missing += g_array_index(gaps, struct extent_gap, i).length;
+	err = quota_charge(file->storage->quotas, &file->account, missing);
+	if (err)
+		return err;
+	err = fill_gaps(file, from, to, size, gaps);
+	if (err)
+		settle_quota(file);
+	return err;
 }
 
 bool file_renew(struct file *file)
@@ -303,6 +326,7 @@ int file_shrink(struct file *file, uint64_t size)
 		return err;
 	}
 	placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
+	settle_quota(file);
 	return 0;
 }
 

@@ -142,10 +142,13 @@ void inode_destroy(const struct namespace *ns, struct inode *inode)
 {
 	if (!inode)
 		return;
-	if (S_ISREG(inode->mode))
+	if (S_ISREG(inode->mode)) {
 		file_destroy(inode->file);
-	else
+	} else {
+		if (!S_ISDIR(inode->mode))
+			quota_assign(ns->storage->quotas, &inode->account, NULL, 0);
 		store_delete_inode_later(ns->storage->store, inode->ino);
+	}
 	free_inode(inode);
 }
 

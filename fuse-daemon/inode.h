@@ -30,8 +30,12 @@ struct inode {
 		struct {
 			struct directory *entries; /* S_ISDIR */
 			uint64_t parent;
+			struct quota *quota; /* the tree that begins here, NULL: none */
 		};
-		char *target; /* S_ISLNK */
+		struct {
+			struct quota_account account; /* all other types; of files it is in file.h */
+			char *target;                 /* S_ISLNK */
+		};
 	};
 };
 
@@ -46,6 +50,7 @@ struct namespace {
 	uint64_t reserved_ino; /* numbers below it are on record as taken */
 	uint64_t directories;
 	uint64_t files;
+	bool counted; /* quota trees hold what they say, from the end of the load on */
 	const struct storage *storage;
 	bool (*kernel_knows)(uint64_t ino, void *data);
 	void *kernel_data;

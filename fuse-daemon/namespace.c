@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "inode.h"
+#include "log.h"
 #include "namespace_record.h"
 
 struct namespace *namespace_new(const struct storage *storage)
@@ -28,6 +29,12 @@ void namespace_destroy(struct namespace *ns, bool unmounted)
 	if (!ns)
 		return;
 	namespace_flush(ns);
+	if (ns->counted) {
+		g_autofree char *drift = namespace_check_quotas(ns);
+
+		if (drift)
+			log_error("%s", drift);
+	}
 	g_hash_table_iter_init(&iter, ns->inodes);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct inode *inode = value;

@@ -15,6 +15,9 @@
  * Inode numbers rise and are never used twice, so they serve as FUSE node ids with generation 0.
  * The size and the memory of a regular file belong to its struct file, everything else of stat(2) to the inode.
  *
+ * Every directory is in a quota tree (quota.h). What makes, names or moves fails with -EDQUOT when a tree may not have
+ * it, and with -EXDEV when it would leave an inode with names in two trees.
+ *
  * Functions return 0 or a negative errno. Those that fill @attr for an entry reply have counted one kernel lookup.
  * The kernel checks permissions (default_permissions), and that names have no '/' in them.
  */
@@ -136,6 +139,19 @@ int namespace_getxattr(struct namespace *ns, uint64_t ino, const char *name, voi
 /* As xattrs_list(). */
 ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, bool privileged, char *list, size_t size);
 int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name);
+
+/*
+ * A limit of the directory @ino; QUOTA_UNLIMITED removes it. It may be less than the tree holds: then nothing is added
+ * until it is not. @flags as setxattr(2). -ENODATA: there is none to remove, -EXDEV: inodes have names in and out of what
+ * would become a tree. The first limit of a directory costs O(inodes below it).
+ */
+int namespace_set_limit(struct namespace *ns, uint64_t ino, enum quota_resource resource, uint64_t max, int flags);
+/* -ENODATA: no directory with a limit, or the root. */
+int namespace_get_quota(struct namespace *ns, uint64_t ino, struct quota_usage *usage);
+/* What the tree that @ino is in leaves room for. */
+void namespace_get_room(struct namespace *ns, uint64_t ino, struct quota_usage *usage);
+/* At rest: do the trees hold what they say? NULL: yes, else what is wrong, g_malloc'ed. O(inodes). */
+char *namespace_check_quotas(struct namespace *ns);
 
 /*
  * The contents of the regular file @ino, valid until namespace_put_file(). *@file is NULL on error: -ENOENT, -EISDIR

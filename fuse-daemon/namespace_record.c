@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "namespace_quota.h"
 #include "request.h"
 
 /* So many inode numbers are taken with one record. A crash leaves the rest of them unused. */
@@ -104,6 +105,7 @@ struct load {
 	struct namespace *ns;
 	bool kept;     /* the contents are what the record says they are */
 	bool takeover; /* the kernel knows inodes from an earlier daemon */
+	struct quota_record *quotas;
 };
 
 static bool load_error(GError **error, const char *what, uint64_t ino)
@@ -120,6 +122,7 @@ static bool load_inode(const struct store_inode *row, void *data, GError **error
 	(void)error;
 	inode->inherited = load->takeover;
 	if (row->ino == NAMESPACE_ROOT_INO) {
+		inode->quota = quotas_root(load->ns->storage->quotas);
 		inode->nlink = 2; /* itself and its "." */
 		inode->parent = NAMESPACE_ROOT_INO;
 	}
@@ -148,6 +151,9 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 	const struct load *load = data;
 	struct inode *inode = inode_find(load->ns, ino);
 
+	if (quota_record_is(name))
+		return quota_record_add(load->quotas, ino, name, value, size) ||
+		       load_error(error, "a quota that is none", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)
@@ -225,14 +231,18 @@ bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **err
 		.done = load_done,
 	};
 	struct store *store = ns->storage->store;
-	struct load load = { ns, kept, takeover };
+	g_autoptr(quota_record_t) quotas = quota_record_new();
+	struct load load = { ns, kept, takeover, quotas };
 
 	ns->next_ino = ns->reserved_ino = store_get_next_ino(store);
 	if (!store_load(store, &visitor, &load, error))
 		return false;
 
 	int err = kept ? 0 : renew_files(ns);
+	uint64_t torn = quota_count_all(ns, quotas);
 
+	if (torn)
+		return load_error(error, "has names in two quota trees", torn);
 	if (!err && !takeover)
 		err = store_forget_connection(store);
 	if (err)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "inode.h"
+#include "namespace_quota.h"
 #include "namespace_record.h"
 
 static int check_name(const char *name)
@@ -106,12 +107,15 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 	record_inode(ns, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
+	else
+		quota_record_nameless(ns, dir, inode);
 	err = record_commit(ns, inode->ino);
 	if (err) {
 		inode_release(inode);
 		return err;
 	}
 	inode_add(ns, inode);
+	quota_place(ns, dir, inode);
 	if (name)
 		add_name(dir, name, inode, inode->ctime);
 	*made = inode;
@@ -124,6 +128,7 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 	struct directory_entry *entry = NULL;
 	struct inode *dir, *inode;
 	uint64_t done;
+	bool counted;
 	int err = 0;
 
 	g_mutex_lock(&ns->lock);
@@ -138,10 +143,15 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 		dir = inode_find_directory(ns, parent, &err);
 	if (!err && entry)
 		err = -EEXIST;
+	if (!err && name)
+		err = quota_add_file(ns->storage->quotas, quota_inside(ns, dir), false);
+	counted = !err && name;
 	if (!err)
 		err = make(ns, dir, name, mode, target, caller, &inode);
 	if (!err)
 		count_lookup(inode, attr);
+	else if (counted)
+		quota_remove_file(ns->storage->quotas, quota_inside(ns, dir));
 	g_mutex_unlock(&ns->lock);
 	return err;
 }
@@ -150,14 +160,19 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 static int link_inode(struct namespace *ns, struct inode *inode, struct inode *dir, const char *name)
 {
 	struct timespec now = inode_now();
-	int err;
+	int err = quota_add_name(ns, dir, inode);
 
-	record_begin(ns);
-	record_name(ns, dir, name, inode, now);
-	record_touched(ns, inode, now, false);
-	err = record_commit(ns, inode->ino);
 	if (err)
 		return err;
+	record_begin(ns);
+	record_name(ns, dir, name, inode, now);
+	quota_record_named(ns, inode);
+	record_touched(ns, inode, now, false);
+	err = record_commit(ns, inode->ino);
+	if (err) {
+		quota_drop_name(ns, dir, inode);
+		return err;
+	}
 	add_name(dir, name, inode, now);
 	inode->ctime = now;
 	return 0;
@@ -204,6 +219,8 @@ static void drop_name(struct namespace *ns, struct inode *dir, struct inode *ino
 		inode->nlink--;
 	}
 	inode_drop_link(ns, inode);
+	if (inode->nlink == 0)
+		quota_name_lost(ns, dir, inode);
 	inode->ctime = now;
 	touch_directory(dir, now);
 }
@@ -217,6 +234,8 @@ static int remove_entry(struct namespace *ns, struct inode *dir, struct director
 
 	record_begin(ns);
 	store_delete_entry(ns->storage->store, dir->ino, entry->cookie);
+	if (inode->nlink == 1)
+		quota_record_nameless(ns, dir, inode);
 	record_touched(ns, dir, now, true);
 	record_touched(ns, inode, now, false);
 	err = record_commit(ns, 0);
@@ -378,6 +397,8 @@ static int record_rename(const struct namespace *ns, const struct rename_end *fr
 		store_put_entry(store, from->dir->ino, from->entry->cookie, from->entry->name, to->inode->ino);
 	else
 		store_delete_entry(store, from->dir->ino, from->entry->cookie);
+	if (!exchanged && to->inode && to->inode->nlink == 1)
+		quota_record_nameless(ns, to->dir, to->inode);
 	record_touched(ns, from->dir, now, true);
 	if (to->dir != from->dir)
 		record_touched(ns, to->dir, now, true);
@@ -389,11 +410,19 @@ static int record_rename(const struct namespace *ns, const struct rename_end *fr
 
 /* Checks done. *@dead: the inode that lost its name, if that left it unused. */
 static int rename_entry(struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
-                        const char *new_name, bool exchanged, struct inode **dead)
+                        const char *new_name, bool exchanged, struct inode **dead, struct quota_patience *patience)
 {
 	struct timespec now = inode_now();
-	int err = record_rename(ns, from, to, new_name, exchanged, now);
+	struct quota_rename quota;
+	int err = quota_rename_begin(ns, &quota, from->dir, from->inode, to->dir, to->inode, exchanged);
 
+	if (!err) {
+		err = record_rename(ns, from, to, new_name, exchanged, now);
+		if (err)
+			quota_rename_undo(ns, &quota);
+	}
+	quota_rename_end(&quota);
+	*patience = quota.patience;
 	if (err)
 		return err;
 	if (exchanged)
@@ -405,16 +434,13 @@ static int rename_entry(struct namespace *ns, const struct rename_end *from, con
 	return 0;
 }
 
-int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent,
-                     const char *new_name, unsigned flags)
+static int rename_once(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent,
+                       const char *new_name, unsigned flags, struct quota_patience *patience)
 {
 	struct rename_end from = { 0 }, to = { 0 };
 	struct inode *dead = NULL;
 	uint64_t done;
 	int err;
-
-	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
-		return -EINVAL;
 
 	g_mutex_lock(&ns->lock);
 	if (record_is_done(ns, &done)) {
@@ -428,9 +454,23 @@ int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, ui
 		err = check_rename(ns, &from, &to, flags);
 	/* Two names of one inode: POSIX says that nothing happens. */
 	if (!err && from.inode != to.inode)
-		err = rename_entry(ns, &from, &to, new_name, flags == RENAME_EXCHANGE, &dead);
+		err = rename_entry(ns, &from, &to, new_name, flags == RENAME_EXCHANGE, &dead, patience);
 	g_mutex_unlock(&ns->lock);
 	inode_destroy(ns, dead);
+	return err;
+}
+
+int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent,
+                     const char *new_name, unsigned flags)
+{
+	struct quota_patience patience;
+	int err;
+
+	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+		return -EINVAL;
+	do {
+		err = rename_once(ns, parent, name, new_parent, new_name, flags, &patience);
+	} while (err == -EDQUOT && quota_wait(ns->storage->quotas, &patience));
 	return err;
 }
 

@@ -72,25 +72,29 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, target);
 }
 
+/* As on XFS and CephFS, a tree with a limit looks like a file system of that size. */
 void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *server = ops_server(req);
 	uint64_t unit = server->storage.page_size;
-	struct placement_usage usage;
-	uint64_t inodes = namespace_inodes(server->ns);
+	uint64_t free_inodes = NAMESPACE_INODES_MAX - namespace_inodes(server->ns);
+	struct placement_usage pool;
+	struct quota_usage quota;
 
-	(void)ino;
-	placement_get_usage(server->storage.placement, &usage);
+	placement_get_usage(server->storage.placement, &pool);
+	namespace_get_room(server->ns, ino, &quota);
 
+	uint64_t free = MIN(pool.free, quota.room.of[QUOTA_BYTES]) / unit;
+	uint64_t files = MIN(free_inodes, quota.room.of[QUOTA_FILES]);
 	struct statvfs figures = {
 		.f_bsize = unit,
 		.f_frsize = unit,
-		.f_blocks = usage.capacity / unit,
-		.f_bfree = usage.free / unit,
-		.f_bavail = usage.free / unit,
-		.f_files = NAMESPACE_INODES_MAX,
-		.f_ffree = NAMESPACE_INODES_MAX - inodes,
-		.f_favail = NAMESPACE_INODES_MAX - inodes,
+		.f_blocks = MIN(pool.capacity, quota.size.of[QUOTA_BYTES]) / unit,
+		.f_bfree = free,
+		.f_bavail = free,
+		.f_files = MIN(NAMESPACE_INODES_MAX, quota.size.of[QUOTA_FILES]),
+		.f_ffree = files,
+		.f_favail = files,
 		.f_namemax = NAMESPACE_NAME_MAX,
 	};
 

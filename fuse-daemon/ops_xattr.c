@@ -9,10 +9,12 @@
 
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
+	struct server *server = ops_server(req);
+
 	if (vxattr_is_virtual(name))
-		ops_reply(req, -EPERM);
+		ops_reply(req, vxattr_set(server, fuse_req_ctx(req)->uid, ino, name, size ? value : "", size, flags));
 	else
-		ops_reply(req, namespace_setxattr(ops_server(req)->ns, ino, name, value, size, flags));
+		ops_reply(req, namespace_setxattr(server->ns, ino, name, value, size, flags));
 }
 
 static int get(struct server *server, fuse_ino_t ino, const char *name, void **value, size_t *size)
@@ -61,8 +63,10 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+	struct server *server = ops_server(req);
+
 	if (vxattr_is_virtual(name))
-		ops_reply(req, -EPERM);
+		ops_reply(req, vxattr_set(server, fuse_req_ctx(req)->uid, ino, name, NULL, 0, 0));
 	else
-		ops_reply(req, namespace_removexattr(ops_server(req)->ns, ino, name));
+		ops_reply(req, namespace_removexattr(server->ns, ino, name));
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "quota_limit.h"
+
 #define PREFIX "dmemfs."
 
 bool vxattr_is_virtual(const char *name)
@@ -140,26 +142,116 @@ static int get_daemon(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-static const struct {
+static int get_limit(struct server *server, uint64_t ino, enum quota_resource resource, char **value)
+{
+	struct quota_usage usage;
+	int err = namespace_get_quota(server->ns, ino, &usage);
+
+	if (err)
+		return err;
+	if (usage.max.of[resource] == QUOTA_UNLIMITED)
+		return -ENODATA;
+	*value = quota_limit_format(resource, usage.max.of[resource]);
+	return 0;
+}
+
+static int get_max_bytes(struct server *server, uint64_t ino, char **value)
+{
+	return get_limit(server, ino, QUOTA_BYTES, value);
+}
+
+static int get_max_files(struct server *server, uint64_t ino, char **value)
+{
+	return get_limit(server, ino, QUOTA_FILES, value);
+}
+
+/* In decimal: what a directory with a limit, or the root, holds. */
+static int get_used(struct server *server, uint64_t ino, enum quota_resource resource, char **value)
+{
+	struct quota_usage usage;
+	int err = namespace_get_quota(server->ns, ino, &usage);
+
+	if (!err)
+		*value = g_strdup_printf("%" G_GUINT64_FORMAT, usage.used.of[resource]);
+	return err;
+}
+
+static int get_used_bytes(struct server *server, uint64_t ino, char **value)
+{
+	return get_used(server, ino, QUOTA_BYTES, value);
+}
+
+static int get_used_files(struct server *server, uint64_t ino, char **value)
+{
+	return get_used(server, ino, QUOTA_FILES, value);
+}
+
+/* Limits are the administrator's, also on directories that belong to others. */
+static int set_limit(struct server *server, uid_t uid, uint64_t ino, enum quota_resource resource, const void *value,
+                     size_t size, int flags)
+{
+	uint64_t max = QUOTA_UNLIMITED;
+
+	if (uid != 0)
+		return -EPERM;
+	if (value && !quota_limit_parse(resource, value, size, &max))
+		return -EINVAL;
+	return namespace_set_limit(server->ns, ino, resource, max, flags);
+}
+
+static int set_max_bytes(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+{
+	return set_limit(server, uid, ino, QUOTA_BYTES, value, size, flags);
+}
+
+static int set_max_files(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+{
+	return set_limit(server, uid, ino, QUOTA_FILES, value, size, flags);
+}
+
+struct attribute {
 	const char *name;
 	int (*get)(struct server *server, uint64_t ino, char **value);
-} attributes[] = {
-	{ PREFIX "alloc", get_alloc },
-	{ PREFIX "daemon", get_daemon },
-	{ PREFIX "extents", get_extents },
-	{ PREFIX "faults", get_faults },
-	{ PREFIX "page_size", get_page_size },
-	{ PREFIX "regions", get_regions },
-	{ PREFIX "stats", get_stats },
+	/* NULL: read-only. Arguments as of vxattr_set(). */
+	int (*set)(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags);
 };
+
+static const struct attribute attributes[] = {
+	{ PREFIX "alloc", get_alloc, NULL },
+	{ PREFIX "daemon", get_daemon, NULL },
+	{ PREFIX "extents", get_extents, NULL },
+	{ PREFIX "faults", get_faults, NULL },
+	{ PREFIX "page_size", get_page_size, NULL },
+	{ PREFIX "quota.max_bytes", get_max_bytes, set_max_bytes },
+	{ PREFIX "quota.max_files", get_max_files, set_max_files },
+	{ PREFIX "quota.used_bytes", get_used_bytes, NULL },
+	{ PREFIX "quota.used_files", get_used_files, NULL },
+	{ PREFIX "regions", get_regions, NULL },
+	{ PREFIX "stats", get_stats, NULL },
+};
+
+static const struct attribute *find_attribute(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++) {
+		if (strcmp(name, attributes[i].name) == 0)
+			return &attributes[i];
+	}
+	return NULL;
+}
 
 int vxattr_get(struct server *server, uint64_t ino, const char *name, char **value)
 {
+	const struct attribute *attribute = find_attribute(name);
+
 	if (g_str_has_prefix(name, PREFIX "extents@"))
 		return get_extents_from(server, ino, name + strlen(PREFIX "extents@"), value);
-	for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++) {
-		if (strcmp(name, attributes[i].name) == 0)
-			return attributes[i].get(server, ino, value);
-	}
-	return -ENODATA;
+	return attribute ? attribute->get(server, ino, value) : -ENODATA;
+}
+
+int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name, const void *value, size_t size,
+               int flags)
+{
+	const struct attribute *attribute = find_attribute(name);
+
+	return attribute && attribute->set ? attribute->set(server, uid, ino, value, size, flags) : -EPERM;
 }

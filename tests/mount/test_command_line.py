@@ -155,7 +155,6 @@ def test_every_mode_reports_a_bad_file(machine, mode):
     ({"state_dir": "/" + 300 * "x"}, "", ["[daemon] state-dir: ", "File name too long", "can be reached"]),
     ({"memory_dir": "/sys/dmemfs"}, "", ["[daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
     ({"alloc": "demand"}, "", ["[daemon] alloc: alloc=demand is not available in this version: use eager"]),
-    ({}, "[quota t]\npath=/\nmax-files=1\n", ["[quota t]: quotas are not available in this version: remove"]),
 ])
 def test_what_the_machine_lacks(machine, keys, groups, says):
     machine.configure(groups, **keys)

@@ -249,6 +249,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 		.ops = &fake_ops,
 		.backend = &the_backend,
 		.placement = new_placement(capacity),
+		.quotas = quotas_new(1),
 		.page_size = page_size,
 		.backing_open = backing_open,
 		.backing_close = backing_close,
@@ -261,7 +262,9 @@ void fake_restart(struct fake *fake)
 {
 	store_close(fake->storage.store);
 	placement_destroy(fake->storage.placement);
+	quotas_destroy(fake->storage.quotas);
 	fake->storage.placement = new_placement(fake->capacity);
+	fake->storage.quotas = quotas_new(1);
 	fake->released = 0;
 	open_store(fake);
 }
@@ -301,6 +304,7 @@ void fake_destroy(struct fake *fake)
 	g_assert_cmpuint(fake->registrations, ==, 0);
 	placement_destroy(fake->storage.placement);
 	store_close(fake->storage.store);
+	quotas_destroy(fake->storage.quotas);
 	remove_state(fake->state_dir);
 	g_free(fake->state_dir);
 	g_array_unref(fake->held);

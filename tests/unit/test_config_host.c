@@ -192,9 +192,6 @@ static void unbuilt_features_are_refused(struct fixture *fixture, gconstpointer 
 	(void)data;
 	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, "alloc=demand\n"),
 	     "[daemon] alloc: ", "alloc=demand is not available in this version: ", "use eager");
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir,
-	           "[quota t]\npath=/t\nmax-files=1\n"),
-	     "[quota t]: ", "quotas are not available in this version: ", "remove");
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which quota tree (quota.h) an inode is in. Internal to the namespace, whose lock is held for everything here.
+ *
+ * On record are the limits, as extended attributes of their directories under the names by which getfattr(1) shows them,
+ * and for files without a name, which lie in no directory, the trees that they count in (RECORD_TREES).
+ */
+#ifndef DMEMFS_NAMESPACE_QUOTA_H
+#define DMEMFS_NAMESPACE_QUOTA_H
+
+#include "inode.h"
+
+/* What no client sees: numbers of directories, inner ones first. Those without a limit, or gone, are passed over. */
+#define RECORD_TREES "dmemfs.quota.trees"
+
+/* The innermost tree that @dir, or what is in it, belongs to. */
+struct quota *quota_inside(const struct namespace *ns, const struct inode *dir);
+/* Account of all but directories; NULL for those. */
+struct quota_account *quota_account_of(struct inode *inode);
+/* A new inode in @dir, in the table from now on. */
+void quota_place(const struct namespace *ns, const struct inode *dir, struct inode *inode);
+
+/* Inside a transaction that leaves a file without a name. */
+void quota_record_nameless(const struct namespace *ns, const struct inode *dir, const struct inode *inode);
+/* Inside a transaction that gives one a name. */
+void quota_record_named(const struct namespace *ns, const struct inode *inode);
+
+/* One that was in @dir has lost its last name. */
+void quota_name_lost(const struct namespace *ns, const struct inode *dir, struct inode *inode);
+/* May @inode have a name in @dir, too? 0, -EXDEV or, when it is the first one, which is counted then, -EDQUOT. */
+int quota_add_name(const struct namespace *ns, const struct inode *dir, struct inode *inode);
+/* Takes that back. */
+void quota_drop_name(const struct namespace *ns, const struct inode *dir, struct inode *inode);
+
+/* What a rename has moved from one tree into another; all NULL when both are the same. */
+struct quota_rename {
+	struct quota *from;
+	struct quota *to;
+	struct quota_cargo there;
+	struct quota_cargo back;
+	struct quota_patience patience; /* after -EDQUOT */
+};
+
+/*
+ * @moved is about to go from @from to @to, where @replaced (NULL: none) goes the other way or, unless @exchanged, loses its
+ * name there. 0, -EDQUOT, or -EXDEV when that would part two names of an inode. In any case quota_rename_end() follows,
+ * and if it was 0 and the rename fails, quota_rename_undo() before it.
+ */
+int quota_rename_begin(const struct namespace *ns, struct quota_rename *rename, const struct inode *from,
+                       struct inode *moved, const struct inode *to, struct inode *replaced, bool exchanged);
+void quota_rename_undo(const struct namespace *ns, struct quota_rename *rename);
+void quota_rename_end(struct quota_rename *rename);
+
+/* What the record says, collected while it is read. */
+struct quota_record;
+
+struct quota_record *quota_record_new(void);
+void quota_record_free(struct quota_record *record);
+typedef struct quota_record quota_record_t;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(quota_record_t, quota_record_free)
+
+/* Is the attribute @name one of those here? */
+bool quota_record_is(const char *name);
+/* False: no value that was ever put on record. */
+bool quota_record_add(struct quota_record *record, uint64_t ino, const char *name, const void *value, size_t size);
+/* Makes the trees, and counts what is in them. Everything else is loaded. The number of an inode in two trees, or 0. */
+uint64_t quota_count_all(struct namespace *ns, const struct quota_record *record);
+
+#endif
