@@ -62,3 +62,19 @@ def wait_used(directory, expected):
     while used(directory) != expected:
         assert time.monotonic() < deadline, f"{directory}: says {used(directory)}, holds {expected}"
         time.sleep(0.005)
+
+
+def make_tenants(fs):
+    """Two directories, with limits of 8 and of 4 units."""
+    found = []
+    for name, units in (("tenant", 8), ("other", 4)):
+        found.append(fs / name)
+        found[-1].mkdir()
+        limit(found[-1], max_bytes=units * fs.unit)
+    return found
+
+
+def sized(path, size):
+    path.touch()
+    os.truncate(path, size)
+    return path
