@@ -22,6 +22,7 @@ struct file *file_new(const struct storage *storage, uint64_t ino)
 static void free_file(struct file *file)
 {
 	extent_map_destroy(file->map);
+	node_policy_unref(file->policy);
 	pthread_rwlock_destroy(&file->lock);
 	g_free(file);
 }
@@ -224,8 +225,9 @@ static uint64_t reachable_end(struct file *file)
 {
 	const struct storage *storage = file->storage;
 	uint64_t allowed = file_unit_down(file, quota_room(storage->quotas, &file->account));
+	uint64_t there = placement_available(storage->placement, file->policy, storage->page_size);
 
-	return extent_map_end(file->map) + MIN(placement_available(storage->placement, storage->page_size), allowed);
+	return extent_map_end(file->map) + MIN(there, allowed);
 }
 
 /* A write past the end. As much of it as there is memory for, as on any file system. */

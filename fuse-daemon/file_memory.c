@@ -33,7 +33,7 @@ static int allocate_gap(struct file *file, const struct extent_gap *gap, GArray 
 
 	if (gap->offset > 0 && extent_map_lookup(file->map, gap->offset - 1, &before) && before.offset < gap->offset)
 		request.hint = before.extent.start + before.extent.length;
-	return placement_alloc(file->storage->placement, &request, runs);
+	return placement_alloc(file->storage->placement, file->policy, &request, runs);
 }
 
 /* Takes what give_runs() gave to @gaps back from the object, as far as it got: @given bytes. */

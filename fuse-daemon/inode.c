@@ -130,10 +130,12 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode)
 /* All but the contents of a regular file. */
 static void free_inode(struct inode *inode)
 {
-	if (S_ISDIR(inode->mode))
+	if (S_ISDIR(inode->mode)) {
 		directory_destroy(inode->entries);
-	else if (S_ISLNK(inode->mode))
+		node_policy_unref(inode->policy);
+	} else if (S_ISLNK(inode->mode)) {
 		g_free(inode->target);
+	}
 	xattrs_destroy(inode->xattrs);
 	g_free(inode);
 }

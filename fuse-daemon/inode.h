@@ -30,7 +30,8 @@ struct inode {
 		struct {
 			struct directory *entries; /* S_ISDIR */
 			uint64_t parent;
-			struct quota *quota; /* the tree that begins here, NULL: none */
+			struct quota *quota;        /* the tree that begins here, NULL: none */
+			struct node_policy *policy; /* of what is made here; of files it is in file.h */
 		};
 		struct {
 			struct quota_account account; /* all other types; of files it is in file.h */

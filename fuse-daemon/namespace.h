@@ -150,6 +150,15 @@ int namespace_set_limit(struct namespace *ns, uint64_t ino, enum quota_resource 
 int namespace_get_quota(struct namespace *ns, uint64_t ino, struct quota_usage *usage);
 /* What the tree that @ino is in leaves room for. */
 void namespace_get_room(struct namespace *ns, uint64_t ino, struct quota_usage *usage);
+/*
+ * From which NUMA nodes the file @ino gets memory, or what is made in the directory @ino; NULL: from any. @uid must be
+ * root or the owner. @flags as setxattr(2). -ENODEV: a node without a region, -ENODATA: there is none to remove, or @ino
+ * is neither.
+ */
+int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct node_policy *policy, int flags);
+/* A reference; -ENODATA: there is none. */
+int namespace_get_node(struct namespace *ns, uint64_t ino, struct node_policy **policy);
+
 /* At rest: do the trees hold what they say? NULL: yes, else what is wrong, g_malloc'ed. O(inodes). */
 char *namespace_check_quotas(struct namespace *ns);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "namespace_node.h"
 #include "namespace_quota.h"
 #include "request.h"
 
@@ -154,6 +155,8 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 	if (quota_record_is(name))
 		return quota_record_add(load->quotas, ino, name, value, size) ||
 		       load_error(error, "a quota that is none", ino);
+	if (strcmp(name, FILE_RECORD_POLICY) == 0)
+		return node_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)

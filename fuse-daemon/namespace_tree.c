@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "inode.h"
+#include "namespace_node.h"
 #include "namespace_quota.h"
 #include "namespace_record.h"
 
@@ -105,6 +106,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 		return err;
 	record_begin(ns);
 	record_inode(ns, inode);
+	node_record(ns, dir, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
 	else
@@ -114,6 +116,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 		inode_release(inode);
 		return err;
 	}
+	node_inherit(dir, inode);
 	inode_add(ns, inode);
 	quota_place(ns, dir, inode);
 	if (name)

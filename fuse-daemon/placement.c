@@ -5,9 +5,12 @@
 #include <errno.h>
 
 #include "backend.h"
+#include "node_alloc.h"
+#include "numa_host.h"
 
 struct placement {
-	GArray *regions; /* struct backend_region, by their index in the allocator; never changes */
+	GArray *regions;     /* struct backend_region, by their index in the allocator; never changes */
+	struct node_map map; /* the same, never changes */
 	GMutex lock;
 	GCond returned;              /* memory went back to the free runs */
 	struct allocator *allocator; /* under lock, as all that follows */
@@ -54,6 +57,7 @@ struct placement *placement_new(const GArray *regions, unsigned max_waiting, GEr
 			placement_destroy(placement);
 			return NULL;
 		}
+		placement->map.nodes[placement->map.count++] = region->node;
 	}
 	return placement;
 }
@@ -76,30 +80,54 @@ static bool may_wait(const struct placement *placement)
 	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until;
 }
 
-int placement_alloc(struct placement *placement, const struct allocator_request *request, GArray *out)
+int placement_alloc(struct placement *placement, const struct node_policy *policy,
+                    const struct allocator_request *request, GArray *out)
 {
+	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
 	int err;
 
 	g_mutex_lock(&placement->lock);
-	err = allocator_alloc(placement->allocator, request, out);
+	err = node_alloc(placement->allocator, &placement->map, policy, local, request, out);
 	while (err == -ENOSPC && may_wait(placement)) {
 		placement->waiting++;
 		g_cond_wait_until(&placement->returned, &placement->lock, placement->patience_until);
 		placement->waiting--;
-		err = allocator_alloc(placement->allocator, request, out);
+		err = node_alloc(placement->allocator, &placement->map, policy, local, request, out);
 	}
 	g_mutex_unlock(&placement->lock);
 	return err;
 }
 
-uint64_t placement_available(struct placement *placement, uint64_t unit)
+uint64_t placement_available(struct placement *placement, const struct node_policy *policy, uint64_t unit)
 {
 	uint64_t bytes;
 
 	g_mutex_lock(&placement->lock);
-	bytes = allocator_available(placement->allocator, unit, ALLOCATOR_ANY_REGION);
+	bytes = node_available(placement->allocator, &placement->map, policy, unit);
 	g_mutex_unlock(&placement->lock);
 	return bytes;
+}
+
+bool placement_has_nodes(struct placement *placement, const struct node_policy *policy)
+{
+	for (unsigned i = 0; i < policy->count; i++) {
+		if (!node_map_regions(&placement->map, policy->nodes[i]))
+			return false;
+	}
+	return true;
+}
+
+void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[ALLOCATOR_MAX_REGIONS])
+{
+	uint64_t end = run.start + run.length;
+
+	/* Regions may touch, and so may a run reach from one into the next. */
+	for (guint i = 0; i < placement->regions->len; i++) {
+		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+		uint64_t from = MAX(run.start, region->start), to = MIN(end, region->start + region->length);
+
+		bytes[i] += to > from ? to - from : 0;
+	}
 }
 
 static void free_locked(struct placement *placement, const struct extent *runs, guint count)

@@ -21,6 +21,7 @@
 
 #include "allocator.h"
 #include "extent.h"
+#include "node_policy.h"
 
 #define PLACEMENT_PATIENCE_MS 1000
 
@@ -47,10 +48,17 @@ struct placement_region {
 struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error);
 void placement_destroy(struct placement *placement);
 
-/* As allocator_alloc(). @out: GArray of struct extent, appended to. */
-int placement_alloc(struct placement *placement, const struct allocator_request *request, GArray *out);
+/*
+ * As allocator_alloc(), from the regions that @policy allows; NULL: from any. @out: GArray of struct extent, appended to.
+ */
+int placement_alloc(struct placement *placement, const struct node_policy *policy,
+                    const struct allocator_request *request, GArray *out);
 /* What placement_alloc() could hand out in units of @unit right now, in bytes. */
-uint64_t placement_available(struct placement *placement, uint64_t unit);
+uint64_t placement_available(struct placement *placement, const struct node_policy *policy, uint64_t unit);
+/* Does every node that the policy names have a region? */
+bool placement_has_nodes(struct placement *placement, const struct node_policy *policy);
+/* Adds the bytes of @run on each region to @bytes, by the order of placement_get_regions(). */
+void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[ALLOCATOR_MAX_REGIONS]);
 /* Memory that no mapping reaches goes back to the free runs. */
 void placement_free(struct placement *placement, const struct extent *runs, guint count);
 

@@ -8,10 +8,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct request {
 	uint64_t unique; /* the kernel's number for it; 0: none, this thread serves no requests */
 	bool resent;     /* an earlier daemon had taken it, and may have applied it */
+	pid_t caller;    /* the thread that asks; 0: not known, as from another pid namespace */
 	unsigned slot;   /* of the thread, a small number that no other thread has at the same time */
 };
 

@@ -148,6 +148,7 @@ static void process(const struct worker *worker, void *request_data, size_t size
 	const struct request request = {
 		.unique = in.unique & ~FUSE_UNIQUE_RESEND,
 		.resent = is_resent(&in),
+		.caller = (pid_t)in.pid,
 		.slot = worker->slot,
 	};
 

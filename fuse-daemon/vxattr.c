@@ -209,6 +209,38 @@ static int set_max_files(struct server *server, uid_t uid, uint64_t ino, const v
 	return set_limit(server, uid, ino, QUOTA_FILES, value, size, flags);
 }
 
+static int get_node(struct server *server, uint64_t ino, char **value)
+{
+	g_autoptr(node_policy_t) policy = NULL;
+	int err = namespace_get_node(server->ns, ino, &policy);
+
+	if (!err)
+		*value = node_policy_format(policy);
+	return err;
+}
+
+static int set_node(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+{
+	g_autoptr(node_policy_t) policy = value ? node_policy_parse(value, size) : NULL;
+
+	if (value && !policy)
+		return -EINVAL;
+	return namespace_set_node(server->ns, ino, uid, policy, flags);
+}
+
+/* "NODE BYTES", a line per node that has some of the file's memory. */
+static int get_node_bytes(struct server *server, uint64_t ino, char **value)
+{
+	struct file *file;
+	int err = namespace_get_file(server->ns, ino, &file);
+
+	if (err)
+		return err == -ENOENT ? err : -ENODATA;
+	*value = file_describe_nodes(file);
+	namespace_put_file(server->ns, ino);
+	return 0;
+}
+
 struct attribute {
 	const char *name;
 	int (*get)(struct server *server, uint64_t ino, char **value);
@@ -221,6 +253,8 @@ static const struct attribute attributes[] = {
 	{ PREFIX "daemon", get_daemon, NULL },
 	{ PREFIX "extents", get_extents, NULL },
 	{ PREFIX "faults", get_faults, NULL },
+	{ PREFIX "node", get_node, set_node },
+	{ PREFIX "node_bytes", get_node_bytes, NULL },
 	{ PREFIX "page_size", get_page_size, NULL },
 	{ PREFIX "quota.max_bytes", get_max_bytes, set_max_bytes },
 	{ PREFIX "quota.max_files", get_max_files, set_max_files },

@@ -23,7 +23,7 @@ static int take(struct placement *placement, uint64_t units, GArray *runs)
 		.length = units * UNIT, .unit = UNIT, .hint = ALLOCATOR_NO_HINT, .regions = ALLOCATOR_ANY_REGION
 	};
 
-	return placement_alloc(placement, &request, runs);
+	return placement_alloc(placement, NULL, &request, runs);
 }
 
 static void assert_usage(struct placement *placement, uint64_t free_units, uint64_t pending_units)
@@ -33,7 +33,7 @@ static void assert_usage(struct placement *placement, uint64_t free_units, uint6
 	placement_get_usage(placement, &usage);
 	g_assert_cmpuint(usage.free, ==, free_units * UNIT);
 	g_assert_cmpuint(usage.pending, ==, pending_units * UNIT);
-	g_assert_cmpuint(placement_available(placement, UNIT), ==, free_units * UNIT);
+	g_assert_cmpuint(placement_available(placement, NULL, UNIT), ==, free_units * UNIT);
 }
 
 static GArray *new_runs(void)

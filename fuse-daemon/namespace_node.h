@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * NUMA policies in the namespace: new files and directories have the one of their directory. Internal to it; its lock is
+ * held for everything here.
+ */
+#ifndef DMEMFS_NAMESPACE_NODE_H
+#define DMEMFS_NAMESPACE_NODE_H
+
+#include "inode.h"
+
+/* @inode is new, and not in the table yet. */
+void node_inherit(const struct inode *dir, struct inode *inode);
+/* Inside the transaction that makes it. */
+void node_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode);
+/* From the record. False: no policy. */
+bool node_restore(struct inode *inode, const void *value, size_t size);
+
+#endif

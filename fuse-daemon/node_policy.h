@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From which NUMA nodes a file gets memory: the value of the extended attribute "dmemfs.node". Pure, immutable, shared.
+ *
+ *   0          node 0 and no other: ENOSPC when it is full, though others have room
+ *   0,1        units in turn from the nodes of the list, by their place in the file; when one is full the others of the
+ *              list serve, ENOSPC when all are. In turns of 2 MiB where units are smaller, so that large pages fit
+ *   prefer:1   node 1, the rest from where there is room
+ *   local      as prefer: of the node whose CPU the calling thread runs on when it sizes or writes
+ */
+#ifndef DMEMFS_NODE_POLICY_H
+#define DMEMFS_NODE_POLICY_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Each needs a region, so there are no more of them: allocator.h. */
+#define NODE_POLICY_NODES_MAX 64
+/* Of a kernel with CONFIG_NODES_SHIFT=10, the largest there is. */
+#define NODE_NUMBER_MAX 1023
+#define NODE_UNKNOWN    (-1)
+
+enum node_mode { NODE_STRICT, NODE_PREFER, NODE_LOCAL };
+
+struct node_policy {
+	enum node_mode mode;
+	unsigned count;                   /* NODE_PREFER: 1, NODE_LOCAL: 0 */
+	int nodes[NODE_POLICY_NODES_MAX]; /* in the order of the text */
+};
+
+/* NULL: @text, of @size bytes and perhaps with a line feed at its end, is no policy. */
+struct node_policy *node_policy_parse(const void *text, size_t size);
+/* NULL is fine, in both. */
+struct node_policy *node_policy_ref(struct node_policy *policy);
+void node_policy_unref(struct node_policy *policy);
+typedef struct node_policy node_policy_t;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(node_policy_t, node_policy_unref)
+
+/* May @policy take the place of @former (NULL: none)? 0, -EEXIST or -ENODATA, by @flags of setxattr(2). */
+int node_policy_may_set(const struct node_policy *former, const struct node_policy *policy, int flags);
+
+/* What node_policy_parse() reads; g_malloc'ed. */
+char *node_policy_format(const struct node_policy *policy);
+
+#endif
