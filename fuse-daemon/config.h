@@ -83,6 +83,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_t, config_destroy)
  * "-1", " 1" and "1 G" are refused; the error says what is wrong and the remedy.
  */
 bool config_parse_size(const char *text, uint64_t *bytes, GError **error);
+/* The same for the size of a page: DMEMFS_PAGE_4K, _2M or _1G. */
+bool config_parse_page_size(const char *text, uint64_t *bytes);
 /* The shortest exact form of @bytes that config_parse_size() reads: "2M", "4097". */
 char *config_format_size(uint64_t bytes);
 

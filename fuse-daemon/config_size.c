@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "extent.h"
 
 static const char suffixes[] = "KMGTP";
 
@@ -42,6 +43,12 @@ bool config_parse_size(const char *text, uint64_t *bytes, GError **error)
 	}
 	*bytes = value << shift;
 	return true;
+}
+
+bool config_parse_page_size(const char *text, uint64_t *bytes)
+{
+	return config_parse_size(text, bytes, NULL) &&
+	       (*bytes == DMEMFS_PAGE_4K || *bytes == DMEMFS_PAGE_2M || *bytes == DMEMFS_PAGE_1G);
 }
 
 char *config_format_size(uint64_t bytes)

@@ -14,6 +14,7 @@ struct file *file_new(const struct storage *storage, uint64_t ino)
 
 	file->storage = storage;
 	file->ino = ino;
+	file->unit = storage->page_size;
 	file->map = extent_map_new();
 	pthread_rwlock_init(&file->lock, NULL);
 	return file;
@@ -81,6 +82,16 @@ void storage_deleted(uint64_t ino, void *storage)
 
 	placement_idle(all->placement, ino);
 	quota_idle(all->quotas, ino);
+}
+
+uint64_t file_unit(const struct file *file)
+{
+	return file->unit;
+}
+
+void file_set_unit(struct file *file, uint64_t unit)
+{
+	file->unit = unit;
 }
 
 struct quota_account *file_account(struct file *file)
@@ -225,7 +236,7 @@ static uint64_t reachable_end(struct file *file)
 {
 	const struct storage *storage = file->storage;
 	uint64_t allowed = file_unit_down(file, quota_room(storage->quotas, &file->account));
-	uint64_t there = placement_available(storage->placement, file->policy, storage->page_size);
+	uint64_t there = placement_available(storage->placement, file->policy, file->unit);
 
 	return extent_map_end(file->map) + MIN(there, allowed);
 }

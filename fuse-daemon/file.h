@@ -44,7 +44,7 @@ struct storage {
 	struct placement *placement;
 	struct quotas *quotas;
 	struct store *store;
-	uint64_t page_size; /* allocation unit */
+	uint64_t page_size; /* allocation unit, where a directory names no other */
 	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
 	int (*backing_open)(void *request, int fd);
 	void (*backing_close)(int id);
@@ -68,7 +68,10 @@ void file_release(struct file *file);
 
 /* At the start, from the record: size and runs, then its object is made what they say. */
 void file_restore(struct file *file, uint64_t size);
-/* False: the memory lies in no region, or belongs to somebody else. */
+/*
+ * False: the memory lies in no region, or belongs to somebody else. The unit becomes one that the run is a multiple of: the
+ * configuration may have named another one when the file got it.
+ */
 bool file_restore_extent(struct file *file, struct extent_map_run run);
 int file_attach(struct file *file);
 /*
@@ -83,6 +86,10 @@ bool file_renew(struct file *file);
 void file_inherit(struct file *file, int backing_id);
 /* That id, 0 when the file is not registered. At the start only: it changes when the file is opened or closed. */
 int file_backing_id(const struct file *file);
+
+/* The allocation unit: DMEMFS_PAGE_4K, _2M or _1G; that of the configuration unless set, before the file is used. */
+uint64_t file_unit(const struct file *file);
+void file_set_unit(struct file *file, uint64_t unit);
 
 /* What it has charged to a quota tree. The caller, who knows the tree, assigns it. */
 struct quota_account *file_account(struct file *file);

@@ -14,6 +14,7 @@
 struct file {
 	const struct storage *storage;
 	uint64_t ino;
+	uint64_t unit; /* of allocation; set before the file is used */
 	pthread_rwlock_t lock;         /* guards all below */
 	struct backend_object *object; /* NULL until the first open or byte */
 	struct extent_map *map;
@@ -30,12 +31,12 @@ struct file {
 
 static inline uint64_t file_unit_down(const struct file *file, uint64_t bytes)
 {
-	return bytes - bytes % file->storage->page_size;
+	return bytes - bytes % file->unit;
 }
 
 static inline uint64_t file_unit_up(const struct file *file, uint64_t bytes)
 {
-	return file_unit_down(file, bytes + file->storage->page_size - 1);
+	return file_unit_down(file, bytes + file->unit - 1);
 }
 
 int file_need_object(struct file *file);

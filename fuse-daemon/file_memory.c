@@ -25,7 +25,7 @@ static int allocate_gap(struct file *file, const struct extent_gap *gap, GArray 
 	struct extent_map_run before;
 	struct allocator_request request = {
 		.length = gap->length,
-		.unit = file->storage->page_size,
+		.unit = file->unit,
 		.file_offset = gap->offset,
 		.hint = ALLOCATOR_NO_HINT,
 		.regions = ALLOCATOR_ANY_REGION,
@@ -340,6 +340,8 @@ bool file_restore_extent(struct file *file, struct extent_map_run run)
 {
 	if (!placement_claim(file->storage->placement, run.extent))
 		return false;
+	while ((run.offset | run.extent.start | run.extent.length) % file->unit)
+		file->unit = file->unit == DMEMFS_PAGE_1G ? DMEMFS_PAGE_2M : DMEMFS_PAGE_4K;
 	extent_map_insert(file->map, run.offset, run.extent);
 	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
 	return true;

@@ -32,6 +32,7 @@ struct inode {
 			uint64_t parent;
 			struct quota *quota;        /* the tree that begins here, NULL: none */
 			struct node_policy *policy; /* of what is made here; of files it is in file.h */
+			uint64_t unit;              /* the same: bytes, 0 the configuration's */
 		};
 		struct {
 			struct quota_account account; /* all other types; of files it is in file.h */

@@ -159,6 +159,14 @@ int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct nod
 /* A reference; -ENODATA: there is none. */
 int namespace_get_node(struct namespace *ns, uint64_t ino, struct node_policy **policy);
 
+/*
+ * The allocation unit of files that are made in the directory @ino from now on: DMEMFS_PAGE_4K, _2M, _1G, or 0 for that of
+ * the configuration. The rest as for namespace_set_node().
+ */
+int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags);
+/* That of the file @ino, or of what is made in the directory @ino. */
+int namespace_get_page_size(struct namespace *ns, uint64_t ino, uint64_t *unit);
+
 /* At rest: do the trees hold what they say? NULL: yes, else what is wrong, g_malloc'ed. O(inodes). */
 char *namespace_check_quotas(struct namespace *ns);
 

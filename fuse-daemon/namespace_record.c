@@ -8,6 +8,7 @@
 #include "log.h"
 #include "namespace_node.h"
 #include "namespace_quota.h"
+#include "namespace_unit.h"
 #include "request.h"
 
 /* So many inode numbers are taken with one record. A crash leaves the rest of them unused. */
@@ -157,6 +158,8 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 		       load_error(error, "a quota that is none", ino);
 	if (strcmp(name, FILE_RECORD_POLICY) == 0)
 		return node_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
+	if (strcmp(name, RECORD_UNIT) == 0)
+		return unit_restore(inode, value, size) || load_error(error, "an allocation unit that is none", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)

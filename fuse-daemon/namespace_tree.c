@@ -8,6 +8,7 @@
 #include "namespace_node.h"
 #include "namespace_quota.h"
 #include "namespace_record.h"
+#include "namespace_unit.h"
 
 static int check_name(const char *name)
 {
@@ -107,6 +108,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 	record_begin(ns);
 	record_inode(ns, inode);
 	node_record(ns, dir, inode);
+	unit_record(ns, dir, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
 	else
@@ -117,6 +119,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 		return err;
 	}
 	node_inherit(dir, inode);
+	unit_inherit(dir, inode);
 	inode_add(ns, inode);
 	quota_place(ns, dir, inode);
 	if (name)

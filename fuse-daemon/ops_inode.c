@@ -76,15 +76,17 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *server = ops_server(req);
-	uint64_t unit = server->storage.page_size;
-	uint64_t free_inodes = NAMESPACE_INODES_MAX - namespace_inodes(server->ns);
+	uint64_t free_inodes = NAMESPACE_INODES_MAX - namespace_inodes(server->ns), unit;
 	struct placement_usage pool;
 	struct quota_usage quota;
 
 	placement_get_usage(server->storage.placement, &pool);
 	namespace_get_room(server->ns, ino, &quota);
+	namespace_get_page_size(server->ns, ino, &unit);
 
-	uint64_t free = MIN(pool.free, quota.room.of[QUOTA_BYTES]) / unit;
+	/* What there is in whole units: smaller ones may have left the pool with less. */
+	uint64_t available = placement_available(server->storage.placement, NULL, unit);
+	uint64_t free = MIN(available, quota.room.of[QUOTA_BYTES]) / unit;
 	uint64_t files = MIN(free_inodes, quota.room.of[QUOTA_FILES]);
 	struct statvfs figures = {
 		.f_bsize = unit,

@@ -72,9 +72,26 @@ static int get_faults(struct server *server, uint64_t ino, char **value)
 
 static int get_page_size(struct server *server, uint64_t ino, char **value)
 {
-	(void)ino;
-	*value = config_format_size(server->storage.page_size);
-	return 0;
+	uint64_t unit;
+	int err = namespace_get_page_size(server->ns, ino, &unit);
+
+	if (!err)
+		*value = config_format_size(unit);
+	return err;
+}
+
+static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+{
+	g_autofree char *text = value ? g_strndup(value, size) : NULL;
+	uint64_t unit = 0;
+
+	if (text) {
+		if (size && text[size - 1] == '\n')
+			text[size - 1] = '\0';
+		if (memchr(value, 0, size) || !config_parse_page_size(text, &unit))
+			return -EINVAL;
+	}
+	return namespace_set_page_size(server->ns, ino, uid, unit, flags);
 }
 
 static int get_alloc(struct server *server, uint64_t ino, char **value)
@@ -255,7 +272,7 @@ static const struct attribute attributes[] = {
 	{ PREFIX "faults", get_faults, NULL },
 	{ PREFIX "node", get_node, set_node },
 	{ PREFIX "node_bytes", get_node_bytes, NULL },
-	{ PREFIX "page_size", get_page_size, NULL },
+	{ PREFIX "page_size", get_page_size, set_page_size },
 	{ PREFIX "quota.max_bytes", get_max_bytes, set_max_bytes },
 	{ PREFIX "quota.max_files", get_max_files, set_max_files },
 	{ PREFIX "quota.used_bytes", get_used_bytes, NULL },

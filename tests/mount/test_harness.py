@@ -174,12 +174,13 @@ class Status:
 def tree(size, *runs, blocks=None, others=()):
     held, held_by_other = (sum(run.length for run in each) for each in (runs, others))
     return Tree({1: Status(size, held // 512 if blocks is None else blocks), 2: Status(0, held_by_other // 512)},
-                {1: "one", 2: "two"}, {1: 1, 2: 1}, {1: list(runs), 2: list(others)})
+                {1: "one", 2: "two"}, {1: 1, 2: 1}, {1: list(runs), 2: list(others)},
+                {1: UNIT, 2: UNIT})
 
 
 def test_books_that_balance_pass():
     good = tree(6000, Run(0, 0x10000, 4096), Run(4096, 0x30000, 4096), others=[Run(8192, 0x20000, 4096)])
-    check_tree(good, UNIT)
+    check_tree(good)
     assert expected_stats(good, 1 << 20)["free_bytes"] == (1 << 20) - 3 * 4096
 
 
@@ -193,7 +194,7 @@ def test_books_that_balance_pass():
 ))
 def test_books_that_do_not_balance_fail(books, complaint):
     with pytest.raises(AssertionError, match=complaint):
-        check_tree(books, UNIT)
+        check_tree(books)
 
 
 def test_first_difference_is_found():

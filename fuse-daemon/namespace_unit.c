@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Allocation units in the namespace. */
+#include "namespace_unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "namespace_record.h"
+
+static void put_unit(const struct namespace *ns, uint64_t ino, uint64_t unit)
+{
+	g_autofree char *text = config_format_size(unit);
+
+	if (unit)
+		store_put_xattr(ns->storage->store, ino, RECORD_UNIT, text, strlen(text));
+	else
+		store_delete_xattr(ns->storage->store, ino, RECORD_UNIT);
+}
+
+void unit_inherit(const struct inode *dir, struct inode *inode)
+{
+	if (dir->unit && S_ISREG(inode->mode))
+		file_set_unit(inode->file, dir->unit);
+	else if (S_ISDIR(inode->mode))
+		inode->unit = dir->unit;
+}
+
+void unit_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
+{
+	if (dir->unit && (S_ISREG(inode->mode) || S_ISDIR(inode->mode)))
+		put_unit(ns, inode->ino, dir->unit);
+}
+
+bool unit_restore(struct inode *inode, const void *value, size_t size)
+{
+	g_autofree char *text = g_strndup(value, size);
+	uint64_t unit;
+
+	if (!config_parse_page_size(text, &unit))
+		return false;
+	if (S_ISREG(inode->mode))
+		file_set_unit(inode->file, unit);
+	else if (S_ISDIR(inode->mode))
+		inode->unit = unit;
+	else
+		return false;
+	return true;
+}
+
+static int may_set(const struct inode *dir, uid_t uid, uint64_t unit, int flags)
+{
+	if (uid != 0 && uid != dir->uid)
+		return -EPERM;
+	if (dir->unit && (flags & XATTR_CREATE))
+		return -EEXIST;
+	return !dir->unit && ((flags & XATTR_REPLACE) || !unit) ? -ENODATA : 0;
+}
+
+static int set_unit(struct namespace *ns, struct inode *dir, uint64_t unit)
+{
+	struct timespec now = inode_now();
+	int err;
+
+	record_begin(ns);
+	put_unit(ns, dir->ino, unit);
+	record_touched(ns, dir, now, false);
+	err = record_commit(ns, 0);
+	if (err)
+		return err;
+	dir->unit = unit;
+	dir->ctime = now;
+	return 0;
+}
+
+int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags)
+{
+	uint64_t done;
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	if (!record_is_done(ns, &done)) {
+		struct inode *dir = inode_find_directory(ns, ino, &err);
+
+		if (!err)
+			err = may_set(dir, uid, unit, flags);
+		if (!err)
+			err = set_unit(ns, dir, unit);
+	}
+	g_mutex_unlock(&ns->lock);
+	return err;
+}
+
+int namespace_get_page_size(struct namespace *ns, uint64_t ino, uint64_t *unit)
+{
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+
+	*unit = ns->storage->page_size;
+	if (inode && S_ISREG(inode->mode))
+		*unit = file_unit(inode->file);
+	else if (inode && S_ISDIR(inode->mode) && inode->unit)
+		*unit = inode->unit;
+	g_mutex_unlock(&ns->lock);
+	return inode ? 0 : -ENOENT;
+}
