@@ -18,8 +18,8 @@ KERNEL_ARGUMENTS = (
     # Whatever the kernel complains about ends the VM, so that it cannot be overlooked.
     "oops=panic", "panic_on_warn=1", "panic=-1", "unknown_nmi_panic",
     # An emulated CPU is slow, and may stand still while the host has other work.
-    "mitigations=off", "nokaslr", "nowatchdog", "hung_task_panic=0", "clocksource.verify_n_cpus=0", "tsc=reliable",
-    "random.trust_cpu=on", "rcupdate.rcu_expedited=1")
+    "no_timer_check", "mitigations=off", "nokaslr", "nowatchdog", "hung_task_panic=0", "clocksource.verify_n_cpus=0",
+    "tsc=reliable", "random.trust_cpu=on", "rcupdate.rcu_expedited=1")
 
 
 @dataclass(frozen=True)
