@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 
 from helpers.backends import MIB, PAGE_SIZES, backend_from_environment
 from helpers.daemon import Daemon
-from helpers.effort import EXAMPLES, PROFILE
+from helpers.effort import EXAMPLES, PROFILE, page_sizes
 from helpers.mount import Mount
 from helpers.processes import children_of, is_zombie, lazy_unmount, mounts_under, processes_naming
 from helpers.syscalls import keep_mounts_private
@@ -51,7 +51,8 @@ def pytest_sessionstart():
 def pytest_generate_tests(metafunc):
     if "page_size" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("page_sizes")
-        metafunc.parametrize("page_size", marker.args if marker else ("4K", "2M"))
+        sizes = marker.args if marker else ("4K", "2M")
+        metafunc.parametrize("page_size", page_sizes(metafunc.module.__name__.rpartition(".")[2], sizes))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -185,6 +186,7 @@ def capacity(request, page_size):
 @pytest.fixture
 def daemon(request, work, dmemfsd, backend, page_size, capacity):
     """A daemon that is configured, but not started: for tests of its life. The others take `fs`."""
+    backend.clear()
     keys, groups = backend.settings(capacity)
     wanted = _daemon_settings(request)
     for key in ("size", *backend.foreign_keys):  # the size is @capacity

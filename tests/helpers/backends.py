@@ -7,6 +7,7 @@ the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn. A 
 
 import os
 import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -32,6 +33,9 @@ class MemoryBackend:
     def settings(self, size):
         """Keys of [daemon] and the other groups, as text, for a daemon that owns @size bytes."""
         return {"backend": "memory", "memory-dir": str(self._directory), "size": str(size)}, ""
+
+    def clear(self):
+        """Files of earlier tests are in nobody's way."""
 
     def object_path(self, ino):
         """The tmpfs file that is the memory of the file with this inode number."""
@@ -64,6 +68,13 @@ class PfnBackend:
         if size > self._size:
             pytest.skip(f"wants {size >> 20} MiB, DMEMFS_REGION has {self._size >> 20}")
         return {"backend": "pfn"}, f"\n[region test]\nstart={self._start}\nsize={size}\n"
+
+    def clear(self):
+        """Has the module forget the files of earlier tests: they would keep their region as it was."""
+        from device import Device  # of the laboratory, which alone has it on its path
+
+        with suppress(OSError), Device() as device:  # what is still mapped or controlled will be told by the daemon
+            device.clear()
 
     def check_clean(self, inodes):
         """The module's own accounting is checked by the tests of the laboratory."""

@@ -8,6 +8,14 @@ import os
 
 PROFILE = os.environ.get("DMEMFS_TEST_PROFILE", "ci")
 EXAMPLES = {"ci": 50, "long": 1000, "vm": 10}  # of a property
+# Files whose tests are about names and records: the size of a page makes them no other.
+_ONE_PAGE_SIZE = {f"test_{name}" for name in ("attributes", "command_line", "durable", "lifecycle", "links", "names",
+                                              "permissions", "rename", "takeover", "xattr")}
+
+
+def page_sizes(module, sizes):
+    """Those of @sizes to run a test of the @module with, which takes each of them."""
+    return sizes[:1] if PROFILE == "vm" and module in _ONE_PAGE_SIZE else sizes
 
 
 def rounds(count):
