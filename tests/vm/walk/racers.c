@@ -3,7 +3,8 @@
  * Threads that touch a mapping while something happens to it: `racers FILE cut|touch SECONDS`.
  *
  * cut    maps the file anew, over and over, and cuts the VMA inside its first page while the others fault that page in.
- *        The kernel looks whether a VMA may be cut before it keeps faults out of it, so the module has to.
+ *        The kernel looks whether a VMA may be cut before it keeps faults out of it, so the module has to. SIGSEGV is
+ *        expected: one page is read-only for a moment.
  * touch  only touches; whoever started this changes size and memory of the file meanwhile. SIGBUS is expected.
  *
  * Prints how often the mapping was touched. It is the kernel that is tested: it must not notice anything.
@@ -75,7 +76,7 @@ static void cut(int fd, unsigned round)
 	map_anew(fd);
 	for (volatile unsigned i = 0; i < round % 512; i++)
 		;
-	if (mprotect(map + PAGE, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) || mprotect(map, length, PROT_READ | PROT_WRITE))
+	if (mprotect(map + PAGE, PAGE, PROT_READ) || mprotect(map, length, PROT_READ | PROT_WRITE))
 		die("mprotect");
 }
 
@@ -101,7 +102,7 @@ int main(int argc, char **argv)
 	map = (char *)(((uintptr_t)map + GIB - 1) & -GIB);
 	map_anew(fd);
 
-	if (sigaction(SIGBUS, &action, NULL))
+	if (sigaction(SIGBUS, &action, NULL) || sigaction(SIGSEGV, &action, NULL))
 		die("sigaction");
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, toucher, (void *)(i + 1)))
