@@ -26,6 +26,7 @@ from lab.kernel import Kernel  # noqa: E402
 
 HOST_GIB = 4
 SIZES = (2, 4)  # GiB of guest memory
+OWN = "dmemfs pfn, 1G pages"
 OPTIMISED = "hugetlb_free_vmemmap=on"
 END_TIME = 30  # seconds that a VM gets to end when the operator has lost patience
 
@@ -44,7 +45,7 @@ PEERS = {
     "hugetlbfs 2M, vmemmap optimised": ("hugetlbfs-2M", hugetlb("2M", True)),
     "hugetlbfs 1G": ("hugetlbfs-1G", hugetlb("1G")),
     "hugetlbfs 1G, vmemmap optimised": ("hugetlbfs-1G", hugetlb("1G", True)),
-    "dmemfs pfn, 1G pages": ("dmemfs", lambda gib: []),
+    OWN: ("dmemfs", lambda gib: []),
 }
 
 
@@ -63,17 +64,17 @@ class Laboratory:
             command += [f"--append={argument}" for argument in arguments]
             command += [f"--env={name}={value}" for name, value in self._environment.items()]
             command += ["--", "/usr/bin/python3", HERE / "memory_guest.py", what, str(gib << 30)]
-            status, output = run(command)
+            status, output, errors = run(command)
         if status:
-            raise RuntimeError(f"{what}: the VM ended with status {status}:\n{output}")
+            raise RuntimeError(f"{what}: the VM ended with status {status}:\n{output}{errors}")
         return json.loads(output.splitlines()[-1])
 
 
 def run(command):
-    """Status and output. Interrupted, it lets the VM clear away first."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    """Status, output and errors. Interrupted, it lets the VM clear away first."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            output, _ = process.communicate()
+            output, errors = process.communicate()
         except BaseException:
             process.send_signal(signal.SIGINT)
             try:
@@ -81,7 +82,7 @@ def run(command):
             except subprocess.TimeoutExpired:
                 process.kill()
             raise
-    return process.returncode, output
+    return process.returncode, output, errors
 
 
 def measure_all(laboratory, names, progress):
@@ -111,10 +112,13 @@ def split(cost):
 
 def print_table(costs, parts):
     large = SIZES[-1]
-    print(f"{'MiB':34}{f'for {large} GiB':>12}{'in all, per GiB':>18}{'grows per GiB':>16}{'constant':>12}")
+    own = next((cost[large] for name, cost in costs.items() if name == OWN), None)
+    print(f"{'MiB':34}{f'for {large} GiB':>12}{'in all, per GiB':>18}{'grows per GiB':>16}{'constant':>12}"
+          f"{'times dmemfs':>15}")
     for name, cost in costs.items():
         slope, constant = split(cost)
-        print(f"{name:34}{cost[large]:12.2f}{cost[large] / large:18.2f}{slope:16.3f}{constant:12.2f}")
+        ratio = f"{cost[large] / own:15.1f}" if own else ""
+        print(f"{name:34}{cost[large]:12.2f}{cost[large] / large:18.2f}{slope:16.3f}{constant:12.2f}{ratio}")
     for gib, found in parts.items():
         print(f"dmemfs with {gib} GiB, KiB: module {found['module']}, daemon's RSS {found['daemon']}, page tables of the "
               f"process {found['page_tables']}; faults: {found['faults']}")
