@@ -40,7 +40,8 @@ class Guest:
         if incoming:
             self._share_memory()
             self._execute("migrate-incoming", uri=f"exec:cat {self._state}")
-            self._wait("query-status", "running")
+            self._wait("query-status", "paused")  # as it was when it was saved
+            self._execute("cont")
 
     def _connect(self):
         deadline = time.monotonic() + TIMEOUT
