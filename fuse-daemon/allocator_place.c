@@ -2,6 +2,9 @@
 /* Placement in one region. Positions and counts are pages of 4 KiB, file offsets too. */
 #include "allocator_place.h"
 
+/* Partly used chunks serve in pieces what none of them can serve whole, while a piece is at least this part of the rest. */
+#define PIECES 8
+
 /* Where the runs of one request go. */
 struct sink {
 	struct region *region;
@@ -121,6 +124,17 @@ static uint64_t find_longest(const struct region *region, const struct shelf *sh
 	return run.length * (size / BITS);
 }
 
+/*
+ * A run of partly used chunks that is worth its entry in the extent map: it keeps a free chunk whole and costs no large
+ * page. Its length, 0 if there is none.
+ */
+static uint64_t find_piece(const struct region *region, uint64_t count, uint64_t *page)
+{
+	uint64_t longest = find_longest(region, &region->partly_used_chunks, CHUNK_PAGES, page);
+
+	return longest >= count / PIECES ? longest : 0;
+}
+
 /* As much of @count pages, whole blocks, as wholly free blocks can serve. Returns what is left. */
 static uint64_t place_blocks(struct sink *sink, uint64_t count)
 {
@@ -130,10 +144,15 @@ static uint64_t place_blocks(struct sink *sink, uint64_t count)
 		return 0;
 	while (count > 0 && region->free_blocks > 0) {
 		uint64_t page;
-		uint64_t part = MIN(count, CHUNK_PAGES);
+		uint64_t part = MIN(count, CHUNK_PAGES), piece;
 
-		if (!find_blocks(region, count / BLOCK_PAGES, &page) && !find_last_chunk(region, &page))
-			part = MIN(count, find_longest(region, &region->partly_used_chunks, CHUNK_PAGES, &page));
+		if (!find_blocks(region, count / BLOCK_PAGES, &page)) {
+			piece = find_piece(region, count, &page);
+			if (piece)
+				part = MIN(count, piece);
+			else if (!find_last_chunk(region, &page))
+				part = MIN(count, find_longest(region, &region->partly_used_chunks, CHUNK_PAGES, &page));
+		}
 		take(sink, page, part);
 		count -= part;
 	}

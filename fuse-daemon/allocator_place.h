@@ -6,7 +6,8 @@
  * page table entry can map them; what is left over at both ends goes where it fits best. In order of preference:
  *   chunks  the leftmost run that holds all, else the longest and again; then as blocks
  *   blocks  behind the run just placed if all fit there; else the smallest run in a partly used chunk that holds all;
- *           else the rightmost free chunk; else the longest run and again; then as pages
+ *           else the longest run of those if it is no crumb, and again: pieces of 2 MiB and more cost no large page, a
+ *           broken chunk does; else the rightmost free chunk; else the longest run and again; then as pages
  *   pages   the same one level down, in partly used blocks, else in a block of a partly used chunk
  */
 #ifndef DMEMFS_ALLOCATOR_PLACE_H

@@ -190,10 +190,10 @@ static void whole_gigabytes_of_a_file_are_aligned(void)
 
 	/* Head of 512M, 2G that large pages can map, tail of 256M: the ends share a broken chunk. */
 	assert_serves(alloc, G(2) + M(768), M(2), M(512), "15G+512M 0G+2G 15872M+256M");
-	/* No whole gigabyte of the file in it: one run. */
-	assert_serves(alloc, M(768), M(2), M(768), "14G+768M");
+	/* No whole gigabyte of the file in it: what the broken chunk has left, then one run. */
+	assert_serves(alloc, M(768), M(2), M(768), "16128M+256M 14G+512M");
 	/* The same, too long for one chunk. */
-	assert_serves(alloc, M(1276), M(2), M(4), "13G+1020M 15104M+256M");
+	assert_serves(alloc, M(1276), M(2), M(4), "14848M+512M 13G+764M");
 }
 
 static void two_mebibytes_of_a_file_are_aligned(void)
@@ -222,8 +222,10 @@ static void the_smallest_run_that_fits_serves(void)
 	assert_serves(alloc, M(8), M(2), 0, "2200M+8M");
 	assert_serves(alloc, M(8), M(2), 0, "100M+8M");
 	assert_serves(alloc, M(2), M(2), 0, "2208M+2M");
-	/* None holds it whole: an untouched chunk rather than two pieces. */
-	assert_serves(alloc, M(14), M(2), 0, "7G+14M");
+	/* None holds it whole: two pieces rather than an untouched chunk. */
+	assert_serves(alloc, M(14), M(2), 0, "108M+12M 1200M+2M");
+	/* But not crumbs. */
+	assert_serves(alloc, M(34), M(2), 0, "7G+34M");
 }
 
 static void the_smallest_run_in_its_chunk_serves(void)
