@@ -44,7 +44,8 @@ static void backing_close(int id)
 		log_debug("FUSE passthrough: id %d: %s", id, g_strerror(-err));
 }
 
-static void fuse_log_line(enum fuse_log_level level, const char *format, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+fuse_log_line(enum fuse_log_level level, const char *format, va_list args)
 {
 	g_autofree char *line = g_strdup_vprintf(format, args);
 

@@ -55,9 +55,9 @@ static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	return err;
 }
 
-static void close_contents(fuse_req_t req, fuse_ino_t ino)
+/* Also after a reply that nobody waited for, when the request is gone. */
+static void close_contents(struct namespace *ns, fuse_ino_t ino)
 {
-	struct namespace *ns = ops_server(req)->ns;
 	struct file *file;
 
 	if (namespace_get_file(ns, ino, &file) < 0)
@@ -68,12 +68,13 @@ static void close_contents(fuse_req_t req, fuse_ino_t ino)
 
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct namespace *ns = ops_server(req)->ns;
 	int err = open_contents(req, ino, fi);
 
 	if (err)
 		ops_reply(req, err);
 	else if (fuse_reply_open(req, fi) < 0)
-		close_contents(req, ino);
+		close_contents(ns, ino);
 }
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -83,7 +84,7 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	 * daemon has closed it, and died before it could say so, others may have opened it since.
 	 */
 	if (fi->fh == opened_by(req))
-		close_contents(req, ino);
+		close_contents(ops_server(req)->ns, ino);
 	ops_reply(req, 0);
 }
 
@@ -109,7 +110,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 	} else if (fuse_reply_create(req, &entry, fi) == 0) {
 		return;
 	} else {
-		close_contents(req, attr.st_ino);
+		close_contents(ns, attr.st_ino);
 	}
 	namespace_forget(ns, attr.st_ino, 1);
 }

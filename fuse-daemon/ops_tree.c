@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* FUSE requests on names: look up, make, link, rename, remove, list. */
 #include <errno.h>
+#include <string.h>
 
 #include "ops.h"
 
@@ -73,8 +74,14 @@ struct listing {
 	char *buffer;
 	size_t size;
 	size_t used;
-	bool plus;
+	GArray *looked_up; /* numbers of inodes, each a lookup that the reply counts; NULL: it counts none */
 };
+
+/* Listed, but not looked up. */
+static bool is_dot_or_dotdot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
 
 static bool add_to_listing(const char *name, uint64_t cookie, const struct stat *attr, void *data)
 {
@@ -83,7 +90,7 @@ static bool add_to_listing(const char *name, uint64_t cookie, const struct stat 
 	size_t left = listing->size - listing->used;
 	size_t length;
 
-	if (listing->plus) {
+	if (listing->looked_up) {
 		struct fuse_entry_param entry = ops_entry(attr);
 
 		length = fuse_add_direntry_plus(listing->req, at, left, name, &entry, (off_t)cookie);
@@ -93,19 +100,29 @@ static bool add_to_listing(const char *name, uint64_t cookie, const struct stat 
 	if (length > left)
 		return false;
 	listing->used += length;
+	if (listing->looked_up && !is_dot_or_dotdot(name))
+		g_array_append_val(listing->looked_up, attr->st_ino);
 	return true;
+}
+
+static void forget_all(struct namespace *ns, const GArray *inos)
+{
+	for (guint i = 0; i < inos->len; i++)
+		namespace_forget(ns, g_array_index(inos, ino_t, i), 1);
 }
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
 {
-	g_autofree char *buffer = g_malloc(size);
-	struct listing listing = { .req = req, .buffer = buffer, .size = size, .plus = plus };
-	int err = namespace_readdir(ops_server(req)->ns, ino, (uint64_t)offset, plus, add_to_listing, &listing);
+	struct namespace *ns = ops_server(req)->ns;
+	g_autofree char *buffer = g_malloc(MAX(size, 1));
+	g_autoptr(GArray) looked_up = plus ? g_array_new(FALSE, FALSE, sizeof(ino_t)) : NULL;
+	struct listing listing = { .req = req, .buffer = buffer, .size = size, .looked_up = looked_up };
+	int err = namespace_readdir(ns, ino, (uint64_t)offset, plus, add_to_listing, &listing);
 
 	if (err)
 		ops_reply(req, err);
-	else
-		fuse_reply_buf(req, buffer, listing.used);
+	else if (fuse_reply_buf(req, buffer, listing.used) < 0 && looked_up)
+		forget_all(ns, looked_up); /* the caller did not wait for it */
 }
 
 void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)

@@ -174,7 +174,8 @@ static int fake_zero(struct backend_object *object, uint64_t offset, uint64_t le
 static ssize_t fake_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
 {
 	check_inside(object, offset, length);
-	memcpy(buffer, object->bytes->data + offset, length);
+	if (length > 0)
+		memcpy(buffer, object->bytes->data + offset, length);
 	return (ssize_t)length;
 }
 
