@@ -81,12 +81,26 @@ static uint64_t take_offset(struct fuzz_input *input)
 	case 3:
 		return (value % 16) << 21;
 	case 4:
-		return ((value % 16) << 12) - 1;
+		return ((value % 16 + 1) << 12) - 1;
 	case 5:
-		return INT64_MAX - value;
+		return INT64_MAX - 1 - value;
 	default:
 		return value % 8192;
 	}
+}
+
+struct range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* The VFS lets none through that is empty or ends past the largest offset. */
+static struct range take_range(struct fuzz_input *input, uint64_t max)
+{
+	struct range range = { .offset = take_offset(input), .length = take_offset(input) };
+
+	range.length = CLAMP(range.length, 1, MIN(max, INT64_MAX - range.offset));
+	return range;
 }
 
 static void make(struct kernel *kernel, struct fuzz_input *input)
@@ -263,10 +277,11 @@ static const struct {
 
 static void read_some(struct kernel *kernel, struct fuzz_input *input, const struct kernel_open *open)
 {
+	struct range range = take_range(input, KERNEL_PAYLOAD_MAX);
 	const struct fuse_read_in in = {
 		.fh = open->fh,
-		.offset = take_offset(input),
-		.size = (uint32_t)(fuzz_take(input, 2) % KERNEL_PAYLOAD_MAX),
+		.offset = range.offset,
+		.size = (uint32_t)range.length,
 		.read_flags = FUSE_READ_LOCKOWNER,
 		.lock_owner = 1,
 	};
@@ -279,11 +294,8 @@ static void read_some(struct kernel *kernel, struct fuzz_input *input, const str
 static void write_some(struct kernel *kernel, struct fuzz_input *input, const struct kernel_open *open)
 {
 	static const uint8_t data[KERNEL_PAYLOAD_MAX] = { 0xaa };
-	const struct fuse_write_in in = {
-		.fh = open->fh,
-		.offset = take_offset(input),
-		.size = (uint32_t)(fuzz_take(input, 2) % KERNEL_PAYLOAD_MAX),
-	};
+	struct range range = take_range(input, KERNEL_PAYLOAD_MAX);
+	const struct fuse_write_in in = { .fh = open->fh, .offset = range.offset, .size = (uint32_t)range.length };
 
 	start_on_open(kernel, FUSE_WRITE, open);
 	kernel_add(kernel, &in, sizeof(in));
@@ -292,10 +304,11 @@ static void write_some(struct kernel *kernel, struct fuzz_input *input, const st
 
 static void allocate_some(struct kernel *kernel, struct fuzz_input *input, const struct kernel_open *open)
 {
+	struct range range = take_range(input, INT64_MAX);
 	const struct fuse_fallocate_in in = {
 		.fh = open->fh,
-		.offset = take_offset(input),
-		.length = take_offset(input),
+		.offset = range.offset,
+		.length = range.length,
 		.mode = (uint32_t)fuzz_take(input, 1),
 	};
 
@@ -318,13 +331,15 @@ static void seek(struct kernel *kernel, struct fuzz_input *input, const struct k
 static void copy_some(struct kernel *kernel, struct fuzz_input *input, const struct kernel_open *open)
 {
 	const struct kernel_open *to = pick_open(kernel, input);
+	struct range from = take_range(input, INT64_MAX);
+	struct range into = take_range(input, from.length);
 	const struct fuse_copy_file_range_in in = {
 		.fh_in = open->fh,
-		.off_in = take_offset(input),
+		.off_in = from.offset,
 		.nodeid_out = to->ino,
 		.fh_out = to->fh,
-		.off_out = take_offset(input),
-		.len = take_offset(input),
+		.off_out = into.offset,
+		.len = into.length,
 	};
 
 	start_on_open(kernel, FUSE_COPY_FILE_RANGE, open);
