@@ -8,7 +8,10 @@
 #include "log.h"
 #include "store_internal.h"
 
-/* Pages in the log: from the first number on they are moved, from the second on transactions wait for that. */
+/*
+ * Pages in the log: so many new ones are moved at a time, and with so many in all transactions wait until the log begins
+ * anew. It does so by itself after a commit that found all of them moved.
+ */
 #define LOG_PAGES_SOFT 1000
 #define LOG_PAGES_HARD 16000
 /* SQLite's default. */
@@ -20,9 +23,15 @@ struct store_checkpointer {
 	GThread *thread;
 	GMutex lock; /* guards pages and stopping */
 	GCond wanted;
-	int pages; /* in the log; 0: nothing to do */
+	int pages; /* in the log, as of the latest commit */
+	int moved; /* of those: there when the latest checkpoint began */
 	bool stopping;
 };
+
+static bool is_due(const struct store_checkpointer *self)
+{
+	return self->pages - self->moved >= LOG_PAGES_SOFT;
+}
 
 static gpointer checkpoint(gpointer data)
 {
@@ -31,14 +40,14 @@ static gpointer checkpoint(gpointer data)
 
 	g_mutex_lock(&self->lock);
 	while (!self->stopping) {
-		if (self->pages < LOG_PAGES_SOFT) {
+		if (!is_due(self)) {
 			g_cond_wait(&self->wanted, &self->lock);
 			continue;
 		}
 
 		int mode = self->pages < LOG_PAGES_HARD ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
 
-		self->pages = 0;
+		self->moved = self->pages;
 		g_mutex_unlock(&self->lock);
 		if (sqlite3_wal_checkpoint_v2(self->db, NULL, mode, NULL, NULL) != SQLITE_OK)
 			log_limited(&limit, LOG_LEVEL_WARNING, "metadata: checkpoint: %s", sqlite3_errmsg(self->db));
@@ -55,12 +64,13 @@ static int on_commit(void *data, sqlite3 *db, const char *name, int pages)
 
 	(void)db;
 	(void)name;
-	if (pages >= LOG_PAGES_SOFT) {
-		g_mutex_lock(&self->lock);
-		self->pages = pages;
+	g_mutex_lock(&self->lock);
+	if (pages < self->pages)
+		self->moved = 0; /* the log has begun anew */
+	self->pages = pages;
+	if (is_due(self))
 		g_cond_signal(&self->wanted);
-		g_mutex_unlock(&self->lock);
-	}
+	g_mutex_unlock(&self->lock);
 	return SQLITE_OK;
 }
 
