@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A KVM guest that counts, and can be saved without its RAM: that stays in a file on the mount."""
 
-import json
 import os
 import re
-import socket
 import subprocess
 import time
+
+from helpers.qmp import Qmp
 
 TIMEOUT = 240
 LINE = re.compile(r"^at (\d+) ([0-9a-f-]+) ([0-9a-f]{64})\r?$", re.MULTILINE)
@@ -36,48 +36,18 @@ class Guest:
         if incoming:
             command += ["-incoming", "defer"]
         self._process = subprocess.Popen(command)
-        self._connect()
+        self._qmp = Qmp(self._monitor, self._process, TIMEOUT)
         if incoming:
             self._share_memory()
-            self._execute("migrate-incoming", uri=f"exec:cat {self._state}")
-            self._wait("query-status", "paused")  # as it was when it was saved
-            self._execute("cont")
-
-    def _connect(self):
-        deadline = time.monotonic() + TIMEOUT
-        connection = socket.socket(socket.AF_UNIX)
-        while True:
-            try:
-                connection.connect(str(self._monitor))
-                break
-            except OSError:
-                assert self._process.poll() is None, "QEMU ended"
-                assert time.monotonic() < deadline, "QEMU does not open its monitor"
-                time.sleep(0.05)
-        self._qmp = connection.makefile("rw")
-        self._qmp.readline()  # the greeting
-        self._execute("qmp_capabilities")
-
-    def _execute(self, name, **arguments):
-        self._qmp.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
-        self._qmp.flush()
-        while True:
-            answer = json.loads(self._qmp.readline())
-            assert "error" not in answer, f"{name}: {answer}"
-            if "return" in answer:
-                return answer["return"]
+            self._qmp.execute("migrate-incoming", uri=f"exec:cat {self._state}")
+            self._qmp.wait("query-status", "paused")  # as it was when it was saved
+            self._qmp.execute("cont")
 
     def _share_memory(self):
         """RAM that is shared with a file is not in the stream. Newer versions want to be told what for."""
-        self._execute("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
-        if "mode" in self._execute("query-migrate-parameters"):
-            self._execute("migrate-set-parameters", mode="cpr-reboot")
-
-    def _wait(self, query, status):
-        deadline = time.monotonic() + TIMEOUT
-        while self._execute(query).get("status") != status:
-            assert time.monotonic() < deadline, f"QEMU: {query} is not {status}"
-            time.sleep(0.05)
+        self._qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
+        if "mode" in self._qmp.execute("query-migrate-parameters"):
+            self._qmp.execute("migrate-set-parameters", mode="cpr-reboot")
 
     def _lines(self):
         text = self._console.read_text(errors="replace") if self._console.exists() else ""
@@ -95,10 +65,10 @@ class Guest:
 
     def save(self):
         """Stops the guest; bytes of its state."""
-        self._execute("stop")
+        self._qmp.execute("stop")
         self._share_memory()
-        self._execute("migrate", uri=f"exec:cat >{self._state}")
-        self._wait("query-migrate", "completed")
+        self._qmp.execute("migrate", uri=f"exec:cat >{self._state}")
+        self._qmp.wait("query-migrate", "completed")
         self.end()
         return self._state.stat().st_size
 

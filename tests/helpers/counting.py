@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest of 512 bytes that counts, on a real QEMU: see mount/guest/count.S."""
+
+import os
+import re
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+from helpers.qmp import Qmp
+
+SIZE = 16 << 20
+WORD = 0x8000  # where it counts
+SOURCE = Path(__file__).parents[1] / "mount" / "guest" / "count.S"
+SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
+TIMEOUT = 20 * SCALE
+
+
+def make_disk(path):
+    """The guest's disk, at @path."""
+    subprocess.run(["gcc", "-m32", "-nostdlib", "-ffreestanding", "-no-pie", "-o", path,
+                    "-Wl,--oformat=binary,-Ttext=0x7c00,--build-id=none", SOURCE], check=True)
+    os.truncate(path, 1 << 20)
+    return path
+
+
+class CountingGuest:
+    """
+    Runs in the block of a `with`. @memory: the file that is its RAM, of SIZE bytes. @boot: QEMU's arguments for its disk, with
+    names of sockets relative to @work.
+    """
+
+    def __init__(self, work, memory, *boot):
+        number = len(list(work.glob("guest*.console")))
+        self._console = work / f"guest{number}.console"
+        self._monitor = work / f"guest{number}.monitor"
+        self._console.touch()
+        self._command = [
+            "qemu-system-x86_64", "-accel", os.environ.get("DMEMFS_QEMU_ACCEL", "tcg"), "-machine", "pc,memory-backend=ram",
+            "-m", f"{SIZE >> 20}M", "-object", f"memory-backend-file,id=ram,size={SIZE},share=on,mem-path={memory},align=2M",
+            "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
+            "-qmp", f"unix:{self._monitor.name},server=on,wait=off", *boot]
+        self.process = None
+        self.qmp = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self._command, cwd=self._monitor.parent)
+        self.qmp = Qmp(self._monitor, self.process, TIMEOUT)
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def counted(self):
+        """The numbers that it has printed."""
+        return [int(line, 16) for line in re.findall(r"^([0-9a-f]{8})\n", self._console.read_text("ascii"), re.MULTILINE)]
+
+    def wait_for(self, lines):
+        """The numbers, as soon as there are so many."""
+        deadline = time.monotonic() + TIMEOUT
+        while len(self.counted) < lines:
+            assert self.process.poll() is None, "QEMU ended"
+            assert time.monotonic() < deadline, f"the guest has counted {self.counted}"
+            time.sleep(0.02)
+        return self.counted
+
+
+def word_in(path):
+    """What the guest has counted to, as the file says that is its memory."""
+    with open(path, "rb", buffering=0) as file:
+        return struct.unpack("<I", os.pread(file.fileno(), 4, WORD))[0]
