@@ -37,6 +37,7 @@ struct advice {
 	GPtrArray *arguments; /* of the monitor; empty with XML */
 	GString *xml;         /* NULL: none */
 	char *setting;        /* a line for a configuration file of the monitor; NULL: none */
+	const char *emulator; /* the program in the XML's <emulator>; NULL: no matter */
 };
 
 static bool check_path(const struct guest *guest, GError **error)
@@ -179,7 +180,7 @@ static void append_memory(GString *xml, const struct guest *guest)
 	g_string_append_printf(xml, "<memory unit=\"b\">%" G_GUINT64_FORMAT "</memory>\n", guest->size);
 }
 
-/* libvirt makes a file per guest, and has no option for the alignment. */
+/* libvirt makes a file per guest, and has no option for the alignment: a script between it and QEMU adds that. */
 static void advise_libvirt_directory(const struct guest *guest, struct advice *advice)
 {
 	append_memory(advice->xml, guest);
@@ -188,6 +189,7 @@ static void advise_libvirt_directory(const struct guest *guest, struct advice *a
 	                             "  <access mode=\"shared\"/>\n"
 	                             "  <allocation mode=\"ondemand\"/>\n"
 	                             "</memoryBacking>\n");
+	advice->emulator = DMEMFS_LIBEXECDIR "/qemu-aligned";
 	advice->setting = g_strdup_printf("memory_backing_dir = \"%s\"", guest->path);
 }
 
@@ -257,6 +259,8 @@ static void print_advice(const struct advice *advice)
 		putchar('\n');
 	if (advice->setting)
 		printf("# /etc/libvirt/qemu.conf, then restart libvirt: %s\n", advice->setting);
+	if (advice->emulator)
+		printf("# in <devices>, so that large pages fit: <emulator>%s</emulator>\n", advice->emulator);
 	if (advice->xml)
 		fputs(advice->xml->str, stdout);
 }
@@ -279,6 +283,7 @@ static void describe(struct json *json, const char *vmm, const struct guest *gue
 	describe_list(json, "arguments", advice->arguments);
 	json_string(json, "xml", advice->xml ? advice->xml->str : NULL);
 	json_string(json, "libvirt_setting", advice->setting);
+	json_string(json, "libvirt_emulator", advice->emulator);
 }
 
 static void advice_clear(struct advice *advice)

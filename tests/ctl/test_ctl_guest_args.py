@@ -105,7 +105,7 @@ def test_arguments_past_libvirt_replace_its_memory(ctl, fs):
 
 def test_libvirt_directory(ctl, fs):
     text = ctl.text("guest-args", fs.root, "--vmm=libvirt", "--size=1G")
-    assert f'memory_backing_dir = "{fs.root}"' in text
+    assert f'memory_backing_dir = "{fs.root}"' in text and "/dmemfs/qemu-aligned</emulator>" in text
     assert '<access mode="shared"/>' in text and '<memory unit="b">1073741824</memory>' in text
 
 
