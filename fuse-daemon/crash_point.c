@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Death at a named place, for tests. */
+/* Death, or a hang, at a named place, for tests. */
 #include "crash_point.h"
 
 #include <signal.h>
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static atomic_bool serving;
 
@@ -23,17 +24,28 @@ static const char *skip(const char *text, const char *start)
 	return strncmp(text, start, length) == 0 ? text + length : NULL;
 }
 
-void crash_point(const char *name)
+/* Is this the time that @variable names? */
+static bool is_wanted(const char *variable, const char *name, atomic_long *reached)
 {
-	static atomic_long reached;
-	const char *wanted = getenv("DMEMFS_CRASH_AT");
+	const char *wanted = getenv(variable);
 
 	if (wanted && !atomic_load(&serving))
 		wanted = skip(wanted, "start/");
 	if (wanted)
 		wanted = skip(wanted, name);
 	if (!wanted || (*wanted && *wanted != ':'))
-		return;
-	if (atomic_fetch_add(&reached, 1) + 1 == (*wanted ? strtol(wanted + 1, NULL, 10) : 1))
+		return false;
+	return atomic_fetch_add(reached, 1) + 1 == (*wanted ? strtol(wanted + 1, NULL, 10) : 1);
+}
+
+void crash_point(const char *name)
+{
+	static atomic_long crashes, hangs;
+
+	if (is_wanted("DMEMFS_CRASH_AT", name, &crashes))
 		raise(SIGKILL);
+	if (is_wanted("DMEMFS_HANG_AT", name, &hangs)) {
+		for (;;)
+			pause();
+	}
 }

@@ -2,7 +2,7 @@
 /*
  * Named places at which a test can have the daemon die: DMEMFS_CRASH_AT=NAME, or NAME:N for the N-th time it is reached,
  * kills the process there as SIGKILL from outside would. Places that are reached before the daemon serves are named
- * start/NAME. Not in release builds.
+ * start/NAME. DMEMFS_HANG_AT has the thread that reaches the place stay there for ever. Not in release builds.
  */
 #ifndef DMEMFS_CRASH_POINT_H
 #define DMEMFS_CRASH_POINT_H

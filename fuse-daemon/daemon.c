@@ -20,16 +20,18 @@
 #include "quota_setup.h"
 #include "recover.h"
 #include "reload.h"
+#include "watchdog.h"
 
 struct daemon {
 	struct server server;
 	struct mount *mount;
 	GMainLoop *loop;
-	guint sources[5]; /* of the main loop: signals, backend, flush */
+	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
 	int lock;         /* of the state directory */
 	struct takeover takeover;
 	bool unmounted; /* nobody reaches removed files any more */
 	bool keep;   /* the mount stays: there is a next daemon */
+	bool ending; /* it does not, whatever signal comes after */
 	bool reload; /* it is this process, with the program that is installed then */
 };
 
@@ -59,14 +61,21 @@ static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-/* SIGINT: for good. */
+static gboolean stop(struct daemon *daemon, bool keep)
+{
+	daemon->keep = keep;
+	notify_send("STOPPING=1");
+	mount_stop(daemon->mount);
+	return G_SOURCE_CONTINUE;
+}
+
+/* SIGINT: for good. A service manager that was asked to stop sends SIGTERM after it. */
 static gboolean on_interrupt(gpointer data)
 {
 	struct daemon *daemon = data;
 
-	notify_send("STOPPING=1");
-	mount_stop(daemon->mount);
-	return G_SOURCE_CONTINUE;
+	daemon->ending = true;
+	return stop(daemon, false);
 }
 
 /* SIGTERM, which may be the first half of a restart: who keeps the connection knows. */
@@ -74,15 +83,14 @@ static gboolean on_terminate(gpointer data)
 {
 	struct daemon *daemon = data;
 
-	daemon->keep = keeper_exists();
-	return on_interrupt(data);
+	return stop(daemon, !daemon->ending && keeper_exists());
 }
 
 static gboolean on_hangup(gpointer data)
 {
 	struct daemon *daemon = data;
 
-	if (daemon->keep || !reload_is_safe(daemon->server.config->file))
+	if (daemon->keep || daemon->ending || !reload_is_safe(daemon->server.config->file))
 		return G_SOURCE_CONTINUE;
 	log_info("reloading");
 	notify_reloading();
@@ -231,6 +239,23 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	return true;
 }
 
+static void say_ready(const struct daemon *daemon)
+{
+	const struct storage *storage = &daemon->server.storage;
+	g_autofree char *size = g_format_size_full(capacity(storage), G_FORMAT_SIZE_IEC_UNITS);
+	g_autofree char *state = g_strdup_printf("READY=1\nSTATUS=Serving %s: %s, backend %s",
+	                                         daemon->server.config->mountpoint, size, storage->ops->name);
+
+	notify_send(state);
+}
+
+static bool is_alive(void *data, int64_t limit)
+{
+	const struct daemon *daemon = data;
+
+	return mount_is_alive(daemon->mount, limit);
+}
+
 /* *@connection: the descriptor to reload with, or -1. */
 static bool serve(struct daemon *daemon, int *connection)
 {
@@ -239,7 +264,8 @@ static bool serve(struct daemon *daemon, int *connection)
 
 	crash_point_serving();
 	instance_ready(daemon->lock);
-	notify_send("READY=1");
+	say_ready(daemon);
+	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
 	g_main_loop_run(daemon->loop);
 

@@ -244,9 +244,25 @@ int mount_fd(const struct mount *mount)
 	return fuse_session_fd(mount->fuse);
 }
 
+bool mount_is_alive(struct mount *mount, int64_t limit)
+{
+	return session_is_alive(mount->session, limit);
+}
+
 void mount_stop(struct mount *mount)
 {
 	session_stop(mount->session);
+}
+
+static void take_down(const char *mountpoint)
+{
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+		return;
+	if (errno == EBUSY)
+		log_info("%s: files are in use: whoever maps them keeps that memory, their names are back with the next daemon",
+		         mountpoint);
+	if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
 }
 
 bool mount_finish(struct mount *mount, bool keep)
@@ -260,8 +276,8 @@ bool mount_finish(struct mount *mount, bool keep)
 		/* Closes the descriptor: with no copy of it the connection ends, and nobody waits for an answer any more. */
 		fuse_session_destroy(mount->fuse);
 		connection = -1;
-		if (mounted && !keep && umount2(mountpoint, MNT_DETACH) < 0)
-			log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
+		if (mounted && !keep)
+			take_down(mountpoint);
 	}
 	g_cond_clear(&mount->changed);
 	g_mutex_clear(&mount->lock);

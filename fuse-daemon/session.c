@@ -5,13 +5,16 @@
 #include <errno.h>
 #include <glib.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "progress.h"
 #include "request.h"
 
 #ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
@@ -30,6 +33,8 @@ struct worker {
 	pthread_t thread;
 	unsigned slot;
 	int running; /* atomic */
+	_Atomic int64_t since;  /* struct progress_sample */
+	_Atomic unsigned taken; /* the same */
 };
 
 struct session {
@@ -41,6 +46,7 @@ struct session {
 	int running; /* atomic: threads that have not ended */
 	int result;  /* atomic: the first error */
 	guint waker; /* source of the main loop */
+	struct progress *progress; /* of who asks session_is_alive() */
 
 	/*
 	 * After a takeover, until every request that comes again was read: one thread reads at a time, so that none of
@@ -136,7 +142,7 @@ static int receive(struct session *session, void *buffer)
 	return got;
 }
 
-static void process(const struct worker *worker, void *request_data, size_t size)
+static void process(struct worker *worker, void *request_data, size_t size)
 {
 	const struct fuse_buf buffer = { .mem = request_data, .size = size };
 	static const struct request none;
@@ -154,6 +160,8 @@ static void process(const struct worker *worker, void *request_data, size_t size
 
 	if (in.opcode == FUSE_INIT)
 		session->events->init(request_data, size, session->data);
+	worker->taken++;
+	worker->since = g_get_monotonic_time();
 	request_set_current(&request);
 	fuse_session_process_buf(session->fuse, &buffer);
 	request_set_current(&none);
@@ -161,6 +169,7 @@ static void process(const struct worker *worker, void *request_data, size_t size
 		session->events->began(session->data);
 	if (request.resent)
 		count_answered(session);
+	worker->since = 0;
 }
 
 static gboolean stop(gpointer session)
@@ -239,6 +248,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 		pthread_setname_np(worker->thread, name);
 		session->count++;
 	}
+	session->progress = progress_new(session->count);
 	if (session->count == 0)
 		session->result = -EAGAIN;
 	if (g_atomic_int_dec_and_test(&session->running))
@@ -267,6 +277,30 @@ void session_stop(struct session *session)
 	wake(session);
 }
 
+static struct progress_sample sample(struct worker *worker)
+{
+	struct progress_sample sample = { .since = worker->since, .taken = worker->taken };
+	struct timespec used;
+	clockid_t clock;
+
+	/* A thread that has ended is no error here: it is at no request. */
+	if (g_atomic_int_get(&worker->running) && pthread_getcpuclockid(worker->thread, &clock) == 0 &&
+	    clock_gettime(clock, &used) == 0)
+		sample.cpu = used.tv_sec * G_USEC_PER_SEC + used.tv_nsec / 1000;
+	return sample;
+}
+
+bool session_is_alive(struct session *session, int64_t limit)
+{
+	g_autofree struct progress_sample *samples = g_new(struct progress_sample, session->count);
+	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
+
+	for (unsigned i = 0; i < session->count; i++)
+		samples[i] = sample(&session->workers[i]);
+	poll(&connection, 1, 0);
+	return progress_look(session->progress, samples, connection.revents == POLLIN, g_get_monotonic_time(), limit);
+}
+
 int session_finish(struct session *session)
 {
 	int result;
@@ -278,6 +312,7 @@ int session_finish(struct session *session)
 	while (g_idle_remove_by_data(session))
 		;
 	result = session->result;
+	progress_free(session->progress);
 	g_mutex_clear(&session->reading);
 	g_mutex_clear(&session->lock);
 	g_free(session->workers);

@@ -13,6 +13,7 @@
 
 #include <fuse_lowlevel.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The largest request: what WRITE carries at most (FUSE's max_write), and its headers. */
 #define SESSION_MAX_WRITE (128 * 1024)
@@ -42,6 +43,8 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
                               const struct session_events *events, void *data);
 /* Each thread answers its request at hand, then ends. On the thread of the main loop, which must go on until the end. */
 void session_stop(struct session *session);
+/* Has anything gone on within the last @limit us (progress.h)? To be asked several times in that time, by one thread. */
+bool session_is_alive(struct session *session, int64_t limit);
 /* After the end: 0, or the negative errno that ended it; frees. */
 int session_finish(struct session *session);
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What is a hang of the request threads, and what only looks like one. */
+#include <glib.h>
+
+#include "progress.h"
+
+#define LIMIT 1000000
+#define START (5 * LIMIT)
+
+/* Looks at two threads. */
+struct looks {
+	struct progress *progress;
+	struct progress_sample samples[2];
+	int64_t now;
+	bool waiting;
+};
+
+static void begin(struct looks *looks)
+{
+	*looks = (struct looks){ .progress = progress_new(2), .now = START };
+	g_assert_true(progress_look(looks->progress, looks->samples, false, looks->now, LIMIT));
+}
+
+static bool look(struct looks *looks, int64_t later)
+{
+	looks->now += later;
+	return progress_look(looks->progress, looks->samples, looks->waiting, looks->now, LIMIT);
+}
+
+static void take(struct looks *looks, unsigned thread)
+{
+	looks->samples[thread].since = looks->now;
+	looks->samples[thread].taken++;
+}
+
+static void idle_threads_are_fine(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	for (unsigned i = 0; i < 100; i++)
+		g_assert_true(look(&looks, LIMIT / 3));
+	progress_free(looks.progress);
+}
+
+static void request_that_stands_still_is_a_hang(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	take(&looks, 1);
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_true(look(&looks, LIMIT / 3));
+	g_assert_false(look(&looks, LIMIT / 3));
+	/* Also while others are served. */
+	take(&looks, 0);
+	g_assert_false(look(&looks, 1));
+	looks.samples[1].since = 0;
+	g_assert_true(look(&looks, 1));
+	progress_free(looks.progress);
+}
+
+static void request_that_uses_the_cpu_is_at_work(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	take(&looks, 0);
+	take(&looks, 1); /* waits for the other */
+	for (unsigned i = 0; i < 100; i++) {
+		looks.samples[0].cpu += PROGRESS_CPU_US;
+		g_assert_true(look(&looks, LIMIT / 3));
+	}
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_true(look(&looks, LIMIT / 3));
+	g_assert_false(look(&looks, LIMIT / 3));
+	progress_free(looks.progress);
+}
+
+static void waiting_with_a_time_out_is_no_work(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	take(&looks, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		looks.samples[0].cpu += PROGRESS_CPU_US / 10;
+		g_assert_true(look(&looks, LIMIT / 3));
+	}
+	g_assert_false(look(&looks, LIMIT / 3));
+	progress_free(looks.progress);
+}
+
+static void requests_that_nobody_takes_are_a_hang(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	looks.waiting = true;
+	for (unsigned i = 0; i < 10; i++) { /* many, and served */
+		looks.samples[i % 2].taken++;
+		g_assert_true(look(&looks, LIMIT / 3));
+	}
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_true(look(&looks, LIMIT / 3));
+	g_assert_false(look(&looks, LIMIT / 3));
+	looks.waiting = false;
+	g_assert_true(look(&looks, 1));
+	progress_free(looks.progress);
+}
+
+static void threads_that_were_not_watched_are_not_blamed(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	take(&looks, 0);
+	looks.waiting = true;
+	g_assert_true(look(&looks, 10 * LIMIT)); /* stopped, and let go on */
+	g_assert_true(look(&looks, LIMIT / 3));
+	g_assert_false(look(&looks, LIMIT));
+	progress_free(looks.progress);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/progress/idle", idle_threads_are_fine);
+	g_test_add_func("/progress/still", request_that_stands_still_is_a_hang);
+	g_test_add_func("/progress/work", request_that_uses_the_cpu_is_at_work);
+	g_test_add_func("/progress/time-out", waiting_with_a_time_out_is_no_work);
+	g_test_add_func("/progress/waiting", requests_that_nobody_takes_are_a_hang);
+	g_test_add_func("/progress/not-watched", threads_that_were_not_watched_are_not_blamed);
+	return g_test_run();
+}
