@@ -17,6 +17,14 @@ from .machine import DEFAULT_NODES, Machine
 from .session import Session
 
 TOP = Path(__file__).resolve().parents[3]
+SERVICE = """[Unit]
+After=basic.target
+Requires=basic.target
+[Service]
+ExecStart=/run/lab/main
+Delegate=yes
+TimeoutStopSec=infinity
+"""
 STATUS = {"panic": 120, "hang": 124, "lost": 125}
 
 
@@ -34,6 +42,7 @@ def add_options(parser):
     parser.add_argument("--visible", metavar="DIRECTORY", action="append", default=[],
                         help="keep it visible in the VM, even below /tmp, /var/tmp or /run")
     parser.add_argument("--env", metavar="NAME=VALUE", action="append", default=[], help="for the command")
+    parser.add_argument("--systemd", action="store_true", help="boot with systemd, the command is a service of it")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, help="for everything")
     parser.add_argument("--silence", metavar="SECONDS", type=float, help="longest time without a word from the tests")
     parser.add_argument("--logs", metavar="DIRECTORY", help="keep the logs there, also those of a success")
@@ -65,6 +74,8 @@ def _settings(machine, options, command, interactive):
         "visible": "".join(f"{directory.resolve()}\n" for directory in visible)}
     if interactive:
         settings["interactive"] = ""
+    if options.systemd:
+        settings["systemd"] = SERVICE
     return settings
 
 

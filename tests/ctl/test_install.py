@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`meson install`: what goes where, and nothing else. And the scripts among it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.mount import wait_until
+
+TOP = Path(__file__).parents[2]
+CONFIG = "/etc/dmemfs/dmemfsd.conf"
+# PREFIX is Meson's option; @unit where systemd looks, which is the system's choice for /usr.
+FILES = {
+    CONFIG: 0o644,
+    "PREFIX/sbin/dmemfsd": 0o755,
+    "PREFIX/sbin/dmemfsctl": 0o755,
+    "PREFIX/sbin/mount.fuse.dmemfs": 0o755,
+    "PREFIX/libexec/dmemfs/unit-stop": 0o755,
+    "PREFIX/lib/systemd/system/dmemfsd.service": 0o644,
+    "PREFIX/lib/udev/rules.d/60-dmemfs.rules": 0o644,
+    "PREFIX/lib/modules-load.d/dmemfs.conf": 0o644,
+    "PREFIX/lib/tmpfiles.d/dmemfs.conf": 0o644,
+    "PREFIX/share/bash-completion/completions/dmemfsctl": 0o644,
+}
+PAGES = {"dmemfsctl.8"}
+
+
+@pytest.fixture(scope="module")
+def build(dmemfsd):
+    """The build directory of the program under test."""
+    directory = dmemfsd.parents[1]
+    if not (directory / "meson-info").is_dir():
+        pytest.skip(f"{dmemfsd} lies in no build directory")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def options(build):
+    done = subprocess.run(["meson", "introspect", "--buildoptions", build], capture_output=True, text=True, check=True)
+    return {option["name"]: option["value"] for option in json.loads(done.stdout)}
+
+
+@pytest.fixture(scope="module")
+def prefix(options):
+    return options["prefix"]
+
+
+def install(build, directory):
+    subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", directory], check=True,
+                   stdout=subprocess.DEVNULL)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def installed(build, tmp_path_factory):
+    """As below "/"."""
+    return install(build, tmp_path_factory.mktemp("installed"))
+
+
+def test_files_and_modes(installed, prefix):
+    expected = {path.replace("PREFIX", prefix): mode for path, mode in FILES.items()}
+    if shutil.which("scdoc"):
+        expected |= {f"{prefix}/share/man/man{page[-1]}/{page}": 0o644 for page in PAGES}
+    found = {f"/{path.relative_to(installed)}": path.stat().st_mode & 0o7777
+             for path in installed.rglob("*") if not path.is_dir()}
+    if prefix == "/usr":
+        found = {re.sub(r"^/lib/systemd", "/usr/lib/systemd", path): mode for path, mode in found.items()}
+    assert found == expected
+
+
+def test_paths_are_those_of_the_prefix(installed, prefix):
+    """Each command of a script or a unit is among what was installed."""
+    named = set()
+    for path in (f"{prefix}/sbin/mount.fuse.dmemfs", f"{prefix}/libexec/dmemfs/unit-stop",
+                 f"{prefix}/lib/systemd/system/dmemfsd.service"):
+        named |= set(re.findall(r"(/\S+/(?:sbin|libexec)/\S+)", (installed / path.lstrip("/")).read_text()))
+    assert named == {f"{prefix}/{path}" for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop")}
+
+
+def test_configuration_of_the_operator_stays(build, tmp_path):
+    config = tmp_path / CONFIG.lstrip("/")
+    config.parent.mkdir(parents=True)
+    config.write_text("[daemon]\n")
+    install(build, tmp_path)
+    assert config.read_text() == "[daemon]\n"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+def test_unit_is_understood(installed, prefix, work):
+    """No key that this systemd does not know, no command that is not there. Its pages are elsewhere."""
+    text = (installed / f"{prefix}/lib/systemd/system/dmemfsd.service".lstrip("/")).read_text()
+    unit = work / "dmemfsd.service"
+    for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop"):
+        text = text.replace(f"{prefix}/{path}", f"{installed}{prefix}/{path}")
+    unit.write_text(text)
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=40", unit], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+# --- the helper of mount(8) ---
+
+@pytest.fixture
+def helper(dmemfsd, work, daemon_settings):
+    """run(ARGUMENT...): mount.fuse.dmemfs with the daemon under test, and a configuration of its own."""
+    script = work / "mount.fuse.dmemfs"
+    script.write_text((TOP / "configs" / "mount.fuse.dmemfs").read_text().replace("/usr/sbin/dmemfsd", str(dmemfsd)))
+
+    def run(*arguments):
+        return subprocess.run(["sh", script, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+@pytest.fixture
+def daemon_settings(work):
+    """(configuration, mountpoint)"""
+    mountpoint = work / "mnt"
+    mountpoint.mkdir()
+    config = work / "dmemfsd.conf"
+    config.write_text(f"[daemon]\nmountpoint={mountpoint}\nstate-dir={work}/state\nsize=64M\nmemory-dir={work}/memory\n")
+    (work / "memory").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", work / "memory"], check=True)
+    os.chmod(work / "memory", 0o700)
+    yield config, mountpoint
+    subprocess.run(["umount", work / "memory"], check=True)
+
+
+def test_helper_mounts(helper, daemon_settings):
+    config, mountpoint = daemon_settings
+    done = helper(config, mountpoint, "-o", "rw,noauto,nofail,x-systemd.automount,_netdev")
+    assert done.returncode == 0 and "error" not in done.stderr, done.stderr
+    (mountpoint / "file").write_bytes(b"x")
+    again = helper(config, mountpoint)
+    assert again.returncode == 32 and "another daemon" in again.stderr
+    subprocess.run(["fusermount3", "-u", mountpoint], check=True)
+    lock = (config.parent / "state" / "lock").read_text().strip()
+    wait_until(lambda: not Path(f"/proc/{lock}").exists(), "the daemon has ended")
+
+
+@pytest.mark.parametrize("arguments, status, said", [
+    ((), 1, "usage: "),
+    (("CONFIG",), 1, "usage: "),
+    (("CONFIG", "/elsewhere"), 32, "they must be the same"),
+    (("/nowhere.conf", "MOUNTPOINT"), 32, "/nowhere.conf"),
+    (("CONFIG", "MOUNTPOINT", "-o", "rw,ro"), 1, "option ro: "),
+    (("CONFIG", "MOUNTPOINT", "-o", "remount,rw"), 1, "option remount: "),
+    (("CONFIG", "MOUNTPOINT", "-o", "*"), 1, "option *: "),
+    (("CONFIG", "MOUNTPOINT", "-Z"), 1, "usage: "),
+])
+def test_helper_refuses(helper, daemon_settings, arguments, status, said):
+    config, mountpoint = daemon_settings
+    places = {"CONFIG": config, "MOUNTPOINT": mountpoint}
+    done = helper(*(places.get(argument, argument) for argument in arguments))
+    assert done.returncode == status
+    assert said in done.stderr.splitlines()[0]
+    assert not os.path.ismount(mountpoint)
+
+
+def test_helper_that_shall_do_nothing(helper, daemon_settings):
+    config, mountpoint = daemon_settings
+    assert helper(config, f"{mountpoint}/", "-f", "-n", "-v").returncode == 0
+    assert helper(config, mountpoint, "-f", "-s", "-o", "bananas").returncode == 0
+    assert not os.path.ismount(mountpoint)
