@@ -2,11 +2,8 @@
 """--help, the man page and the completion say the same."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
-
-import pytest
 
 TOP = Path(__file__).parents[2]
 PAGE = TOP / "fuse-daemon" / "man" / "dmemfsctl.8.scd"
@@ -79,14 +76,3 @@ def test_exit_statuses(ctl):
     page = PAGE.read_text().split("# EXIT STATUS")[1].split("# FILES")[0]
     assert re.findall(r"^\*(\d)\*$", page, re.MULTILINE) == re.findall(
         r"\b(\d) (?=done|it could|the command|it was|the daemon)", ctl.text("--help").split("Exit status:")[1].replace("\n", " "))
-
-
-@pytest.mark.skipif(not shutil.which("scdoc"), reason="needs scdoc")
-def test_man_page_is_clean(work):
-    page = work / "dmemfsctl.8"
-    page.write_bytes(subprocess.run(["scdoc"], input=PAGE.read_bytes(), capture_output=True, check=True).stdout)
-    if shutil.which("mandoc"):
-        # How scdoc writes paragraphs.
-        ignored = "skipping paragraph macro"
-        done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True, check=False)
-        assert [line for line in done.stdout.splitlines() if not re.search(ignored, line)] == []

@@ -26,8 +26,9 @@ FILES = {
     "PREFIX/lib/modules-load.d/dmemfs.conf": 0o644,
     "PREFIX/lib/tmpfiles.d/dmemfs.conf": 0o644,
     "PREFIX/share/bash-completion/completions/dmemfsctl": 0o644,
+    "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
 }
-PAGES = {"dmemfsctl.8"}
+PAGES = {"dmemfs.7", "dmemfsctl.8", "dmemfsd.8", "dmemfsd.conf.5"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The man pages: clean, complete, and of one mind with the programs and with each other."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+MAN = TOP / "fuse-daemon" / "man"
+PAGES = sorted(path.name.removesuffix(".scd") for path in MAN.glob("*.scd"))
+# How scdoc writes paragraphs, and pages that are not installed here.
+IGNORED = "skipping paragraph macro|referenced manual not found"
+
+
+def source(page):
+    return (MAN / f"{page}.scd").read_text()
+
+
+def plain(text):
+    return text.replace("\\", "")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_clean(page, work):
+    if not shutil.which("scdoc") or not shutil.which("mandoc"):
+        pytest.skip("needs scdoc and mandoc")
+    made = work / page
+    made.write_bytes(subprocess.run(["scdoc"], input=source(page).encode(), capture_output=True, check=True).stdout)
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", made], capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines() if not re.search(IGNORED, line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_references_are_to_pages_that_exist(page):
+    name, section = page.rsplit(".", 1)
+    assert source(page).startswith(f"{name}({section})\n")
+    for name, section in re.findall(r"\*(dmemfs[a-z.]*)\*\((\d)\)", source(page)):
+        assert f"{name}.{section}" in PAGES
+
+
+def keys_of(dmemfsd, work, group):
+    """Keys that the daemon knows in a group: what it offers instead of one that it does not know."""
+    config = work / "dmemfsd.conf"
+    config.write_text(f"[{group}]\nno-such-key=1\n")
+    said = subprocess.run([dmemfsd, "--config", config, "--check-config"], capture_output=True, text=True, check=False)
+    return set(re.search(r"this group has (.*)", said.stderr)[1].split(", "))
+
+
+@pytest.mark.parametrize("group", ["daemon", "region", "quota"])
+def test_every_key_is_in_its_group(dmemfsd, work, group):
+    """In the page and in the configuration that is installed."""
+    keys = keys_of(dmemfsd, work, group if group == "daemon" else f"{group} name")
+    page = re.search(rf"^# (?:THE GROUP|GROUPS) \[{group}\b.*?\n(.*?)(?=^# )", source("dmemfsd.conf.5"),
+                     re.MULTILINE | re.DOTALL)[1]
+    assert set(re.findall(r"^\*([a-z-]+)\*=", page, re.MULTILINE)) == keys
+    sample = re.search(rf"^#?\[{group}\b.*?\n(.*?)(?=^#?\[|\Z)", (TOP / "configs" / "dmemfsd.conf").read_text(),
+                       re.MULTILINE | re.DOTALL)[1]
+    assert set(re.findall(r"^#([a-z-]+)=", sample, re.MULTILINE)) == keys
+
+
+def test_options_of_the_daemon(dmemfsd):
+    said = subprocess.run([dmemfsd, "--help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", said, re.MULTILINE))
+    page = source("dmemfsd.8")
+    documented = re.search(r"^# OPTIONS\n(.*?)^# ", page, re.MULTILINE | re.DOTALL)[1]
+    assert set(re.findall(r"^(?:\*-\w\*, )?\*(--[a-z-]+)\*", documented, re.MULTILINE)) == options
+    statuses = re.search(r"^# EXIT STATUS\n(.*?)^# ", page, re.MULTILINE | re.DOTALL)[1]
+    assert re.findall(r"^\*(\d)\*$", statuses, re.MULTILINE) == ["0", "1", "2"]
+
+
+def test_virtual_attributes():
+    """Those of the source are in dmemfs(7)."""
+    known = set(re.findall(r'"(dmemfs\.[a-z_.]+[a-z])"', "".join(path.read_text() for path in TOP.glob("fuse-daemon/*.c"))))
+    assert known
+    page = plain(source("dmemfs.7"))
+    assert {name for name in known if f"*{name}*" not in page} == set()
+
+
+def test_example_is_a_configuration(dmemfsd, work):
+    example = re.search(r"```\n(.*?)```", source("dmemfsd.conf.5"), re.DOTALL)[1]
+    config = work / "dmemfsd.conf"
+    config.write_text(example)
+    subprocess.run([dmemfsd, "--config", config, "--dump-config"], check=True, stdout=subprocess.DEVNULL)
