@@ -21,6 +21,7 @@ FILES = {
     "PREFIX/sbin/dmemfsctl": 0o755,
     "PREFIX/sbin/mount.fuse.dmemfs": 0o755,
     "PREFIX/libexec/dmemfs/unit-stop": 0o755,
+    "PREFIX/libexec/dmemfs/qemu-aligned": 0o755,
     "PREFIX/lib/systemd/system/dmemfsd.service": 0o644,
     "PREFIX/lib/udev/rules.d/60-dmemfs.rules": 0o644,
     "PREFIX/lib/modules-load.d/dmemfs.conf": 0o644,
