@@ -10,7 +10,8 @@
 #include "config_text.h"
 #include "extent.h"
 
-#define THREADS_MAX 256
+#define THREADS_MAX          256
+#define METRICS_INTERVAL_MAX 3600
 
 G_DEFINE_QUARK(dmemfs-config-error-quark, config_error)
 
@@ -22,6 +23,7 @@ void config_destroy(struct config *config)
 	g_free(config->mountpoint);
 	g_free(config->state_dir);
 	g_free(config->memory_dir);
+	g_free(config->metrics_file);
 	g_ptr_array_unref(config->regions);
 	g_ptr_array_unref(config->quotas);
 	g_free(config);
@@ -47,6 +49,20 @@ static bool get_threads(const struct config_text *text, struct config *config, G
 	return true;
 }
 
+static bool get_metrics(const struct config_text *text, struct config *config, GError **error)
+{
+	uint64_t interval = 15; /* Prometheus asks every 15 s to 60 s */
+
+	if (!config_text_get_path(text, CONFIG_DAEMON, "metrics-file", &config->metrics_file, error) ||
+	    !config_text_get_number(text, CONFIG_DAEMON, "metrics-interval", 1, METRICS_INTERVAL_MAX, &interval, error))
+		return false;
+	config->metrics_interval = (unsigned)interval;
+	if (!config->metrics_file || g_str_has_suffix(config->metrics_file, ".prom"))
+		return true;
+	return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
+	                        "\"%s\" does not end in .prom: node_exporter reads no other files", config->metrics_file);
+}
+
 static bool load_daemon(const struct config_text *text, struct config *config, GError **error)
 {
 	unsigned backend = BACKEND_MEMORY;
@@ -61,7 +77,7 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	    !config_text_get_choice(text, CONFIG_DAEMON, "backend", config_backend_names, &backend, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "alloc", config_alloc_names, &alloc, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "lost-contents", config_lost_names, &lost_contents, error) ||
-	    !get_page_size(text, config, error) || !get_threads(text, config, error))
+	    !get_page_size(text, config, error) || !get_threads(text, config, error) || !get_metrics(text, config, error))
 		return false;
 	config->backend = (enum backend_kind)backend;
 	config->alloc = (enum alloc_mode)alloc;
@@ -149,6 +165,10 @@ static bool check_directories(const struct config_text *text, const struct confi
 {
 	if (!check_apart(text, "state-dir", config->state_dir, config->mountpoint, error))
 		return false;
+	/* Or the daemon would wait for its own answer. */
+	if (config->metrics_file && lies_in(config->metrics_file, config->mountpoint))
+		return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
+		                        "%s is on the mount itself: put it elsewhere", config->metrics_file);
 	if (!config->memory_dir)
 		return true;
 	if (!check_apart(text, "memory-dir", config->memory_dir, config->mountpoint, error))

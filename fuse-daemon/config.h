@@ -39,6 +39,8 @@ struct config {
 	uint64_t size;      /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
 	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */
 	unsigned threads;   /* request threads, at least 1 */
+	char *metrics_file; /* absolute; NULL: none is written */
+	unsigned metrics_interval; /* seconds, at least 1 */
 	GPtrArray *regions; /* struct region_config *, sorted by start */
 	GPtrArray *quotas;  /* struct quota_config * */
 };

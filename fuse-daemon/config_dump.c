@@ -41,6 +41,9 @@ static void dump_daemon(GKeyFile *keys, const struct config *config)
 		g_key_file_set_boolean(keys, CONFIG_DAEMON, "populate", config->populate);
 	}
 	g_key_file_set_integer(keys, CONFIG_DAEMON, "threads", (gint)config->threads);
+	if (config->metrics_file)
+		dump_path(keys, CONFIG_DAEMON, "metrics-file", config->metrics_file);
+	g_key_file_set_integer(keys, CONFIG_DAEMON, "metrics-interval", (gint)config->metrics_interval);
 }
 
 static void dump_region(gpointer data, gpointer keys)

@@ -15,6 +15,7 @@
 #include "instance.h"
 #include "keeper.h"
 #include "log.h"
+#include "metrics.h"
 #include "mount.h"
 #include "notify.h"
 #include "quota_setup.h"
@@ -261,6 +262,7 @@ static bool is_alive(void *data, int64_t limit)
 static bool serve(struct daemon *daemon, int *connection)
 {
 	const char *mountpoint = daemon->server.config->mountpoint;
+	struct metrics *metrics;
 	bool clean;
 
 	crash_point_serving();
@@ -268,6 +270,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	say_ready(daemon);
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
+	metrics = metrics_start(&daemon->server, daemon->mount);
 	g_main_loop_run(daemon->loop);
 
 	/* Unmounted meanwhile: there is nothing to keep. */
@@ -276,6 +279,7 @@ static bool serve(struct daemon *daemon, int *connection)
 		reload_block_signals();
 		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
 	}
+	metrics_stop(metrics, !daemon->keep);
 	clean = mount_finish(daemon->mount, daemon->keep);
 	if (daemon->keep) {
 		log_info("left the mount at %s to the next daemon", mountpoint);

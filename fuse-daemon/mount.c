@@ -249,6 +249,11 @@ bool mount_is_alive(struct mount *mount, int64_t limit)
 	return session_is_alive(mount->session, limit);
 }
 
+unsigned mount_load(struct mount *mount, int64_t *oldest)
+{
+	return session_load(mount->session, oldest);
+}
+
 void mount_stop(struct mount *mount)
 {
 	session_stop(mount->session);

@@ -28,6 +28,8 @@ struct mount *mount_start(struct server *server, struct takeover *takeover, void
 int mount_fd(const struct mount *mount);
 /* Has anything gone on within the last @limit us (session_is_alive())? */
 bool mount_is_alive(struct mount *mount, int64_t limit);
+/* As session_load(). */
+unsigned mount_load(struct mount *mount, int64_t *oldest);
 /* Ends serving, nothing else: @ended follows. From the thread of the main loop. */
 void mount_stop(struct mount *mount);
 /*

@@ -16,6 +16,7 @@
 
 #include "progress.h"
 #include "request.h"
+#include "request_count.h"
 
 #ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
 #define FUSE_UNIQUE_RESEND (UINT64_C(1) << 63)
@@ -169,6 +170,7 @@ static void process(struct worker *worker, void *request_data, size_t size)
 		session->events->began(session->data);
 	if (request.resent)
 		count_answered(session);
+	request_count_add(in.opcode, g_get_monotonic_time() - worker->since);
 	worker->since = 0;
 }
 
@@ -299,6 +301,22 @@ bool session_is_alive(struct session *session, int64_t limit)
 		samples[i] = sample(&session->workers[i]);
 	poll(&connection, 1, 0);
 	return progress_look(session->progress, samples, connection.revents == POLLIN, g_get_monotonic_time(), limit);
+}
+
+unsigned session_load(struct session *session, int64_t *oldest)
+{
+	unsigned at_work = 0;
+
+	*oldest = 0;
+	for (unsigned i = 0; i < session->count; i++) {
+		int64_t since = session->workers[i].since;
+
+		if (since == 0)
+			continue;
+		at_work++;
+		*oldest = MAX(*oldest, g_get_monotonic_time() - since);
+	}
+	return at_work;
 }
 
 int session_finish(struct session *session)

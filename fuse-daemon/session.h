@@ -45,6 +45,8 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 void session_stop(struct session *session);
 /* Has anything gone on within the last @limit us (progress.h)? To be asked several times in that time, by one thread. */
 bool session_is_alive(struct session *session, int64_t limit);
+/* How many requests threads are at, and for how long the oldest has been worked on, in us. Any thread may ask. */
+unsigned session_load(struct session *session, int64_t *oldest);
 /* After the end: 0, or the negative errno that ended it; frees. */
 int session_finish(struct session *session);
 

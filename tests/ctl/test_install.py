@@ -27,6 +27,8 @@ FILES = {
     "PREFIX/lib/modules-load.d/dmemfs.conf": 0o644,
     "PREFIX/lib/tmpfiles.d/dmemfs.conf": 0o644,
     "PREFIX/share/bash-completion/completions/dmemfsctl": 0o644,
+    "PREFIX/share/dmemfs/dmemfs.rules.yml": 0o644,
+    "PREFIX/share/dmemfs/dmemfs-dashboard.json": 0o644,
     "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
 }
 PAGES = {"dmemfs.7", "dmemfsctl.8", "dmemfsd.8", "dmemfsd.conf.5"}

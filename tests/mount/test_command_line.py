@@ -227,7 +227,7 @@ def test_dump_reads_back_to_the_same(machine, keys, groups):
 def test_dump_has_every_key_of_the_example(machine):
     """Those of the memory backend with size: the regions and quotas of the example are alternatives."""
     example = (Path(__file__).parents[2] / "configs" / "dmemfsd.conf").read_text()
-    machine.configure()
+    machine.configure(metrics_file="/run/dmemfs.prom")  # it has no default
     keys = {line.split("=")[0] for line in machine.dump(machine.config).splitlines() if "=" in line}
     assert keys == set(re.findall(r"^#([a-z-]+)=", example.split("#[region")[0], re.MULTILINE))
 

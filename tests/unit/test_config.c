@@ -34,6 +34,8 @@ static void every_key_has_a_default(void)
 	g_assert_true(config->populate);
 	g_assert_cmpuint(config->threads, >=, 4);
 	g_assert_cmpuint(config->threads, <=, 16);
+	g_assert_null(config->metrics_file);
+	g_assert_cmpuint(config->metrics_interval, ==, 15);
 	g_assert_cmpuint(config->regions->len, ==, 0);
 	g_assert_cmpuint(config->quotas->len, ==, 0);
 }
@@ -73,6 +75,8 @@ static void every_key_is_read(void)
 	                                  "memory-dir=/run/dmemfs/memory\n"
 	                                  "populate=false\n"
 	                                  "threads=256\n"
+	                                  "metrics-file=/run/dmemfs.prom\n"
+	                                  "metrics-interval=3600\n"
 	                                  "[quota a.b_c-1]\n"
 	                                  "path=/a\n"
 	                                  "max-bytes=5G\n"
@@ -89,6 +93,8 @@ static void every_key_is_read(void)
 	g_assert_cmpint(config->alloc, ==, ALLOC_DEMAND);
 	g_assert_false(config->populate);
 	g_assert_cmpuint(config->threads, ==, 256);
+	g_assert_cmpstr(config->metrics_file, ==, "/run/dmemfs.prom");
+	g_assert_cmpuint(config->metrics_interval, ==, 3600);
 	g_assert_cmpuint(config->quotas->len, ==, 2);
 	quota = g_ptr_array_index(config->quotas, 0);
 	g_assert_cmpstr(quota->name, ==, "a.b_c-1");
@@ -193,6 +199,8 @@ static void configs_equal(const struct config *a, const struct config *b)
 	g_assert_cmpuint(a->size, ==, b->size);
 	g_assert_cmpint(a->populate, ==, b->populate);
 	g_assert_cmpuint(a->threads, ==, b->threads);
+	g_assert_cmpstr(a->metrics_file, ==, b->metrics_file);
+	g_assert_cmpuint(a->metrics_interval, ==, b->metrics_interval);
 	regions_equal(a, b);
 	quotas_equal(a, b);
 }
@@ -213,6 +221,7 @@ static const struct {
 	const char *text;
 } dumped[] = {
 	{ "defaults", "[daemon]\n" },
+	{ "metrics", "[daemon]\nmetrics-file=/a b.prom\nmetrics-interval=1\n" },
 	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nalloc=demand\nlost-contents=remove\n" },
 	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
 	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
@@ -243,6 +252,8 @@ static void the_example_shows_the_defaults(void)
 	assert_contains(text, "\n#lost-contents=zero\n");
 	assert_contains(text, "\n#populate=true\n");
 	assert_contains(text, "\n#threads=");
+	assert_contains(text, "\n#metrics-file=");
+	assert_contains(text, "\n#metrics-interval=15\n");
 	assert_contains(text, "\n#size=");
 	assert_contains(text, "\n#memory-dir=/dev/shm/dmemfs-");
 }

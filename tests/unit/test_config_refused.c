@@ -71,6 +71,11 @@ static const struct bad {
 	{ "threads-negative", "[daemon]\nthreads=-1\n", { "[daemon] threads: ", "from 1 to 256" } },
 	{ "threads-huge", "[daemon]\nthreads=99999999999999999999\n", { "[daemon] threads: ", "from 1 to 256" } },
 	{ "threads-text", "[daemon]\nthreads=4 # four\n", { "[daemon] threads: ", "from 1 to 256" } },
+	{ "metrics-interval-zero", "[daemon]\nmetrics-interval=0\n", { "[daemon] metrics-interval: ", "from 1 to 3600" } },
+	{ "metrics-file-name", "[daemon]\nmetrics-file=/run/x.txt\n", { ":2: [daemon] metrics-file: ", "/run/x.txt", ".prom" } },
+	{ "metrics-file-relative", "[daemon]\nmetrics-file=x.prom\n", { "[daemon] metrics-file: ", "relative path" } },
+	{ "metrics-file-on-mount", "[daemon]\nmetrics-file=/mnt/dmemfs/x.prom\n",
+	  { ":2: [daemon] metrics-file: ", "on the mount itself" } },
 	/* sizes */
 	{ "page-size-3m", "[daemon]\npage-size=3M\n",
 	  { ":2: [daemon] page-size: ", "no size of a page", "4K, 2M or 1G" } },

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The metrics file: what a Prometheus makes of it, and that rules and dashboard use nothing else."""
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.children import Child
+from helpers.mount import wait_until
+from helpers.syscalls import opened
+
+yaml = pytest.importorskip("yaml")
+parser = pytest.importorskip("prometheus_client.parser")
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+QUOTAS = '\n[quota tenant]\npath=/a"b\nmax-bytes=8M\n[quota files]\npath=/dir\nmax-files=10\n'
+INTERVAL = 1
+
+pytestmark = pytest.mark.page_sizes("4K")
+
+
+class Metrics:
+    """The file as it is at this moment."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def families(self):
+        return {family.name: family for family in parser.text_string_to_metric_families(self._path.read_text())}
+
+    def samples(self, name):
+        """{labels without the mount point: value}"""
+        found = {}
+        for family in self.families().values():
+            for sample in family.samples:
+                if sample.name == name:
+                    labels = dict(sample.labels)
+                    assert labels.pop("mountpoint")
+                    found[tuple(sorted(labels.items()))] = sample.value
+        return found
+
+    def value(self, name, **labels):
+        return self.samples(name).get(tuple(sorted(labels.items())))
+
+    def next(self):
+        """Once it was written anew, from now on."""
+        before = time.time()
+        wait_until(lambda: self.value("dmemfs_written_time_seconds") > before, "the file is replaced", 10)
+        return self
+
+
+@pytest.fixture
+def metrics(fs):
+    path = fs.daemon.work / "dmemfs.prom"
+    text = fs.daemon.config.read_text()
+    fs.daemon.config.write_text(text.replace("[daemon]\n", f"[daemon]\nmetrics-file={path}\nmetrics-interval={INTERVAL}\n")
+                                + QUOTAS)
+    fs.daemon.stop()
+    fs.daemon.start()
+    wait_until(path.exists, "the file is written")
+    return Metrics(path)
+
+
+def test_names_units_and_types(fs, metrics):
+    """Prometheus' conventions: a prefix, base units, _total for counters and for nothing else, a help text."""
+    families = metrics.families()
+    assert families
+    for name, family in families.items():
+        assert name.startswith("dmemfs_") and family.documentation.endswith("."), name
+        assert family.type in ("gauge", "counter")
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
+            assert sample.labels["mountpoint"] == str(fs.root)
+        assert not re.search(r"_(us|ms|kb|mb|kib|mib|gib|minutes|percent)(_|$)", name)
+    assert re.search(r"^# TYPE dmemfs_requests_total counter$", (fs.daemon.work / "dmemfs.prom").read_text(), re.MULTILINE)
+
+
+def test_memory(fs, metrics):
+    fs.make_file("file", size=5 * fs.unit)
+    metrics.next()
+    stats = fs.stats()
+    for name in ("capacity", "free", "pending", "allocated"):
+        assert metrics.value(f"dmemfs_{name}_bytes") == stats[f"{name}_bytes"], name
+    assert metrics.value("dmemfs_free_page_bytes", page_size="2M") == stats["free_2m_bytes"]
+    assert metrics.value("dmemfs_free_page_bytes", page_size="1G") == stats["free_1g_bytes"]
+    assert metrics.value("dmemfs_inodes", type="file") == 1
+    assert metrics.value("dmemfs_inodes", type="directory") == stats["directories"]
+    nodes = metrics.samples("dmemfs_node_capacity_bytes")
+    assert sum(nodes.values()) == fs.capacity
+    assert sum(metrics.samples("dmemfs_node_free_bytes").values()) == stats["free_bytes"]
+
+
+def test_quotas(fs, metrics):
+    (fs / 'a"b' / "file").write_bytes(bytes(fs.unit))
+    metrics.next()
+    tenant = {"quota": "tenant", "path": '/a"b'}
+    assert metrics.value("dmemfs_quota_limit_bytes", **tenant) == 8 << 20
+    assert metrics.value("dmemfs_quota_used_bytes", **tenant) == fs.unit
+    assert metrics.value("dmemfs_quota_used_inodes", **tenant) == 1
+    assert metrics.value("dmemfs_quota_limit_inodes", **tenant) is None
+    assert metrics.value("dmemfs_quota_limit_inodes", quota="files", path="/dir") == 10
+    os.rmdir(fs / "dir")  # and the limit with it
+    metrics.next()
+    assert metrics.value("dmemfs_quota_limit_inodes", quota="files", path="/dir") is None
+    os.unlink(fs / 'a"b' / "file")
+
+
+def test_requests(fs, metrics):
+    before = metrics.next().value("dmemfs_requests_total", operation="statfs")
+    for _ in range(10):
+        os.statvfs(fs.root)
+    metrics.next()
+    assert metrics.value("dmemfs_requests_total", operation="statfs") >= before + 10
+    assert metrics.value("dmemfs_request_seconds_total", operation="statfs") > 0
+    assert metrics.value("dmemfs_request_threads") > 0
+    assert metrics.value("dmemfs_requests_in_progress") == metrics.value("dmemfs_oldest_request_seconds") == 0
+
+
+def test_request_that_stands_still_is_seen(fs, metrics):
+    fs.make_file("file", b"x")
+    fs.daemon.manager.keeps = True
+    fs.daemon.stop()
+    fs.daemon.start(DMEMFS_HANG_AT="registered")
+    wait_until((fs.daemon.work / "dmemfs.prom").exists, "the file is written")
+
+    def client():
+        with opened(fs / "file", os.O_RDONLY) as fd:
+            assert os.pread(fd, 1, 0) == b"x"
+
+    with Child(client) as child:
+        wait_until(lambda: metrics.next().value("dmemfs_oldest_request_seconds") > INTERVAL, "it is seen", 20)
+        assert metrics.value("dmemfs_requests_in_progress") == 1
+        fs.daemon.kill()
+        fs.daemon.take_over()
+        child.wait()
+
+
+def test_nobody_reads_half_of_it(fs, metrics):
+    """Each time it is complete, and others may read it."""
+    path = fs.daemon.work / "dmemfs.prom"
+    assert path.stat().st_mode & 0o7777 == 0o644
+    end = time.monotonic() + 2.5 * INTERVAL
+    seen = set()
+    names = set(metrics.families())
+    while time.monotonic() < end:
+        seen.add(path.stat().st_ino)
+        assert set(metrics.families()) == names
+    assert len(seen) > 1
+    assert [name for name in os.listdir(fs.daemon.work) if name.startswith("dmemfs.prom")] == ["dmemfs.prom"]
+
+
+def test_file_ends_with_the_mount(fs, metrics):
+    """Stale figures would look like a mount. A daemon that leaves the mount to the next one leaves the file, too."""
+    path = fs.daemon.work / "dmemfs.prom"
+    fs.daemon.manager.keeps = True
+    fs.daemon.stop()
+    assert not path.exists()
+    fs.daemon.start()
+    wait_until(path.exists, "the file is written")
+    os.kill(fs.daemon.pid, signal.SIGTERM)
+    assert fs.daemon.wait() == 0
+    started = metrics.value("dmemfs_start_time_seconds")
+    fs.daemon.take_over()
+    wait_until(lambda: metrics.value("dmemfs_start_time_seconds") > started, "the next daemon writes")
+
+
+def test_directory_that_is_not_there(fs, metrics):
+    """One line in the log, and the file is there as soon as the directory is."""
+    away, gone = fs.daemon.work / "dmemfs.prom", fs.daemon.work / "gone"
+    fs.daemon.config.write_text(fs.daemon.config.read_text().replace(str(away), str(gone / "x.prom")))
+    fs.daemon.stop()
+    fs.daemon.start()
+    wait_until(lambda: "are not written" in fs.daemon.log, "it complains")
+    time.sleep(2.5 * INTERVAL)
+    gone.mkdir()
+    wait_until((gone / "x.prom").exists, "the file is written")
+    assert fs.daemon.log.count("are not written") == 1
+    fs.daemon.expected.append("x.prom: No such file or directory: metrics are not written until that is mended")
+
+
+# --- what is made of them ---
+
+def metrics_in(expression):
+    return set(re.findall(r"\bdmemfs_\w+", expression))
+
+
+def sample_names(metrics):
+    return {sample.name for family in metrics.families().values() for sample in family.samples}
+
+
+def test_rules_use_what_exists(metrics):
+    groups = yaml.safe_load((CONFIGS / "dmemfs.rules.yml").read_text())["groups"]
+    known = sample_names(metrics)
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert metrics_in(rule["expr"]) and metrics_in(rule["expr"]) <= known, rule["alert"]
+        assert {"summary", "description"} == set(rule["annotations"])
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
+        used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+        assert used <= {"instance", "mountpoint", "node", "quota", "path"}
+
+
+def test_dashboard_uses_what_exists(metrics):
+    board = json.loads((CONFIGS / "dmemfs-dashboard.json").read_text())
+    known = sample_names(metrics)
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    expressions += [variable["query"] for variable in board["templating"]["list"] if variable["type"] == "query"]
+    for expression in expressions:
+        assert metrics_in(expression) and metrics_in(expression) <= known, expression
+    assert known - {name for expression in expressions for name in metrics_in(expression)} == set()
+    places = [panel["gridPos"] for panel in board["panels"]]
+    cells = [(x, y) for place in places for x in range(place["x"], place["x"] + place["w"])
+             for y in range(place["y"], place["y"] + place["h"])]
+    assert len(set(cells)) == len(cells) and max(x for x, _ in cells) < 24
