@@ -24,6 +24,9 @@ SANITIZERS = {
     "ASAN_OPTIONS": "exitcode=99:detect_leaks=1:strict_string_checks=1:check_initialization_order=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "LSAN_OPTIONS": "exitcode=99",
+    "TSAN_OPTIONS": "exitcode=99:second_deadlock_stack=1",
+    # Memory that passes from thread to thread does so by malloc(), which sanitizers see.
+    "G_SLICE": "always-malloc",
 }
 
 
