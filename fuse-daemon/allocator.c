@@ -209,3 +209,24 @@ void allocator_foreach_free(const struct allocator *alloc,
 		}
 	}
 }
+
+bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, struct extent *run)
+{
+	const struct region *nearest = NULL;
+
+	/* Regions are in the order in which they were added. */
+	for (unsigned i = 0; i < alloc->count; i++) {
+		const struct region *region = alloc->regions[i];
+		uint64_t page = region_page(region, MAX(from, region->start));
+
+		if (!in_mask(regions, i) || from >= region->start + region->length || !region_next_free(region, &page))
+			continue;
+		if (!nearest || region_address(region, page) < run->start) {
+			nearest = region;
+			run->start = region_address(region, page);
+		}
+	}
+	if (nearest)
+		run->length = region_run_at(nearest, region_page(nearest, run->start), UINT64_MAX, REGION_ALL) * PAGE_BYTES;
+	return nearest;
+}

@@ -96,6 +96,12 @@ void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *
 void allocator_foreach_free(const struct allocator *alloc,
                             bool (*visit)(int region, uint64_t start, uint64_t length, void *data), void *data);
 
+/*
+ * The first free memory at or after the address @from, a multiple of 4 KiB, in the regions of the mask: as far as it goes
+ * in its region. False: there is none. O(regions * log n).
+ */
+bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, struct extent *run);
+
 /* Verifies every invariant; O(everything), for tests and fsck. On breach returns false and a g_malloc'ed reason. */
 bool allocator_check(const struct allocator *alloc, char **reason);
 

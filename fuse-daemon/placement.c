@@ -5,21 +5,8 @@
 #include <errno.h>
 
 #include "backend.h"
-#include "node_alloc.h"
 #include "numa_host.h"
-
-struct placement {
-	GArray *regions;     /* struct backend_region, by their index in the allocator; never changes */
-	struct node_map map; /* the same, never changes */
-	GMutex lock;
-	GCond returned;              /* memory went back to the free runs */
-	struct allocator *allocator; /* under lock, as all that follows */
-	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
-	uint64_t pending_bytes;
-	gint64 patience_until; /* monotonic time, us */
-	unsigned waiting;
-	unsigned max_waiting;
-};
+#include "placement_internal.h"
 
 static uint64_t runs_bytes(const struct extent *runs, guint count)
 {
@@ -41,6 +28,8 @@ struct placement *placement_new(const GArray *regions, unsigned max_waiting, GEr
 
 	g_mutex_init(&placement->lock);
 	g_cond_init(&placement->returned);
+	g_cond_init(&placement->work);
+	placement->pieces = g_ptr_array_new();
 	placement->regions = g_array_copy((GArray *)regions);
 	placement->allocator = allocator_new();
 	placement->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
@@ -68,8 +57,12 @@ void placement_destroy(struct placement *placement)
 		return;
 	g_hash_table_unref(placement->pending);
 	allocator_destroy(placement->allocator);
+	allocator_destroy(placement->clean);
+	allocator_destroy(placement->stale);
+	g_ptr_array_unref(placement->pieces);
 	g_array_unref(placement->regions);
 	g_cond_clear(&placement->returned);
+	g_cond_clear(&placement->work);
 	g_mutex_clear(&placement->lock);
 	g_free(placement);
 }
@@ -84,16 +77,19 @@ int placement_alloc(struct placement *placement, const struct node_policy *polic
                     const struct allocator_request *request, GArray *out)
 {
 	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
+	guint first = out->len;
 	int err;
 
 	g_mutex_lock(&placement->lock);
-	err = node_alloc(placement->allocator, &placement->map, policy, local, request, out);
+	err = clean_alloc(placement, policy, local, request, out);
 	while (err == -ENOSPC && may_wait(placement)) {
 		placement->waiting++;
 		g_cond_wait_until(&placement->returned, &placement->lock, placement->patience_until);
 		placement->waiting--;
-		err = node_alloc(placement->allocator, &placement->map, policy, local, request, out);
+		err = clean_alloc(placement, policy, local, request, out);
 	}
+	if (!err)
+		clean_wait(placement, out, first);
 	g_mutex_unlock(&placement->lock);
 	return err;
 }
@@ -130,7 +126,7 @@ void placement_add_bytes(struct placement *placement, struct extent run, uint64_
 	}
 }
 
-static void free_locked(struct placement *placement, const struct extent *runs, guint count)
+static void free_locked(struct placement *placement, const struct extent *runs, guint count, bool unused)
 {
 	for (guint i = 0; i < count; i++) {
 		/* A run that the allocator did not give out would mean memory with two owners: stop before it spreads. */
@@ -138,16 +134,27 @@ static void free_locked(struct placement *placement, const struct extent *runs, 
 			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use",
 			        runs[i].start, runs[i].length);
 	}
+	clean_note_freed(placement, runs, count, unused);
 	g_cond_broadcast(&placement->returned);
 }
 
-void placement_free(struct placement *placement, const struct extent *runs, guint count)
+static void give_back(struct placement *placement, const struct extent *runs, guint count, bool unused)
 {
 	if (!count)
 		return;
 	g_mutex_lock(&placement->lock);
-	free_locked(placement, runs, count);
+	free_locked(placement, runs, count, unused);
 	g_mutex_unlock(&placement->lock);
+}
+
+void placement_free(struct placement *placement, const struct extent *runs, guint count)
+{
+	give_back(placement, runs, count, false);
+}
+
+void placement_free_unused(struct placement *placement, const struct extent *runs, guint count)
+{
+	give_back(placement, runs, count, true);
 }
 
 static void expect_locked(struct placement *placement)
@@ -207,7 +214,7 @@ void placement_idle(struct placement *placement, uint64_t id)
 		const struct extent *first = (const struct extent *)runs->data;
 
 		placement->pending_bytes -= runs_bytes(first, runs->len);
-		free_locked(placement, first, runs->len);
+		free_locked(placement, first, runs->len, false);
 		g_hash_table_remove(placement->pending, &id);
 	}
 	g_mutex_unlock(&placement->lock);
@@ -226,6 +233,7 @@ void placement_get_usage(struct placement *placement, struct placement_usage *us
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};
+	clean_get_usage(placement, usage);
 	g_mutex_unlock(&placement->lock);
 }
 

@@ -33,6 +33,9 @@ struct placement_usage {
 	uint64_t pending;
 	uint64_t free_2m; /* bytes free in whole, aligned 2 MiB blocks */
 	uint64_t free_1g; /* bytes free in whole, aligned 1 GiB chunks */
+	uint64_t clean;   /* of the free bytes; placement_clean.h */
+	uint64_t dirty;
+	uint64_t zeroing;
 };
 
 struct placement_region {
@@ -50,6 +53,7 @@ void placement_destroy(struct placement *placement);
 
 /*
  * As allocator_alloc(), from the regions that @policy allows; NULL: from any. @out: GArray of struct extent, appended to.
+ * The memory may be dirty: zeroer_clean() before anybody can read it.
  */
 int placement_alloc(struct placement *placement, const struct node_policy *policy,
                     const struct allocator_request *request, GArray *out);
@@ -59,7 +63,7 @@ uint64_t placement_available(struct placement *placement, const struct node_poli
 bool placement_has_nodes(struct placement *placement, const struct node_policy *policy);
 /* Adds the bytes of @run on each region to @bytes, by the order of placement_get_regions(). */
 void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[ALLOCATOR_MAX_REGIONS]);
-/* Memory that no mapping reaches goes back to the free runs. */
+/* Memory that no mapping reaches goes back to the free runs, dirty. */
 void placement_free(struct placement *placement, const struct extent *runs, guint count);
 
 /* A file lost its last name: its memory may come back soon. */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What placement.c and placement_clean.c share. Internal to them; functions are called under the lock. */
+#ifndef DMEMFS_PLACEMENT_INTERNAL_H
+#define DMEMFS_PLACEMENT_INTERNAL_H
+
+#include "node_alloc.h"
+#include "placement.h"
+#include "placement_clean.h"
+
+struct placement {
+	GArray *regions;     /* struct backend_region, by their index in the allocator; never changes */
+	struct node_map map; /* the same, never changes */
+	GMutex lock;
+	GCond returned;              /* memory went back to the free runs, or a piece was zeroed */
+	GCond work;                  /* there is something to zero, or no zeroing any more */
+	struct allocator *allocator; /* under lock, as all that follows */
+	struct allocator *clean;     /* memory_set.h: free, and zero; NULL: all memory that is free is zero */
+	struct allocator *stale;     /* taken, and not zero; NULL as clean */
+	GPtrArray *pieces;           /* struct placement_piece *: being zeroed */
+	bool stopped;                /* no more of them */
+	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
+	uint64_t pending_bytes;
+	gint64 patience_until; /* monotonic time, us */
+	unsigned waiting;
+	unsigned max_waiting;
+};
+
+/*
+ * As node_alloc(). Clean memory where that costs neither the pool nor the file a large page, and no node its share; what is not
+ * clean becomes stale.
+ */
+int clean_alloc(struct placement *placement, const struct node_policy *policy, int local,
+                const struct allocator_request *request, GArray *out);
+/* Waits, without the lock, until nobody zeroes anything of @runs from index @first on, which are taken. */
+void clean_wait(struct placement *placement, const GArray *runs, guint first);
+/* @runs go back to the free memory; @unused: no file had them, so that what was clean still is. */
+void clean_note_freed(struct placement *placement, const struct extent *runs, guint count, bool unused);
+void clean_get_usage(struct placement *placement, struct placement_usage *usage);
+
+#endif
