@@ -99,7 +99,9 @@ struct backend_ops {
 	int (*get_fd)(struct backend_object *object);
 	void (*close_fd)(struct backend_object *object);
 
-	/* Zeroes memory that nobody owns. */
+	/* Can memory that nobody owns have bytes of a former owner in it? NULL: it cannot, and clean() is never called. */
+	bool (*needs_zeroing)(const struct backend *backend);
+	/* Zeroes memory that nobody owns. Several threads at once. */
 	int (*clean)(struct backend *backend, struct extent extent);
 	/*
 	 * Makes @extent, which is clean, the memory of the file from @offset on; the range was empty. -ENOSPC when the

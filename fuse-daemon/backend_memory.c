@@ -4,7 +4,7 @@
  *
  * Regions are imaginary: placement and accounting are those of reserved RAM, the bytes lie where tmpfs puts them.
  * tmpfs hands out zeroed pages and frees them when the last mapping goes, so nothing is ever zeroed for the next owner
- * here. An object is idle when its tmpfs inode is gone: inotify says so (IN_DELETE_SELF).
+ * here, and all free memory is clean. An object is idle when its tmpfs inode is gone: inotify says so (IN_DELETE_SELF).
  *
  * The files outlive the daemon. Those that were removed, but are still mapped, do not count as used for the next one:
  * nobody can watch a file without a name. Their pages are tmpfs's, so no byte of them can show elsewhere.
@@ -388,7 +388,17 @@ static int memory_attach(struct backend *backend, uint64_t id, const struct exte
 	return err;
 }
 
-/* tmpfs hands out zeroes. */
+/* Tests can have it look as if: all that is done for memory that needs zeroing is done then, but the zeroing. */
+static bool memory_needs_zeroing(const struct backend *backend)
+{
+	(void)backend;
+#ifndef NDEBUG
+	return g_getenv("DMEMFS_PRETEND_DIRTY");
+#else
+	return false;
+#endif
+}
+
 static int memory_clean(struct backend *backend, struct extent extent)
 {
 	(void)backend;
@@ -496,6 +506,7 @@ const struct backend_ops backend_memory_ops = {
 	.drop = memory_drop,
 	.get_fd = memory_get_fd,
 	.close_fd = memory_close_fd,
+	.needs_zeroing = memory_needs_zeroing,
 	.clean = memory_clean,
 	.give = memory_give,
 	.take = memory_take,

@@ -353,6 +353,12 @@ static int zero(struct backend *backend, uint64_t id, uint64_t offset, uint64_t 
 	return pfn_call(backend->device, DMEMFS_IOC_OBJECT_ZERO, &request);
 }
 
+static bool pfn_needs_zeroing(const struct backend *backend)
+{
+	(void)backend;
+	return true;
+}
+
 static int pfn_clean(struct backend *backend, struct extent extent)
 {
 	return zero(backend, 0, extent.start, extent.length);
@@ -429,6 +435,7 @@ const struct backend_ops backend_pfn_ops = {
 	.drop = pfn_drop,
 	.get_fd = pfn_get_fd,
 	.close_fd = pfn_close_fd,
+	.needs_zeroing = pfn_needs_zeroing,
 	.clean = pfn_clean,
 	.give = pfn_give,
 	.take = pfn_take,

@@ -72,11 +72,14 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	config->mountpoint = g_strdup("/mnt/dmemfs");
 	config->state_dir = g_strdup("/var/lib/dmemfs");
 	config->page_size = DMEMFS_PAGE_2M;
+	config->zero_in_advance = true;
 	if (!config_text_get_path(text, CONFIG_DAEMON, "mountpoint", &config->mountpoint, error) ||
 	    !config_text_get_path(text, CONFIG_DAEMON, "state-dir", &config->state_dir, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "backend", config_backend_names, &backend, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "alloc", config_alloc_names, &alloc, error) ||
 	    !config_text_get_choice(text, CONFIG_DAEMON, "lost-contents", config_lost_names, &lost_contents, error) ||
+	    !config_text_get_bool(text, CONFIG_DAEMON, "zero-in-advance", &config->zero_in_advance, error) ||
+	    !config_text_get_size(text, CONFIG_DAEMON, "zero-rate", &config->zero_rate, error) ||
 	    !get_page_size(text, config, error) || !get_threads(text, config, error) || !get_metrics(text, config, error))
 		return false;
 	config->backend = (enum backend_kind)backend;

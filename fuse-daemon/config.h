@@ -38,6 +38,8 @@ struct config {
 	uint64_t page_size; /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
 	uint64_t size;      /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
 	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */
+	bool zero_in_advance;
+	uint64_t zero_rate; /* bytes per second and node that are zeroed in advance at most; 0: no limit */
 	unsigned threads;   /* request threads, at least 1 */
 	char *metrics_file; /* absolute; NULL: none is written */
 	unsigned metrics_interval; /* seconds, at least 1 */

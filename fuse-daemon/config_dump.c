@@ -36,6 +36,8 @@ static void dump_daemon(GKeyFile *keys, const struct config *config)
 		dump_size(keys, CONFIG_DAEMON, "size", config->size);
 	g_key_file_set_string(keys, CONFIG_DAEMON, "alloc", config_alloc_names[config->alloc]);
 	g_key_file_set_string(keys, CONFIG_DAEMON, "lost-contents", config_lost_names[config->lost_contents]);
+	g_key_file_set_boolean(keys, CONFIG_DAEMON, "zero-in-advance", config->zero_in_advance);
+	dump_size(keys, CONFIG_DAEMON, "zero-rate", config->zero_rate);
 	if (config->memory_dir) {
 		dump_path(keys, CONFIG_DAEMON, "memory-dir", config->memory_dir);
 		g_key_file_set_boolean(keys, CONFIG_DAEMON, "populate", config->populate);

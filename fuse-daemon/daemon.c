@@ -18,10 +18,12 @@
 #include "metrics.h"
 #include "mount.h"
 #include "notify.h"
+#include "placement_clean.h"
 #include "quota_setup.h"
 #include "recover.h"
 #include "reload.h"
 #include "watchdog.h"
+#include "zeroer.h"
 
 struct daemon {
 	struct server server;
@@ -137,11 +139,14 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->placement = placement_new(regions, config->threads / 2, error);
 	if (!storage->placement)
 		return false;
+	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
+		placement_need_zeroing(storage->placement);
 	/* And another quarter for room under a quota. */
 	storage->quotas = quotas_new(config->threads / 4);
 	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
 	if (!storage->store)
 		return false;
+	storage->zeroer = zeroer_new(storage);
 	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage);
 	store_set_deleted_callback(storage->store, storage_deleted, storage);
 	return true;
@@ -159,7 +164,10 @@ static void close_storage(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
 
+	if (storage->zeroer)
+		zeroer_stop(storage->zeroer);
 	namespace_destroy(daemon->server.ns, daemon->unmounted);
+	zeroer_destroy(storage->zeroer);
 	store_close(storage->store);
 	if (storage->backend)
 		storage->ops->close(storage->backend);
@@ -271,6 +279,8 @@ static bool serve(struct daemon *daemon, int *connection)
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
 	metrics = metrics_start(&daemon->server, daemon->mount);
+	if (daemon->server.config->zero_in_advance)
+		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
 	g_main_loop_run(daemon->loop);
 
 	/* Unmounted meanwhile: there is nothing to keep. */

@@ -44,6 +44,7 @@ struct storage {
 	struct placement *placement;
 	struct quotas *quotas;
 	struct store *store;
+	struct zeroer *zeroer;
 	uint64_t page_size; /* allocation unit, where a directory names no other */
 	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
 	int (*backing_open)(void *request, int fd);

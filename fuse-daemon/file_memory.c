@@ -5,6 +5,8 @@
 #include "crash_point.h"
 #include "file_internal.h"
 #include "log.h"
+#include "placement_clean.h"
+#include "zeroer.h"
 
 int file_need_object(struct file *file)
 {
@@ -133,16 +135,6 @@ static void remove_gaps(struct file *file, const GArray *gaps)
 	}
 }
 
-static int clean_runs(struct file *file, const GArray *runs)
-{
-	const struct storage *storage = file->storage;
-	int err = 0;
-
-	for (guint i = 0; i < runs->len && !err; i++)
-		err = storage->ops->clean(storage->backend, g_array_index(runs, struct extent, i));
-	return err;
-}
-
 /*
  * Makes @runs the memory of @gaps in [from, to). Allocate = commit, then module; zeroed before the commit, so that what is
  * on record never needs it again. On failure @runs are free again.
@@ -151,7 +143,7 @@ static int take_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
                        const GArray *runs)
 {
 	struct placement *placement = file->storage->placement;
-	int err = clean_runs(file, runs);
+	int err = zeroer_clean(file->storage->zeroer, (const struct extent *)runs->data, runs->len);
 
 	CRASH_POINT("cleaned");
 	if (!err) {
@@ -161,7 +153,7 @@ static int take_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
 			remove_gaps(file, gaps);
 	}
 	if (err) {
-		placement_free(placement, (const struct extent *)runs->data, runs->len);
+		placement_free_unused(placement, (const struct extent *)runs->data, runs->len);
 		return err;
 	}
 	CRASH_POINT("extents-committed");
@@ -189,7 +181,7 @@ static int fill_gaps(struct file *file, uint64_t from, uint64_t to, uint64_t siz
 	if (!err && to > INT64_MAX)
 		err = -EFBIG;
 	if (err) {
-		placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
+		placement_free_unused(file->storage->placement, (const struct extent *)runs->data, runs->len);
 		return err;
 	}
 	return take_memory(file, from, to, size, gaps, runs);
@@ -364,7 +356,7 @@ int file_attach(struct file *file)
 	int err = 0;
 
 	for (guint i = 0; i < runs->len && file->renewed && !err; i++)
-		err = storage->ops->clean(storage->backend, g_array_index(runs, struct extent_map_run, i).extent);
+		err = zeroer_clean(storage->zeroer, &g_array_index(runs, struct extent_map_run, i).extent, 1);
 	if (err)
 		return err;
 	file->renewed = false;

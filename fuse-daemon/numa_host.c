@@ -47,3 +47,9 @@ int numa_host_caller_node(void)
 		node = numa_node_of_cpu(cpu);
 	return node < 0 ? NODE_UNKNOWN : node;
 }
+
+void numa_host_bind_thread(int node)
+{
+	if (node >= 0 && numa_available() >= 0 && numa_run_on_node(node) < 0)
+		log_debug("node %d: no CPU to run on", node);
+}

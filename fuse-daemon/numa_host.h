@@ -8,4 +8,7 @@
  */
 int numa_host_caller_node(void);
 
+/* The calling thread runs on the CPUs of @node from now on; anywhere, as before, when there are none. */
+void numa_host_bind_thread(int node);
+
 #endif

@@ -7,6 +7,7 @@
 #include "crash_point.h"
 #include "kexec.h"
 #include "log.h"
+#include "placement_clean.h"
 
 struct recovery {
 	struct namespace *ns;
@@ -77,10 +78,43 @@ static bool are_kept(const struct storage *storage, const struct store_mark *hel
 	return true;
 }
 
+/* What was clean may be anything now. Before the memory gets the record's mark, which would make it believed again. */
+static int forget_clean(struct store *store)
+{
+	store_begin(store);
+	store_forget_clean(store);
+	return store_commit(store);
+}
+
+/* Free memory is as clean as the record says. What the pool does not have, or somebody still maps, leaves the record. */
+static bool load_clean(const struct storage *storage, GError **error)
+{
+	g_autoptr(GArray) recorded = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	g_autoptr(GArray) believed = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	int err = store_list_clean(storage->store, recorded);
+
+	for (guint i = 0; i < recorded->len; i++)
+		placement_believe(storage->placement, g_array_index(recorded, struct extent, i), believed);
+	extents_merge(believed);
+	if (!err && recorded->len > 0 &&
+	    (recorded->len != believed->len ||
+	     memcmp(recorded->data, believed->data, recorded->len * sizeof(struct extent)) != 0)) {
+		store_begin(storage->store);
+		store_forget_clean(storage->store);
+		for (guint i = 0; i < believed->len; i++)
+			store_put_clean(storage->store, g_array_index(believed, struct extent, i));
+		err = store_commit(storage->store);
+	}
+	return err ? failed(error, "cannot record what is clean", err) : true;
+}
+
 static bool declare_lost(const struct storage *storage, bool remove, const char *why, GError **error)
 {
 	unsigned files;
 	int err = store_count_files(storage->store, &files);
+
+	if (!err)
+		err = forget_clean(storage->store);
 
 	if (!err && files > 0) {
 		log_warning("the contents are lost: %s: %u files %s", why, files,
@@ -112,7 +146,7 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	if (!namespace_attach(ns, error))
 		return false;
 	CRASH_POINT("attached");
-	if (!record_regions(storage, false, error))
+	if (!load_clean(storage, error) || !record_regions(storage, false, error))
 		return false;
 	/* Last: a crash before it finds the contents as lost as this start did. */
 	err = storage->ops->set_mark(storage->backend, &own);

@@ -41,6 +41,10 @@ static const char *const sql[STATEMENTS] = {
 	[STATEMENT_PUT_EXTENT] = "INSERT OR REPLACE INTO extent (ino, offset, start, length, sum)"
 				 " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",
 	[STATEMENT_DELETE_EXTENTS] = "DELETE FROM extent WHERE ino = ?1 AND offset >= ?2 AND offset < ?3",
+	[STATEMENT_PUT_CLEAN] = "INSERT INTO clean (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))",
+	[STATEMENT_DELETE_CLEAN] = "DELETE FROM clean WHERE start = ?1",
+	[STATEMENT_DELETE_ALL_CLEAN] = "DELETE FROM clean",
+	[STATEMENT_GET_CLEAN] = "SELECT start, length FROM clean WHERE start <= ?1 ORDER BY start DESC LIMIT 1",
 	[STATEMENT_PUT_BACKING] = "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))",
 	[STATEMENT_DELETE_BACKING] = "DELETE FROM backing WHERE ino = ?1",
 	[STATEMENT_PUT_DONE] = "INSERT OR REPLACE INTO done (slot, unique_id, ino, sum)"
@@ -238,8 +242,7 @@ uint64_t store_get_next_ino(struct store *store)
 	return store->next_ino;
 }
 
-/* A statement ready for its values; NULL when the transaction has failed already. Prepared once. */
-static sqlite3_stmt *statement(struct store *store, enum store_statement which)
+sqlite3_stmt *store_statement(struct store *store, enum store_statement which)
 {
 	if (store->failed)
 		return NULL;
@@ -252,7 +255,7 @@ static sqlite3_stmt *statement(struct store *store, enum store_statement which)
 	return store->statements[which];
 }
 
-static void run(struct store *store, sqlite3_stmt *prepared)
+void store_run(struct store *store, sqlite3_stmt *prepared)
 {
 	int result = sqlite3_step(prepared);
 
@@ -263,26 +266,22 @@ static void run(struct store *store, sqlite3_stmt *prepared)
 
 static void run_plain(struct store *store, enum store_statement which)
 {
-	sqlite3_stmt *prepared = statement(store, which);
+	sqlite3_stmt *prepared = store_statement(store, which);
 
 	if (prepared)
-		run(store, prepared);
+		store_run(store, prepared);
 }
 
-static void run_with_numbers(struct store *store, enum store_statement which, const uint64_t *numbers, int count)
+void store_run_with(struct store *store, enum store_statement which, const uint64_t *numbers, int count)
 {
-	sqlite3_stmt *prepared = statement(store, which);
+	sqlite3_stmt *prepared = store_statement(store, which);
 
 	if (!prepared)
 		return;
 	for (int i = 0; i < count; i++)
 		sqlite3_bind_int64(prepared, i + 1, (sqlite3_int64)numbers[i]);
-	run(store, prepared);
+	store_run(store, prepared);
 }
-
-#define RUN(store, which, ...)                                                                                         \
-	run_with_numbers(store, which, (const uint64_t[]){ __VA_ARGS__ },                                              \
-	                 sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
 
 static void dig_graves(struct store *store)
 {
@@ -394,7 +393,7 @@ int store_sync(struct store *store)
 
 static void put_inode(struct store *store, enum store_statement which, const struct store_inode *inode)
 {
-	sqlite3_stmt *prepared = statement(store, which);
+	sqlite3_stmt *prepared = store_statement(store, which);
 	const int64_t numbers[] = {
 		(int64_t)inode->ino, inode->mode, inode->uid, inode->gid, (int64_t)inode->size,
 		inode->atime.tv_sec, inode->atime.tv_nsec, inode->mtime.tv_sec, inode->mtime.tv_nsec,
@@ -413,7 +412,7 @@ static void put_inode(struct store *store, enum store_statement which, const str
 		else
 			sqlite3_bind_null(prepared, 12);
 	}
-	run(store, prepared);
+	store_run(store, prepared);
 }
 
 void store_put_inode(struct store *store, const struct store_inode *inode)
@@ -428,20 +427,20 @@ void store_put_attributes(struct store *store, const struct store_inode *inode)
 
 void store_put_size(struct store *store, uint64_t ino, uint64_t size)
 {
-	RUN(store, STATEMENT_PUT_SIZE, ino, size);
+	STORE_RUN(store, STATEMENT_PUT_SIZE, ino, size);
 }
 
 void store_delete_inode(struct store *store, uint64_t ino)
 {
-	RUN(store, STATEMENT_DELETE_INODE, ino);
-	RUN(store, STATEMENT_DELETE_INODE_XATTRS, ino);
-	RUN(store, STATEMENT_DELETE_INODE_EXTENTS, ino);
-	RUN(store, STATEMENT_DELETE_INODE_BACKING, ino);
+	STORE_RUN(store, STATEMENT_DELETE_INODE, ino);
+	STORE_RUN(store, STATEMENT_DELETE_INODE_XATTRS, ino);
+	STORE_RUN(store, STATEMENT_DELETE_INODE_EXTENTS, ino);
+	STORE_RUN(store, STATEMENT_DELETE_INODE_BACKING, ino);
 }
 
 void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino)
 {
-	sqlite3_stmt *prepared = statement(store, STATEMENT_PUT_ENTRY);
+	sqlite3_stmt *prepared = store_statement(store, STATEMENT_PUT_ENTRY);
 
 	if (!prepared)
 		return;
@@ -449,54 +448,55 @@ void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, cons
 	sqlite3_bind_int64(prepared, 2, (sqlite3_int64)cookie);
 	sqlite3_bind_blob(prepared, 3, name, (int)strlen(name), SQLITE_STATIC);
 	sqlite3_bind_int64(prepared, 4, (sqlite3_int64)ino);
-	run(store, prepared);
+	store_run(store, prepared);
 }
 
 void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
 {
-	RUN(store, STATEMENT_DELETE_ENTRY, parent, cookie);
+	STORE_RUN(store, STATEMENT_DELETE_ENTRY, parent, cookie);
 }
 
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size)
 {
-	sqlite3_stmt *prepared = statement(store, STATEMENT_PUT_XATTR);
+	sqlite3_stmt *prepared = store_statement(store, STATEMENT_PUT_XATTR);
 
 	if (!prepared)
 		return;
 	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
 	sqlite3_bind_blob(prepared, 2, name, (int)strlen(name), SQLITE_STATIC);
 	sqlite3_bind_blob64(prepared, 3, size ? value : "", size, SQLITE_STATIC);
-	run(store, prepared);
+	store_run(store, prepared);
 }
 
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
 {
-	sqlite3_stmt *prepared = statement(store, STATEMENT_DELETE_XATTR);
+	sqlite3_stmt *prepared = store_statement(store, STATEMENT_DELETE_XATTR);
 
 	if (!prepared)
 		return;
 	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
 	sqlite3_bind_blob(prepared, 2, name, (int)strlen(name), SQLITE_STATIC);
-	run(store, prepared);
+	store_run(store, prepared);
 }
 
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run)
 {
+	store_delete_clean(store, run->extent);
 	store_delete_extents(store, ino, run->offset, run->offset + run->extent.length);
-	RUN(store, STATEMENT_PUT_EXTENT, ino, run->offset, run->extent.start, run->extent.length);
+	STORE_RUN(store, STATEMENT_PUT_EXTENT, ino, run->offset, run->extent.start, run->extent.length);
 }
 
 void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint64_t to)
 {
-	RUN(store, STATEMENT_DELETE_EXTENTS, ino, from, MIN(to, (uint64_t)INT64_MAX));
+	STORE_RUN(store, STATEMENT_DELETE_EXTENTS, ino, from, MIN(to, (uint64_t)INT64_MAX));
 }
 
 void store_put_backing(struct store *store, uint64_t ino, int id)
 {
 	if (id)
-		RUN(store, STATEMENT_PUT_BACKING, ino, (uint64_t)id);
+		STORE_RUN(store, STATEMENT_PUT_BACKING, ino, (uint64_t)id);
 	else
-		RUN(store, STATEMENT_DELETE_BACKING, ino);
+		STORE_RUN(store, STATEMENT_DELETE_BACKING, ino);
 }
 
 static uint64_t first_slot(const struct store *store)
@@ -506,12 +506,12 @@ static uint64_t first_slot(const struct store *store)
 
 void store_put_done(struct store *store, unsigned slot, const struct store_done *done)
 {
-	RUN(store, STATEMENT_PUT_DONE, first_slot(store) + slot, done->unique, done->ino);
+	STORE_RUN(store, STATEMENT_PUT_DONE, first_slot(store) + slot, done->unique, done->ino);
 }
 
 void store_delete_old_done(struct store *store)
 {
-	RUN(store, STATEMENT_DELETE_OLD_DONE, first_slot(store));
+	STORE_RUN(store, STATEMENT_DELETE_OLD_DONE, first_slot(store));
 }
 
 int store_forget_connection(struct store *store)
@@ -529,14 +529,14 @@ void store_reserve_inos(struct store *store, uint64_t next)
 
 void store_put_value(struct store *store, const char *name, const void *value, size_t size)
 {
-	sqlite3_stmt *prepared = statement(store, value ? STATEMENT_PUT_VALUE : STATEMENT_DELETE_VALUE);
+	sqlite3_stmt *prepared = store_statement(store, value ? STATEMENT_PUT_VALUE : STATEMENT_DELETE_VALUE);
 
 	if (!prepared)
 		return;
 	sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);
 	if (value)
 		sqlite3_bind_blob64(prepared, 2, value, size, SQLITE_STATIC);
-	run(store, prepared);
+	store_run(store, prepared);
 }
 
 GBytes *store_get_value(struct store *store, const char *name)
@@ -546,7 +546,7 @@ GBytes *store_get_value(struct store *store, const char *name)
 	g_mutex_lock(&store->lock);
 	store->failed = SQLITE_OK;
 
-	sqlite3_stmt *prepared = statement(store, STATEMENT_GET_VALUE);
+	sqlite3_stmt *prepared = store_statement(store, STATEMENT_GET_VALUE);
 
 	if (prepared) {
 		sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);

@@ -35,7 +35,7 @@
 /* PRAGMA application_id: "dmem". */
 #define STORE_APPLICATION_ID 0x646d656d
 /* PRAGMA user_version: of the schema. Older ones are migrated, newer ones refused. */
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 
 struct store;
 
@@ -119,10 +119,18 @@ void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, cons
 void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie);
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size);
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name);
-/* @run replaces what was on record for its range of the file. */
+/* @run replaces what was on record for its range of the file. Its memory is no longer clean. */
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run);
 /* Forgets the runs that begin in [from, to). */
 void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint64_t to);
+/* Memory of no file that is zero. Rows that touch are one. */
+void store_put_clean(struct store *store, struct extent run);
+/* What of @run is on record as clean is no longer. */
+void store_delete_clean(struct store *store, struct extent run);
+/* All of it. */
+void store_forget_clean(struct store *store);
+/* Appends all rows (struct extent) by address; outside of a transaction. */
+int store_list_clean(struct store *store, GArray *runs);
 /* The passthrough registration of a file; @id 0: none. */
 void store_put_backing(struct store *store, uint64_t ino, int id);
 /* The request in @slot, one of a small number of request threads, was applied. Replaces what the slot had. */

@@ -209,6 +209,35 @@ static void check_memory(struct check *check, sqlite3_stmt *query, void *data)
 	}
 }
 
+/* By address. @data: where the last one ended. */
+static void check_clean(struct check *check, sqlite3_stmt *query, void *data)
+{
+	int64_t *last = data;
+	int64_t start = sqlite3_column_int64(query, 0), length = sqlite3_column_int64(query, 1);
+
+	if (start < 0 || length <= 0 || (start | length) % ALIGNMENT || start > INT64_MAX - length) {
+		problem(check, "clean memory: malformed: 0x%" PRIx64 "+0x%" PRIx64, start, length);
+		return;
+	}
+	if (!in_a_region(check, (uint64_t)start, (uint64_t)length))
+		problem(check, "clean memory at 0x%" PRIx64 "+0x%" PRIx64 " lies in no region", start, length);
+	if (start < *last)
+		problem(check, "clean memory at 0x%" PRIx64 " is on record twice", start);
+	*last = start + length;
+}
+
+/* By address, both kinds of memory. @data: where the last of each ended. */
+static void check_clean_is_free(struct check *check, sqlite3_stmt *query, void *data)
+{
+	int64_t *ends = data; /* of a file's memory, of clean memory */
+	int64_t is_clean = sqlite3_column_int64(query, 0) != 0, start = sqlite3_column_int64(query, 1);
+	int64_t end = start + sqlite3_column_int64(query, 2);
+
+	if (start < ends[!is_clean])
+		problem(check, "memory at 0x%" PRIx64 " is on record as clean, and as a file's", start);
+	ends[is_clean] = MAX(ends[is_clean], end);
+}
+
 /* A directory's names lead to the root, or nobody can reach what is in it. */
 static void check_reachable(struct check *check, struct checked_inode *dir)
 {
@@ -277,6 +306,7 @@ static void check_sums(struct check *check)
 	scan(check, "SELECT ino FROM xattr WHERE sum != crc(ino, name, value)", check_sum, (void *)"xattr of inode");
 	scan(check, "SELECT ino FROM extent WHERE sum != crc(ino, offset, start, length)", check_sum,
 	     (void *)"extent of inode");
+	scan(check, "SELECT start FROM clean WHERE sum != crc(start, length)", check_sum, (void *)"clean memory at");
 	scan(check, "SELECT ino FROM backing WHERE sum != crc(ino, id)", check_sum, (void *)"backing of inode");
 	scan(check, "SELECT slot FROM done WHERE sum != crc(slot, unique_id, ino)", check_sum, (void *)"done");
 }
@@ -294,7 +324,7 @@ static void check_rows(struct check *check)
 {
 	g_autoptr(GBytes) next = NULL, regions = NULL;
 	uint64_t next_ino = 0;
-	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 };
+	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 }, clean = 0, ends[2] = { 0, 0 };
 
 	scan(check, "SELECT value FROM value WHERE name = 'next_ino'", read_value, &next);
 	scan(check, "SELECT value FROM value WHERE name = 'regions'", read_value, &regions);
@@ -315,6 +345,9 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT ino FROM backing", check_reference, (void *)"backing");
 	scan(check, "SELECT ino, offset, start, length FROM extent ORDER BY ino, offset", check_file_extent, file);
 	scan(check, "SELECT ino, start, length FROM extent ORDER BY start", check_memory, memory);
+	scan(check, "SELECT start, length FROM clean ORDER BY start", check_clean, &clean);
+	scan(check, "SELECT 0, start, length FROM extent UNION ALL SELECT 1, start, length FROM clean ORDER BY 2",
+	     check_clean_is_free, ends);
 	check_tree(check);
 }
 

@@ -28,6 +28,10 @@ enum store_statement {
 	STATEMENT_DELETE_XATTR,
 	STATEMENT_PUT_EXTENT,
 	STATEMENT_DELETE_EXTENTS,
+	STATEMENT_PUT_CLEAN,
+	STATEMENT_DELETE_CLEAN,
+	STATEMENT_DELETE_ALL_CLEAN,
+	STATEMENT_GET_CLEAN,
 	STATEMENT_PUT_BACKING,
 	STATEMENT_DELETE_BACKING,
 	STATEMENT_PUT_DONE,
@@ -73,6 +77,14 @@ void store_checkpointer_stop(struct store_checkpointer *checkpointer);
 void store_checkpoint_left_log(sqlite3 *db, const char *path);
 
 /* store.c */
+/* A statement ready for its values; NULL when the transaction has failed already. Prepared once. */
+sqlite3_stmt *store_statement(struct store *store, enum store_statement which);
+/* Runs one that returns no row. */
+void store_run(struct store *store, sqlite3_stmt *prepared);
+void store_run_with(struct store *store, enum store_statement which, const uint64_t *numbers, int count);
+#define STORE_RUN(store, which, ...)                                                                                   \
+	store_run_with(store, which, (const uint64_t[]){ __VA_ARGS__ },                                                \
+	               sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
 /* SQLite's code as a negative errno. */
 int store_errno(int result);
 bool store_fail(GError **error, enum store_error code, const char *path, sqlite3 *db, const char *what);

@@ -32,9 +32,14 @@ static const char schema[] =
 	"CREATE TABLE done (slot INTEGER PRIMARY KEY, unique_id INTEGER NOT NULL, ino INTEGER NOT NULL,"
 	" sum INTEGER NOT NULL) STRICT;";
 
+/* Memory that no file has, and that is zero. What was there before the table was is dirty, as all that is not in it. */
+static const char schema_clean[] =
+	"CREATE TABLE clean (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
+
 /* From version I to I + 1. */
 static const char *const migrations[STORE_VERSION] = {
 	[0] = schema,
+	[1] = schema_clean,
 };
 
 static bool read_number(sqlite3 *db, const char *pragma, int *number)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "quota_limit.h"
+#include "zeroer.h"
 
 #define PREFIX "dmemfs."
 
@@ -106,11 +107,13 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 {
 	struct placement_usage usage;
 	struct namespace_counts counts;
+	struct zeroer_stats zeroing;
 
 	if (ino != NAMESPACE_ROOT_INO)
 		return -ENODATA;
 	namespace_get_counts(server->ns, &counts);
 	placement_get_usage(server->storage.placement, &usage);
+	zeroer_get_stats(server->storage.zeroer, &zeroing);
 
 	const struct {
 		const char *name;
@@ -120,7 +123,10 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "free_2m_bytes", usage.free_2m },   { "free_1g_bytes", usage.free_1g },
 		{ "pending_bytes", usage.pending },   { "allocated_bytes", counts.allocated },
 		{ "inodes", counts.inodes },          { "files", counts.files },
-		{ "directories", counts.directories },
+		{ "directories", counts.directories }, { "clean_bytes", usage.clean },
+		{ "dirty_bytes", usage.dirty },       { "zeroing_bytes", usage.zeroing },
+		{ "zeroed_bytes", zeroing.zeroed },   { "zeroing_rate", zeroing.rate },
+		{ "zeroing_workers", zeroing.workers },
 	};
 	GString *text = g_string_new(NULL);
 

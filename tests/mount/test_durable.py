@@ -167,6 +167,7 @@ CRASHES = {
 
 STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
+ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
 
 
 def run_to_the_crash(fs, operation):
@@ -185,6 +186,7 @@ def run_to_the_crash(fs, operation):
 @pytest.mark.parametrize(("point", "operation"),
                          [(point, operation) for point, operations in CRASHES.items() for operation in operations],
                          ids=lambda value: value if isinstance(value, str) else value.__name__)
+@pytest.mark.dmemfs(zero_in_advance="false")  # which has commits of its own
 def test_crash(fs, point, operation):
     """Whatever the daemon was doing, the next one finds a file system in order, and every other file as it was."""
     others = fs / "others"
@@ -229,7 +231,7 @@ def test_crash_points_are_all_tested(dmemfsd):
     """A release build has none."""
     source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
                             capture_output=True, text=True, check=True).stdout
-    assert {line.split('"')[1] for line in source.splitlines()} == set(CRASHES) | set(TAKEOVERS)
+    assert {line.split('"')[1] for line in source.splitlines()} == set(CRASHES) | set(TAKEOVERS) | set(ZEROING)
 
 
 @pytest.mark.memory_only("takes the memory away as a power failure does")
@@ -333,6 +335,9 @@ def refused(daemon, *, because):
     ("DELETE FROM inode WHERE ino = 1", "no such directory"),
     ("DELETE FROM value WHERE name = 'next_ino'", "next_ino"),
     ("DROP TABLE xattr", "no such table"),
+    ("INSERT INTO clean SELECT start, 4096, 0 FROM extent LIMIT 1", "as clean, and as a file's"),
+    ("INSERT INTO clean VALUES (4096, 4096, 0)", "lies in no region"),
+    ("INSERT INTO clean VALUES (4097, 4096, 0)", "clean memory: malformed"),
 ])
 def test_database_that_contradicts_itself_is_refused(fs, change, because):
     furnish(fs.root, fs.unit)

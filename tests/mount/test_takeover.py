@@ -155,6 +155,7 @@ def without_times(root):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("point", ["before-commit", "after-commit"])
 @pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.dmemfs(zero_in_advance="false")  # which has commits of its own
 def test_request_in_flight_is_applied_once(kept, operation, point):
     """The daemon dies with the request taken, before or after it did what was asked: the client sees neither."""
     lay_out(kept)
@@ -185,6 +186,7 @@ def statistics(path):
 
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("point", TAKEOVERS)
+@pytest.mark.dmemfs(zero_in_advance="false")
 def test_crash_during_the_takeover(kept, point):
     """The third daemon takes over from the second as that would have from the first."""
     furnish(kept.root, kept.unit)

@@ -6,6 +6,9 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "placement_clean.h"
+#include "zeroer.h"
+
 #define FAKE_START (UINT64_C(4) << 30)
 
 struct backend {
@@ -90,10 +93,24 @@ static bool fake_discard(struct backend *backend, uint64_t id)
 	return true;
 }
 
-static int fake_clean(struct backend *backend, struct extent extent)
+static bool fake_needs_zeroing(const struct backend *backend)
 {
 	(void)backend;
+	return true;
+}
+
+/* The pages of @extent in fake->dirty. */
+static guint8 *pages_of(const struct fake *fake, struct extent extent)
+{
 	g_assert_cmpuint(extent.length, >, 0);
+	g_assert_cmpuint(extent.start, >=, FAKE_START);
+	g_assert_cmpuint(extent.start + extent.length, <=, FAKE_START + fake->capacity);
+	return fake->dirty->data + (extent.start - FAKE_START) / DMEMFS_PAGE_4K;
+}
+
+static int fake_clean(struct backend *backend, struct extent extent)
+{
+	memset(pages_of(backend->fake, extent), 0, extent.length / DMEMFS_PAGE_4K);
 	return 0;
 }
 
@@ -115,18 +132,30 @@ static void flip_pages(struct backend_object *object, uint64_t offset, uint64_t 
 	}
 }
 
-static int fake_give(struct backend_object *object, uint64_t offset, struct extent extent)
+static void add_memory(struct backend_object *object, uint64_t offset, struct extent extent)
 {
 	guint pages = (guint)((offset + extent.length) / DMEMFS_PAGE_4K), had = object->has->len;
 
-	if (object->fake->fail_give_in && --object->fake->fail_give_in == 0)
-		return -ENOSPC;
 	if (pages > had) {
 		g_byte_array_set_size(object->has, pages);
 		memset(object->has->data + had, 0, pages - had);
 		g_byte_array_set_size(object->bytes, pages * DMEMFS_PAGE_4K);
 	}
 	flip_pages(object, offset, extent.length, true);
+}
+
+/* Nobody gets memory that has another one's bytes in it. */
+static int fake_give(struct backend_object *object, uint64_t offset, struct extent extent)
+{
+	guint8 *dirty = pages_of(object->fake, extent);
+
+	if (object->fake->fail_give_in && --object->fake->fail_give_in == 0)
+		return -ENOSPC;
+	for (uint64_t i = 0; i < extent.length / DMEMFS_PAGE_4K; i++) {
+		g_assert_cmpuint(dirty[i], ==, 0);
+		dirty[i] = 1;
+	}
+	add_memory(object, offset, extent);
 	return 0;
 }
 
@@ -135,7 +164,7 @@ static int fake_attach(struct backend *backend, uint64_t id, const struct extent
 {
 	fake_create(backend, id, object);
 	for (guint i = 0; i < count; i++)
-		fake_give(*object, runs[i].offset, runs[i].extent);
+		add_memory(*object, runs[i].offset, runs[i].extent);
 	(*object)->size = size;
 	return 0;
 }
@@ -195,6 +224,7 @@ static const struct backend_ops fake_ops = {
 	.attach = fake_attach,
 	.discard = fake_discard,
 	.release = fake_release,
+	.needs_zeroing = fake_needs_zeroing,
 	.clean = fake_clean,
 	.give = fake_give,
 	.take = fake_take,
@@ -225,7 +255,11 @@ static struct placement *new_placement(uint64_t capacity)
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);
-	return placement_new(regions, 1, NULL);
+
+	struct placement *placement = placement_new(regions, 1, NULL);
+
+	placement_need_zeroing(placement);
+	return placement;
 }
 
 static void open_store(struct fake *fake)
@@ -244,6 +278,9 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 	the_backend.fake = fake;
 	fake->capacity = capacity;
 	fake->next_backing_id = 1;
+	fake->dirty = g_byte_array_new();
+	g_byte_array_set_size(fake->dirty, (guint)(capacity / DMEMFS_PAGE_4K));
+	memset(fake->dirty->data, 1, fake->dirty->len);
 	fake->held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	fake->state_dir = g_dir_make_tmp("dmemfs-unit-XXXXXX", NULL);
 	fake->storage = (struct storage){
@@ -255,6 +292,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 		.backing_open = backing_open,
 		.backing_close = backing_close,
 	};
+	fake->storage.zeroer = zeroer_new(&fake->storage);
 	open_store(fake);
 	return fake;
 }
@@ -303,11 +341,13 @@ void fake_destroy(struct fake *fake)
 	g_assert_cmpuint(fake->objects, ==, 0);
 	g_assert_cmpuint(fake->descriptors, ==, 0);
 	g_assert_cmpuint(fake->registrations, ==, 0);
+	zeroer_destroy(fake->storage.zeroer);
 	placement_destroy(fake->storage.placement);
 	store_close(fake->storage.store);
 	quotas_destroy(fake->storage.quotas);
 	remove_state(fake->state_dir);
 	g_free(fake->state_dir);
 	g_array_unref(fake->held);
+	g_byte_array_unref(fake->dirty);
 	g_free(fake);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A backend in plain memory for unit tests: keeps the bytes of each object, checks that it is obeyed (runs are given once, taken
- * when given, inside the size), fails on demand, and becomes idle when the test says so.
+ * A backend in plain memory for unit tests: keeps the bytes of each object, checks that it is obeyed (runs are given once and
+ * zero, taken when given, inside the size), fails on demand, and becomes idle when the test says so.
  */
 #ifndef DMEMFS_FAKE_BACKEND_H
 #define DMEMFS_FAKE_BACKEND_H
@@ -21,6 +21,7 @@ struct fake {
 	int next_backing_id;
 	uint64_t capacity; /* bytes */
 	uint64_t released; /* bytes of files that are on record, but in no namespace any more */
+	GByteArray *dirty; /* of each 4 KiB page of the pool: has somebody had it since it was zeroed? */
 	char *state_dir;   /* of the store, in a directory of its own */
 };
 

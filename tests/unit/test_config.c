@@ -32,6 +32,8 @@ static void every_key_has_a_default(void)
 	g_assert_cmpint(config->alloc, ==, ALLOC_EAGER);
 	g_assert_cmpuint(config->page_size, ==, DMEMFS_PAGE_2M);
 	g_assert_true(config->populate);
+	g_assert_true(config->zero_in_advance);
+	g_assert_cmpuint(config->zero_rate, ==, 0);
 	g_assert_cmpuint(config->threads, >=, 4);
 	g_assert_cmpuint(config->threads, <=, 16);
 	g_assert_null(config->metrics_file);
@@ -74,6 +76,8 @@ static void every_key_is_read(void)
 	                                  "lost-contents=remove\n"
 	                                  "memory-dir=/run/dmemfs/memory\n"
 	                                  "populate=false\n"
+	                                  "zero-in-advance=false\n"
+	                                  "zero-rate=512M\n"
 	                                  "threads=256\n"
 	                                  "metrics-file=/run/dmemfs.prom\n"
 	                                  "metrics-interval=3600\n"
@@ -92,6 +96,8 @@ static void every_key_is_read(void)
 	g_assert_cmpuint(config->size, ==, 8 * DMEMFS_PAGE_1G);
 	g_assert_cmpint(config->alloc, ==, ALLOC_DEMAND);
 	g_assert_false(config->populate);
+	g_assert_false(config->zero_in_advance);
+	g_assert_cmpuint(config->zero_rate, ==, 512 << 20);
 	g_assert_cmpuint(config->threads, ==, 256);
 	g_assert_cmpstr(config->metrics_file, ==, "/run/dmemfs.prom");
 	g_assert_cmpuint(config->metrics_interval, ==, 3600);
@@ -198,6 +204,8 @@ static void configs_equal(const struct config *a, const struct config *b)
 	g_assert_cmpuint(a->page_size, ==, b->page_size);
 	g_assert_cmpuint(a->size, ==, b->size);
 	g_assert_cmpint(a->populate, ==, b->populate);
+	g_assert_cmpint(a->zero_in_advance, ==, b->zero_in_advance);
+	g_assert_cmpuint(a->zero_rate, ==, b->zero_rate);
 	g_assert_cmpuint(a->threads, ==, b->threads);
 	g_assert_cmpstr(a->metrics_file, ==, b->metrics_file);
 	g_assert_cmpuint(a->metrics_interval, ==, b->metrics_interval);
@@ -223,6 +231,7 @@ static const struct {
 	{ "defaults", "[daemon]\n" },
 	{ "metrics", "[daemon]\nmetrics-file=/a b.prom\nmetrics-interval=1\n" },
 	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nalloc=demand\nlost-contents=remove\n" },
+	{ "zeroing", "[daemon]\nzero-in-advance=false\nzero-rate=1000000000\n" },
 	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
 	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
 	{ "pfn", "[daemon]\nbackend=pfn\n[region x]\nstart=6G\nsize=2G\n" },
@@ -251,6 +260,8 @@ static void the_example_shows_the_defaults(void)
 	assert_contains(text, "\n#alloc=eager\n");
 	assert_contains(text, "\n#lost-contents=zero\n");
 	assert_contains(text, "\n#populate=true\n");
+	assert_contains(text, "\n#zero-in-advance=true\n");
+	assert_contains(text, "\n#zero-rate=0\n");
 	assert_contains(text, "\n#threads=");
 	assert_contains(text, "\n#metrics-file=");
 	assert_contains(text, "\n#metrics-interval=15\n");

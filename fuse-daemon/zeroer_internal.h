@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What zeroer.c, in advance, and zeroer_need.c, in need, share. Internal to them. */
+#ifndef DMEMFS_ZEROER_INTERNAL_H
+#define DMEMFS_ZEROER_INTERNAL_H
+
+#include "zeroer.h"
+
+struct zeroer {
+	const struct storage *storage;
+	GThreadPool *helpers; /* of requests: struct job of zeroer_need.c */
+	GPtrArray *workers;   /* struct worker of zeroer.c; changes only at start and stop */
+	uint64_t max_rate;    /* bytes per second and worker; 0: no limit */
+	GMutex lock;          /* guards all below */
+	GCond stopping;
+	bool stop;
+	uint64_t zeroed;       /* bytes */
+	uint64_t rate;         /* bytes per second, of the last whole period; 0: there was none */
+	gint64 period_start;   /* monotonic time, us */
+	uint64_t period_bytes; /* zeroed since then */
+	gint64 last_zeroed;    /* monotonic time, us */
+};
+
+/* Zeroes one run, and counts it. */
+int zeroer_zero(struct zeroer *zeroer, struct extent run);
+/* The thread pool's function. */
+void zeroer_help(gpointer job, gpointer zeroer);
+unsigned zeroer_helper_count(void);
+
+#endif
