@@ -54,6 +54,7 @@ extern const struct command command_prepare_kexec;
 extern const struct command command_reload;
 extern const struct command command_status;
 extern const struct command command_top;
+extern const struct command command_wait_clean;
 
 /* The codes are of enum status. Errors of other domains are STATUS_FAILED. */
 #define COMMAND_ERROR command_error_quark()

@@ -12,6 +12,7 @@ const struct command *const commands[] = {
 	&command_extents,
 	&command_map,
 	&command_top,
+	&command_wait_clean,
 	&command_guest_args,
 	&command_fsck,
 	&command_reload,

@@ -9,6 +9,7 @@ _dmemfsctl_options()
 	doctor) echo --config --root ;;
 	map) echo --output --color ;;
 	top) echo --interval --iterations ;;
+	wait-clean) echo --timeout ;;
 	guest-args) echo --vmm --size ;;
 	fsck) echo --config --move-aside --force ;;
 	reload | prepare-kexec) echo --config ;;
@@ -27,7 +28,7 @@ _dmemfsctl()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		_dmemfsctl_words "plan doctor status ls extents map top guest-args fsck reload prepare-kexec --help --version"
+		_dmemfsctl_words "plan doctor status ls extents map top wait-clean guest-args fsck reload prepare-kexec --help --version"
 		return
 	fi
 	# "--option=value" is three words.
@@ -36,7 +37,7 @@ _dmemfsctl()
 	case $previous in
 	--vmm) _dmemfsctl_words "qemu cloud-hypervisor libvirt" ;;
 	--color) _dmemfsctl_words "auto always never" ;;
-	--size | --node | --leave | --interval | --iterations) ;;
+	--size | --node | --leave | --interval | --iterations | --timeout) ;;
 	*)
 		case $current in
 		-*) _dmemfsctl_words "$(_dmemfsctl_options "$command") --json --help" ;;

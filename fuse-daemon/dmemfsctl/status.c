@@ -56,6 +56,15 @@ static guint count_processes(const GPtrArray *users)
 	return count;
 }
 
+static void print_zeroing(const struct view *view)
+{
+	uint64_t rate = view_figure(view, "zeroing_rate");
+	g_autofree char *text = text_size(rate);
+
+	if (rate)
+		printf("  zeroing %s/s\n", text);
+}
+
 static void print_view(const struct view *view, guint processes)
 {
 	uint64_t capacity = view_figure(view, "capacity_bytes");
@@ -68,10 +77,13 @@ static void print_view(const struct view *view, guint processes)
 	print_line("in files", view_figure(view, "allocated_bytes"), capacity);
 	print_line("pending", view_figure(view, "pending_bytes"), capacity);
 	print_line("free", view_figure(view, "free_bytes"), capacity);
+	print_line("  clean", view_figure(view, "clean_bytes"), capacity);
+	print_line("  dirty", view_figure(view, "dirty_bytes") + view_figure(view, "zeroing_bytes"), capacity);
 	print_line("  in 2M", view_figure(view, "free_2m_bytes"), capacity);
 	print_line("  in 1G", view_figure(view, "free_1g_bytes"), capacity);
 	printf("  %" G_GUINT64_FORMAT " files in %" G_GUINT64_FORMAT " directories, mapped by %u process%s\n",
 	       view_figure(view, "files"), view_figure(view, "directories"), processes, processes == 1 ? "" : "es");
+	print_zeroing(view);
 	print_regions(view);
 }
 
@@ -155,7 +167,7 @@ const struct command command_status = {
 	.operands = "[PATH]",
 	.summary = "Show who serves a mount and how its memory is used",
 	.details = "Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
-		   "process still maps it.",
+		   "process still maps it; free memory is dirty until it is zeroed for the next file.",
 	.operands_max = 1,
 	.run = run,
 };
