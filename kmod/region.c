@@ -265,12 +265,43 @@ void *dmemfs_pfn_to_virt(unsigned long pfn)
 	return region->kaddr + (PFN_PHYS(pfn) - region->start);
 }
 
-int dmemfs_clear(void *addr, size_t length)
+static void write_zeroes(void *addr, size_t length)
+{
+	memset(addr, 0, length);
+}
+
+/*
+ * Past the caches, for memory that nobody reads soon: what others work on stays cached. As fast as memset(), which
+ * reads no line before it overwrites it, either. @length is a multiple of 64.
+ */
+static void stream_zeroes(void *addr, size_t length)
+{
+#ifdef CONFIG_X86_64
+	void *end = addr + length;
+
+	for (; addr < end; addr += 64)
+		asm volatile("movnti %1, (%0)\n\t"
+			     "movnti %1, 8(%0)\n\t"
+			     "movnti %1, 16(%0)\n\t"
+			     "movnti %1, 24(%0)\n\t"
+			     "movnti %1, 32(%0)\n\t"
+			     "movnti %1, 40(%0)\n\t"
+			     "movnti %1, 48(%0)\n\t"
+			     "movnti %1, 56(%0)"
+			     : : "r" (addr), "r" (0UL) : "memory");
+	/* Such stores are ordered by no lock: they must be there before anybody is given the memory. */
+	wmb();
+#else
+	write_zeroes(addr, length);
+#endif
+}
+
+static int clear_by(void (*zero)(void *addr, size_t length), void *addr, size_t length)
 {
 	while (length) {
 		size_t step = min_t(size_t, length, SZ_2M);
 
-		memset(addr, 0, step);
+		zero(addr, step);
 		addr += step;
 		length -= step;
 		if (fatal_signal_pending(current))
@@ -278,6 +309,11 @@ int dmemfs_clear(void *addr, size_t length)
 		cond_resched();
 	}
 	return 0;
+}
+
+int dmemfs_clear(void *addr, size_t length)
+{
+	return clear_by(write_zeroes, addr, length);
 }
 
 int dmemfs_region_zero(u64 start, u64 length)
@@ -303,7 +339,7 @@ int dmemfs_region_zero(u64 start, u64 length)
 	if (ret)
 		return ret;
 
-	ret = dmemfs_clear(region->kaddr + (start - region->start), length);
+	ret = clear_by(stream_zeroes, region->kaddr + (start - region->start), length);
 
 	mutex_lock(&dmemfs_region_lock);
 	list_del(&clearing.link);
