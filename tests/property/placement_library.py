@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pool of fuse-daemon/placement.h for Python: a class around a shared library that only tests use."""
+
+import ctypes
+import os
+from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_bool, c_int, c_uint, c_uint64, c_void_p
+from pathlib import Path
+
+from allocator_library import ANY_REGION, NO_HINT, Extent, GArray, Request
+
+# Beside the one of the allocator.
+_LIBRARY = "libdmemfs_placement.so"
+_HURRY = CFUNCTYPE(None, c_void_p)
+
+
+class BackendRegion(Structure):
+    _fields_ = [("start", c_uint64), ("length", c_uint64), ("node", c_int)]
+
+
+class Usage(Structure):
+    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "pending", "free_2m", "free_1g", "clean", "dirty",
+                                              "zeroing")]
+
+
+class Piece(Structure):
+    _fields_ = [("regions", c_uint64), ("max_bytes", c_uint64), ("hurry", _HURRY), ("data", c_void_p),
+                ("runs", POINTER(GArray)), ("at", c_uint64), ("hurried", c_bool)]
+
+    def extents(self):
+        return _extents(self.runs)
+
+
+_RUNS = (c_void_p, POINTER(Extent), c_uint)
+_SIGNATURES = {
+    "placement_new": (c_void_p, c_void_p, c_uint, c_void_p),
+    "placement_destroy": (None, c_void_p),
+    "placement_need_zeroing": (None, c_void_p),
+    "placement_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
+    "placement_free": (None, *_RUNS),
+    "placement_free_unused": (None, *_RUNS),
+    "placement_set_zeroed": (None, *_RUNS),
+    "placement_list_stale": (None, *_RUNS, c_void_p),
+    "placement_list_clean": (None, *_RUNS, c_void_p),
+    "placement_retire": (None, c_void_p, c_uint64, c_void_p),
+    "placement_idle": (None, c_void_p, c_uint64),
+    "placement_believe": (None, c_void_p, Extent, c_void_p),
+    "placement_get_usage": (None, c_void_p, POINTER(Usage)),
+    "placement_begin_zeroing": (c_bool, c_void_p, POINTER(Piece), c_bool),
+    "placement_end_zeroing": (None, c_void_p, POINTER(Piece), c_bool),
+    "node_policy_parse": (c_void_p, ctypes.c_char_p, ctypes.c_size_t),
+    "node_policy_unref": (None, c_void_p),
+    "g_array_new": (c_void_p, c_int, c_int, c_uint),
+    "g_array_unref": (None, c_void_p),
+    "g_array_append_vals": (c_void_p, c_void_p, c_void_p, c_uint),
+}
+
+
+def _extents(array):
+    array = ctypes.cast(array, POINTER(GArray)).contents
+    return [(array.data[i].start, array.data[i].length) for i in range(array.len)]
+
+
+class Placement:
+    """@regions: (start, length, node). Runs are pairs of start and length; errors negative errno values."""
+
+    _library = None
+
+    def __init__(self, regions):
+        if Placement._library is None:
+            Placement._library = ctypes.CDLL(str(Path(os.environ["DMEMFS_ALLOCATOR_LIBRARY"]).with_name(_LIBRARY)))
+            for name, (result, *arguments) in _SIGNATURES.items():
+                function = getattr(Placement._library, name)
+                function.restype, function.argtypes = result, arguments
+        array = self._array(BackendRegion, [BackendRegion(*region) for region in regions])
+        self._self = self._library.placement_new(array, 1, None)
+        self._library.g_array_unref(array)
+        self._library.placement_need_zeroing(self._self)
+        self._hurry = _HURRY(lambda _data: None)
+
+    def _array(self, kind, values=()):
+        array = self._library.g_array_new(False, False, ctypes.sizeof(kind))
+        for value in values:
+            self._library.g_array_append_vals(array, byref(value), 1)
+        return array
+
+    def _taken(self, array):
+        runs = _extents(array)
+        self._library.g_array_unref(array)
+        return runs
+
+    def _call(self, name, runs, *more):
+        getattr(self._library, name)(self._self, (Extent * len(runs))(*runs), len(runs), *more)
+
+    def close(self):
+        self._library.placement_destroy(self._self)
+
+    def alloc(self, length, unit, file_offset=0, policy=None):
+        """(error, runs). @policy: as in dmemfs.node."""
+        out = self._array(Extent)
+        request = Request(length, unit, file_offset, NO_HINT, ANY_REGION)
+        node = self._library.node_policy_parse(policy.encode(), len(policy)) if policy else None
+        error = self._library.placement_alloc(self._self, node, byref(request), out)
+        if node:
+            self._library.node_policy_unref(node)
+        return error, self._taken(out)
+
+    def free(self, runs, unused=False):
+        self._call("placement_free_unused" if unused else "placement_free", runs)
+
+    def set_zeroed(self, runs):
+        self._call("placement_set_zeroed", runs)
+
+    def stale(self, runs):
+        out = self._array(Extent)
+        self._call("placement_list_stale", runs, out)
+        return self._taken(out)
+
+    def clean(self, runs):
+        out = self._array(Extent)
+        self._call("placement_list_clean", runs, out)
+        return self._taken(out)
+
+    def believe(self, run):
+        out = self._array(Extent)
+        self._library.placement_believe(self._self, Extent(*run), out)
+        return self._taken(out)
+
+    def retire(self, name, runs):
+        self._library.placement_retire(self._self, name, self._array(Extent, [Extent(*run) for run in runs]))
+
+    def idle(self, name):
+        self._library.placement_idle(self._self, name)
+
+    def usage(self):
+        usage = Usage()
+        self._library.placement_get_usage(self._self, byref(usage))
+        return usage
+
+    def begin(self, max_bytes, regions):
+        """The piece, or None. To be ended."""
+        piece = Piece(regions=regions, max_bytes=max_bytes, hurry=self._hurry)
+        piece.runs = ctypes.cast(self._array(Extent), POINTER(GArray))
+        if self._library.placement_begin_zeroing(self._self, byref(piece), False):
+            return piece
+        self._library.g_array_unref(piece.runs)
+        return None
+
+    def end(self, piece, zeroed):
+        self._library.placement_end_zeroing(self._self, byref(piece), zeroed)
+        self._library.g_array_unref(piece.runs)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Random lives of memory: taken, used, given back, zeroed in advance and in need. The model knows what is in each 2 MiB; the
+pool must never have memory for zero that is not, and never forget that some is.
+"""
+
+import threading
+from itertools import count
+
+from allocator_library import GIB, MIB
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from placement_library import Placement
+
+UNIT = 2 * MIB
+CLEAN, DIRTY = "clean", "dirty"
+# Long enough for a call that does not wait; only how often memory in work is asked for depends on it.
+MOMENT = 0.05
+
+LENGTHS = st.one_of(st.integers(1, 12), st.integers(1, 600))  # units
+POLICIES = st.sampled_from((None, None, "0", "1", "0,1", "prefer:1"))
+CHOICES = st.integers(0, 1 << 16)
+
+
+def units_of(runs):
+    """Addresses of the units in @runs."""
+    return [address for start, length in runs for address in range(start, start + length, UNIT)]
+
+
+class PlacementMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.pool = None
+        self.free = {}  # address of a unit: CLEAN or DIRTY
+        self.files = []  # runs, all zeroed and then used
+        self.stale = []  # (runs, units that are not zero): taken, and not yet used
+        self.pending = {}  # name: runs
+        self.pieces = []  # (piece, units)
+        self.names = count(1)
+
+    def teardown(self):
+        for piece, _ in self.pieces:
+            self.pool.end(piece, False)
+        self.pool.close()
+
+    @initialize(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=3), gap=st.integers(0, 600))
+    def make(self, lengths, gap):
+        start, regions = 4 * GIB, []
+        for index, length in enumerate(lengths):
+            regions.append((start, length * UNIT, index % 2))
+            start += (length + gap) * UNIT
+        self.regions = regions
+        self.pool = Placement(regions)
+        self.free = {unit: DIRTY for unit in units_of([region[:2] for region in regions])}
+
+    def nodes(self):
+        return {region[2] for region in self.regions}
+
+    @rule(length=LENGTHS, policy=POLICIES, unit=st.sampled_from((UNIT, UNIT, UNIT, GIB)), offset=st.integers(0, 600))
+    def take(self, length, policy, unit, offset):
+        if policy and not {int(node) for node in policy.removeprefix("prefer:").split(",")} <= self.nodes():
+            return
+        if unit == GIB:
+            length, offset = -(-length // 512) * 512, offset // 512 * 512
+        answer = []
+        thread = threading.Thread(
+            target=lambda: answer.append(self.pool.alloc(length * UNIT, unit, offset * UNIT, policy)))
+        zeroed_meanwhile = set()
+        thread.start()
+        thread.join(MOMENT if self.pieces else None)
+        if thread.is_alive():  # for a piece in work: that is the only thing to wait for
+            for piece, units in self.pieces:
+                zeroed_meanwhile |= set(units)
+                self.pool.end(piece, True)
+            self.free.update((address, CLEAN) for _, units in self.pieces for address in units if address in self.free)
+            waited_for, self.pieces = bool(self.pieces), []
+            assert waited_for
+            thread.join()
+        error, runs = answer[0]
+        if error:
+            assert runs == []
+            return
+        taken = units_of(runs)
+        assert len(taken) == length == len(set(taken)) and set(taken) <= self.free.keys()
+        dirty = {address for address in taken if self.free.pop(address) == DIRTY}
+        assert set(units_of(self.pool.stale(runs))) == dirty
+        self.stale.append((runs, dirty))
+
+    @precondition(lambda self: self.stale)
+    @rule(which=CHOICES)
+    def zero_in_need_and_use(self, which):
+        runs, dirty = self.stale.pop(which % len(self.stale))
+        stale = self.pool.stale(runs)
+        assert set(units_of(stale)) == dirty
+        self.pool.set_zeroed(stale)
+        assert self.pool.stale(runs) == []
+        self.files.append(runs)
+
+    @precondition(lambda self: self.stale)
+    @rule(which=CHOICES)
+    def change_one_s_mind(self, which):
+        runs, dirty = self.stale.pop(which % len(self.stale))
+        self.pool.free(runs, unused=True)
+        self.free.update((address, DIRTY if address in dirty else CLEAN) for address in units_of(runs))
+
+    @precondition(lambda self: self.files)
+    @rule(which=CHOICES, shrink=st.booleans())
+    def give_back(self, which, shrink):
+        runs = self.files.pop(which % len(self.files))
+        if shrink and len(runs) > 1:
+            self.files.append(runs[:1])
+            runs = runs[1:]
+        self.pool.free(runs)
+        self.free.update((address, DIRTY) for address in units_of(runs))
+
+    @precondition(lambda self: self.files)
+    @rule(which=CHOICES)
+    def remove_while_mapped(self, which):
+        runs, name = self.files.pop(which % len(self.files)), next(self.names)
+        self.pool.retire(name, runs)
+        self.pending[name] = runs
+
+    @precondition(lambda self: self.pending)
+    @rule(which=CHOICES)
+    def unmap(self, which):
+        name = sorted(self.pending)[which % len(self.pending)]
+        self.pool.idle(name)
+        self.free.update((address, DIRTY) for address in units_of(self.pending.pop(name)))
+
+    @precondition(lambda self: not self.pieces)
+    @rule(size=st.integers(1, 300))
+    def begin(self, size):
+        """A piece for each node, as the workers do."""
+        for node in sorted(self.nodes()):
+            mask = sum(1 << index for index, region in enumerate(self.regions) if region[2] == node)
+            there = units_of([region[:2] for region in self.regions if region[2] == node])
+            dirty = {address for address in there if self.free.get(address) == DIRTY}
+            piece = self.pool.begin(size * UNIT, mask)
+            assert (piece is None) == (not dirty)
+            if piece:
+                units = units_of(piece.extents())
+                assert len(units) == len(set(units)) <= size and set(units) <= dirty
+                self.pieces.append((piece, units))
+
+    @precondition(lambda self: self.pieces)
+    @rule(good=st.booleans(), which=CHOICES)
+    def end(self, good, which):
+        piece, units = self.pieces.pop(which % len(self.pieces))
+        self.pool.end(piece, good)
+        if good:
+            self.free.update((address, CLEAN) for address in units if address in self.free)
+
+    @precondition(lambda self: self.pool and not self.pieces)
+    @rule()
+    def zero_all(self):
+        for index in range(len(self.regions)):
+            while piece := self.pool.begin(GIB, 1 << index):
+                self.pool.end(piece, True)
+        self.free = {address: CLEAN for address in self.free}
+
+    @invariant()
+    def figures_are_the_model_s(self):
+        if not self.pool:
+            return
+        usage = self.pool.usage()
+        in_work = {address for _, units in self.pieces for address in units if address in self.free}
+        clean = [address for address, state in self.free.items() if state == CLEAN]
+        assert (usage.clean, usage.zeroing) == (len(clean) * UNIT, len(in_work) * UNIT)
+        assert usage.free == usage.clean + usage.dirty + usage.zeroing == len(self.free) * UNIT
+        used = self.files + [runs for runs, _ in self.stale]
+        assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT
+        assert usage.free + usage.pending + len(units_of(sum(used, []))) * UNIT == usage.capacity
+        whole = [region[:2] for region in self.regions]
+        assert set(units_of(self.pool.clean(whole))) == set(clean)
+
+
+TestPlacement = PlacementMachine.TestCase
+TestPlacement.settings = settings(stateful_step_count=40)
