@@ -7,12 +7,14 @@ the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn. A 
 
 import os
 import subprocess
+import time
 from contextlib import suppress
 
 import pytest
 
 MIB = 1 << 20
 GIB = 1 << 30
+SETTLE_TIMEOUT = 5
 PAGE_SIZES = {"4K": 4096, "2M": 2 * MIB, "1G": GIB}
 
 
@@ -42,8 +44,11 @@ class MemoryBackend:
         return self._directory / str(ino)
 
     def check_clean(self, inodes):
-        """No tmpfs file is left of an inode that is not in @inodes."""
-        left = {entry.name for entry in self._directory.iterdir()} - {str(ino) for ino in inodes} - {"mark"}
+        """No tmpfs file is left of an inode that is not in @inodes: it goes a moment after the inode is forgotten."""
+        expected = {str(ino) for ino in inodes} | {"mark"}
+        deadline = time.monotonic() + SETTLE_TIMEOUT
+        while (left := set(os.listdir(self._directory)) - expected) and time.monotonic() < deadline:
+            time.sleep(0.005)
         assert not left, f"{self._directory} holds the memory of removed files: {sorted(left)}"
 
     def close(self):

@@ -23,8 +23,12 @@ RENAME_WHITEOUT = 4
 
 # linux/fcntl.h, bits/fcntl-linux.h
 AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
+
+# linux/stat.h
+UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 
 # linux/sched.h, linux/mount.h
 CLONE_NEWNS = 0x20000
@@ -61,6 +65,7 @@ _fallocate = _function("fallocate64", ctypes.c_int, ctypes.c_int, ctypes.c_int, 
 _ftruncate = _function("ftruncate64", ctypes.c_int, ctypes.c_int, ctypes.c_int64)
 _renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p,
                        ctypes.c_uint)
+_utimensat = _function("utimensat", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int)
 _linkat = _function("linkat", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 _getdents64 = _function("getdents64", ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _unshare = _function("unshare", ctypes.c_int, ctypes.c_int)
@@ -95,6 +100,19 @@ def ftruncate_raw(fd, length):
 
 def renameat2(old, new, flags=0):
     _renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags)
+
+
+def _timespec(text):
+    """now, omit, or seconds with a fraction of nine digits or none."""
+    if text in ("now", "omit"):
+        return 0, UTIME_NOW if text == "now" else UTIME_OMIT
+    seconds, _, nanoseconds = text.partition(".")
+    return int(seconds), int(nanoseconds or 0)
+
+
+def utimensat(directory_fd, path, atime, mtime, follow=True):
+    times = struct.pack("=4q", *_timespec(atime), *_timespec(mtime))
+    _utimensat(directory_fd, os.fsencode(path), times, 0 if follow else AT_SYMLINK_NOFOLLOW)
 
 
 def link_fd(fd, new):

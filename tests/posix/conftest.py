@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each test runs on dmemfs and on its peer."""
+
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def page_size():
+    """Which it is makes no difference to any of them."""
+    return "4K"
+
+
+@pytest.fixture
+def peer(work):
+    """The root of an empty tmpfs, of which only atime is handled as on dmemfs."""
+    root = work / "tmpfs"
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noatime,nosuid,nodev,mode=755", "peer", root], check=True)
+    yield root
+    subprocess.run(["umount", root], check=True)
+
+
+@pytest.fixture(params=("dmemfs", "tmpfs"))
+def place(request):
+    """The root of one or the other. tmpfs shows that the tests themselves are right."""
+    return request.getfixturevalue("fs").root if request.param == "dmemfs" else request.getfixturevalue("peer")
