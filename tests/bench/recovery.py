@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers.children import Child
 from helpers.daemon import Daemon
+from helpers.processes import computed
 
 
 def make_files(root, count):
@@ -33,12 +34,6 @@ def ask(root):
     """A request that no cache answers; the time when the answer came."""
     os.statvfs(root)
     return time.monotonic()
-
-
-def computed(pid):
-    """Seconds on a CPU, of all threads."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def one_round(daemon):

@@ -53,6 +53,18 @@ def freeze(pid):
         time.sleep(0.001)
 
 
+def computed(pid):
+    """Seconds that it was on a CPU, all threads together."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def resident(pid):
+    """Bytes of its own that are in memory."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["RssAnon"].split()[0]) * 1024
+
+
 def children_of(pid):
     children = []
     for task in Path(f"/proc/{pid}/task").iterdir():

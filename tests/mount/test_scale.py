@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A host of 12 TiB with 2,000 guests, none of which exists: regions of the memory backend are imaginary, untouched files too."""
+
+import os
+
+import pytest
+
+from helpers.backends import GIB, PAGE_SIZES
+from helpers.children import Child
+from helpers.mount import Mount
+from helpers.processes import resident
+from helpers.quota import check_usage, limit
+from helpers.syscalls import Mapping, opened
+
+pytestmark = [
+    pytest.mark.memory_only("the regions are imaginary"),
+    pytest.mark.page_sizes("1G"),
+]
+
+NODES, NODE_SIZE = 4, 3 << 40
+GUESTS, GUEST_SIZE = 2000, 6 * GIB
+TENANTS = 40
+CLIENTS = 64
+MEMORY_PER_GUEST = 32 << 10  # of the daemon: 1 KiB, and what a sanitizer adds
+
+
+@pytest.fixture
+def host(daemon, backend, page_size):
+    text = "".join(line for line in daemon.config.read_text().splitlines(True) if not line.startswith("size="))
+    for node in range(NODES):
+        text += f"\n[region node{node}]\nstart={(4 * node + 1) << 40}\nsize={NODE_SIZE}\nnode={node}\n"
+    daemon.config.write_text(text.replace("[daemon]\n", "[daemon]\npopulate=false\n"))
+    daemon.start()
+    return Mount(daemon, backend, PAGE_SIZES[page_size], NODES * NODE_SIZE)
+
+
+def guest(host, number):
+    return host / f"tenant{number % TENANTS}" / f"guest{number}"
+
+
+def token(number):
+    return f"guest {number}".encode()
+
+
+def start_guests(host, client):
+    """Every 64th guest: makes it, maps it, leaves a word at both ends."""
+    for number in range(client, GUESTS, CLIENTS):
+        with opened(guest(host, number), os.O_CREAT | os.O_EXCL | os.O_RDWR) as fd:
+            os.ftruncate(fd, GUEST_SIZE)
+            with Mapping(fd, GUEST_SIZE) as memory:
+                memory.write(0, token(number))
+                memory.write(GUEST_SIZE - 100, token(number))
+
+
+def check_guests(host, client):
+    for number in range(client, GUESTS, CLIENTS):
+        with opened(guest(host, number), os.O_RDONLY) as fd:
+            for at in (0, GUEST_SIZE - 100):
+                found = os.pread(fd, len(token(number)) + 1, at)
+                assert found == token(number) + b"\0", number
+
+
+def stop_guests(host, client):
+    for number in range(client, GUESTS, 2 * CLIENTS):
+        guest(host, number).unlink()
+
+
+def all_at_once(function, host):
+    children = [Child(function, host, client) for client in range(CLIENTS)]
+    try:
+        for child in children:
+            child.wait(timeout=120)
+    finally:
+        for child in children:
+            child.kill()
+
+
+@pytest.mark.timeout(300)
+def test_twelve_tebibytes_for_2000_guests_of_64_clients(host):
+    """The books balance with all of them there, after a death, and when half of them are gone."""
+    empty = resident(host.daemon.pid)
+    for number in range(TENANTS):
+        tenant = host / f"tenant{number}"
+        tenant.mkdir()
+        limit(tenant, max_bytes=GUESTS // TENANTS * GUEST_SIZE)
+        os.setxattr(tenant, "dmemfs.node", str(number % NODES).encode())
+    all_at_once(start_guests, host)
+    host.check()
+    assert host.free() == NODES * NODE_SIZE - GUESTS * GUEST_SIZE
+    check_usage(host.root)
+    for number in range(0, GUESTS, 97):
+        node = number % TENANTS % NODES
+        assert os.getxattr(guest(host, number), "dmemfs.node_bytes").split() == [b"%d" % node, b"%d" % GUEST_SIZE]
+
+    host.daemon.kill()
+    host.daemon.next()
+    host.check()
+    check_usage(host.root)
+    all_at_once(check_guests, host)
+    assert resident(host.daemon.pid) - empty < GUESTS * MEMORY_PER_GUEST
+
+    all_at_once(stop_guests, host)
+    host.check()
+    check_usage(host.root)
