@@ -22,7 +22,7 @@ from helpers.backends import GIB, MIB
 from helpers.children import Child
 from helpers.daemon import Daemon
 from helpers.processes import computed, resident
-from helpers.syscalls import opened
+from helpers.syscalls import keep_mounts_private, opened
 
 NODES = 4
 NODE_SIZE = 3 << 40
@@ -199,6 +199,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="leave out the largest of each table")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    keep_mounts_private()
     for table, counts in ((guests, (10, 200, 2000)), (files, (10, 1000, 10_000, 100_000)),
                           (extents, (1, 1000, 100_000, 1_000_000)), (clients, (1, 8, 64))):
         table(options.dmemfsd, counts[:-1] if options.quick else counts)
