@@ -8,13 +8,18 @@
 #define DMEMFS_CRASH_POINT_H
 
 #ifdef NDEBUG
-#define CRASH_POINT(name) ((void)0)
+
+#define CRASH_POINT(name)     ((void)0)
+#define crash_point_serving() ((void)0)
+
 #else
+
 #define CRASH_POINT(name) crash_point(name)
-#endif
 
 void crash_point(const char *name);
 /* The daemon serves from now on. */
 void crash_point_serving(void);
+
+#endif
 
 #endif

@@ -30,6 +30,7 @@ FILES = {
     "PREFIX/share/dmemfs/dmemfs.rules.yml": 0o644,
     "PREFIX/share/dmemfs/dmemfs-dashboard.json": 0o644,
     "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
+    "PREFIX/share/man/man8/mount.fuse.dmemfs.8": 0o644,
 }
 PAGES = {"dmemfs.7", "dmemfsctl.8", "dmemfsd.8", "dmemfsd.conf.5"}
 

@@ -15,41 +15,22 @@ from pathlib import Path
 import pytest
 
 from helpers.children import Child
-from helpers.clients import Client, pauses
 from helpers.mount import wait_until
-from helpers.processes import freeze, mounts_under
-from helpers.syscalls import Mapping, opened
+from helpers.processes import freeze
+from service.place import CONFIG, PFN, ROOT, device, guest, load, use_module, write_config
 from service.unit import UNIT, Unit
 
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
-PFN = os.environ.get("DMEMFS_BACKEND") == "pfn"
-ROOT = Path("/mnt/dmemfs")
-CONFIG = Path("/etc/dmemfs/dmemfsd.conf")
-SETTINGS = "backend=pfn\n[region all]\nstart=auto\n" if PFN else "backend=memory\nsize=1G\n"
 WATCHDOG = 3 * SCALE
-CLIENTS = 3
-
-
-class Place:
-    """What helpers.clients wants of a mount."""
-
-    unit = 2 << 20
-
-    def __truediv__(self, name):
-        return ROOT / name
 
 
 @pytest.fixture(scope="session")
 def unit():
     """Installed, with a shorter watchdog; not started."""
     subprocess.run(["cp", "-r", os.environ["DMEMFS_DESTDIR"] + "/.", "/"], check=True)
-    if PFN:
-        # As if it were in /lib/modules: what Wants=modprobe@dmemfs.service runs is to find it.
-        Path("/etc/modprobe.d").mkdir(exist_ok=True)
-        Path("/etc/modprobe.d/dmemfs-test.conf").write_text(f"install dmemfs insmod {os.environ['DMEMFS_MODULE']}\n")
-        subprocess.run(["udevadm", "control", "--reload"], check=True)
+    use_module()
     ROOT.mkdir(exist_ok=True)
-    CONFIG.write_text(f"[daemon]\nmountpoint={ROOT}\n{SETTINGS}")
+    write_config()
     found = Unit()
     found.configure(WatchdogSec=WATCHDOG)
     return found
@@ -61,54 +42,11 @@ def running(unit):
     if not unit.is_active():
         unit.start()
     yield unit
-    CONFIG.write_text(f"[daemon]\nmountpoint={ROOT}\n{SETTINGS}")
+    write_config()
     if not unit.is_active():
         unit.start()
     assert os.listdir(ROOT) == []
     unit.check_log()
-
-
-def device():
-    """Of the mount, without asking it; None: not mounted."""
-    return mounts_under(ROOT).get(str(ROOT))
-
-
-@contextmanager
-def load(record_property=None):
-    """Clients at work for the block, and a moment before and after. None sees an error."""
-    clients = [Client(Place(), number) for number in range(CLIENTS)]
-    time.sleep(0.5)
-    began = time.monotonic()
-    yield
-    time.sleep(0.5)
-    results = [client.finish() for client in clients]
-    assert sum(result.operations for result in results) > 0
-    (pause,) = pauses(results, [began])
-    if record_property:
-        record_property("pause", f"{pause * 1000:.0f} ms")
-
-
-@contextmanager
-def guest(name):
-    """A process that maps a file, and finds at the end what it has written during the block."""
-    path = ROOT / name
-    with opened(path, os.O_RDWR | os.O_CREAT) as fd:
-        os.ftruncate(fd, Place.unit)
-
-    def run(pipe):
-        with opened(path) as fd:
-            mapping = Mapping(fd, Place.unit)
-        mapping.write(0, b"before")
-        pipe.send("mapped")
-        pipe.recv()
-        assert mapping.read(0, 6) == b"before"
-        mapping.write(0, b"after ")
-
-    with Child(run, with_pipe=True) as child:
-        child.receive()
-        yield path
-        child.pipe.send("end")
-        child.wait()
 
 
 def test_start_ends_when_the_mount_answers(unit, record_property):

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The mount that an installed service serves, and who uses it."""
+
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from helpers.children import Child
+from helpers.clients import Client, pauses
+from helpers.processes import mounts_under
+from helpers.syscalls import Mapping, opened
+
+PFN = os.environ.get("DMEMFS_BACKEND") == "pfn"
+ROOT = Path("/mnt/dmemfs")
+CONFIG = Path("/etc/dmemfs/dmemfsd.conf")
+SETTINGS = "backend=pfn\n[region all]\nstart=auto\n" if PFN else "backend=memory\nsize=1G\n"
+CLIENTS = 3
+
+
+class Place:
+    """What helpers.clients wants of a mount."""
+
+    unit = 2 << 20
+
+    def __truediv__(self, name):
+        return ROOT / name
+
+
+def use_module():
+    """As if it were in /lib/modules: what Wants=modprobe@dmemfs.service runs is to find it."""
+    if PFN:
+        Path("/etc/modprobe.d").mkdir(exist_ok=True)
+        Path("/etc/modprobe.d/dmemfs-test.conf").write_text(f"install dmemfs insmod {os.environ['DMEMFS_MODULE']}\n")
+        subprocess.run(["udevadm", "control", "--reload"], check=True)
+
+
+def write_config():
+    CONFIG.write_text(f"[daemon]\nmountpoint={ROOT}\n{SETTINGS}")
+
+
+def device():
+    """Of the mount, without asking it; None: not mounted."""
+    return mounts_under(ROOT).get(str(ROOT))
+
+
+@contextmanager
+def load(record_property=None):
+    """Clients at work for the block, and a moment before and after. None sees an error."""
+    clients = [Client(Place(), number) for number in range(CLIENTS)]
+    time.sleep(0.5)
+    began = time.monotonic()
+    yield
+    time.sleep(0.5)
+    results = [client.finish() for client in clients]
+    assert sum(result.operations for result in results) > 0
+    (pause,) = pauses(results, [began])
+    if record_property:
+        record_property("pause", f"{pause * 1000:.0f} ms")
+
+
+@contextmanager
+def guest(name):
+    """A process that maps a file, and finds at the end what it has written during the block."""
+    path = ROOT / name
+    with opened(path, os.O_RDWR | os.O_CREAT) as fd:
+        os.ftruncate(fd, Place.unit)
+
+    def run(pipe):
+        with opened(path) as fd:
+            mapping = Mapping(fd, Place.unit)
+        mapping.write(0, b"before")
+        pipe.send("mapped")
+        pipe.recv()
+        assert mapping.read(0, 6) == b"before"
+        mapping.write(0, b"after ")
+
+    with Child(run, with_pipe=True) as child:
+        child.receive()
+        yield path
+        child.pipe.send("end")
+        child.wait()
