@@ -12,6 +12,7 @@
 #include "kernel.h"
 #include "log.h"
 #include "ops.h"
+#include "placement_clean.h"
 
 #define CAPACITY (8 * DMEMFS_PAGE_2M)
 
@@ -42,6 +43,7 @@ static void replace_pool(struct fake *fake)
 	placement_destroy(fake->storage.placement);
 	quotas_destroy(fake->storage.quotas);
 	fake->storage.placement = placement_new(regions, 0, NULL);
+	placement_need_zeroing(fake->storage.placement);
 	fake->storage.quotas = quotas_new(0);
 }
 

@@ -65,7 +65,8 @@ def test_files_of_the_daemon(unpacked):
              if not name.startswith("usr/share/doc/")}
     assert found == {
         "etc/dmemfs/dmemfsd.conf", "lib/systemd/system/dmemfsd.service", "usr/lib/tmpfiles.d/dmemfs.conf",
-        "usr/libexec/dmemfs/unit-stop", "usr/sbin/dmemfsctl", "usr/sbin/dmemfsd", "usr/sbin/mount.fuse.dmemfs",
+        "usr/libexec/dmemfs/qemu-aligned", "usr/libexec/dmemfs/unit-stop", "usr/sbin/dmemfsctl", "usr/sbin/dmemfsd",
+        "usr/sbin/mount.fuse.dmemfs",
         "usr/share/bash-completion/completions/dmemfsctl", "usr/share/dmemfs/dmemfs-dashboard.json",
         "usr/share/dmemfs/dmemfs.rules.yml", "usr/share/man/man5/dmemfs.conf.5.gz", "usr/share/man/man5/dmemfsd.conf.5.gz",
         "usr/share/man/man7/dmemfs.7.gz", "usr/share/man/man8/dmemfsctl.8.gz", "usr/share/man/man8/dmemfsd.8.gz",
