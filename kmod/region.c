@@ -272,23 +272,18 @@ static void write_zeroes(void *addr, size_t length)
 
 /*
  * Past the caches, for memory that nobody reads soon: what others work on stays cached. As fast as memset(), which
- * reads no line before it overwrites it, either. @length is a multiple of 64.
+ * reads no line before it overwrites it, either. @length is a multiple of 256.
  */
 static void stream_zeroes(void *addr, size_t length)
 {
 #ifdef CONFIG_X86_64
-	void *end = addr + length;
+	unsigned long *word = addr, *end = addr + length;
 
-	for (; addr < end; addr += 64)
-		asm volatile("movnti %1, (%0)\n\t"
-			     "movnti %1, 8(%0)\n\t"
-			     "movnti %1, 16(%0)\n\t"
-			     "movnti %1, 24(%0)\n\t"
-			     "movnti %1, 32(%0)\n\t"
-			     "movnti %1, 40(%0)\n\t"
-			     "movnti %1, 48(%0)\n\t"
-			     "movnti %1, 56(%0)"
-			     : : "r" (addr), "r" (0UL) : "memory");
+	for (; word < end; word += 32) {
+#pragma GCC unroll 32
+		for (int i = 0; i < 32; i++)
+			asm volatile("movnti %1, %0" : "=m" (word[i]) : "r" (0UL));
+	}
 	/* Such stores are ordered by no lock: they must be there before anybody is given the memory. */
 	wmb();
 #else
