@@ -2,6 +2,7 @@
 /* Zeroing in advance: a worker for each node, and what it leaves on record. */
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "crash_point.h"
@@ -25,30 +26,26 @@ struct worker {
 	GThread *thread;
 	int node; /* -1: of regions whose node is not known */
 	struct placement_piece piece;
-	pid_t tid;            /* 0: it is not known yet */
+	pid_t tid;            /* of the thread; set before it begins a piece */
+	_Atomic bool hurried; /* somebody waits for the piece */
 	GArray *unrecorded;   /* struct extent: clean, as far as it still is free */
 	uint64_t unrecorded_bytes;
 	gint64 recorded;      /* monotonic time, us */
 	gint64 due;           /* when the next piece may begin */
 };
 
-int zeroer_zero(struct zeroer *zeroer, struct extent run)
+void zeroer_count(struct zeroer *zeroer, uint64_t bytes, gint64 start)
 {
-	const struct storage *storage = zeroer->storage;
-	gint64 start = g_get_monotonic_time(), now;
-	int err = storage->ops->clean(storage->backend, run);
+	gint64 now = g_get_monotonic_time();
 
-	if (err)
-		return err;
-	now = g_get_monotonic_time();
 	g_mutex_lock(&zeroer->lock);
 	if (now - zeroer->last_zeroed > RATE_PERIOD) {
 		/* There was nothing to do for a while, and that is no part of the rate. */
 		zeroer->period_start = start;
 		zeroer->period_bytes = zeroer->rate = 0;
 	}
-	zeroer->zeroed += run.length;
-	zeroer->period_bytes += run.length;
+	zeroer->zeroed += bytes;
+	zeroer->period_bytes += bytes;
 	zeroer->last_zeroed = now;
 	if (now - zeroer->period_start >= RATE_PERIOD) {
 		zeroer->rate = zeroer->period_bytes * G_TIME_SPAN_SECOND / (uint64_t)(now - zeroer->period_start);
@@ -56,7 +53,6 @@ int zeroer_zero(struct zeroer *zeroer, struct extent run)
 		zeroer->period_bytes = 0;
 	}
 	g_mutex_unlock(&zeroer->lock);
-	return 0;
 }
 
 void zeroer_get_stats(struct zeroer *zeroer, struct zeroer_stats *stats)
@@ -71,21 +67,38 @@ void zeroer_get_stats(struct zeroer *zeroer, struct zeroer_stats *stats)
 	g_mutex_unlock(&zeroer->lock);
 }
 
-static void set_policy(pid_t tid, int policy)
+static bool set_policy(pid_t thread, int policy)
 {
 	const struct sched_param none = { 0 };
 
-	/* Without the privilege to leave SCHED_IDLE (CAP_SYS_NICE) whoever waits for the piece waits longer. */
-	if (sched_setscheduler(tid, policy, &none) < 0)
-		log_debug("zeroing: scheduling policy %d: %s", policy, g_strerror(errno));
+	return sched_setscheduler(thread, policy, &none) == 0;
 }
 
-/* Somebody waits: not at idle priority any more, which can take for ever on a busy machine. */
+/* Somebody waits for the piece, and at idle priority that can be for ever on a busy machine. */
 static void hurry(void *data)
 {
-	const struct worker *worker = data;
+	struct worker *worker = data;
 
+	atomic_store(&worker->hurried, true);
 	set_policy(worker->tid, SCHED_OTHER);
+}
+
+/* Only while it zeroes: who is preempted for long must hold no lock. */
+static void become_idle(struct worker *worker)
+{
+	set_policy(worker->tid, SCHED_IDLE);
+	/* hurry() may have come in between. */
+	if (atomic_load(&worker->hurried))
+		set_policy(worker->tid, SCHED_OTHER);
+}
+
+static void become_normal(struct worker *worker)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
+
+	if (!set_policy(worker->tid, SCHED_OTHER))
+		log_limited(&limit, LOG_LEVEL_WARNING, "zeroing in advance: cannot leave idle priority: %s: give dmemfsd CAP_SYS_NICE",
+		            g_strerror(errno));
 }
 
 /* A transaction of its own. What a file took meanwhile is its own, and no longer clean. */
@@ -151,35 +164,48 @@ static bool pace(struct worker *worker, uint64_t bytes)
 	return wait_until(worker->zeroer, worker->due);
 }
 
+/* At idle priority, with no lock held. */
+static int zero_runs(struct worker *worker, uint64_t *bytes)
+{
+	const struct storage *storage = worker->zeroer->storage;
+	const GArray *runs = worker->piece.runs;
+	int err = 0;
+
+	become_idle(worker);
+	for (guint i = 0; i < runs->len && !err; i++) {
+		const struct extent run = g_array_index(runs, struct extent, i);
+
+		err = storage->ops->clean(storage->backend, run);
+		*bytes += run.length;
+	}
+	become_normal(worker);
+	return err;
+}
+
 /* Returns the bytes done, 0 after a failure. */
 static uint64_t zero_piece(struct worker *worker)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
-	struct placement_piece *piece = &worker->piece;
+	gint64 start = g_get_monotonic_time();
 	uint64_t bytes = 0;
-	int err = 0;
+	int err = zero_runs(worker, &bytes);
 
-	for (guint i = 0; i < piece->runs->len && !err; i++) {
-		const struct extent run = g_array_index(piece->runs, struct extent, i);
-
-		err = zeroer_zero(worker->zeroer, run);
-		bytes += run.length;
-		if (err)
-			log_limited(&limit, LOG_LEVEL_ERROR, "zeroing 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s",
-			            run.start, run.length, g_strerror(-err));
+	placement_end_zeroing(worker->zeroer->storage->placement, &worker->piece, !err);
+	if (err) {
+		log_limited(&limit, LOG_LEVEL_ERROR, "zeroing 0x%" G_GINT64_MODIFIER "x and on: %s",
+		            g_array_index(worker->piece.runs, struct extent, 0).start, g_strerror(-err));
+		return 0;
 	}
-	placement_end_zeroing(worker->zeroer->storage->placement, piece, !err);
-	if (piece->hurried)
-		set_policy(worker->tid, SCHED_IDLE);
-	if (!err)
-		note_zeroed(worker);
-	return err ? 0 : bytes;
+	zeroer_count(worker->zeroer, bytes, start);
+	note_zeroed(worker);
+	return bytes;
 }
 
 static bool next_piece(struct worker *worker)
 {
 	struct placement *placement = worker->zeroer->storage->placement;
 
+	atomic_store(&worker->hurried, false);
 	if (placement_begin_zeroing(placement, &worker->piece, false))
 		return true;
 	record(worker);
@@ -193,7 +219,6 @@ static gpointer run_worker(gpointer data)
 	bool go_on = true;
 
 	worker->tid = gettid();
-	set_policy(worker->tid, SCHED_IDLE);
 	numa_host_bind_thread(worker->node);
 	while (go_on && next_piece(worker)) {
 		uint64_t bytes = zero_piece(worker);

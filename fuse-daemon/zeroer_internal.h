@@ -20,8 +20,8 @@ struct zeroer {
 	gint64 last_zeroed;    /* monotonic time, us */
 };
 
-/* Zeroes one run, and counts it. */
-int zeroer_zero(struct zeroer *zeroer, struct extent run);
+/* @bytes were zeroed since @start, monotonic time in us. */
+void zeroer_count(struct zeroer *zeroer, uint64_t bytes, gint64 start);
 /* The thread pool's function. */
 void zeroer_help(gpointer job, gpointer zeroer);
 unsigned zeroer_helper_count(void);

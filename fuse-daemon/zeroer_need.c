@@ -38,13 +38,23 @@ static void job_unref(struct job *job)
 	g_free(job);
 }
 
+static int zero(struct zeroer *zeroer, struct extent run)
+{
+	gint64 start = g_get_monotonic_time();
+	int err = zeroer->storage->ops->clean(zeroer->storage->backend, run);
+
+	if (!err)
+		zeroer_count(zeroer, run.length, start);
+	return err;
+}
+
 /* Piece after piece, until there are none left to begin. */
 static void work(struct zeroer *zeroer, struct job *job)
 {
 	guint index;
 
 	while ((index = atomic_fetch_add(&job->next, 1)) < job->pieces->len) {
-		int err = zeroer_zero(zeroer, g_array_index(job->pieces, struct extent, index));
+		int err = zero(zeroer, g_array_index(job->pieces, struct extent, index));
 
 		g_mutex_lock(&job->lock);
 		if (err)
@@ -129,7 +139,7 @@ static int zero_runs(struct zeroer *zeroer, GArray *runs)
 		return zero_together(zeroer, pieces, MIN(threads, pieces->len) - 1);
 	}
 	for (guint i = 0; i < runs->len && !err; i++)
-		err = zeroer_zero(zeroer, g_array_index(runs, struct extent, i));
+		err = zero(zeroer, g_array_index(runs, struct extent, i));
 	return err;
 }
 
