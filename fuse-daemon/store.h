@@ -6,7 +6,7 @@
  * One operation is one transaction: store_begin(), rows, store_commit(). Rows cannot fail on their own: the first
  * error is kept and makes the commit fail, and nothing of the transaction is there then. So an operation checks all it
  * can, commits, and only then changes its copy. One lock, held from begin to commit or rollback; it is taken
- * under the namespace's or a file's lock, and nothing but the quotas' (quota.h), a leaf, is taken under it.
+ * under the namespace's or a file's lock, and nothing but the quotas' and the pool's, which are leaves, is taken under it.
  *
  * What is durable when: a transaction that was committed survives the death of the process at any instruction; it survives
  * that of the kernel once it was checkpointed (a few seconds) or after store_sync(), and the database stays whole
