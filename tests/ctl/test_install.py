@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.mount import wait_until
+from helpers.processes import processes_naming
 
 TOP = Path(__file__).parents[2]
 CONFIG = "/etc/dmemfs/dmemfsd.conf"
@@ -146,8 +147,7 @@ def test_helper_mounts(helper, daemon_settings):
     again = helper(config, mountpoint)
     assert again.returncode == 32 and "another daemon" in again.stderr
     subprocess.run(["fusermount3", "-u", mountpoint], check=True)
-    lock = (config.parent / "state" / "lock").read_text().strip()
-    wait_until(lambda: not Path(f"/proc/{lock}").exists(), "the daemon has ended")
+    wait_until(lambda: not processes_naming(str(config)), "the daemon and its parent have ended")
 
 
 @pytest.mark.parametrize("arguments, status, said", [
