@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * GLib's mutexes and conditions on those of pthreads, for the build with ThreadSanitizer only: GLib's own are made of
- * futexes, in a library that is not instrumented, so that it would see neither who holds what nor in which order.
+ * futexes, in a library that is not instrumented, so that it would see neither who holds what nor in which order. What the
+ * main loop is given by other threads goes through such a mutex, too.
  *
  * They replace GLib's in the program alone; GLib itself is linked to call its own.
  */
@@ -9,6 +10,10 @@
 #include <glib.h>
 #include <pthread.h>
 #include <stdbool.h>
+
+/* Of the sanitizer's library, in no header of it. */
+void __tsan_ignore_thread_begin(void);
+void __tsan_ignore_thread_end(void);
 
 /* A GMutex in memory that is zero is good to use: what it stands for is made by the first who does. */
 static pthread_mutex_t *mutex_of(GMutex *mutex)
@@ -121,4 +126,15 @@ void g_cond_signal(GCond *condition)
 void g_cond_broadcast(GCond *condition)
 {
 	pthread_cond_broadcast(condition_of(condition));
+}
+
+/* The loop's own memory, from one thread to another under a mutex of GLib's: no race, and no business of ours. */
+guint g_idle_add(GSourceFunc function, gpointer data)
+{
+	guint id;
+
+	__tsan_ignore_thread_begin();
+	id = g_idle_add_full(G_PRIORITY_DEFAULT_IDLE, function, data, NULL);
+	__tsan_ignore_thread_end();
+	return id;
 }
