@@ -38,7 +38,7 @@ d blind 1001 1001 311     f blind/file 1001 1001 644
 CONTENT = b"abcde"
 
 
-def _make(root):
+def populate(root):
     words = iter(OBJECTS.split())
     for kind in words:
         path = root / next(words)
@@ -198,7 +198,7 @@ class Arena:
         self._made += 1
         self._directory = self._root / f"arena{self._made}"
         self._directory.mkdir()
-        _make(self._directory)
+        populate(self._directory)
         for path in [self._directory, *self._directory.rglob("*")]:
             os.utime(path, ns=(PAST, PAST), follow_symlinks=False)
         time.sleep(GRANULARITY)
