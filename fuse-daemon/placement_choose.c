@@ -41,12 +41,12 @@ static uint64_t whole_pages(uint64_t size, uint64_t offset, struct extent run)
 	return offset % size == run.start % size && to > from ? to - from : 0;
 }
 
-static void add_nodes(const struct placement *placement, const GArray *runs, struct score *score)
+static void add_nodes(struct placement *placement, const GArray *runs, struct score *score)
 {
 	uint64_t bytes[ALLOCATOR_MAX_REGIONS] = { 0 };
 
 	for (guint i = 0; i < runs->len; i++)
-		placement_add_bytes((struct placement *)placement, g_array_index(runs, struct extent, i), bytes);
+		placement_add_bytes(placement, g_array_index(runs, struct extent, i), bytes);
 	for (unsigned i = 0; i < placement->map.count; i++) {
 		unsigned first = 0;
 

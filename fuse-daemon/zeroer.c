@@ -60,7 +60,7 @@ void zeroer_get_stats(struct zeroer *zeroer, struct zeroer_stats *stats)
 	gint64 now = g_get_monotonic_time();
 
 	g_mutex_lock(&zeroer->lock);
-	*stats = (struct zeroer_stats){ .zeroed = zeroer->zeroed, .workers = zeroer->workers->len };
+	*stats = (struct zeroer_stats){ .zeroed = zeroer->zeroed, .workers = zeroer->running };
 	if (zeroer->zeroed && now - zeroer->last_zeroed <= RATE_PERIOD)
 		stats->rate = zeroer->rate ?: zeroer->period_bytes * G_TIME_SPAN_SECOND /
 		                                      (uint64_t)MAX(now - zeroer->period_start, 1);
@@ -286,12 +286,16 @@ void zeroer_start(struct zeroer *zeroer, uint64_t max_rate)
 
 		worker->thread = g_thread_new("zeroer", run_worker, worker);
 	}
+	g_mutex_lock(&zeroer->lock);
+	zeroer->running = zeroer->workers->len;
+	g_mutex_unlock(&zeroer->lock);
 }
 
 void zeroer_stop(struct zeroer *zeroer)
 {
 	g_mutex_lock(&zeroer->lock);
 	zeroer->stop = true;
+	zeroer->running = 0;
 	g_cond_broadcast(&zeroer->stopping);
 	g_mutex_unlock(&zeroer->lock);
 	placement_stop_zeroing(zeroer->storage->placement);

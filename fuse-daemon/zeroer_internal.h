@@ -8,11 +8,12 @@
 struct zeroer {
 	const struct storage *storage;
 	GThreadPool *helpers; /* of requests: struct job of zeroer_need.c */
-	GPtrArray *workers;   /* struct worker of zeroer.c; changes only at start and stop */
+	GPtrArray *workers;   /* struct worker of zeroer.c; of the thread that starts and stops them */
 	uint64_t max_rate;    /* bytes per second and worker; 0: no limit */
 	GMutex lock;          /* guards all below */
 	GCond stopping;
 	bool stop;
+	unsigned running;      /* workers */
 	uint64_t zeroed;       /* bytes */
 	uint64_t rate;         /* bytes per second, of the last whole period; 0: there was none */
 	gint64 period_start;   /* monotonic time, us */

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The books of a mount, seen from outside through statfs, stat and the virtual attributes, and the check that they
-balance: free + what the files hold + pending = capacity, no byte owned twice, no inode and no count too many.
+balance: free + what the files hold + pending = capacity, free = clean + dirty + being zeroed, no byte owned twice, no
+inode and no count too many.
 """
 
 import os
@@ -139,4 +140,6 @@ def check_accounting(root, unit, capacity):
     found = settle(root, expected)
     assert found == expected, f"dmemfs.stats against a walk of the tree: {found} != {expected}"
     check_statfs(root, unit, found, set(tree.units.values()) - {unit})
+    stats = read_stats(root)
+    assert stats["free_bytes"] == stats["clean_bytes"] + stats["dirty_bytes"] + stats["zeroing_bytes"], stats
     return tree
