@@ -95,7 +95,7 @@ def scanner(pipe, directory, unit, cycles, seed):
 @pytest.mark.page_sizes("4K", "2M")
 def test_no_byte_of_another_tenant(fs, monkeypatch, record_property, advance):
     """The figures are in the report: cycles, bytes, deaths of the daemon, hits."""
-    cycles = rounds(15)
+    cycles = rounds(25)
     choose = random.Random(11)
     fs.daemon.stop()
     monkeypatch.setenv("DMEMFS_PRETEND_DIRTY", "1")  # memory of tmpfs goes the same way
