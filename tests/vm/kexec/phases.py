@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from helpers.accounting import read_stats
 from helpers.daemon import Daemon
 from kexec.guest import Guest
 
@@ -24,6 +25,7 @@ DISK = Path("/run/disk")
 WORK = Path("/run/kexec-test")
 FILES = 100
 GUEST_SIZE = 512 << 20
+SECRET_SIZE = 64 << 20
 
 
 class Machine:
@@ -41,11 +43,12 @@ class Machine:
         self.daemon = None
         self.outage = None
 
-    def start(self, *expected):
+    def start(self, *expected, zero_in_advance="false"):
         """Loads the module and starts the daemon; their time together is what dmemfs adds to an outage."""
         os.chmod(DISK / "state", 0o700)
         self.daemon = Daemon(os.environ["DMEMFSD"], WORK, {"backend": "pfn", "page-size": "2M",
-                                                            "state-dir": DISK / "state"},
+                                                            "state-dir": DISK / "state",
+                                                            "zero-in-advance": zero_in_advance},
                              "\n[region all]\nstart=auto\nsize=auto\n", ready_timeout=120)
         self.daemon.expected += expected
         started = time.monotonic()
@@ -61,9 +64,11 @@ class Machine:
 
     def prepare(self):
         """The argument for the next kernel."""
-        done = subprocess.run([Path(os.environ["DMEMFSD"]).parent / "dmemfsctl" / "dmemfsctl", "prepare-kexec",
-                               DISK / "state"], check=True, stdout=subprocess.PIPE, text=True)
-        return done.stdout.strip()
+        return control("prepare-kexec", DISK / "state").strip()
+
+    def clean(self):
+        """Bytes."""
+        return read_stats(self.root)["clean_bytes"]
 
     def kexec(self, *arguments, without=()):
         """Goes on in another kernel, with this one's command line but for what begins like one of @without."""
@@ -77,6 +82,29 @@ class Machine:
     def close(self):
         os.sync()
         subprocess.run(["umount", DISK], check=True)
+
+
+def control(*arguments):
+    """What dmemfsctl prints."""
+    program = Path(os.environ["DMEMFSD"]).parent / "dmemfsctl" / "dmemfsctl"
+    return subprocess.run([program, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def leave_a_secret(root):
+    """In memory that is free afterwards, and most likely dirty."""
+    (root / "secret").write_bytes(b"\xc3" * SECRET_SIZE)
+    (root / "secret").unlink()
+
+
+def find_secrets(root):
+    """How many MiB of all memory that can be had are not zero."""
+    path = root / "scanner"
+    path.touch()
+    os.truncate(path, os.statvfs(root).f_bavail * os.statvfs(root).f_frsize)
+    with open(path, "rb", buffering=0) as file:
+        found = sum(1 for part in iter(lambda: file.read(1 << 20), b"") if part.count(0) != len(part))
+    path.unlink()
+    return found
 
 
 def write_files(root, seed):
@@ -100,17 +128,20 @@ def zeroed(root, names):
 
 def first(machine):
     """Firmware boot: files and a guest, which is saved without its RAM."""
-    machine.start()
+    machine.start(zero_in_advance="true")
     sums = write_files(machine.root, 1)
     subprocess.run(["modprobe", "kvm-amd"], check=True)
     guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
     guest.start()
     last = guest.wait_for_counts(5)
     saved = guest.save()
+    control("wait-clean", "--timeout", "300", machine.root)
+    clean = machine.clean()
+    leave_a_secret(machine.root)
     machine.daemon.stop()
     (DISK / "known.json").write_text(json.dumps({"sums": sums, "guest": last}))
     argument = machine.prepare()
-    report("first", files=FILES, guest_counts=last["count"], guest_state_bytes=saved)
+    report("first", files=FILES, guest_counts=last["count"], guest_state_bytes=saved, clean=clean)
     machine.kexec(argument)
 
 
@@ -119,14 +150,16 @@ def second(machine):
     known = json.loads((DISK / "known.json").read_text())
     machine.start()
     kept = "the contents were kept through a kexec" in machine.daemon.log
+    clean = machine.clean()
     same = read_files(machine.root, known["sums"]) == known["sums"]
     subprocess.run(["modprobe", "kvm-amd"], check=True)
     guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
     guest.start(incoming=True)
     now = guest.wait_for_counts(5)
     guest.end()
+    secrets = find_secrets(machine.root)
     machine.daemon.stop()
-    report("second", kept=kept, files_same=same, outage=machine.outage, before=known["guest"], guest_first=guest.first,
+    report("second", kept=kept, clean=clean, secrets=secrets, files_same=same, outage=machine.outage, before=known["guest"], guest_first=guest.first,
            guest_last=now)
     machine.kexec(without=["dmemfs_kexec="])  # not prepared
 
@@ -135,11 +168,12 @@ def third(machine):
     """A kexec without preparation, then one with less memory reserved."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start("the contents are lost: no dmemfsctl prepare-kexec")
+    clean = machine.clean()
     lost = zeroed(machine.root, known["sums"])
     write_files(machine.root, 3)
     machine.daemon.stop()
     argument = machine.prepare()
-    report("third", lost=lost)
+    report("third", lost=lost, clean=clean)
     size, start = re.search(r"memmap=(\d+)\$(0x[0-9a-f]+)", Path("/proc/cmdline").read_text()).groups()
     half = int(size) // 2
     machine.kexec(argument, f"memmap={half}${int(start, 0) + half:#x}", without=["memmap=", "dmemfs_kexec="])
@@ -149,11 +183,12 @@ def fourth(machine):
     """Prepared, but the reserved range is another one."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start("the contents are lost: prepared for a kexec, but a region has changed", "is empty now|keep their names")
+    clean = machine.clean()
     lost = zeroed(machine.root, known["sums"])
     write_files(machine.root, 4)
     machine.daemon.stop()
     argument = machine.prepare()
-    report("fourth", lost=lost, argument=argument)
+    report("fourth", lost=lost, clean=clean, argument=argument)
     machine.close()
 
 
@@ -161,7 +196,7 @@ def fifth(machine):
     """Prepared and with the right argument, but the machine was switched off: test_kexec.py boots it anew."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start("the contents are lost: prepared for a kexec, but this kernel was started by the firmware")
-    report("fifth", lost=zeroed(machine.root, known["sums"]))
+    report("fifth", lost=zeroed(machine.root, known["sums"]), clean=machine.clean())
     machine.daemon.stop()
     machine.close()
 

@@ -14,6 +14,7 @@ from lab.launch import run_session
 from lab.suite import add_suite_options, prepare
 
 NODES = ("--node", "6G:4G")
+SECRET_SIZE = 64 << 20  # as in phases.py
 
 
 def boot(tmp_path, number, *arguments):
@@ -75,3 +76,10 @@ def test_outage_is_told(reports):
 def test_contents_are_lost_otherwise(reports, phase):
     """After a kexec without preparation, with another range reserved, and after power was off: zeroes, and why."""
     assert reports[phase]["lost"]
+    assert reports[phase]["clean"] == 0
+
+
+def test_clean_memory_is_known_in_the_next_kernel(reports):
+    """All of it but what was in use at the last moment; and nothing dirty is taken for clean."""
+    assert reports["second"]["clean"] >= reports["first"]["clean"] - SECRET_SIZE > 0
+    assert reports["second"]["secrets"] == 0
