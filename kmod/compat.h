@@ -20,7 +20,12 @@
  */
 #define DMEMFS_MBIND_NEEDS_GUARD (LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0))
 
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/*
+ * Until 7.3 walkers of page tables look for the struct page of a 2-MiB entry in VM_MIXEDMAP mappings as well: reading
+ * /proc/PID/pagemap or MADV_COLD would be enough. 4-KiB entries are special ones, which all walkers know.
+ */
+#define DMEMFS_DISCARD_HUGE (LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0))
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>
 #define DMEMFS_PFN(pfn) __pfn_to_pfn_t(pfn, PFN_DEV)
@@ -28,6 +33,15 @@
 #define DMEMFS_PFN(pfn) (pfn)
 #endif
 
+/* vmf_insert_pfn() takes a mixed mapping for one of pages that may have a struct page, and BUGs where there is one. */
+static inline vm_fault_t dmemfs_insert_pte(struct vm_fault *vmf, unsigned long pfn)
+{
+	if (vmf->vma->vm_flags & VM_MIXEDMAP)
+		return vmf_insert_mixed(vmf->vma, vmf->address, DMEMFS_PFN(pfn));
+	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 static inline vm_fault_t dmemfs_insert_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
 {
 	return vmf_insert_pfn_pmd(vmf, DMEMFS_PFN(pfn), write);

@@ -5,12 +5,16 @@
  * Locks, in the order in which they are taken:
  *
  *   mmap_lock or per-VMA lock   the kernel's
- *   object->lock                the object's extents and size. Faults, read, write and zeroing hold it shared, changes
- *                               exclusively. All zapping of page tables happens under it, held exclusively, or with the
- *                               VMA locked for writing; so while a fault holds it, no entry goes away under that fault.
- *                               Never held across a page fault of our own: user memory is copied with page faults off.
- *   dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c)
- *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->notices (object.c, events.c)
+ *   object->lock                the object's extents and size. Faults, read, write and zeroing hold it shared,
+ *                               changes exclusively. All zapping of page tables happens under it, held exclusively,
+ *                               or with the VMA locked for writing; so while a fault holds it, no entry goes away
+ *                               under that fault. Never held across a page fault of our own: user memory is copied
+ *   with page faults off. dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c)
+ *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->notices, ->wishes (object.c,
+ *                               events.c, demand.c)
+ *
+ * A fault that waits for the daemon holds none of them but, where the caller of the fault cannot do without it, the
+ * mmap_lock; see demand.c.
  *
  * An object is at rest when it has no inode. Its inode exists from the first open until the last file or mapping is
  * gone, and pins the pseudo file system, which pins the module.
@@ -40,6 +44,8 @@ struct dmemfs_range {
 	unsigned long last;
 };
 
+struct dmemfs_wish;
+
 /* An event that waits to be read; see events.c. */
 struct dmemfs_notice {
 	struct list_head link;
@@ -54,7 +60,10 @@ struct dmemfs_object {
 	/* Under lock: */
 	struct maple_tree extents;	/* pages of the file to memory; see extent.c */
 	unsigned long nr_extents;
-	unsigned long nr_pages;
+	unsigned long nr_pages;		/* all of them, of which */
+	unsigned long nr_punched;	/* nobody sees these any more */
+	u32 mode;			/* DMEMFS_MODE_* */
+	u64 unit;			/* bytes, a power of two */
 	u64 size;
 	u64 stale_end;		/* bytes of memory in [size, stale_end) may not be zero yet */
 
@@ -62,7 +71,9 @@ struct dmemfs_object {
 	enum dmemfs_object_state state;
 	struct inode *inode;	/* NULL: at rest */
 	struct vfsmount *mnt;	/* of the inode */
-	struct dmemfs_notice notices[DMEMFS_EVENT_PRIVATE];	/* by kind - 1 */
+	struct dmemfs_notice notices[DMEMFS_EVENT_PUNCHED];	/* by kind - 1; those of faults are in the wishes */
+	struct list_head wishes;	/* units that faults wait for; see demand.c */
+	unsigned int nr_wishes;
 
 	atomic64_t faults_4k;
 	atomic64_t faults_2m;
@@ -72,6 +83,8 @@ struct dmemfs_object {
 /* main.c */
 extern enum dmemfs_huge dmemfs_huge;
 u64 dmemfs_page_sizes(void);
+/* Of mappings in mode DISCARD. */
+u64 dmemfs_discard_page_sizes(void);
 
 /* region.c */
 extern struct mutex dmemfs_region_lock;
@@ -81,8 +94,8 @@ int dmemfs_region_release(const struct dmemfs_region *arg);
 int dmemfs_region_zero(u64 start, u64 length);
 void dmemfs_regions_exit(void);
 /*
- * Makes @obj the owner of @pfns (NULL: nobody) in two steps, so that a caller can make sure of other things in between:
- * prepare() checks and allocates; then either mas_store_prealloc(@mas, @obj) or mas_destroy(@mas).
+ * Makes @obj the owner of @pfns (NULL: nobody) in two steps, so that a caller can make sure of other things in
+ * between: prepare() checks and allocates; then either mas_store_prealloc(@mas, @obj) or mas_destroy(@mas).
  * The caller holds dmemfs_region_lock throughout.
  */
 int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
@@ -92,6 +105,8 @@ void *dmemfs_pfn_to_virt(unsigned long pfn);
 int dmemfs_clear(void *addr, size_t length);
 
 /* extent.c */
+/* Pages of [offset, offset + length), which must be aligned, not empty, and inside the largest file. */
+int dmemfs_file_range(u64 offset, u64 length, struct dmemfs_range *range);
 int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg);
 int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length);
 int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg);
@@ -102,6 +117,8 @@ int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg);
 void dmemfs_zap(struct inode *inode, u64 start, u64 end);
 int dmemfs_object_resize(struct dmemfs_object *obj, u64 size);
 int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end);
+/* Extents in @range become punched; nothing maps them. The caller holds obj->lock exclusively. */
+int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range);
 /*
  * The run of memory around page @index of the file: 0 and its pages in @run and the memory of page @index in @pfn, or
  * -ENOENT and the hole in @run. The caller holds obj->lock.
@@ -110,6 +127,7 @@ int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct 
 
 /* object.c */
 #define DMEMFS_OBJECT_IS_IDLE XA_MARK_0
+#define DMEMFS_OBJECT_IS_WAITED_FOR XA_MARK_1
 extern struct xarray dmemfs_objects;
 int dmemfs_object_create(u64 id);
 int dmemfs_object_open(u64 id);
@@ -131,10 +149,30 @@ extern const struct file_operations dmemfs_file_operations;
 extern const struct vm_operations_struct dmemfs_vm_operations;
 int dmemfs_mmap(struct file *file, struct vm_area_struct *vma);
 
+/* demand.c */
+int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit);
+/*
+ * Asks for the unit at vmf->pgoff, a hole: the wish to wait for, with a reference that dmemfs_demand_wait() puts.
+ * Errors: -EIO (refused), -ENOMEM. The caller has held obj->lock since it saw the hole.
+ */
+struct dmemfs_wish *dmemfs_demand_ask(struct dmemfs_object *obj, const struct vm_fault *vmf);
+/* Waits without obj->lock. Returns what the fault handler has to. */
+vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_wish *wish);
+/* Faults that wait in @range look again, or are refused. With 0 the caller holds obj->lock exclusively. */
+void dmemfs_demand_answer(struct dmemfs_object *obj, struct dmemfs_range range, int error);
+int dmemfs_demand_answer_request(struct dmemfs_object *obj, const struct dmemfs_fault_answer *arg);
+void dmemfs_demand_rearm(struct dmemfs_object *obj);
+void dmemfs_demand_exit(struct dmemfs_object *obj);
+int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end);
+
 /* events.c */
+/* The caller holds the table's lock. */
+void dmemfs_notice_queue(struct dmemfs_notice *notice);
 void dmemfs_notices_init(struct dmemfs_object *obj);
 void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
 void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event);
+/* Something happened to a range of the file. Adds to what is pending. */
+void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event);
 void dmemfs_notices_cancel(struct dmemfs_object *obj);
 void dmemfs_events_rearm(void);
 ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos);

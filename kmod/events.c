@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Events for the daemon. Each kind is pending at most once per object, so the queue is bounded by the number of
- * objects. xa_lock(&dmemfs_objects) protects it.
+ * Events for the daemon. Each kind is pending at most once per object, faults once per unit that is waited for, so
+ * the queue is bounded by the number of objects and of threads. xa_lock(&dmemfs_objects) protects it.
  */
 #include "dmemfs.h"
 
@@ -23,14 +23,17 @@ void dmemfs_notices_init(struct dmemfs_object *obj)
 	}
 }
 
-/* The caller holds the table's lock. */
-void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
+void dmemfs_notice_queue(struct dmemfs_notice *notice)
 {
-	struct dmemfs_notice *notice = &obj->notices[kind - 1];
-
 	if (list_empty(&notice->link))
 		list_add_tail(&notice->link, &pending);
 	wake_up_interruptible(&readers);
+}
+
+/* The caller holds the table's lock. */
+void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
+{
+	dmemfs_notice_queue(&obj->notices[kind - 1]);
 }
 
 /* Something that the current process did with a mapping. */
@@ -42,6 +45,23 @@ void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
 	xa_lock(&dmemfs_objects);
 	obj->notices[event.kind - 1].event = event;
 	dmemfs_notice_raise(obj, event.kind);
+	xa_unlock(&dmemfs_objects);
+}
+
+void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event)
+{
+	struct dmemfs_notice *notice = &obj->notices[event.kind - 1];
+	u64 end = event.offset + event.length;
+
+	event.id = obj->id;
+	xa_lock(&dmemfs_objects);
+	if (!list_empty(&notice->link)) {
+		end = max(end, notice->event.offset + notice->event.length);
+		event.offset = min(event.offset, notice->event.offset);
+		event.length = end - event.offset;
+	}
+	notice->event = event;
+	dmemfs_notice_queue(notice);
 	xa_unlock(&dmemfs_objects);
 }
 
@@ -65,6 +85,8 @@ void dmemfs_events_rearm(void)
 	xa_lock(&dmemfs_objects);
 	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_IDLE)
 		dmemfs_notice_raise(obj, DMEMFS_EVENT_IDLE);
+	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_WAITED_FOR)
+		dmemfs_demand_rearm(obj);
 	xa_unlock(&dmemfs_objects);
 }
 

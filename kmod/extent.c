@@ -2,8 +2,9 @@
 /*
  * What an object is made of: which page of the file is which page of memory, and how large the file is.
  *
- * object->extents maps runs of file pages to the *distance* from file page to page frame (modulo LONG_MAX + 1). So the
- * entry stays right when a run is cut, and two runs that continue each other have the same entry and become one.
+ * object->extents maps runs of file pages to the *distance* from file page to page frame (modulo DISTANCE_MASK + 1),
+ * with a bit for those that are punched. So the entry stays right when a run is cut, and two runs that continue each
+ * other have the same entry and become one.
  * object->lock protects the tree and the size; ownership of the memory is region.c's.
  */
 #include "dmemfs.h"
@@ -12,18 +13,30 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 
+#define DISTANCE_MASK (LONG_MAX >> 1)
+#define PUNCHED (DISTANCE_MASK + 1)
+
 static void *distance_entry(unsigned long index, unsigned long pfn)
 {
-	return xa_mk_value((pfn - index) & LONG_MAX);
+	return xa_mk_value((pfn - index) & DISTANCE_MASK);
 }
 
 static unsigned long entry_pfn(const void *entry, unsigned long index)
 {
-	return (xa_to_value(entry) + index) & LONG_MAX;
+	return (xa_to_value(entry) + index) & DISTANCE_MASK;
 }
 
-/* Pages of [offset, offset + length), which must be aligned, not empty, and inside the largest file. */
-static int file_range(u64 offset, u64 length, struct dmemfs_range *range)
+static bool is_punched(const void *entry)
+{
+	return xa_to_value(entry) & PUNCHED;
+}
+
+static void *punched_entry(const void *entry)
+{
+	return xa_mk_value(xa_to_value(entry) | PUNCHED);
+}
+
+int dmemfs_file_range(u64 offset, u64 length, struct dmemfs_range *range)
 {
 	u64 end;
 
@@ -44,7 +57,7 @@ int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct 
 	entry = mas_walk(&mas);
 	/* The last hole of the tree reaches past every file. */
 	*run = (struct dmemfs_range){ mas.index, min(mas.last, (unsigned long)MAX_LFS_FILESIZE >> PAGE_SHIFT) };
-	if (!entry)
+	if (!entry || is_punched(entry))
 		return -ENOENT;
 	*pfn = entry_pfn(entry, index);
 	return 0;
@@ -89,7 +102,7 @@ int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg
 	u64 end;
 	int ret;
 
-	ret = file_range(arg->offset, arg->length, &range);
+	ret = dmemfs_file_range(arg->offset, arg->length, &range);
 	if (ret)
 		return ret;
 	if (!IS_ALIGNED(arg->start, DMEMFS_ALIGNMENT) || check_add_overflow(arg->start, arg->length, &end))
@@ -107,17 +120,20 @@ int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg
 		mas_destroy(&owners);
 	else
 		mas_store_prealloc(&owners, obj);
+	if (!ret)
+		dmemfs_demand_answer(obj, range, 0);
 out:
 	mutex_unlock(&dmemfs_region_lock);
 	up_write(&obj->lock);
 	return ret;
 }
 
-/* Takes [cut.first, cut.last] out of @run, in the tree and in the books of ownership. Nothing maps it any more. */
-static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, unsigned long pfn)
+/* Takes @cut out of @run, in the tree and in the books of ownership. Nothing maps it any more. */
+static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, const void *entry)
 {
 	MA_STATE(mas, &obj->extents, cut.first, cut.last);
 	unsigned long pages = cut.last - cut.first + 1;
+	unsigned long pfn = entry_pfn(entry, cut.first);
 	struct ma_state owners;
 	int ret;
 
@@ -133,6 +149,8 @@ static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct
 	mas_store_prealloc(&owners, NULL);
 	obj->nr_extents += (run.first < cut.first) + (cut.last < run.last) - 1;
 	obj->nr_pages -= pages;
+	if (is_punched(entry))
+		obj->nr_punched -= pages;
 out:
 	mutex_unlock(&dmemfs_region_lock);
 	return ret;
@@ -148,7 +166,7 @@ static int remove_runs(struct dmemfs_object *obj, struct dmemfs_range range)
 		struct dmemfs_range cut = { max(run.first, range.first), min(run.last, range.last) };
 		int ret;
 
-		ret = remove_run(obj, run, cut, entry_pfn(entry, cut.first));
+		ret = remove_run(obj, run, cut, entry);
 		if (ret)
 			return ret;
 		if (fatal_signal_pending(current))
@@ -161,11 +179,82 @@ static int remove_runs(struct dmemfs_object *obj, struct dmemfs_range range)
 	return 0;
 }
 
+/* @cut of @run becomes punched, one run with punched neighbours that it continues. */
+static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, const void *entry)
+{
+	MA_STATE(mas, &obj->extents, cut.first, cut.first);
+	unsigned long pages = cut.last - cut.first + 1;
+	void *punched = punched_entry(entry);
+	long more = (run.first < cut.first) + (cut.last < run.last);
+	int ret;
+
+	if (cut.first) {
+		mas_set(&mas, cut.first - 1);
+		if (mas_walk(&mas) == punched) {
+			cut.first = mas.index;
+			more--;
+		}
+	}
+	mas_set(&mas, cut.last + 1);
+	if (mas_walk(&mas) == punched) {
+		cut.last = mas.last;
+		more--;
+	}
+	mas_set_range(&mas, cut.first, cut.last);
+	ret = mas_store_gfp(&mas, punched, GFP_KERNEL);
+	if (ret)
+		return ret;
+	obj->nr_extents += more;
+	obj->nr_punched += pages;
+	return 0;
+}
+
+int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range)
+{
+	MA_STATE(mas, &obj->extents, range.first, range.first);
+	void *entry;
+
+	lockdep_assert_held_write(&obj->lock);
+	while ((entry = mas_find(&mas, range.last))) {
+		struct dmemfs_range run = { mas.index, mas.last };
+		struct dmemfs_range cut = { max(run.first, range.first), min(run.last, range.last) };
+		int ret = is_punched(entry) ? 0 : punch_run(obj, run, cut, entry);
+
+		if (ret)
+			return ret;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		mas_set(&mas, cut.last + 1);
+		if (cut.last == range.last)
+			break;
+	}
+	return 0;
+}
+
+/* Is there anything in @range that a process may have mapped? */
+static bool is_visible(struct dmemfs_object *obj, struct dmemfs_range range)
+{
+	MA_STATE(mas, &obj->extents, range.first, range.first);
+	void *entry;
+
+	do {
+		entry = mas_find(&mas, range.last);
+	} while (entry && is_punched(entry));
+	return entry;
+}
+
 void dmemfs_zap(struct inode *inode, u64 start, u64 end)
 {
-	/* The kernel cuts a 1-GiB entry only with mmap_lock held for writing, which is out of reach here. */
-	start = round_down(start, SZ_1G);
-	end = round_up(end, SZ_1G);
+	struct dmemfs_object *obj = inode->i_private;
+	/*
+	 * Entries are cut with mmap_lock held for writing, which is out of reach here: they go as a whole. 2 MiB are
+	 * as large as they are where none of 1 GiB was ever made.
+	 */
+	u64 largest = atomic64_read(&obj->faults_1g) ? SZ_1G : SZ_2M;
+
+	start = round_down(start, largest);
+	end = round_up(end, largest);
 	unmap_mapping_range(inode->i_mapping, start, end - start, 1);
 }
 
@@ -176,12 +265,12 @@ int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 	struct inode *inode;
 	int ret;
 
-	ret = file_range(offset, length, &range);
+	ret = dmemfs_file_range(offset, length, &range);
 	if (ret)
 		return ret;
 	down_write(&obj->lock);
 	inode = dmemfs_inode_get(obj, &mnt);
-	if (inode)
+	if (inode && is_visible(obj, range))
 		dmemfs_zap(inode, offset, offset + length);
 	ret = remove_runs(obj, range);
 	if (!ret && offset <= obj->stale_end && obj->stale_end <= offset + length)
@@ -203,6 +292,7 @@ int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg)
 		return -ENOENT;
 	arg->offset = (u64)mas.index << PAGE_SHIFT;
 	arg->start = PFN_PHYS(entry_pfn(entry, mas.index));
+	arg->flags = is_punched(entry) ? DMEMFS_EXTENT_PUNCHED : 0;
 	arg->length = ((u64)(mas.last - mas.index) + 1) << PAGE_SHIFT;
 	return 0;
 }
@@ -215,7 +305,9 @@ static int clear_step(struct dmemfs_object *obj, u64 *pos, u64 end)
 	void *entry, *addr;
 	size_t length;
 
-	entry = mas_find(&mas, (end - 1) >> PAGE_SHIFT);
+	do {
+		entry = mas_find(&mas, (end - 1) >> PAGE_SHIFT);
+	} while (entry && is_punched(entry));
 	if (!entry) {
 		*pos = end;
 		return 0;
@@ -264,6 +356,7 @@ int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
 			i_size_write(inode, size);
 			dmemfs_zap(inode, size, MAX_LFS_FILESIZE);
 		}
+		dmemfs_demand_answer(obj, (struct dmemfs_range){ size >> PAGE_SHIFT, ULONG_MAX }, 0);
 	}
 	while (pos < obj->stale_end && !ret)
 		ret = clear_step(obj, &pos, obj->stale_end);

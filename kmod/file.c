@@ -106,15 +106,20 @@ static ssize_t dmemfs_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 	return ret ?: -ENOSPC;
 }
 
-/* Punching a hole zeroes in place: the memory stays with the file, the daemon alone moves it. */
+/* Where memory does not come on demand, punching a hole zeroes in place: it stays with the file. */
 static long dmemfs_fallocate(struct file *file, int mode, loff_t offset, loff_t length)
 {
+	struct dmemfs_object *obj = file_object(file);
 	loff_t end;
 
 	if (mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE))
 		return -EOPNOTSUPP;
 	end = min(offset + length, i_size_read(file_inode(file)));
-	return offset < end ? dmemfs_object_zero(file_object(file), offset, end) : 0;
+	if (offset >= end)
+		return 0;
+	if (READ_ONCE(obj->mode) & DMEMFS_MODE_DEMAND)
+		return dmemfs_demand_punch(obj, file_inode(file), offset, end);
+	return dmemfs_object_zero(obj, offset, end);
 }
 
 /* There is no page cache to bypass, so O_DIRECT is as good as any. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The device /dev/dmemfs: one controller at a time, requests in, events out; and the module's birth and death. */
 #include "dmemfs.h"
+#include "compat.h"
 
 #include <linux/capability.h>
 #include <linux/miscdevice.h>
@@ -28,8 +29,10 @@ union request {
 	struct dmemfs_object_op op;
 	struct dmemfs_object_resize resize;
 	struct dmemfs_object_zero zero;
+	struct dmemfs_object_mode mode;
 	struct dmemfs_object_info info;
 	struct dmemfs_extent extent;
+	struct dmemfs_fault_answer answer;
 };
 
 u64 dmemfs_page_sizes(void)
@@ -44,6 +47,11 @@ u64 dmemfs_page_sizes(void)
 	return sizes;
 }
 
+u64 dmemfs_discard_page_sizes(void)
+{
+	return dmemfs_page_sizes() & (DMEMFS_DISCARD_HUGE ? PAGE_SIZE | PMD_SIZE : PAGE_SIZE);
+}
+
 static int do_hello(union request *req)
 {
 	struct dmemfs_hello *hello = &req->hello;
@@ -52,6 +60,8 @@ static int do_hello(union request *req)
 	hello->abi = DMEMFS_ABI_VERSION;
 	hello->huge = dmemfs_huge;
 	hello->page_sizes = dmemfs_page_sizes();
+	hello->discard_page_sizes = dmemfs_discard_page_sizes();
+	hello->features = DMEMFS_FEATURE_DEMAND | DMEMFS_FEATURE_DISCARD;
 	strscpy(hello->version, DMEMFS_VERSION);
 	return match ? 0 : -EPROTO;
 }
@@ -118,6 +128,11 @@ static int do_object_resize(struct dmemfs_object *obj, union request *req)
 	return dmemfs_object_resize(obj, req->resize.size);
 }
 
+static int do_object_mode(struct dmemfs_object *obj, union request *req)
+{
+	return dmemfs_object_set_mode(obj, req->mode.mode, req->mode.unit);
+}
+
 static int do_object_zero(struct dmemfs_object *obj, union request *req)
 {
 	u64 end;
@@ -147,6 +162,11 @@ static int do_extent_next(struct dmemfs_object *obj, union request *req)
 	return dmemfs_extent_next(obj, &req->extent);
 }
 
+static int do_fault_answer(struct dmemfs_object *obj, union request *req)
+{
+	return dmemfs_demand_answer_request(obj, &req->answer);
+}
+
 /*
  * What can be asked for. The structs begin with what the peer fills in, up to and including .inputs; the rest is 0.
  * .on_object gets the object of .id, the first member; .run all else, also an .id of 0.
@@ -171,11 +191,13 @@ static const struct request_kind {
 	{ DMEMFS_IOC_OBJECT_REAP, INPUTS(dmemfs_object_op, id), .run = do_object_reap },
 	{ DMEMFS_IOC_OBJECT_NEXT, INPUTS(dmemfs_object_info, id), .run = do_object_next },
 	{ DMEMFS_IOC_OBJECT_RESIZE, INPUTS(dmemfs_object_resize, size), .on_object = do_object_resize },
+	{ DMEMFS_IOC_OBJECT_MODE, INPUTS(dmemfs_object_mode, mode), .on_object = do_object_mode },
 	{ DMEMFS_IOC_OBJECT_ZERO, INPUTS(dmemfs_object_zero, length), .run = do_region_zero,
 	  .on_object = do_object_zero },
 	{ DMEMFS_IOC_EXTENT_ADD, INPUTS(dmemfs_extent, length), .on_object = do_extent_add },
 	{ DMEMFS_IOC_EXTENT_REMOVE, INPUTS(dmemfs_extent, length), .on_object = do_extent_remove },
 	{ DMEMFS_IOC_EXTENT_NEXT, INPUTS(dmemfs_extent, offset), .idle_too = true, .on_object = do_extent_next },
+	{ DMEMFS_IOC_FAULT_ANSWER, INPUTS(dmemfs_fault_answer, error), .on_object = do_fault_answer },
 #undef INPUTS
 };
 

@@ -35,6 +35,16 @@ static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, 
 	return IS_ALIGNED(*pfn, 1UL << order) ? 0 : -EFAULT;
 }
 
+/* Whether there is memory to come, which there is not yet. */
+static bool is_demanded(struct dmemfs_object *obj, pgoff_t index)
+{
+	struct dmemfs_range run;
+	unsigned long pfn;
+
+	return (obj->mode & DMEMFS_MODE_DEMAND) && index < DIV_ROUND_UP_ULL(obj->size, PAGE_SIZE) &&
+	       dmemfs_extent_lookup(obj, index, &run, &pfn);
+}
+
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /*
  * In two steps. Asking at once for a writable entry would be a WARN in the kernel where another thread has just put a
@@ -47,7 +57,7 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
 	if (!order) {
-		ret = vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+		ret = dmemfs_insert_pte(vmf, pfn);
 		/* No table is to be had where another thread has just put a 2-MiB entry, which serves us as well. */
 		if (ret == VM_FAULT_OOM && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
 			ret = VM_FAULT_NOPAGE;
@@ -69,7 +79,7 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 #else
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
-	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+	return dmemfs_insert_pte(vmf, pfn);
 }
 #endif
 
@@ -83,6 +93,11 @@ static void count(struct dmemfs_object *obj, unsigned int order)
 		atomic64_inc(&obj->faults_1g);
 }
 
+static u64 page_sizes(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_MIXEDMAP ? dmemfs_discard_page_sizes() : dmemfs_page_sizes();
+}
+
 static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -90,17 +105,26 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
 	vm_fault_t ret = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
+	struct dmemfs_wish *wish = NULL;
 	unsigned long pfn;
 
-	if (!(dmemfs_page_sizes() & size) || addr < vma->vm_start || addr + size > vma->vm_end)
+	if (!(page_sizes(vma) & size) || addr < vma->vm_start || addr + size > vma->vm_end)
 		return ret;
 	down_read(&obj->lock);
 	if (!lookup(obj, linear_page_index(vma, addr), order, &pfn))
 		ret = insert(vmf, order, pfn);
-	up_read(&obj->lock);
+	/* Before the kernel puts a table in place, which would keep the large page from the unit when it comes. */
+	else if (size <= obj->unit && is_demanded(obj, vmf->pgoff))
+		wish = dmemfs_demand_ask(obj, vmf);
+	/* Before the lock is free: dmemfs_zap() must know of the first 1-GiB entry. */
 	if (ret == VM_FAULT_NOPAGE)
 		count(obj, order);
-	return ret;
+	up_read(&obj->lock);
+	if (!wish)
+		return ret;
+	if (IS_ERR(wish))
+		return PTR_ERR(wish) == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	return dmemfs_demand_wait(obj, vmf, wish);
 }
 
 static vm_fault_t dmemfs_fault(struct vm_fault *vmf)
@@ -116,6 +140,9 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	unsigned long start = ALIGN_DOWN(addr, PUD_SIZE);
 
+	/* Mixed mappings have no entries of 1 GiB. */
+	if (vma->vm_flags & VM_MIXEDMAP)
+		return 0;
 	if (addr == start || start < vma->vm_start || start + PUD_SIZE > vma->vm_end)
 		return 0;
 	vma_start_write(vma);
@@ -163,6 +190,9 @@ static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *b
 		else
 			memcpy(buffer, mem, length);
 		ret = length;
+	} else if (!write && is_demanded(obj, linear_page_index(vma, addr))) {
+		memset(buffer, 0, length);
+		ret = length;
 	}
 	up_read(&obj->lock);
 	return ret;
@@ -179,6 +209,7 @@ const struct vm_operations_struct dmemfs_vm_operations = {
 /* Tells the daemon when the address wastes large pages. */
 static void report_alignment(struct dmemfs_object *obj, const struct vm_area_struct *vma)
 {
+	u64 sizes = page_sizes(vma);
 	unsigned long length = vma->vm_end - vma->vm_start;
 	struct dmemfs_event event = {
 		.kind = DMEMFS_EVENT_UNALIGNED,
@@ -188,12 +219,18 @@ static void report_alignment(struct dmemfs_object *obj, const struct vm_area_str
 		.page_size = PAGE_SIZE,
 	};
 
-	if ((dmemfs_page_sizes() & PMD_SIZE) && length >= PMD_SIZE && !is_congruent(vma, PMD_SIZE)) {
+	if ((sizes & PMD_SIZE) && length >= PMD_SIZE && !is_congruent(vma, PMD_SIZE)) {
 		dmemfs_notice_mapping(obj, event);
-	} else if ((dmemfs_page_sizes() & PUD_SIZE) && length >= PUD_SIZE && !is_congruent(vma, PUD_SIZE)) {
+	} else if ((sizes & PUD_SIZE) && length >= PUD_SIZE && !is_congruent(vma, PUD_SIZE)) {
 		event.page_size = PMD_SIZE;
 		dmemfs_notice_mapping(obj, event);
 	}
+}
+
+/* MADV_DONTNEED is refused on VM_PFNMAP. VM_IO keeps away who would look for pages, and leads KVM to our faults. */
+static vm_flags_t kind_of_mapping(struct dmemfs_object *obj)
+{
+	return READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP;
 }
 
 /* Inserts nothing: page-table walkers that cannot bear our entries run before the first fault (mbind after mmap). */
@@ -208,9 +245,9 @@ int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 		dmemfs_notice_mapping(obj, refused);
 		return -EINVAL;
 	}
-	report_alignment(obj, vma);
 	vma->vm_ops = &dmemfs_vm_operations;
 	/* VM_HUGEPAGE: else the THP setting "madvise" would keep large faults from us. */
-	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);
+	vm_flags_set(vma, kind_of_mapping(obj) | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);
+	report_alignment(obj, vma);
 	return 0;
 }

@@ -2,8 +2,8 @@
 /*
  * Objects: their table, their life, and the inodes by which processes reach them.
  *
- * The table's lock, xa_lock(&dmemfs_objects), protects the table, and of each object state, inode, mnt and notices. An
- * object stops being NAMED with its own lock held as well, so it stays NAMED for whoever holds that one.
+ * The table's lock, xa_lock(&dmemfs_objects), protects the table, and of each object state, inode, mnt, notices and
+ * wishes. An object stops being NAMED with its own lock held as well, so it stays NAMED for whoever holds that one.
  *
  * Every reference to an inode comes with one to the mount: a file has both by nature, dmemfs_inode_get() takes both.
  * So the mount, and with it the module, outlives the eviction of the inode, whoever causes it.
@@ -31,6 +31,7 @@ static void object_free(struct kref *ref)
 	struct dmemfs_object *obj = container_of(ref, struct dmemfs_object, ref);
 
 	dmemfs_notices_cancel(obj);
+	dmemfs_demand_exit(obj);
 	__mt_destroy(&obj->extents);
 	kfree(obj);
 }
@@ -223,6 +224,8 @@ int dmemfs_object_create(u64 id)
 		return -ENOMEM;
 	obj->id = id;
 	obj->state = DMEMFS_OBJECT_NAMED;
+	obj->unit = DMEMFS_ALIGNMENT;
+	INIT_LIST_HEAD(&obj->wishes);
 	dmemfs_notices_init(obj);
 	kref_init(&obj->ref);
 	init_rwsem(&obj->lock);
@@ -331,6 +334,7 @@ int dmemfs_object_next(struct dmemfs_object_info *arg)
 	if (obj) {
 		kref_get(&obj->ref);
 		arg->state = obj->state;
+		arg->asked = obj->nr_wishes;
 	}
 	xa_unlock(&dmemfs_objects);
 	if (!obj)
@@ -340,6 +344,9 @@ int dmemfs_object_next(struct dmemfs_object_info *arg)
 	arg->size = obj->size;
 	arg->allocated = (u64)obj->nr_pages << PAGE_SHIFT;
 	arg->extents = obj->nr_extents;
+	arg->punched = (u64)obj->nr_punched << PAGE_SHIFT;
+	arg->mode = obj->mode;
+	arg->unit = obj->unit;
 	up_read(&obj->lock);
 	arg->faults_4k = atomic64_read(&obj->faults_4k);
 	arg->faults_2m = atomic64_read(&obj->faults_2m);

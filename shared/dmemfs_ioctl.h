@@ -11,7 +11,8 @@
  *   A *region* is a range of physical memory that the daemon claimed. A region is named by its start address.
  *   An *object* is the memory of one file. Its id is chosen by the daemon and names one object at a time. It is
  *   neither 0 nor 2^64 - 1, so that "the next id" always exists.
- *   An *extent* is a run of an object's file offsets that lies on a run of physical memory.
+ *   An *extent* is a run of an object's file offsets that lies on a run of physical memory. A *hole* is a run of them
+ *   that does not.
  *   All addresses, offsets and lengths are in bytes. Those of regions and extents are multiples of
  *   DMEMFS_ALIGNMENT and not empty.
  *
@@ -29,7 +30,7 @@
  * Rules for all ioctls
  *
  *   Structs have fixed-width members and no implicit padding; 32-bit and 64-bit callers use the same layout.
- *   Members marked "out", "reserved" or "flags" (no flag exists in this version) are 0 in the request. Whatever
+ *   Members marked "out", "reserved" or "flags" are 0 in the request. Whatever
  *   breaks these rules is EINVAL, an unknown request ENOTTY, a bad pointer EFAULT. A request that fails has
  *   changed nothing, unless its description says otherwise or its answer could not be written (EFAULT). EINTR: a
  *   fatal signal came; only requests that can take long return it. ioctls may be called from several threads at
@@ -86,6 +87,13 @@
  *     growing has not; the promise about zeroes holds after the next RESIZE that succeeds. EFBIG: more than the
  *     kernel's largest file.
  *
+ *   OBJECT_MODE sets what the object is, .mode (or-ed enum dmemfs_object_mode_bit), and .unit, in which its memory
+ *     comes and goes: a power of two from DMEMFS_ALIGNMENT to 1 GiB. A new object has mode 0 and the smallest unit.
+ *     Faults that wait look again. Mappings that exist keep the kind that they were made with.
+ *     DEMAND   holes inside the size are memory to come: see "Demand". Without it access to one is SIGBUS.
+ *     DISCARD  madvise(MADV_DONTNEED) works on mappings made from now on: it drops page-table entries, the
+ *              memory stays. They have pages of hello.discard_page_sizes only.
+ *
  *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0 .offset is a physical address: the range must lie in
  *     one region (ENXIO) and nobody may own any of it (EBUSY), nor can anybody while it is being zeroed. With an
  *     object's id the range may reach past the size and over holes, which are skipped. After EINTR some of it is
@@ -95,7 +103,8 @@
  *
  *   EXTENT_ADD makes [.start, .start + .length) the memory of .id from .offset on. The memory must be zeroed, by
  *     the caller (OBJECT_ZERO) or by its history. It may lie past the size. Neighbouring extents that continue
- *     each other in the file and in memory become one. NAMED and DROPPED objects only. Errors:
+ *     each other in the file and in memory become one. Faults that wait for some of it look again. NAMED and DROPPED
+ *     objects only. Errors:
  *     ENOENT  no such object, or it is IDLE
  *     EFBIG   past the kernel's largest file
  *     EEXIST  the object has memory in that range of the file already
@@ -107,21 +116,49 @@
  *     on the object touches it, and nobody owns it. After EINTR or ENOMEM some may be gone: call again. ENOENT as
  *     above.
  *   EXTENT_NEXT answers with the first extent of .id that ends after .offset; ENOENT when there is none, or no
- *     such object. Works in every state.
+ *     such object. Works in every state. .flags has DMEMFS_EXTENT_PUNCHED if it is punched (below).
+ *
+ * Demand
+ *
+ *   An object in mode DEMAND gets its memory as it is touched, and gives it back in whole units.
+ *
+ *   Touching a hole inside the size raises the event FAULT for the unit that it is in, and waits: until EXTENT_ADD
+ *   gives some of that unit, until FAULT_ANSWER, until RESIZE ends before it or OBJECT_MODE, or until a signal comes:
+ *   a fatal one always, any other one where user space made the access and will make it again. Who touches a unit
+ *   that is asked for already waits with the others; at most DMEMFS_FAULTS_MAX units of an object are asked for at a
+ *   time, later ones wait for those before. A unit that nobody waits for any more is not asked for any more. Without
+ *   a daemon faults wait for the next one: opening the device makes FAULT pending again for all that is still asked
+ *   for.
+ *
+ *   FAULT_ANSWER takes a range, .offset and .length, and what is to become of faults that wait in it: with .error 0
+ *     they look again; with an errno (1 to 4095) they are SIGBUS, and so is every touch of these units for the next
+ *     second. The daemon answers each event, by EXTENT_ADD or by this. Nobody need wait. ENOENT as for extents.
+ *
+ *   Reading a hole by read(2), or through /proc/PID/mem, shows zeroes and takes no memory; write(2) on the object is
+ *   ENOSPC as in other modes: the daemon gives memory first.
+ *
+ *   Punching a hole (fallocate on the object, madvise(MADV_REMOVE)) zeroes parts of units in place, and whole units
+ *   become *punched*: no mapping, read or write reaches their memory any more, and touching them is touching a hole.
+ *   But the memory still belongs to the object, so that nobody else can have it before the daemon knows. The event
+ *   PUNCHED says where to look. The daemon takes punched extents off its records, then away by EXTENT_REMOVE: until
+ *   then EXTENT_ADD there is EEXIST. Extents never stop being punched otherwise. A daemon that starts finds them in
+ *   the list. After EINTR or ENOMEM a part of the range is punched.
  *
  * Mapping
  *
  *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A fault is served with the largest page that the
  *   mapping's address and length, the file offset, the memory's address, the size and hello.page_sizes allow.
- *   Where there is no extent, access is SIGBUS, read(2) reads zeroes and write(2) is ENOSPC.
- *   fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), and so madvise(MADV_REMOVE), zeroes in place.
+ *   Where there is no extent, access is SIGBUS unless the mode is DEMAND, read(2) reads zeroes and write(2) is
+ *   ENOSPC. fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), and so madvise(MADV_REMOVE), zeroes in place
+ *   unless the mode is DEMAND.
  *
  * Events
  *
  *   read(2) on the device returns whole struct dmemfs_event records, as many as fit and are there; it waits for the
  *   first (EAGAIN with O_NONBLOCK), and poll(2) reports POLLIN when there is one. Each kind is pending at most
- *   once per object, with the values of its latest occurrence, so nothing can overflow. EFAULT loses a record.
- *   Opening the device makes IDLE pending again for every IDLE object. Unknown kinds must be ignored.
+ *   once per object, with the values of its latest occurrence, and FAULT once per unit that is asked for, so nothing
+ *   can overflow. EFAULT loses a record. Opening the device makes IDLE pending again for every IDLE object, and FAULT
+ *   as said above. Unknown kinds must be ignored.
  *
  *     IDLE        .id: the object became IDLE; see OBJECT_DROP.
  *     UNALIGNED   .id, .pid, .comm, .address, .offset, .length: a mapping long enough for large pages was made,
@@ -129,8 +166,12 @@
  *                 largest that it can still use.
  *     PRIVATE     .id, .pid, .comm, .length: a MAP_PRIVATE mapping was refused.
  *
- *   Numbers kept for later versions: FAULT (a fault waits for the daemon to give an extent), PUNCHED (a range may
- *   be taken back) and POISON (memory went bad).
+ *     FAULT       .id, .offset, .length, .address, .pid, .comm: a unit is asked for, by this process first. .node is
+ *                 the node of the CPU that it ran on. .policy and .nodes are the memory policy of its mapping
+ *                 (mbind(2)), as far as it has one and names nodes below 64; else 0.
+ *     PUNCHED     .id, .offset, .length: there are punched extents, all new ones in this range.
+ *
+ *   A number kept for later versions: POISON (memory went bad).
  */
 #ifndef DMEMFS_IOCTL_H
 #define DMEMFS_IOCTL_H
@@ -139,12 +180,13 @@
 #include <linux/types.h>
 
 /* Changes with every change that an older peer would misunderstand. */
-#define DMEMFS_ABI_VERSION 1
+#define DMEMFS_ABI_VERSION 2
 
 #define DMEMFS_DEVICE      "/dev/dmemfs"
 #define DMEMFS_ALIGNMENT   4096
 #define DMEMFS_REGIONS_MAX 64
 #define DMEMFS_OBJECTS_MAX (1 << 22)
+#define DMEMFS_FAULTS_MAX  64
 
 /* dmemfs_hello.huge: whether pages larger than 4 KiB are used, and why. */
 enum dmemfs_huge {
@@ -155,12 +197,19 @@ enum dmemfs_huge {
 	DMEMFS_HUGE_PARAMETER = 5 /* no: module parameter huge_pages=0 */
 };
 
+/* dmemfs_hello.features, or-ed: what this module can do beyond the first version. */
+enum dmemfs_feature {
+	DMEMFS_FEATURE_DEMAND = 1,
+	DMEMFS_FEATURE_DISCARD = 2
+};
+
 struct dmemfs_hello {
 	__u32 abi;        /* in: the daemon's, out: the module's DMEMFS_ABI_VERSION */
 	__u32 huge;       /* out: enum dmemfs_huge */
 	__u64 page_sizes; /* out: the sizes of page that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
-	__u64 features;   /* out: none in this version, 0 */
-	__u64 reserved[3];
+	__u64 features;   /* out: enum dmemfs_feature */
+	__u64 discard_page_sizes; /* out: as page_sizes, of mappings of objects in mode DISCARD */
+	__u64 reserved[2];
 	char version[32]; /* out: of the module, NUL-terminated */
 };
 
@@ -198,6 +247,18 @@ struct dmemfs_object_resize {
 	__u64 flags;
 };
 
+enum dmemfs_object_mode_bit {
+	DMEMFS_MODE_DEMAND = 1,
+	DMEMFS_MODE_DISCARD = 2
+};
+
+struct dmemfs_object_mode {
+	__u64 id;
+	__u64 unit;
+	__u32 mode; /* enum dmemfs_object_mode_bit */
+	__u32 flags;
+};
+
 struct dmemfs_object_zero {
 	__u64 id; /* 0: memory that nobody owns */
 	__u64 offset;
@@ -210,14 +271,22 @@ struct dmemfs_object_zero {
 struct dmemfs_object_info {
 	__u64 id;
 	__u32 state; /* enum dmemfs_object_state */
-	__u32 flags;
+	__u32 mode;  /* enum dmemfs_object_mode_bit */
 	__u64 size;
-	__u64 allocated; /* bytes in extents */
+	__u64 allocated; /* bytes in extents, punched ones included */
 	__u64 extents;   /* number of them */
 	__u64 faults_4k; /* faults served with a page of this size */
 	__u64 faults_2m;
 	__u64 faults_1g;
-	__u64 reserved[4];
+	__u64 unit;    /* of OBJECT_MODE */
+	__u64 punched; /* bytes in punched extents */
+	__u64 asked;   /* units that faults wait for */
+	__u64 reserved;
+};
+
+/* dmemfs_extent.flags, out in NEXT */
+enum dmemfs_extent_flag {
+	DMEMFS_EXTENT_PUNCHED = 1
 };
 
 /* EXTENT_ADD, EXTENT_REMOVE, EXTENT_NEXT */
@@ -230,13 +299,30 @@ struct dmemfs_extent {
 	__u32 reserved;
 };
 
+/* FAULT_ANSWER */
+struct dmemfs_fault_answer {
+	__u64 id;
+	__u64 offset;
+	__u64 length;
+	__u32 error; /* 0: look again, else an errno */
+	__u32 flags;
+};
+
 enum dmemfs_event_kind {
 	DMEMFS_EVENT_IDLE = 1,
 	DMEMFS_EVENT_UNALIGNED = 2,
 	DMEMFS_EVENT_PRIVATE = 3,
-	DMEMFS_EVENT_FAULT = 4,   /* not in this version */
-	DMEMFS_EVENT_PUNCHED = 5, /* not in this version */
+	DMEMFS_EVENT_FAULT = 4,
+	DMEMFS_EVENT_PUNCHED = 5,
 	DMEMFS_EVENT_POISON = 6   /* not in this version */
+};
+
+/* dmemfs_event.policy: what is asked of .nodes */
+enum dmemfs_policy {
+	DMEMFS_POLICY_NONE = 0,   /* nothing: .nodes is 0 */
+	DMEMFS_POLICY_ONLY = 1,   /* memory of these nodes and no others */
+	DMEMFS_POLICY_PREFER = 2, /* of these rather than of others */
+	DMEMFS_POLICY_SPREAD = 3  /* of these in turn */
 };
 
 /* What an event does not use is 0. */
@@ -249,6 +335,9 @@ struct dmemfs_event {
 	__u64 length;
 	__u64 page_size;
 	char comm[16]; /* of the process, NUL-terminated; chosen by that process, so print it with care */
+	__u64 nodes;   /* bit n: node n */
+	__s32 node;    /* -1: not known */
+	__u32 policy;  /* enum dmemfs_policy */
 };
 
 #define DMEMFS_IOC_MAGIC 0xDE
@@ -266,9 +355,11 @@ struct dmemfs_event {
 #define DMEMFS_IOC_OBJECT_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x24, struct dmemfs_object_info)
 #define DMEMFS_IOC_OBJECT_RESIZE  _IOW(DMEMFS_IOC_MAGIC, 0x25, struct dmemfs_object_resize)
 #define DMEMFS_IOC_OBJECT_ZERO    _IOW(DMEMFS_IOC_MAGIC, 0x26, struct dmemfs_object_zero)
+#define DMEMFS_IOC_OBJECT_MODE    _IOW(DMEMFS_IOC_MAGIC, 0x27, struct dmemfs_object_mode)
 #define DMEMFS_IOC_EXTENT_ADD     _IOW(DMEMFS_IOC_MAGIC, 0x30, struct dmemfs_extent)
 #define DMEMFS_IOC_EXTENT_REMOVE  _IOW(DMEMFS_IOC_MAGIC, 0x31, struct dmemfs_extent)
 #define DMEMFS_IOC_EXTENT_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x32, struct dmemfs_extent)
+#define DMEMFS_IOC_FAULT_ANSWER   _IOW(DMEMFS_IOC_MAGIC, 0x38, struct dmemfs_fault_answer)
 
 /* The layout is the protocol. */
 #if defined(__cplusplus)
@@ -281,10 +372,12 @@ DMEMFS_ASSERT_SIZE(dmemfs_mark, 16);
 DMEMFS_ASSERT_SIZE(dmemfs_region, 56);
 DMEMFS_ASSERT_SIZE(dmemfs_object_op, 16);
 DMEMFS_ASSERT_SIZE(dmemfs_object_resize, 24);
+DMEMFS_ASSERT_SIZE(dmemfs_object_mode, 24);
 DMEMFS_ASSERT_SIZE(dmemfs_object_zero, 32);
 DMEMFS_ASSERT_SIZE(dmemfs_object_info, 96);
 DMEMFS_ASSERT_SIZE(dmemfs_extent, 40);
-DMEMFS_ASSERT_SIZE(dmemfs_event, 64);
+DMEMFS_ASSERT_SIZE(dmemfs_fault_answer, 32);
+DMEMFS_ASSERT_SIZE(dmemfs_event, 80);
 #undef DMEMFS_ASSERT_SIZE
 
 #endif

@@ -77,6 +77,9 @@ _munmap = _function("munmap", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _mprotect = _function("mprotect", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _mremap = _function("mremap", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
 _msync = _function("msync", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+SYS_MBIND = 237  # x86-64; the C library has no function for it
+_mbind = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
+                   ctypes.c_void_p, ctypes.c_ulong, ctypes.c_uint)
 _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -209,6 +212,11 @@ class Mapping:
 
     def advise(self, advice, offset=0, length=None):
         _madvise(self.address + offset, self.length - offset if length is None else length, advice)
+
+    def bind(self, mode, nodes):
+        """mbind(2): @mode is a number of linux/mempolicy.h, @nodes a bit for each."""
+        mask = (ctypes.c_ulong * 1)(nodes)
+        _mbind(SYS_MBIND, self.address, self.length, mode, mask, 65, 0)
 
     def protect(self, prot, offset=0, length=None):
         _mprotect(self.address + offset, self.length - offset if length is None else length, prot)

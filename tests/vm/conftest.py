@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures for what runs only in the laboratory's VM, with dmemfs.ko loaded; tests/vm/run starts it."""
 
+import fcntl
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from device import PATH, Device
 
 GIB = 1 << 30
+KVM_CREATE_VM = 0xAE01
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GIB}
 
 
@@ -18,6 +22,31 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent == here and not Path(PATH).exists():
             item.add_marker(pytest.mark.skip(reason="needs dmemfs.ko: tests/vm/run"))
+
+
+@pytest.fixture(scope="session")
+def toucher(tmp_path_factory):
+    """The program demand/toucher.c."""
+    program = tmp_path_factory.mktemp("demand") / "toucher"
+    source = Path(__file__).parent / "demand" / "toucher.c"
+    subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread", "-o", program,
+                    source], check=True)
+    return program
+
+
+@pytest.fixture(scope="session")
+def kvm():
+    """
+    -cpu max has SVM with nested paging, emulated or not. Holds an empty guest of its own: the first guest to come and the
+    last to go have the kernel patch its scheduler, and QEMU before 8.1 may run what it translated half-way through that.
+    """
+    subprocess.run(["modprobe", "kvm-amd"], check=True)
+    if not Path("/dev/kvm").exists():
+        pytest.skip("this CPU has no SVM")
+    with open("/dev/kvm", "rb", buffering=0) as device:
+        held = fcntl.ioctl(device, KVM_CREATE_VM, 0)
+        yield
+        os.close(held)
 
 
 @pytest.fixture(scope="session")

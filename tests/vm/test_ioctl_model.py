@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from conftest import GIB
 from dmemfs_ioctl import CONSTANTS
 from helpers.expect import fails_with
+from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, fallocate
 
 PAGE = 4096
 MEMORY = 24  # pages that there are
@@ -35,17 +36,24 @@ class Object:
         self.state = NAMED
         self.size = 0
         self.pages = {}  # of the file: page of the memory
+        self.punched = set()  # those that nobody sees any more
+        self.demand, self.unit = False, PAGE
         self.fds = []
 
     def runs(self):
-        """(first page of the file, first page of the memory, pages), as few as possible."""
+        """(first page of the file, first page of the memory, pages, punched), as few as possible."""
         runs = []
         for page, memory in sorted(self.pages.items()):
-            if runs and runs[-1][0] + runs[-1][2] == page and runs[-1][1] + runs[-1][2] == memory:
-                runs[-1][2] += 1
+            before = runs[-1] if runs else [0, 0, 0, None]
+            if [before[0] + before[2], before[1] + before[2], before[3]] == [page, memory, page in self.punched]:
+                before[2] += 1
             else:
-                runs.append([page, memory, 1])
+                runs.append([page, memory, 1, page in self.punched])
         return [tuple(run) for run in runs]
+
+    def visible(self, page):
+        """The page of the memory that is seen there, or None."""
+        return None if page in self.punched else self.pages.get(page)
 
 
 class Model(RuleBasedStateMachine):
@@ -90,7 +98,7 @@ class Model(RuleBasedStateMachine):
         """Puts @data, or zeroes, where the file has memory; returns where the first hole is."""
         hole = end
         for at in range(begin, end):
-            page = known.pages.get(at // PAGE)
+            page = known.visible(at // PAGE)
             if page is None:
                 hole = min(hole, at)
             else:
@@ -172,6 +180,7 @@ class Model(RuleBasedStateMachine):
         for gone in range(page, page + count):
             if known:
                 known.pages.pop(gone, None)
+                known.punched.discard(gone)
 
     @rule(number=ids, size=sizes)
     def resize(self, number, size):
@@ -180,6 +189,38 @@ class Model(RuleBasedStateMachine):
         if known:
             self.fill(known, min(size, known.size), FILE * PAGE, None)
             known.size = size
+
+    @rule(number=ids, demand=st.booleans(), unit=st.sampled_from((PAGE, 2 * PAGE, 4 * PAGE, 3 * PAGE, 0)))
+    def mode(self, number, demand, unit):
+        known = self.live(number)
+        wanted = errno.ENOENT if not known else errno.EINVAL if unit in (0, 3 * PAGE) else 0
+        self.call(wanted, "OBJECT_MODE", id=number, mode=CONSTANTS["MODE_DEMAND"] if demand else 0, unit=unit)
+        if not wanted:
+            known.demand, known.unit = demand, unit
+
+    @rule(number=ids, begin=sizes, length=st.integers(1, FILE * PAGE))
+    def punch(self, number, begin, length):
+        known = self.objects.get(number)
+        if not known or not known.fds:
+            return
+        fallocate(known.fds[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, begin, length)
+        end = min(begin + length, known.size)
+        first = -(-begin // known.unit) * known.unit
+        last = -(-end // known.unit) * known.unit if end == known.size else end // known.unit * known.unit
+        if begin >= end:
+            return
+        if not known.demand or first >= last:
+            self.fill(known, begin, end, None)
+            return
+        self.fill(known, begin, first, None)
+        self.fill(known, last, end, None)
+        known.punched |= known.pages.keys() & set(range(first // PAGE, last // PAGE))
+
+    @rule(number=ids, page=file_pages, count=counts, error=st.sampled_from((0, errno.ENOSPC, 4096)))
+    def answer(self, number, page, count, error):
+        """Nobody waits."""
+        wanted = errno.ENOENT if not self.live(number) else errno.EINVAL if error == 4096 else 0
+        self.call(wanted, "FAULT_ANSWER", id=number, offset=page * PAGE, length=count * PAGE, error=error)
 
     @rule(number=ids, begin=sizes, length=sizes)
     def zero(self, number, begin, length):
@@ -195,7 +236,7 @@ class Model(RuleBasedStateMachine):
             return
         data *= times
         end = min(begin + len(data), known.size)
-        hole = next((at for at in range(begin, end) if at // PAGE not in known.pages), end)
+        hole = next((at for at in range(begin, end) if known.visible(at // PAGE) is None), end)
         if hole <= begin:
             with fails_with(errno.ENOSPC):
                 os.pwrite(known.fds[0], data, begin)
@@ -210,9 +251,9 @@ class Model(RuleBasedStateMachine):
         for number, known in self.objects.items():
             info = found[number]
             assert (info.state, info.size) == (known.state, known.size)
-            assert info.allocated == len(known.pages) * PAGE
-            runs = [(extent.offset // PAGE, (extent.start - self.start) // PAGE, extent.length // PAGE)
-                    for extent in self.device.extents(number)]
+            assert (info.allocated, info.punched) == (len(known.pages) * PAGE, len(known.punched) * PAGE)
+            runs = [(extent.offset // PAGE, (extent.start - self.start) // PAGE, extent.length // PAGE,
+                     bool(extent.flags & CONSTANTS["EXTENT_PUNCHED"])) for extent in self.device.extents(number)]
             assert runs == known.runs() and info.extents == len(runs)
         assert next(self.device.regions()).owned == len(self.owned()) * PAGE
 
@@ -220,9 +261,9 @@ class Model(RuleBasedStateMachine):
     def bytes_agree(self):
         for known in self.objects.values():
             if known.fds:
-                expected = b"".join(bytes(self.memory[known.pages[page]]) if page in known.pages else bytes(PAGE)
-                                    for page in range(FILE + 8))[: known.size]
-                assert os.pread(known.fds[0], (FILE + 16) * PAGE, 0) == expected
+                seen = (known.visible(page) for page in range(FILE + 8))
+                expected = b"".join(bytes(PAGE) if page is None else bytes(self.memory[page]) for page in seen)
+                assert os.pread(known.fds[0], (FILE + 16) * PAGE, 0) == expected[: known.size]
 
 
 def test_random_requests(device, region):

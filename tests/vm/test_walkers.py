@@ -40,6 +40,16 @@ def start(program, fd, *arguments, **options):
     return subprocess.Popen([program, f"/proc/self/fd/{fd}", *map(str, arguments)], pass_fds=[fd], text=True, **options)
 
 
+@pytest.mark.parametrize("align", ["4K", "2M", "1G"])
+def test_walkers_on_discarding_mappings(programs, device, gibibyte, align):
+    """VM_MIXEDMAP: larger pages only where the kernel's walkers expect them."""
+    device.call("OBJECT_MODE", id=1, mode=CONSTANTS["MODE_DISCARD"], unit=4096)
+    assert start(programs / "walkers", gibibyte, align).wait() == 0
+    info = device.info(1)
+    assert info.faults_1g == 0 and info.faults_2m + info.faults_4k > 0
+    assert device.hello.discard_page_sizes & 2 * MIB or info.faults_2m == 0
+
+
 @pytest.mark.parametrize("largest", ["4K", "2M", "1G"])
 def test_walkers(programs, device, gibibyte, largest):
     assert start(programs / "walkers", gibibyte, largest).wait() == 0

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that comes as it is touched: faults in holes wait for the daemon, and holes that are punched give memory
+ * back.
+ *
+ * A wish is a unit of an object that faults wait for. It is made with obj->lock held shared, right after a look at
+ * the extents found a hole; whoever adds extents holds that lock exclusively and grants wishes before letting go of
+ * it. So no fault can miss the memory that it waits for.
+ *
+ * xa_lock(&dmemfs_objects) protects all wishes. One is on its object's list while it is asked for, and for a while
+ * after it was refused. Who waits holds it; the last one to leave frees it, unless it is on the list. Who waits also
+ * holds the mapping's file, and by that the inode, the object and the module.
+ */
+#include "dmemfs.h"
+
+#include <linux/completion.h>
+#include <linux/file.h>
+#include <linux/jiffies.h>
+#include <linux/log2.h>
+#include <linux/mempolicy.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+
+/* How long faults are refused without being asked for again: those which waited have to come back and find out. */
+#define REFUSAL HZ
+
+struct dmemfs_wish {
+	struct list_head link;		/* on obj->wishes, the oldest first */
+	struct dmemfs_notice notice;	/* pending until a daemon reads it */
+	struct completion done;
+	unsigned int waiters;
+	bool refused;
+	unsigned long until;		/* jiffies: when the refusal ends */
+};
+
+/* In pages. */
+static unsigned long unit_pages(const struct dmemfs_object *obj)
+{
+	return obj->unit >> PAGE_SHIFT;
+}
+
+/* The wish ends. It stays for those who still wait. */
+static void wish_unlink(struct dmemfs_object *obj, struct dmemfs_wish *wish)
+{
+	list_del_init(&wish->link);
+	list_del_init(&wish->notice.link);
+	obj->nr_wishes--;
+	if (!obj->nr_wishes)
+		__xa_clear_mark(&dmemfs_objects, obj->id, DMEMFS_OBJECT_IS_WAITED_FOR);
+	if (!wish->waiters)
+		kfree(wish);
+}
+
+/* The wish for the unit at @offset, or NULL. Forgets refusals that have ended. */
+static struct dmemfs_wish *wish_find(struct dmemfs_object *obj, u64 offset)
+{
+	struct dmemfs_wish *wish, *next, *found = NULL;
+
+	list_for_each_entry_safe(wish, next, &obj->wishes, link) {
+		if (wish->refused && time_after(jiffies, wish->until))
+			wish_unlink(obj, wish);
+		else if (wish->notice.event.offset == offset)
+			found = wish;
+	}
+	return found;
+}
+
+/*
+ * The line is full: a refusal has to go. Else the one to wait for, and then try again, is that with the fewest who wait,
+ * so that the end of one does not wake them all.
+ */
+static struct dmemfs_wish *wish_make_room(struct dmemfs_object *obj)
+{
+	struct dmemfs_wish *wish, *best = NULL;
+
+	list_for_each_entry(wish, &obj->wishes, link) {
+		if (wish->refused) {
+			wish_unlink(obj, wish);
+			return NULL;
+		}
+		if (!best || wish->waiters < best->waiters)
+			best = wish;
+	}
+	return best;
+}
+
+static void wish_add(struct dmemfs_object *obj, struct dmemfs_wish *wish)
+{
+	list_add_tail(&wish->link, &obj->wishes);
+	obj->nr_wishes++;
+	__xa_set_mark(&dmemfs_objects, obj->id, DMEMFS_OBJECT_IS_WAITED_FOR);
+	dmemfs_notice_queue(&wish->notice);
+}
+
+#ifdef CONFIG_NUMA
+static void note_policy(const struct vm_area_struct *vma, struct dmemfs_event *event)
+{
+	const struct mempolicy *policy = vma->vm_policy;
+
+	if (!policy)
+		return;
+	switch (policy->mode) {
+	case MPOL_BIND:
+		event->policy = DMEMFS_POLICY_ONLY;
+		break;
+	case MPOL_PREFERRED:
+	case MPOL_PREFERRED_MANY:
+		event->policy = DMEMFS_POLICY_PREFER;
+		break;
+	case MPOL_INTERLEAVE:
+	case MPOL_WEIGHTED_INTERLEAVE:
+		event->policy = DMEMFS_POLICY_SPREAD;
+		break;
+	default:
+		return;
+	}
+	event->nodes = *nodes_addr(policy->nodes);
+	if (!event->nodes)
+		event->policy = DMEMFS_POLICY_NONE;
+}
+#else
+static void note_policy(const struct vm_area_struct *vma, struct dmemfs_event *event)
+{
+}
+#endif
+
+static struct dmemfs_wish *wish_new(struct dmemfs_object *obj, const struct vm_fault *vmf)
+{
+	struct dmemfs_wish *wish = kzalloc(sizeof(*wish), GFP_KERNEL_ACCOUNT);
+	struct dmemfs_event *event;
+
+	if (!wish)
+		return NULL;
+	INIT_LIST_HEAD(&wish->link);
+	INIT_LIST_HEAD(&wish->notice.link);
+	init_completion(&wish->done);
+	event = &wish->notice.event;
+	event->kind = DMEMFS_EVENT_FAULT;
+	event->id = obj->id;
+	event->pid = task_tgid_nr(current);
+	get_task_comm(event->comm, current->group_leader);
+	event->address = vmf->address;
+	event->offset = (u64)round_down(vmf->pgoff, unit_pages(obj)) << PAGE_SHIFT;
+	event->length = obj->unit;
+	event->node = numa_node_id();
+	note_policy(vmf->vma, event);
+	return wish;
+}
+
+struct dmemfs_wish *dmemfs_demand_ask(struct dmemfs_object *obj, const struct vm_fault *vmf)
+{
+	struct dmemfs_wish *fresh = wish_new(obj, vmf);
+	struct dmemfs_wish *wish;
+
+	if (!fresh)
+		return ERR_PTR(-ENOMEM);
+	xa_lock(&dmemfs_objects);
+	wish = wish_find(obj, fresh->notice.event.offset);
+	if (!wish && obj->nr_wishes == DMEMFS_FAULTS_MAX)
+		wish = wish_make_room(obj);
+	if (!wish) {
+		wish = fresh;
+		fresh = NULL;
+		wish_add(obj, wish);
+	}
+	if (wish->refused)
+		wish = ERR_PTR(-EIO);
+	else
+		wish->waiters++;
+	xa_unlock(&dmemfs_objects);
+	kfree(fresh);
+	return wish;
+}
+
+static void wish_leave(struct dmemfs_object *obj, struct dmemfs_wish *wish)
+{
+	xa_lock(&dmemfs_objects);
+	wish->waiters--;
+	if (list_empty(&wish->link)) {
+		if (!wish->waiters)
+			kfree(wish);
+	} else if (!wish->waiters && !wish->refused) {
+		wish_unlink(obj, wish);
+	}
+	xa_unlock(&dmemfs_objects);
+}
+
+/* Signals may interrupt only who comes back after their handlers: an access by user space itself. */
+static unsigned int wait_state(const struct vm_fault *vmf)
+{
+	const unsigned int interruptible = FAULT_FLAG_USER | FAULT_FLAG_INTERRUPTIBLE;
+
+	return (vmf->flags & interruptible) == interruptible ? TASK_INTERRUPTIBLE : TASK_KILLABLE;
+}
+
+/*
+ * Without the mmap_lock, so that the process can map and unmap meanwhile, and whoever serves it, too; where the
+ * caller cannot do without, with it. The access is made again in any case, and finds the memory, the refusal, or a
+ * new size.
+ */
+vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_wish *wish)
+{
+	struct file *file;
+	int ret;
+
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT) {
+		wish_leave(obj, wish);
+		return VM_FAULT_RETRY;
+	}
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		ret = wait_for_completion_killable(&wish->done);
+		wish_leave(obj, wish);
+		return ret ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+	}
+	file = get_file(vmf->vma->vm_file);
+	ret = wait_state(vmf);
+	release_fault_lock(vmf);
+	wait_for_completion_state(&wish->done, ret);
+	wish_leave(obj, wish);
+	fput(file);
+	return VM_FAULT_RETRY;
+}
+
+void dmemfs_demand_answer(struct dmemfs_object *obj, struct dmemfs_range range, int error)
+{
+	struct dmemfs_wish *wish, *next;
+
+	xa_lock(&dmemfs_objects);
+	list_for_each_entry_safe(wish, next, &obj->wishes, link) {
+		const struct dmemfs_event *event = &wish->notice.event;
+		unsigned long first = event->offset >> PAGE_SHIFT;
+
+		if (first > range.last || first + (event->length >> PAGE_SHIFT) - 1 < range.first)
+			continue;
+		complete_all(&wish->done);
+		if (error) {
+			list_del_init(&wish->notice.link);
+			wish->refused = true;
+			wish->until = jiffies + REFUSAL;
+		} else {
+			wish_unlink(obj, wish);
+		}
+	}
+	xa_unlock(&dmemfs_objects);
+}
+
+int dmemfs_demand_answer_request(struct dmemfs_object *obj, const struct dmemfs_fault_answer *arg)
+{
+	struct dmemfs_range range;
+	int ret = dmemfs_file_range(arg->offset, arg->length, &range);
+
+	if (ret)
+		return ret;
+	if (arg->error > MAX_ERRNO)
+		return -EINVAL;
+	dmemfs_demand_answer(obj, range, arg->error);
+	return 0;
+}
+
+/* A new controller is asked again for what the last one did not give. The caller holds the table's lock. */
+void dmemfs_demand_rearm(struct dmemfs_object *obj)
+{
+	struct dmemfs_wish *wish;
+
+	list_for_each_entry(wish, &obj->wishes, link) {
+		if (!wish->refused)
+			dmemfs_notice_queue(&wish->notice);
+	}
+}
+
+/* The object goes: nobody waits, so refusals are all that there is. */
+void dmemfs_demand_exit(struct dmemfs_object *obj)
+{
+	struct dmemfs_wish *wish, *next;
+
+	list_for_each_entry_safe(wish, next, &obj->wishes, link)
+		kfree(wish);
+}
+
+int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit)
+{
+	if (mode & ~(DMEMFS_MODE_DEMAND | DMEMFS_MODE_DISCARD))
+		return -EINVAL;
+	if (!is_power_of_2(unit) || unit < DMEMFS_ALIGNMENT || unit > SZ_1G)
+		return -EINVAL;
+	down_write(&obj->lock);
+	WRITE_ONCE(obj->mode, mode);
+	obj->unit = unit;
+	dmemfs_demand_answer(obj, (struct dmemfs_range){ 0, ULONG_MAX }, 0);
+	up_write(&obj->lock);
+	return 0;
+}
+
+/* Whole units of [start, end) are given back. */
+static int punch_units(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end)
+{
+	struct dmemfs_event event = { .kind = DMEMFS_EVENT_PUNCHED, .offset = start, .length = end - start };
+	struct dmemfs_range range = { start >> PAGE_SHIFT, (end >> PAGE_SHIFT) - 1 };
+	unsigned long before = obj->nr_punched;
+	int ret;
+
+	dmemfs_zap(inode, start, end);
+	ret = dmemfs_extents_punch(obj, range);
+	if (obj->nr_punched != before)
+		dmemfs_notice_range(obj, event);
+	return ret;
+}
+
+/*
+ * Whole units go, what is left of the range is zeroed in place. The last unit ends with the size.
+ */
+int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end)
+{
+	u64 first, last;
+	int ret = 0;
+
+	down_write(&obj->lock);
+	end = min(end, obj->size);
+	first = round_up(start, obj->unit);
+	last = end == obj->size ? round_up(end, obj->unit) : round_down(end, obj->unit);
+	if (start < end && first < last)
+		ret = punch_units(obj, inode, first, last);
+	up_write(&obj->lock);
+	if (ret || start >= end)
+		return ret;
+	if (first >= last)
+		return dmemfs_object_zero(obj, start, end);
+	ret = dmemfs_object_zero(obj, start, first);
+	return ret ?: dmemfs_object_zero(obj, last, end);
+}

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory that comes on demand, as the module alone does it; the test is the daemon."""
+
+import errno
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import GIB
+from device import Device
+from dmemfs_ioctl import CONSTANTS
+from giver import FAULT, PUNCHED, Giver
+from helpers.children import Child
+from helpers.expect import fails_with
+from helpers.syscalls import MADV_DONTNEED, MADV_REMOVE, Mapping, fallocate, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+
+KIB, MIB = 1 << 10, 1 << 20
+DEMAND, DISCARD = CONSTANTS["MODE_DEMAND"], CONSTANTS["MODE_DISCARD"]
+PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+WAIT = 20
+
+
+@pytest.fixture
+def demanding(device, region):
+    """Makes object 1, of a size and with memory on demand in units, and returns a descriptor."""
+    opened = []
+
+    def make(size, unit, mode=DEMAND):
+        device.call("OBJECT_CREATE", id=1)
+        device.call("OBJECT_MODE", id=1, mode=mode, unit=unit)
+        device.call("OBJECT_RESIZE", id=1, size=size)
+        opened.append(device.open_object(1))
+        return opened[0]
+
+    yield make
+    for fd in opened:
+        os.close(fd)
+
+
+def run(program, *arguments, fd):
+    return subprocess.Popen([program, *map(str, arguments)], pass_fds=[fd], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def write_byte(fd, length, offset, value=b"x"):
+    with Mapping(fd, length) as mapping:
+        mapping.write(offset, value)
+        return mapping.read(offset, 1)
+
+
+def wait_asked(device, count):
+    deadline = time.monotonic() + WAIT
+    while device.info(1).asked != count:
+        assert time.monotonic() < deadline, f"{device.info(1).asked} units are asked for"
+        time.sleep(0.01)
+
+
+def next_fault(device):
+    return next(event for event in device.events(WAIT) if event.kind == FAULT)
+
+
+@pytest.mark.parametrize("unit, faults", [(4 * KIB, "4k"), (2 * MIB, "2m"), (GIB, "1g")])
+def test_touching_a_hole_brings_a_unit(device, region, demanding, toucher, unit, faults):
+    fd = demanding(GIB, unit)
+    step = max(unit, GIB // 64)
+    with Giver(device, region.start, GIB, unit) as giver:
+        done = run(toucher, "touch", f"/proc/self/fd/{fd}", step, 1, fd=fd)
+        said, errors = done.communicate()
+    assert (done.returncode, errors) == (0, "")
+    assert said.startswith(f"touched {GIB // step} refused 0 ")
+    info = device.info(1)
+    assert info.allocated == GIB // step * unit and len(giver.asked) == GIB // step
+    # The first entry may be for reading.
+    assert GIB // step <= getattr(info, f"faults_{faults}") <= 2 * GIB // step
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16, 64, 200])
+def test_many_threads(device, region, demanding, toucher, threads):
+    """More of them than units may be asked for at a time."""
+    fd = demanding(256 * MIB, 256 * KIB)
+    with Giver(device, region.start, GIB, 256 * KIB) as giver:
+        done = run(toucher, "touch", f"/proc/self/fd/{fd}", 256 * KIB, threads, fd=fd)
+        said, errors = done.communicate()
+    assert (errors, done.returncode) == ("", 0) and said.startswith("touched 1024 refused 0 ")
+    assert sorted(set(giver.asked)) == list(range(0, 256 * MIB, 256 * KIB))
+    assert device.info(1).allocated == 256 * MIB and device.info(1).asked == 0
+
+
+def test_those_who_touch_the_same_unit_wait_together(device, region, demanding):
+    fd = demanding(4 * MIB, 2 * MIB)
+    children = [Child(write_byte, fd, 4 * MIB, offset) for offset in (0, 5 * KIB, 2 * MIB - 1)]
+    event = next_fault(device)
+    assert (event.id, event.offset, event.length) == (1, 0, 2 * MIB)
+    assert event.pid in [child.pid for child in children]
+    assert event.node in (0, 1) and (event.policy, event.nodes) == (0, 0)
+    time.sleep(0.3)
+    assert not device.events() and device.info(1).asked == 1
+    device.add(1, 0, region.start, 2 * MIB)
+    assert [child.wait() for child in children] == [b"x"] * 3
+    assert device.info(1).asked == 0
+
+
+def test_the_next_daemon_is_asked_again(device, region, demanding):
+    """One daemon never reads the event, one dies after it has, and the third one gives."""
+    fd = demanding(4 * MIB, 4 * KIB)
+
+    def touch():
+        device.close()
+        return write_byte(fd, 4 * MIB, 8 * KIB)
+
+    with Child(touch) as child:
+        wait_asked(device, 1)
+        device.close()
+        with Device() as second:
+            assert next_fault(second).offset == 8 * KIB
+        with Device() as third:
+            assert next_fault(third).offset == 8 * KIB
+            third.add(1, 8 * KIB, region.start, 4 * KIB)
+            assert child.wait() == b"x"
+
+
+def test_refused(device, demanding):
+    fd = demanding(4 * MIB, 4 * KIB)
+    with Child(write_byte, fd, 4 * MIB, 0) as child:
+        event = next_fault(device)
+        device.call("FAULT_ANSWER", id=1, offset=event.offset, length=event.length, error=errno.ENOSPC)
+        assert child.wait_status() == -signal.SIGBUS
+    # For a while nobody is asked; then again.
+    with Child(write_byte, fd, 4 * MIB, 0) as child:
+        assert child.wait_status() == -signal.SIGBUS and not device.events()
+    time.sleep(1.5)
+    with Child(write_byte, fd, 4 * MIB, 0) as child:
+        assert next_fault(device).offset == 0
+    wait_asked(device, 0)
+
+
+def test_looking_again(device, demanding):
+    fd = demanding(4 * MIB, 4 * KIB)
+    with Child(write_byte, fd, 4 * MIB, 0):
+        for _ in range(3):
+            assert next_fault(device).offset == 0
+            device.call("FAULT_ANSWER", id=1, offset=0, length=4 * KIB, error=0)
+
+
+def test_a_waiting_process_can_be_killed(device, demanding):
+    fd = demanding(4 * MIB, 4 * KIB)
+    with Child(write_byte, fd, 4 * MIB, 0) as child:
+        wait_asked(device, 1)
+        child.kill()
+    wait_asked(device, 0)
+    assert not device.events()
+
+
+def catch_alarms(fd):
+    caught = []
+    signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    with Mapping(fd, 4 * MIB) as mapping:
+        mapping.write(0, b"x")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return len(caught)
+
+
+def test_signals_are_handled_meanwhile(device, region, demanding):
+    """Python's handler runs when the write is done: what counts is that the write is made again after each signal."""
+    fd = demanding(4 * MIB, 4 * KIB)
+    with Child(catch_alarms, fd) as child:
+        time.sleep(1.5)
+        assert device.info(1).asked == 1
+        device.add(1, 0, region.start, 4 * KIB)
+        assert child.wait() >= 1
+
+
+def write_bound(fd, mode, nodes):
+    with Mapping(fd, 4 * MIB) as mapping:
+        mapping.bind(mode, nodes)
+        mapping.write(0, b"x")
+
+
+@pytest.mark.parametrize("mode, nodes, policy", [
+    (2, 0b10, "ONLY"), (1, 0b01, "PREFER"), (3, 0b11, "SPREAD"),
+], ids=["bind", "preferred", "interleave"])
+def test_the_policy_of_the_mapping_is_told(device, region, demanding, mode, nodes, policy):
+    fd = demanding(4 * MIB, 2 * MIB)
+    with Child(write_bound, fd, mode, nodes) as child:
+        event = next_fault(device)
+        assert (event.policy, event.nodes) == (CONSTANTS[f"POLICY_{policy}"], nodes)
+        device.add(1, 0, region.start, 2 * MIB)
+        child.wait()
+
+
+def test_resize_ends_the_wait(device, demanding):
+    fd = demanding(4 * MIB, 2 * MIB)
+    with Child(write_byte, fd, 4 * MIB, 2 * MIB) as child:
+        wait_asked(device, 1)
+        device.call("OBJECT_RESIZE", id=1, size=2 * MIB)
+        assert child.wait_status() == -signal.SIGBUS
+    assert device.info(1).asked == 0
+
+
+def test_no_more_demand_ends_the_wait(device, demanding):
+    fd = demanding(4 * MIB, 2 * MIB)
+    with Child(write_byte, fd, 4 * MIB, 2 * MIB) as child:
+        wait_asked(device, 1)
+        device.call("OBJECT_MODE", id=1, mode=0, unit=2 * MIB)
+        assert child.wait_status() == -signal.SIGBUS
+
+
+@pytest.mark.parametrize("mode, unit", [(4, 4096), (DEMAND, 0), (DEMAND, 2048), (DEMAND, 12 * KIB), (DEMAND, 2 * GIB)])
+def test_modes_that_are_none(device, region, mode, unit):
+    device.call("OBJECT_CREATE", id=1)
+    with fails_with(errno.EINVAL):
+        device.call("OBJECT_MODE", id=1, mode=mode, unit=unit)
+
+
+def test_reading_takes_no_memory(device, demanding):
+    fd = demanding(4 * MIB, 4 * KIB)
+    assert os.pread(fd, 8 * MIB, 0) == bytes(4 * MIB)
+    with Mapping(fd, 4 * MIB) as mapping, open("/proc/self/mem", "rb", buffering=0) as memory:
+        memory.seek(mapping.address + 5000)
+        assert memory.read(100) == bytes(100)
+    assert device.info(1).allocated == 0 and not device.events()
+    with fails_with(errno.ENOSPC):
+        os.pwrite(fd, b"x", 0)
+
+
+def test_punched_units_come_back(device, region, demanding):
+    fd = demanding(8 * MIB, 2 * MIB)
+    device.add(1, 0, region.start, 8 * MIB)
+    with Mapping(fd, 8 * MIB) as mapping:
+        for at in range(0, 8 * MIB, MIB):
+            mapping.write(at, b"secret")
+        mapping.advise(MADV_REMOVE, MIB, 4 * MIB)  # half of the first unit, the next one, half of the third
+        assert [mapping.read(at, 6) for at in (0, MIB, 5 * MIB)] == [b"secret", bytes(6), b"secret"]
+        assert os.pread(fd, 8 * MIB, 0).count(b"secret") == 4
+        info = device.info(1)
+        assert (info.punched, info.allocated) == (2 * MIB, 8 * MIB)
+        runs = [(found.offset, found.length, found.flags) for found in device.extents(1)]
+        assert runs == [(0, 2 * MIB, 0), (2 * MIB, 2 * MIB, 1), (4 * MIB, 4 * MIB, 0)]
+        event, = device.events()
+        assert (event.kind, event.id, event.offset, event.length) == (PUNCHED, 1, 2 * MIB, 2 * MIB)
+        # Still the object's: neither another one nor the same can have it before it is taken away.
+        with fails_with(errno.EEXIST):
+            device.call("EXTENT_ADD", id=1, offset=2 * MIB, start=region.start + 16 * MIB, length=2 * MIB)
+        with fails_with(errno.EBUSY):
+            device.call("OBJECT_ZERO", offset=region.start + 2 * MIB, length=4 * KIB)
+        device.call("EXTENT_REMOVE", id=1, offset=2 * MIB, length=2 * MIB)
+        assert device.info(1).punched == 0
+        device.add(1, 2 * MIB, region.start + 2 * MIB, 2 * MIB)
+        assert mapping.read(2 * MIB, 2 * MIB) == bytes(2 * MIB)
+
+
+def test_punching_to_the_end_takes_the_last_unit(device, region, demanding):
+    fd = demanding(3 * MIB + 5, 2 * MIB)
+    device.add(1, 0, region.start, 4 * MIB)
+    os.pwrite(fd, b"x" * MIB, 2 * MIB)
+    fallocate(fd, PUNCH, 2 * MIB, 2 * GIB)
+    assert device.info(1).punched == 2 * MIB
+    assert os.pread(fd, 4 * MIB, 0) == bytes(3 * MIB + 5)
+
+
+def test_touching_what_was_punched_waits(device, region, demanding):
+    fd = demanding(4 * MIB, 2 * MIB)
+    device.add(1, 0, region.start, 4 * MIB)
+    fallocate(fd, PUNCH, 0, 2 * MIB)
+    with Child(write_byte, fd, 4 * MIB, 0) as child:
+        wait_asked(device, 1)
+        device.call("EXTENT_REMOVE", id=1, offset=0, length=2 * MIB)
+        device.add(1, 0, region.start + 8 * MIB, 2 * MIB)
+        assert child.wait() == b"x"
+
+
+def test_an_object_with_punched_extents_is_reaped(device, region, demanding):
+    device.call("OBJECT_CREATE", id=2)
+    device.call("OBJECT_MODE", id=2, mode=DEMAND, unit=4 * KIB)
+    device.call("OBJECT_RESIZE", id=2, size=MIB)
+    device.add(2, 0, region.start, MIB)
+    fd = device.open_object(2)
+    fallocate(fd, PUNCH, 4 * KIB, 8 * KIB)
+    os.close(fd)
+    device.call("OBJECT_DROP", id=2)
+    device.call("OBJECT_REAP", id=2)
+    assert next(device.regions()).owned == 0
+
+
+def test_punching_under_load_shows_no_old_byte(device, region, demanding, toucher):
+    fd = demanding(16 * MIB, 2 * MIB)
+    with Giver(device, region.start, 64 * MIB, 2 * MIB) as giver:
+        done = run(toucher, "punch", f"/proc/self/fd/{fd}", 2 * MIB, 10, fd=fd)
+        said, errors = done.communicate()
+        giver.take_punched(1)
+    assert (errors, done.returncode) == ("", 0)
+    assert int(said) > 8 and giver.returned >= int(said) // 2 * 2 * MIB // 2
+
+
+def test_discard_mappings(device, region, demanding):
+    fd = demanding(4 * MIB, 2 * MIB, mode=DISCARD)
+    device.add(1, 0, region.start, 4 * MIB)
+    with Mapping(fd, 4 * MIB) as mapping:
+        mapping.write(0, b"x" * 4 * MIB)
+        mapping.advise(MADV_DONTNEED, 0, 4 * MIB)
+        assert mapping.read(0, 4 * MIB) == b"x" * 4 * MIB
+    info = device.info(1)
+    assert info.mode == DISCARD and info.faults_1g == 0
+    assert device.hello.discard_page_sizes & 2 * MIB or info.faults_2m == 0
+    device.call("OBJECT_MODE", id=1, mode=0, unit=4 * KIB)
+    with Mapping(fd, 4 * MIB) as mapping, fails_with(errno.EINVAL):
+        mapping.advise(MADV_DONTNEED, 0, 4 * MIB)
