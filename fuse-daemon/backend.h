@@ -12,6 +12,8 @@
  * holds a mapping keeps the bytes, so giving them to another file earlier would show one guest's RAM to another.
  * take() is synchronous instead: when it returns, no mapping reaches the runs.
  *
+ * Memory comes to an object as it is sized, or, in the mode BACKEND_DEMAND, as it is touched.
+ *
  * Calls on one object are serialised by its file's lock, except read(), write() and zero(), which may run at the same
  * time as each other. Calls on different objects run at the same time. The idle callback comes from dispatch(),
  * with no lock of the backend held.
@@ -28,6 +30,7 @@
 
 #include "config.h"
 #include "extent_map.h"
+#include "node_policy.h"
 #include "store.h"
 
 struct backend;
@@ -42,6 +45,30 @@ struct backend_region {
 
 typedef void (*backend_idle_fn)(uint64_t id, void *data);
 typedef void (*backend_leftover_fn)(uint64_t id, struct extent extent, void *data);
+
+/* What an object is, or-ed. */
+enum backend_mode {
+	BACKEND_DEMAND = 1,  /* holes inside the size ask for memory when they are touched */
+	BACKEND_DISCARD = 2, /* mappings made from now on allow MADV_DONTNEED */
+};
+
+/* Somebody touched a hole and waits. */
+struct backend_fault {
+	uint64_t id;
+	uint64_t offset; /* of the unit that is asked for */
+	uint64_t length;
+	int pid;
+	char comm[17];
+	int node;                   /* of the CPU, -1 unknown */
+	struct node_policy *policy; /* of the mapping; NULL: none. The receiver unrefs it. */
+};
+
+/* From dispatch(), with no lock of the backend held. */
+struct backend_demand_fns {
+	void (*fault)(const struct backend_fault *fault, void *data);
+	/* Some of the memory in the range became punched. */
+	void (*punched)(uint64_t id, uint64_t offset, uint64_t length, void *data);
+};
 
 struct backend_ops {
 	const char *name;
@@ -120,6 +147,20 @@ struct backend_ops {
 	/* Inside the size. Bytes done (short only at the end of the memory), or a negative errno. */
 	ssize_t (*read)(struct backend_object *object, void *buffer, size_t length, uint64_t offset);
 	ssize_t (*write)(struct backend_object *object, const void *buffer, size_t length, uint64_t offset);
+	/*
+	 * Demand allocation; all NULL where a backend does not have it, and cannot tell when memory is touched.
+	 *
+	 * Memory of an object in that mode can become punched at any time: nobody sees it any more, but it stays the object's
+	 * until it is taken. A fault comes again, from the next dispatch() of the next daemon too, until memory was
+	 * given for it or it was answered: @err 0 has it look again, else it is refused.
+	 */
+	void (*set_demand)(struct backend *backend, const struct backend_demand_fns *fns, void *data);
+	int (*set_mode)(struct backend_object *object, unsigned mode, uint64_t unit);
+	int (*answer)(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err);
+	/* The first punched run that ends after @from: false when there is none. */
+	bool (*next_punched)(struct backend_object *object, uint64_t from, struct extent_map_run *run);
+	/* An object that was dropped and somebody still reaches: for give(), take(), next_punched() and release(). */
+	struct backend_object *(*follow)(struct backend *backend, uint64_t id);
 	/* "SIZE COUNT" lines: how often a page of each size served a fault; g_malloc'ed. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };

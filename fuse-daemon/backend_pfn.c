@@ -18,6 +18,8 @@ struct backend {
 	int device;
 	backend_idle_fn idle;
 	void *idle_data;
+	const struct backend_demand_fns *demand;
+	void *demand_data;
 };
 
 struct backend_object {
@@ -169,6 +171,39 @@ static void on_idle(struct backend *backend, uint64_t id)
 		backend->idle(id, backend->idle_data);
 }
 
+static struct node_policy *mapping_policy(const struct dmemfs_event *event)
+{
+	g_autoptr(GString) text = g_string_new(event->policy == DMEMFS_POLICY_PREFER ? "prefer:" : "");
+	const char *separator = "";
+
+	if (event->policy == DMEMFS_POLICY_NONE)
+		return NULL;
+	for (int node = 0; node < 64; node++) {
+		if (!(event->nodes >> node & 1))
+			continue;
+		g_string_append_printf(text, "%s%d", separator, node);
+		separator = ",";
+		if (event->policy == DMEMFS_POLICY_PREFER)
+			break;
+	}
+	return node_policy_parse(text->str, text->len);
+}
+
+static void on_fault(struct backend *backend, const struct dmemfs_event *event)
+{
+	struct backend_fault fault = {
+		.id = event->id,
+		.offset = event->offset,
+		.length = event->length,
+		.pid = event->pid,
+		.node = event->node,
+		.policy = mapping_policy(event),
+	};
+
+	memcpy(fault.comm, event->comm, sizeof(event->comm));
+	backend->demand->fault(&fault, backend->demand_data);
+}
+
 static void on_event(struct backend *backend, const struct dmemfs_event *event)
 {
 	static struct log_limit unaligned = LOG_LIMIT_INIT, private = LOG_LIMIT_INIT;
@@ -177,6 +212,12 @@ static void on_event(struct backend *backend, const struct dmemfs_event *event)
 	switch (event->kind) {
 	case DMEMFS_EVENT_IDLE:
 		on_idle(backend, event->id);
+		break;
+	case DMEMFS_EVENT_FAULT:
+		on_fault(backend, event);
+		break;
+	case DMEMFS_EVENT_PUNCHED:
+		backend->demand->punched(event->id, event->offset, event->length, backend->demand_data);
 		break;
 	case DMEMFS_EVENT_UNALIGNED:
 		log_limited(&unaligned, LOG_LEVEL_WARNING,
@@ -293,10 +334,13 @@ static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_
 	struct dmemfs_object_resize resize = { .id = id, .size = size };
 	int err = 0;
 
-	if (!info.state && !count)
+	if (!info.state && !count && !size)
 		return 0;
+	/* Somebody may still touch what was given up: memory that was meant for it, and did not reach it, is on record. */
+	for (guint i = 0; i < count && info.state == DMEMFS_OBJECT_DROPPED && !err; i++)
+		err = add_missing(backend, id, &runs[i]);
 	if (info.state && info.state != DMEMFS_OBJECT_NAMED)
-		return -ESTALE;
+		return err ? err : -ESTALE;
 	if (!info.state)
 		err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
 	if (!err)
@@ -407,6 +451,42 @@ static ssize_t pfn_write(struct backend_object *object, const void *buffer, size
 	return done < 0 ? -errno : done;
 }
 
+static void pfn_set_demand(struct backend *backend, const struct backend_demand_fns *fns, void *data)
+{
+	backend->demand = fns;
+	backend->demand_data = data;
+}
+
+static int pfn_set_mode(struct backend_object *object, unsigned mode, uint64_t unit)
+{
+	struct dmemfs_object_mode request = { .id = object->id, .unit = unit };
+
+	request.mode |= mode & BACKEND_DEMAND ? DMEMFS_MODE_DEMAND : 0;
+	request.mode |= mode & BACKEND_DISCARD ? DMEMFS_MODE_DISCARD : 0;
+	return pfn_call(object->backend->device, DMEMFS_IOC_OBJECT_MODE, &request);
+}
+
+static int pfn_answer(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err)
+{
+	struct dmemfs_fault_answer request = { .id = id, .offset = offset, .length = length, .error = (uint32_t)-err };
+
+	return pfn_call(backend->device, DMEMFS_IOC_FAULT_ANSWER, &request);
+}
+
+static bool pfn_next_punched(struct backend_object *object, uint64_t from, struct extent_map_run *run)
+{
+	struct dmemfs_extent extent = { .id = object->id, .offset = from };
+
+	while (pfn_call(object->backend->device, DMEMFS_IOC_EXTENT_NEXT, &extent) == 0) {
+		if (extent.flags & DMEMFS_EXTENT_PUNCHED) {
+			*run = (struct extent_map_run){ extent.offset, { extent.start, extent.length } };
+			return true;
+		}
+		extent = (struct dmemfs_extent){ .id = object->id, .offset = extent.offset + extent.length };
+	}
+	return false;
+}
+
 /* How often each page size served a fault. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
@@ -443,5 +523,10 @@ const struct backend_ops backend_pfn_ops = {
 	.zero = pfn_zero,
 	.read = pfn_read,
 	.write = pfn_write,
+	.set_demand = pfn_set_demand,
+	.set_mode = pfn_set_mode,
+	.answer = pfn_answer,
+	.next_punched = pfn_next_punched,
+	.follow = new_object,
 	.describe_faults = pfn_describe_faults,
 };

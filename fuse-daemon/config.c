@@ -12,6 +12,7 @@
 
 #define THREADS_MAX          256
 #define METRICS_INTERVAL_MAX 3600
+#define OVERCOMMIT_MAX       1000.0
 
 G_DEFINE_QUARK(dmemfs-config-error-quark, config_error)
 
@@ -29,14 +30,13 @@ void config_destroy(struct config *config)
 	g_free(config);
 }
 
-static bool get_page_size(const struct config_text *text, struct config *config, GError **error)
+static bool get_page_size(const struct config_text *text, const char *key, uint64_t *size, GError **error)
 {
-	if (!config_text_get_size(text, CONFIG_DAEMON, "page-size", &config->page_size, error))
+	if (!config_text_get_size(text, CONFIG_DAEMON, key, size, error))
 		return false;
-	if (config->page_size == DMEMFS_PAGE_4K || config->page_size == DMEMFS_PAGE_2M ||
-	    config->page_size == DMEMFS_PAGE_1G)
+	if (*size == DMEMFS_PAGE_4K || *size == DMEMFS_PAGE_2M || *size == DMEMFS_PAGE_1G)
 		return true;
-	return config_text_fail(text, CONFIG_DAEMON, "page-size", error, "is no size of a page: use 4K, 2M or 1G");
+	return config_text_fail(text, CONFIG_DAEMON, key, error, "is no size of a page: use 4K, 2M or 1G");
 }
 
 static bool get_threads(const struct config_text *text, struct config *config, GError **error)
@@ -71,7 +71,8 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 
 	config->mountpoint = g_strdup("/mnt/dmemfs");
 	config->state_dir = g_strdup("/var/lib/dmemfs");
-	config->page_size = DMEMFS_PAGE_2M;
+	config->page_size = config->demand_extent = DMEMFS_PAGE_2M;
+	config->overcommit = 1.0;
 	config->zero_in_advance = true;
 	if (!config_text_get_path(text, CONFIG_DAEMON, "mountpoint", &config->mountpoint, error) ||
 	    !config_text_get_path(text, CONFIG_DAEMON, "state-dir", &config->state_dir, error) ||
@@ -80,7 +81,10 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	    !config_text_get_choice(text, CONFIG_DAEMON, "lost-contents", config_lost_names, &lost_contents, error) ||
 	    !config_text_get_bool(text, CONFIG_DAEMON, "zero-in-advance", &config->zero_in_advance, error) ||
 	    !config_text_get_size(text, CONFIG_DAEMON, "zero-rate", &config->zero_rate, error) ||
-	    !get_page_size(text, config, error) || !get_threads(text, config, error) || !get_metrics(text, config, error))
+	    !get_page_size(text, "page-size", &config->page_size, error) ||
+	    !get_page_size(text, "demand-extent", &config->demand_extent, error) ||
+	    !config_text_get_factor(text, CONFIG_DAEMON, "overcommit", OVERCOMMIT_MAX, &config->overcommit, error) ||
+	    !get_threads(text, config, error) || !get_metrics(text, config, error))
 		return false;
 	config->backend = (enum backend_kind)backend;
 	config->alloc = (enum alloc_mode)alloc;
@@ -123,6 +127,9 @@ static bool get_capacity(const struct config_text *text, struct config *config, 
 
 static bool load_memory_backend(const struct config_text *text, struct config *config, GError **error)
 {
+	if (config->alloc == ALLOC_DEMAND)
+		return config_text_fail(text, CONFIG_DAEMON, "alloc", error,
+		                        "demand needs backend=pfn: tmpfs does not ask when a page is touched: use eager");
 	config->memory_dir = default_memory_dir(config->state_dir);
 	config->populate = true;
 	return config_text_get_path(text, CONFIG_DAEMON, "memory-dir", &config->memory_dir, error) &&

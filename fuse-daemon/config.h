@@ -36,6 +36,8 @@ struct config {
 	enum alloc_mode alloc;
 	enum lost_contents lost_contents;
 	uint64_t page_size; /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
+	double overcommit;  /* how much of the capacity may be promised to files with demand allocation, above 0 */
+	uint64_t demand_extent; /* the most that one touch brings, but at least a unit: 4 KiB, 2 MiB or 1 GiB */
 	uint64_t size;      /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
 	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */
 	bool zero_in_advance;

@@ -28,6 +28,8 @@ static void dump_path(GKeyFile *keys, const char *group, const char *key, const 
 
 static void dump_daemon(GKeyFile *keys, const struct config *config)
 {
+	char factor[G_ASCII_DTOSTR_BUF_SIZE];
+
 	dump_path(keys, CONFIG_DAEMON, "mountpoint", config->mountpoint);
 	dump_path(keys, CONFIG_DAEMON, "state-dir", config->state_dir);
 	g_key_file_set_string(keys, CONFIG_DAEMON, "backend", config_backend_names[config->backend]);
@@ -35,6 +37,9 @@ static void dump_daemon(GKeyFile *keys, const struct config *config)
 	if (config->size)
 		dump_size(keys, CONFIG_DAEMON, "size", config->size);
 	g_key_file_set_string(keys, CONFIG_DAEMON, "alloc", config_alloc_names[config->alloc]);
+	dump_size(keys, CONFIG_DAEMON, "demand-extent", config->demand_extent);
+	g_key_file_set_string(keys, CONFIG_DAEMON, "overcommit",
+	                      g_ascii_formatd(factor, sizeof(factor), "%.15g", config->overcommit));
 	g_key_file_set_string(keys, CONFIG_DAEMON, "lost-contents", config_lost_names[config->lost_contents]);
 	g_key_file_set_boolean(keys, CONFIG_DAEMON, "zero-in-advance", config->zero_in_advance);
 	dump_size(keys, CONFIG_DAEMON, "zero-rate", config->zero_rate);

@@ -26,14 +26,6 @@ static bool fail(const struct config *config, const char *place, GError **error,
 	return false;
 }
 
-/* A limit or a promise that is not kept must never be taken silently. */
-static bool check_version(const struct config *config, GError **error)
-{
-	if (config->alloc == ALLOC_DEMAND)
-		return fail(config, "[daemon] alloc", error, "alloc=demand is not available in this version: use eager");
-	return true;
-}
-
 bool config_check_mountpoint(const struct config *config, GError **error)
 {
 	static const char place[] = "[daemon] mountpoint";
@@ -135,8 +127,7 @@ bool config_check_host(const struct config *config, GError **error)
 	dev_t device;
 	bool exists;
 
-	return check_version(config, error) &&
-	       (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
+	return (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
 	       check_directory(config, "[daemon] state-dir", config->state_dir, &exists, error) &&
 	       (config->backend != BACKEND_MEMORY || check_memory_dir(config, error));
 }

@@ -54,6 +54,9 @@ bool config_text_check_multiple(const struct config_text *text, const char *grou
 /* A decimal number in [min, max]. */
 bool config_text_get_number(const struct config_text *text, const char *group, const char *key, uint64_t min,
                             uint64_t max, uint64_t *value, GError **error);
+/* A decimal fraction such as 1.5, above 0 and at most @max. */
+bool config_text_get_factor(const struct config_text *text, const char *group, const char *key, double max,
+                            double *value, GError **error);
 bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value,
                           GError **error);
 /* The index of the value in @choices, which NULL ends. */

@@ -176,6 +176,26 @@ bool config_text_get_choice(const struct config_text *text, const char *group, c
 	return config_text_fail(text, group, key, error, "unknown value \"%s\": use %s", given, list);
 }
 
+bool config_text_get_factor(const struct config_text *text, const char *group, const char *key, double max,
+                            double *value, GError **error)
+{
+	g_autofree char *given = NULL;
+	char *end;
+
+	if (!config_text_get_string(text, group, key, &given, error))
+		return false;
+	if (!given)
+		return true;
+
+	double number = g_ascii_strtod(given, &end);
+
+	if (strspn(given, G_CSET_DIGITS ".") != strlen(given) || end == given || *end || !(number > 0 && number <= max))
+		return config_text_fail(text, group, key, error,
+		                        "\"%s\" is not right: use a number above 0 and up to %g, such as 1.5", given, max);
+	*value = number;
+	return true;
+}
+
 bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value,
                           GError **error)
 {

@@ -12,8 +12,10 @@
 
 #include "crash_point.h"
 #include "daemonize.h"
+#include "demand.h"
 #include "instance.h"
 #include "keeper.h"
+#include "linger.h"
 #include "log.h"
 #include "metrics.h"
 #include "mount.h"
@@ -28,6 +30,7 @@
 struct daemon {
 	struct server server;
 	struct mount *mount;
+	struct demand *demand;
 	GMainLoop *loop;
 	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
 	int lock;         /* of the state directory */
@@ -132,6 +135,9 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 
 	storage->ops = backends[config->backend];
 	storage->page_size = config->page_size;
+	storage->demand_extent = config->demand_extent;
+	storage->demand = config->alloc == ALLOC_DEMAND;
+	storage->lingering = linger_new();
 	storage->backend = storage->ops->open(config, regions, error);
 	if (!storage->backend)
 		return false;
@@ -141,6 +147,7 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 		return false;
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
 		placement_need_zeroing(storage->placement);
+	placement_set_overcommit(storage->placement, config->overcommit);
 	/* And another quarter for room under a quota. */
 	storage->quotas = quotas_new(config->threads / 4);
 	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
@@ -166,7 +173,9 @@ static void close_storage(struct daemon *daemon)
 
 	if (storage->zeroer)
 		zeroer_stop(storage->zeroer);
+	demand_stop(daemon->demand);
 	namespace_destroy(daemon->server.ns, daemon->unmounted);
+	linger_destroy(storage->lingering);
 	zeroer_destroy(storage->zeroer);
 	store_close(storage->store);
 	if (storage->backend)
@@ -233,6 +242,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 		return false;
 	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
+	daemon->demand = demand_start(daemon->server.ns, storage, config->threads);
 	add_sources(daemon);
 	reload_unblock_signals();
 	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error) ||

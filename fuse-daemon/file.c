@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include "crash_point.h"
+#include "file_demand.h"
 #include "file_internal.h"
+#include "linger.h"
 #include "log.h"
 
 struct file *file_new(const struct storage *storage, uint64_t ino)
@@ -37,6 +39,33 @@ static void unregister_backing(struct file *file)
 	file->inherited = false;
 }
 
+/* Nobody can reach its object: what it has is pending until its record is deleted. */
+static void retire_memory(struct file *file)
+{
+	GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
+
+	extent_map_remove(file->map, 0, UINT64_MAX, runs);
+	placement_retire(file->storage->placement, file->ino, runs);
+	placement_forgo(file->storage->placement, file->promised);
+}
+
+/* While a process maps it, it may ask for memory. True: it does not, and is with the lingering ones no more. */
+static bool leave_lingering(struct file *file)
+{
+	const struct storage *storage = file->storage;
+	bool idle;
+
+	linger_lock(storage->lingering);
+	/* Before the object is dropped: its idle event may come at once. */
+	linger_add(storage->lingering, file->ino, file);
+	CRASH_POINT("before-drop");
+	idle = file->object ? storage->ops->drop(file->object) : storage->ops->discard(storage->backend, file->ino);
+	CRASH_POINT("after-drop");
+	file->object = idle ? NULL : storage->ops->follow(storage->backend, file->ino);
+	linger_unlock(storage->lingering);
+	return idle;
+}
+
 void file_destroy(struct file *file)
 {
 	const struct storage *storage = file->storage;
@@ -45,6 +74,11 @@ void file_destroy(struct file *file)
 
 	unregister_backing(file);
 	quota_retire(storage->quotas, ino, &file->account);
+	if (file->demand && (file->object || file->restored)) {
+		if (leave_lingering(file))
+			storage_idle(storage, ino);
+		return;
+	}
 	if (file->object || file->restored) {
 		GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
@@ -72,6 +106,12 @@ void file_release(struct file *file)
 
 void storage_idle(const struct storage *storage, uint64_t ino)
 {
+	struct file *file = storage->lingering ? linger_take(storage->lingering, ino) : NULL;
+
+	if (file) {
+		retire_memory(file);
+		file_release(file);
+	}
 	store_delete_inode_later(storage->store, ino);
 	store_flush(storage->store); /* else it stays pending until a transaction succeeds */
 }
@@ -262,21 +302,25 @@ ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t 
 	ssize_t done;
 
 	lock_shared(file);
-	if (offset + length <= file->size) {
+	if (offset + length <= file->size && !(file->demand && file_demand_has_hole(file, offset, offset + length))) {
 		done = file->storage->ops->write(file->object, data, length, offset);
-		unlock(file);
-		return done;
+		if (done != -ENOSPC || !file->demand) {
+			unlock(file);
+			return done;
+		}
 	}
 	unlock(file);
 
 	lock_exclusive(file);
-	done = write_growing(file, data, length, offset);
+	if (file->demand)
+		done = file_demand_write(file, data, length, offset);
+	else
+		done = write_growing(file, data, length, offset);
 	unlock(file);
 	return done;
 }
 
-/* Zeroes what there is of [offset, end): holes read zero anyway. */
-static int zero(struct file *file, uint64_t offset, uint64_t end)
+int file_zero(struct file *file, uint64_t offset, uint64_t end)
 {
 	struct extent_map_run run;
 	int err = 0;
@@ -303,7 +347,21 @@ static int allocate_range(struct file *file, int mode, uint64_t offset, uint64_t
 	if (!err && extends)
 		err = file_set_recorded_size(file, end);
 	if (!err && (mode & FALLOC_FL_ZERO_RANGE))
-		err = zero(file, offset, end);
+		err = file_zero(file, offset, end);
+	return err;
+}
+
+static int allocate_on_demand(struct file *file, int mode, uint64_t offset, uint64_t end)
+{
+	int err;
+
+	lock_exclusive(file);
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		err = file_demand_punch(file, offset, end);
+	else
+		err = file_demand_allocate(file, mode, offset, end);
+	file_rest(file);
+	unlock(file);
 	return err;
 }
 
@@ -314,10 +372,12 @@ int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length)
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
+	if (file->demand)
+		return allocate_on_demand(file, mode, offset, end);
 	if (mode & FALLOC_FL_PUNCH_HOLE) {
 		/* Zeroed in place: a hole would need memory again at its next touch, when there may be none. */
 		lock_shared(file);
-		err = zero(file, offset, end);
+		err = file_zero(file, offset, end);
 		unlock(file);
 		return err;
 	}

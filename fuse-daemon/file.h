@@ -5,12 +5,13 @@
  *
  * Invariants, under the file's lock:
  *  - the object holds exactly the runs of the extent map;
+ *  - with demand allocation (file_demand.h) no memory lies past the last unit of the size;
  *  - with eager allocation all of [0, size) has memory, so that a shortage shows when a file is sized and never as
  *    SIGBUS; memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is there to grow into;
  *  - bytes past the size read zero once the file grows over them;
  *  - the backing id is registered while, and only while, the file is open, so that files at rest cost nothing;
  *    one that an earlier daemon registered stays (file_inherit()).
- *  - what is charged to a quota tree is the memory in the extent map.
+ *  - what is charged to a quota tree is the memory in the extent map, with demand allocation all that it may come to.
  * Changes are all or nothing: a function that fails has changed nothing.
  *
  * On record (store.h) are size, runs and registration, in an order that leaves no instruction at which a crash could
@@ -45,7 +46,10 @@ struct storage {
 	struct quotas *quotas;
 	struct store *store;
 	struct zeroer *zeroer;
+	struct linger *lingering; /* removed files that may still ask for memory */
 	uint64_t page_size; /* allocation unit, where a directory names no other */
+	uint64_t demand_extent; /* what a touch brings at most */
+	bool demand;            /* new files have demand allocation, where a directory says nothing else */
 	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
 	int (*backing_open)(void *request, int fd);
 	void (*backing_close)(int id);
@@ -97,6 +101,8 @@ struct quota_account *file_account(struct file *file);
 
 uint64_t file_size(const struct file *file);
 uint64_t file_allocated(const struct file *file);
+/* What is charged for it. */
+uint64_t file_charged(const struct file *file);
 
 /* One more open; the backing id to answer with. Each needs a file_close(). */
 int file_open(struct file *file, void *request, int *backing_id);

@@ -27,6 +27,10 @@ struct file {
 	bool restored;  /* from the record: there may be an object, although none is attached */
 	bool renewed;   /* the memory is not that of the former contents, and is not zeroed yet */
 	bool inherited; /* registered by an earlier daemon, of whose opens nothing is known */
+	atomic_bool demand; /* see file_demand.h; changes only while the file is empty */
+	atomic_bool discard;
+	uint64_t promised; /* by the pool */
+	uint64_t inflight; /* taken from the pool for this file, and not in the map yet */
 };
 
 static inline uint64_t file_unit_down(const struct file *file, uint64_t bytes)
@@ -47,6 +51,22 @@ int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t siz
 /* The larger @size is on record, and the memory for it is there: the object gets it. A failure takes it back. */
 int file_set_recorded_size(struct file *file, uint64_t size);
 int file_grow(struct file *file, uint64_t size);
+/* Zeroes what there is of [offset, end): holes read zero anyway. */
+int file_zero(struct file *file, uint64_t offset, uint64_t end);
 int file_shrink(struct file *file, uint64_t size);
+
+/* Zeroes @runs. */
+int file_clean(struct file *file, const GArray *runs);
+/*
+ * Makes @runs, which are zeroed, the memory of @gaps in [from, to), with @size on record. On failure nothing has changed,
+ * and *@keep tells whether @runs are the file's on record nevertheless, so that the pool must not have them.
+ */
+int file_commit_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size, const GArray *gaps,
+                       const GArray *runs, bool *keep);
+int file_commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_t size);
+void file_remove_from_map(struct file *file, uint64_t offset, uint64_t length, GArray *runs);
+void file_add_to_map(struct file *file, const GArray *gaps, const GArray *runs);
+/* The quota and the pool know again what is charged and promised. */
+void file_settle(struct file *file);
 
 #endif

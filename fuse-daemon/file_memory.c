@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "crash_point.h"
+#include "file_demand.h"
 #include "file_internal.h"
 #include "log.h"
 #include "placement_clean.h"
@@ -10,9 +11,20 @@
 
 int file_need_object(struct file *file)
 {
+	int err;
+
 	if (file->object)
 		return 0;
-	return file->storage->ops->create(file->storage->backend, file->ino, &file->object);
+	err = file->storage->ops->create(file->storage->backend, file->ino, &file->object);
+	if (err)
+		return err;
+	/* A new one has neither. */
+	err = file->demand || file->discard ? file_apply_mode(file) : 0;
+	if (err) {
+		file->storage->ops->drop(file->object);
+		file->object = NULL;
+	}
+	return err;
 }
 
 void file_rest(struct file *file)
@@ -74,7 +86,7 @@ static int give_runs(struct file *file, const GArray *gaps, const GArray *runs)
 	return 0;
 }
 
-static void add_to_map(struct file *file, const GArray *gaps, const GArray *runs)
+void file_add_to_map(struct file *file, const GArray *gaps, const GArray *runs)
 {
 	guint next = 0;
 
@@ -91,7 +103,7 @@ static void add_to_map(struct file *file, const GArray *gaps, const GArray *runs
 	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
 }
 
-static void remove_from_map(struct file *file, uint64_t offset, uint64_t length, GArray *runs)
+void file_remove_from_map(struct file *file, uint64_t offset, uint64_t length, GArray *runs)
 {
 	extent_map_remove(file->map, offset, length, runs);
 	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
@@ -113,7 +125,7 @@ static void put_extents(struct file *file, uint64_t from, uint64_t to)
 		store_put_extent(store, file->ino, &run);
 }
 
-static int commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_t size)
+int file_commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_t size)
 {
 	struct store *store = file->storage->store;
 
@@ -123,7 +135,7 @@ static int commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_
 	return store_commit(store);
 }
 
-/* Forgets what add_to_map() noted. */
+/* Forgets what file_add_to_map() noted. */
 static void remove_gaps(struct file *file, const GArray *gaps)
 {
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -131,29 +143,27 @@ static void remove_gaps(struct file *file, const GArray *gaps)
 	for (guint i = 0; i < gaps->len; i++) {
 		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
 
-		remove_from_map(file, gap->offset, gap->length, runs);
+		file_remove_from_map(file, gap->offset, gap->length, runs);
 	}
 }
 
-/*
- * Makes @runs the memory of @gaps in [from, to). Allocate = commit, then module; zeroed before the commit, so that what is
- * on record never needs it again. On failure @runs are free again.
- */
-static int take_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size, const GArray *gaps,
-                       const GArray *runs)
+int file_clean(struct file *file, const GArray *runs)
 {
-	struct placement *placement = file->storage->placement;
-	int err = zeroer_clean(file->storage->zeroer, (const struct extent *)runs->data, runs->len);
+	return zeroer_clean(file->storage->zeroer, (const struct extent *)runs->data, runs->len);
+}
 
+/* Allocate = commit, then module; zeroed before the commit, so that what is on record never needs it again. */
+int file_commit_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size, const GArray *gaps,
+                       const GArray *runs, bool *keep)
+{
+	int err;
+
+	*keep = false;
 	CRASH_POINT("cleaned");
-	if (!err) {
-		add_to_map(file, gaps, runs);
-		err = commit_extents(file, from, to, size);
-		if (err)
-			remove_gaps(file, gaps);
-	}
+	file_add_to_map(file, gaps, runs);
+	err = file_commit_extents(file, from, to, size);
 	if (err) {
-		placement_free_unused(placement, (const struct extent *)runs->data, runs->len);
+		remove_gaps(file, gaps);
 		return err;
 	}
 	CRASH_POINT("extents-committed");
@@ -162,10 +172,25 @@ static int take_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
 	if (!err)
 		return 0;
 	remove_gaps(file, gaps);
-	if (commit_extents(file, from, to, file->size) == 0)
-		placement_free(placement, (const struct extent *)runs->data, runs->len);
-	else /* still the file's on record, so nobody else's until the file goes */
-		add_to_map(file, gaps, runs);
+	if (file_commit_extents(file, from, to, file->size) < 0) {
+		/* Still the file's on record, so nobody else's until the file goes. */
+		file_add_to_map(file, gaps, runs);
+		*keep = true;
+	}
+	return err;
+}
+
+/* On failure @runs are free again. */
+static int take_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size, const GArray *gaps,
+                       const GArray *runs)
+{
+	bool keep = false;
+	int err = file_clean(file, runs);
+
+	if (!err)
+		err = file_commit_memory(file, from, to, size, gaps, runs, &keep);
+	if (err && !keep)
+		placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
 	return err;
 }
 
@@ -188,9 +213,10 @@ static int fill_gaps(struct file *file, uint64_t from, uint64_t to, uint64_t siz
 }
 
 /* What is charged and did not become the file's, or is no longer, is given back. */
-static void settle_quota(struct file *file)
+void file_settle(struct file *file)
 {
-	quota_settle(file->storage->quotas, &file->account, extent_map_bytes(file->map));
+	quota_settle(file->storage->quotas, &file->account, file_charged(file));
+	file_settle_promise(file);
 }
 
 int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size)
@@ -213,7 +239,7 @@ int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t siz
 		return err;
 	err = fill_gaps(file, from, to, size, gaps);
 	if (err)
-		settle_quota(file);
+		file_settle(file);
 	return err;
 }
 
@@ -223,14 +249,14 @@ bool file_renew(struct file *file)
 	const struct extent_gap all = { 0, file_unit_up(file, file->size) };
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	bool enough = all.length == 0 || allocate_gap(file, &all, runs) == 0;
+	bool enough = all.length == 0 || file->demand || allocate_gap(file, &all, runs) == 0;
 
 	store_delete_extents(store, file->ino, 0, UINT64_MAX);
-	if (all.length == 0)
+	if (all.length == 0 || file->demand)
 		return true;
 	if (enough) {
 		g_array_append_val(gaps, all);
-		add_to_map(file, gaps, runs);
+		file_add_to_map(file, gaps, runs);
 		put_extents(file, 0, all.length);
 		file->renewed = true;
 	} else {
@@ -265,6 +291,9 @@ int file_set_recorded_size(struct file *file, uint64_t size)
 
 int file_grow(struct file *file, uint64_t size)
 {
+	if (file->demand)
+		return file_demand_grow(file, size);
+
 	int err = file_need_memory(file, file->size, size, size);
 
 	return err ? err : file_set_recorded_size(file, size);
@@ -309,16 +338,19 @@ int file_shrink(struct file *file, uint64_t size)
 		return err;
 	CRASH_POINT("resized");
 	remove_gaps(file, gaps);
-	err = commit_extents(file, from, MAX(end, from), size);
+	err = file_commit_extents(file, from, MAX(end, from), size);
 	if (err) {
 		/* Nobody else had the memory meanwhile: what was in it still is. */
-		add_to_map(file, gaps, runs);
+		file_add_to_map(file, gaps, runs);
 		if (give_runs(file, gaps, runs) < 0 || set_size(file, old_size) < 0)
 			log_error("inode %" G_GUINT64_FORMAT ": is shorter than on record until the daemon starts again", file->ino);
 		return err;
 	}
-	placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
-	settle_quota(file);
+	if (file->demand) /* some of it may be for the size that is left: file_settle() sees to the difference */
+		file_free_promised(file, runs);
+	else
+		placement_free(file->storage->placement, (const struct extent *)runs->data, runs->len);
+	file_settle(file);
 	return 0;
 }
 
@@ -362,6 +394,8 @@ int file_attach(struct file *file)
 	file->renewed = false;
 	err = storage->ops->attach(storage->backend, file->ino, (const struct extent_map_run *)runs->data, runs->len,
 	                               file->size, &file->object);
+	if (!err)
+		err = file_demand_attach(file);
 	if (!err && file->object && file->inherited) {
 		int fd = storage->ops->get_fd(file->object);
 

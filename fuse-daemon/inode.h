@@ -14,6 +14,9 @@
 #include "store.h"
 #include "xattr.h"
 
+/* What a directory says of how the files that are made in it get memory; unset: as the configuration does. */
+enum dir_alloc { DIR_ALLOC_UNSET, DIR_ALLOC_EAGER, DIR_ALLOC_DEMAND };
+
 struct inode {
 	uint64_t ino;
 	uint64_t nlookup; /* references of the kernel */
@@ -33,6 +36,8 @@ struct inode {
 			struct quota *quota;        /* the tree that begins here, NULL: none */
 			struct node_policy *policy; /* of what is made here; of files it is in file.h */
 			uint64_t unit;              /* the same: bytes, 0 the configuration's */
+			enum dir_alloc alloc;
+			bool discard;
 		};
 		struct {
 			struct quota_account account; /* all other types; of files it is in file.h */

@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "request_count.h"
+#include "zeroer.h"
 
 struct metrics {
 	struct server *server;
@@ -86,9 +87,24 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
 	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that somebody still uses.");
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
+	describe(text, "dmemfs_promised_bytes", "gauge", "Memory that files with demand allocation may still touch.");
+	add(text, metrics, "dmemfs_promised_bytes", "", (double)usage.promised);
+	describe(text, "dmemfs_free_state_bytes", "gauge", "Free memory: zero, with a former owner's bytes, or being zeroed.");
+	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"clean\"", (double)usage.clean);
+	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"dirty\"", (double)usage.dirty);
+	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"zeroing\"", (double)usage.zeroing);
 	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"1G\"", (double)usage.free_1g);
+}
+
+static void add_zeroing(GString *text, const struct metrics *metrics)
+{
+	struct zeroer_stats stats;
+
+	zeroer_get_stats(metrics->server->storage.zeroer, &stats);
+	describe(text, "dmemfs_zeroed_bytes_total", "counter", "Memory that was zeroed, in advance or as it was wanted.");
+	add(text, metrics, "dmemfs_zeroed_bytes_total", "", (double)stats.zeroed);
 }
 
 static void add_inodes(GString *text, const struct metrics *metrics)
@@ -257,6 +273,7 @@ static void write_file(struct metrics *metrics)
 
 	add_daemon(text, metrics);
 	add_memory(text, metrics);
+	add_zeroing(text, metrics);
 	add_inodes(text, metrics);
 	add_nodes(text, metrics);
 	add_quotas(text, metrics);

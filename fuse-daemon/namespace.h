@@ -128,10 +128,11 @@ int namespace_readlink(struct namespace *ns, uint64_t ino, char **target);
 /*
  * Calls @visit for each entry after @cookie, "." and ".." first, until it returns false. @attr has st_ino and the
  * type in st_mode, and all the rest with @full; then each visited entry but "." and ".." has counted one
- * kernel lookup when @visit returns true.
+ * kernel lookup when @visit returns true. @demand: a file whose st_blocks change as it is touched.
  */
 int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool full,
-                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, void *data), void *data);
+                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data),
+                      void *data);
 
 int namespace_setxattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags);
 /* The value, g_malloc'ed. */
@@ -166,6 +167,17 @@ int namespace_get_node(struct namespace *ns, uint64_t ino, struct node_policy **
 int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags);
 /* That of the file @ino, or of what is made in the directory @ino. */
 int namespace_get_page_size(struct namespace *ns, uint64_t ino, uint64_t *unit);
+
+/*
+ * How files that are made in the directory @ino get memory from now on, "eager" or "demand", NULL: as the configuration
+ * says; or how the file @ino does (-EBUSY: it is not empty). -EOPNOTSUPP: not with this backend. The rest as for
+ * namespace_set_node().
+ */
+int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const char *value, int flags);
+/* Whether mappings of the file, or of files made in the directory, allow MADV_DONTNEED from now on. */
+int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool discard);
+/* -ENODATA: neither file nor directory. */
+int namespace_get_mode(struct namespace *ns, uint64_t ino, bool *demand, bool *discard);
 
 /* At rest: do the trees hold what they say? NULL: yes, else what is wrong, g_malloc'ed. O(inodes). */
 char *namespace_check_quotas(struct namespace *ns);

@@ -104,7 +104,7 @@ static bool count_name(const struct count *count, struct quota *tree, struct ino
 		return quota_tree_of(quotas, account) == tree;
 	quota_add_file(quotas, tree, true);
 	if (account)
-		quota_assign(quotas, account, tree, S_ISREG(inode->mode) ? file_allocated(inode->file) : 0);
+		quota_assign(quotas, account, tree, S_ISREG(inode->mode) ? file_charged(inode->file) : 0);
 	return true;
 }
 
@@ -142,7 +142,7 @@ static void count_nameless(struct namespace *ns, const struct quota_record *reco
 	struct quota *tree = find_tree(ns, g_hash_table_lookup(record->paths, &inode->ino));
 
 	quota_assign(ns->storage->quotas, quota_account_of(inode), tree,
-	             S_ISREG(inode->mode) ? file_allocated(inode->file) : 0);
+	             S_ISREG(inode->mode) ? file_charged(inode->file) : 0);
 }
 
 uint64_t quota_count_all(struct namespace *ns, const struct quota_record *record)
@@ -212,13 +212,13 @@ static void recount_names(struct recount *recount, const struct inode *dir)
 static void recount_bytes(struct recount *recount, struct inode *inode)
 {
 	const struct quota_account *account = file_account(inode->file);
-	uint64_t allocated = file_allocated(inode->file);
+	uint64_t charged = file_charged(inode->file);
 
-	if (account->bytes != allocated)
+	if (account->bytes != charged)
 		recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT
-		                                  " bytes charged, %" G_GUINT64_FORMAT " there", inode->ino, account->bytes,
-		                                  allocated);
-	own_of(recount, quota_tree_of(recount->ns->storage->quotas, account))->of[QUOTA_BYTES] += allocated;
+		                                  " bytes charged, not %" G_GUINT64_FORMAT "", inode->ino, account->bytes,
+		                                  charged);
+	own_of(recount, quota_tree_of(recount->ns->storage->quotas, account))->of[QUOTA_BYTES] += charged;
 }
 
 char *namespace_check_quotas(struct namespace *ns)

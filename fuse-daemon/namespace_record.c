@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "namespace_mode.h"
 #include "namespace_node.h"
 #include "namespace_quota.h"
 #include "namespace_unit.h"
@@ -160,6 +161,8 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 		return node_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
 	if (strcmp(name, RECORD_UNIT) == 0)
 		return unit_restore(inode, value, size) || load_error(error, "an allocation unit that is none", ino);
+	if (mode_is_record(name))
+		return mode_restore(inode, name, value, size) || load_error(error, "a way of allocation that is none", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file_demand.h"
 #include "inode.h"
+#include "namespace_mode.h"
 #include "namespace_node.h"
 #include "namespace_quota.h"
 #include "namespace_record.h"
@@ -109,6 +111,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 	record_inode(ns, inode);
 	node_record(ns, dir, inode);
 	unit_record(ns, dir, inode);
+	mode_record(ns, dir, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
 	else
@@ -120,6 +123,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 	}
 	node_inherit(dir, inode);
 	unit_inherit(dir, inode);
+	mode_inherit(ns, dir, inode);
 	inode_add(ns, inode);
 	quota_place(ns, dir, inode);
 	if (name)
@@ -481,7 +485,8 @@ int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, ui
 }
 
 int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool full,
-                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, void *data), void *data)
+                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data),
+                      void *data)
 {
 	struct directory_entry *entry;
 	struct stat attr = { 0 };
@@ -497,11 +502,11 @@ int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool 
 	attr.st_mode = S_IFDIR;
 	if (cookie < DIRECTORY_COOKIE_DOT) {
 		attr.st_ino = ino;
-		more = visit(".", DIRECTORY_COOKIE_DOT, &attr, data);
+		more = visit(".", DIRECTORY_COOKIE_DOT, &attr, false, data);
 	}
 	if (more && cookie < DIRECTORY_COOKIE_DOTDOT) {
 		attr.st_ino = dir->parent;
-		more = visit("..", DIRECTORY_COOKIE_DOTDOT, &attr, data);
+		more = visit("..", DIRECTORY_COOKIE_DOTDOT, &attr, false, data);
 	}
 	cookie = MAX(cookie, DIRECTORY_COOKIE_DOTDOT);
 	while (more && (entry = directory_next(dir->entries, cookie))) {
@@ -513,7 +518,7 @@ int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool 
 			attr.st_ino = entry->ino;
 			attr.st_mode = inode->mode & S_IFMT;
 		}
-		more = visit(entry->name, entry->cookie, &attr, data);
+		more = visit(entry->name, entry->cookie, &attr, S_ISREG(inode->mode) && file_is_demand(inode->file), data);
 		if (more && full)
 			inode->nlookup++;
 		cookie = entry->cookie;

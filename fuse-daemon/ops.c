@@ -31,12 +31,21 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	fuse_unset_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
 }
 
-struct fuse_entry_param ops_entry(const struct stat *attr)
+bool ops_is_demand(fuse_req_t req, const struct stat *attr)
+{
+	bool demand = false, discard;
+
+	if (S_ISREG(attr->st_mode))
+		namespace_get_mode(ops_server(req)->ns, attr->st_ino, &demand, &discard);
+	return demand;
+}
+
+struct fuse_entry_param ops_entry(const struct stat *attr, bool demand)
 {
 	return (struct fuse_entry_param){
 		.ino = attr->st_ino,
 		.attr = *attr,
-		.attr_timeout = OPS_CACHE_TIMEOUT,
+		.attr_timeout = ops_attr_timeout(demand),
 		.entry_timeout = OPS_CACHE_TIMEOUT,
 	};
 }
@@ -50,7 +59,7 @@ void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr)
 		return;
 	}
 
-	struct fuse_entry_param entry = ops_entry(attr);
+	struct fuse_entry_param entry = ops_entry(attr, ops_is_demand(req, attr));
 
 	if (fuse_reply_entry(req, &entry) < 0)
 		namespace_forget(ns, attr->st_ino, 1);

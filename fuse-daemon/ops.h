@@ -40,7 +40,13 @@ static inline void ops_reply(fuse_req_t req, int err)
 
 /* Answers with an entry that has counted a lookup, which is taken back when the client did not wait for it. */
 void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr);
-struct fuse_entry_param ops_entry(const struct stat *attr);
+struct fuse_entry_param ops_entry(const struct stat *attr, bool demand);
+/* A file with demand allocation? Its st_blocks change as its memory is touched, which the kernel does not see. */
+bool ops_is_demand(fuse_req_t req, const struct stat *attr);
+static inline double ops_attr_timeout(bool demand)
+{
+	return demand ? 0 : OPS_CACHE_TIMEOUT;
+}
 struct namespace_caller ops_caller(fuse_req_t req);
 
 /* ops_inode.c: single inodes */

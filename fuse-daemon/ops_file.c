@@ -100,7 +100,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 		return;
 	}
 
-	struct fuse_entry_param entry = ops_entry(&attr);
+	struct fuse_entry_param entry = ops_entry(&attr, ops_is_demand(req, &attr));
 
 	err = open_contents(req, attr.st_ino, fi);
 	if (err) {

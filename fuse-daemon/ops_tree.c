@@ -83,7 +83,7 @@ static bool is_dot_or_dotdot(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static bool add_to_listing(const char *name, uint64_t cookie, const struct stat *attr, void *data)
+static bool add_to_listing(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data)
 {
 	struct listing *listing = data;
 	char *at = listing->buffer + listing->used;
@@ -91,7 +91,7 @@ static bool add_to_listing(const char *name, uint64_t cookie, const struct stat 
 	size_t length;
 
 	if (listing->looked_up) {
-		struct fuse_entry_param entry = ops_entry(attr);
+		struct fuse_entry_param entry = ops_entry(attr, demand);
 
 		length = fuse_add_direntry_plus(listing->req, at, left, name, &entry, (off_t)cookie);
 	} else {

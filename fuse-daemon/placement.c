@@ -34,6 +34,7 @@ struct placement *placement_new(const GArray *regions, unsigned max_waiting, GEr
 	placement->allocator = allocator_new();
 	placement->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
 	placement->max_waiting = max_waiting;
+	placement->overcommit = 1;
 
 	for (guint i = 0; i < regions->len; i++) {
 		const struct backend_region *region = &g_array_index(regions, struct backend_region, i);
@@ -73,20 +74,50 @@ static bool may_wait(const struct placement *placement)
 	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until;
 }
 
-int placement_alloc(struct placement *placement, const struct node_policy *policy,
-                    const struct allocator_request *request, GArray *out)
+static void wait_returned(struct placement *placement)
 {
-	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
+	placement->waiting++;
+	g_cond_wait_until(&placement->returned, &placement->lock, placement->patience_until);
+	placement->waiting--;
+}
+
+/* How much more may be taken or promised, if so many times the capacity may be. */
+static uint64_t room(const struct placement *placement, double factor)
+{
+	struct allocator_stats stats;
+
+	allocator_get_stats(placement->allocator, &stats);
+
+	double most = factor * (double)stats.capacity;
+	uint64_t limit = factor == 1 ? stats.capacity : most < (double)INT64_MAX ? (uint64_t)most : INT64_MAX;
+	uint64_t taken = stats.capacity - stats.free + placement->promised;
+
+	return limit > taken ? limit - taken : 0;
+}
+
+static int try_alloc(struct placement *placement, const struct node_policy *policy, int local,
+                     const struct allocator_request *request, bool promised, GArray *out)
+{
+	int err = -ENOSPC;
+
+	if (promised || request->length <= room(placement, MAX(placement->overcommit, 1)))
+		err = clean_alloc(placement, policy, local, request, out);
+	if (!err && promised)
+		placement->promised -= request->length;
+	return err;
+}
+
+static int alloc(struct placement *placement, const struct node_policy *policy, int local,
+                 const struct allocator_request *request, bool promised, GArray *out)
+{
 	guint first = out->len;
 	int err;
 
 	g_mutex_lock(&placement->lock);
-	err = clean_alloc(placement, policy, local, request, out);
+	err = try_alloc(placement, policy, local, request, promised, out);
 	while (err == -ENOSPC && may_wait(placement)) {
-		placement->waiting++;
-		g_cond_wait_until(&placement->returned, &placement->lock, placement->patience_until);
-		placement->waiting--;
-		err = clean_alloc(placement, policy, local, request, out);
+		wait_returned(placement);
+		err = try_alloc(placement, policy, local, request, promised, out);
 	}
 	if (!err)
 		clean_wait(placement, out, first);
@@ -94,12 +125,62 @@ int placement_alloc(struct placement *placement, const struct node_policy *polic
 	return err;
 }
 
+int placement_alloc(struct placement *placement, const struct node_policy *policy,
+                    const struct allocator_request *request, GArray *out)
+{
+	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
+
+	return alloc(placement, policy, local, request, false, out);
+}
+
+int placement_alloc_promised(struct placement *placement, const struct node_policy *policy, int local,
+                             const struct allocator_request *request, GArray *out)
+{
+	return alloc(placement, policy, local, request, true, out);
+}
+
+void placement_set_overcommit(struct placement *placement, double factor)
+{
+	placement->overcommit = factor;
+}
+
+int placement_promise(struct placement *placement, uint64_t bytes)
+{
+	int err = 0;
+
+	g_mutex_lock(&placement->lock);
+	while (bytes > room(placement, placement->overcommit) && may_wait(placement))
+		wait_returned(placement);
+	if (bytes > room(placement, placement->overcommit))
+		err = -ENOSPC;
+	else
+		placement->promised += bytes;
+	g_mutex_unlock(&placement->lock);
+	return err;
+}
+
+void placement_restore_promise(struct placement *placement, uint64_t bytes)
+{
+	g_mutex_lock(&placement->lock);
+	placement->promised += bytes;
+	g_mutex_unlock(&placement->lock);
+}
+
+void placement_forgo(struct placement *placement, uint64_t bytes)
+{
+	g_mutex_lock(&placement->lock);
+	placement->promised -= bytes;
+	g_cond_broadcast(&placement->returned);
+	g_mutex_unlock(&placement->lock);
+}
+
 uint64_t placement_available(struct placement *placement, const struct node_policy *policy, uint64_t unit)
 {
 	uint64_t bytes;
 
 	g_mutex_lock(&placement->lock);
-	bytes = node_available(placement->allocator, &placement->map, policy, unit);
+	bytes = MIN(node_available(placement->allocator, &placement->map, policy, unit),
+	            room(placement, MAX(placement->overcommit, 1)) / unit * unit);
 	g_mutex_unlock(&placement->lock);
 	return bytes;
 }
@@ -155,6 +236,14 @@ void placement_free(struct placement *placement, const struct extent *runs, guin
 void placement_free_unused(struct placement *placement, const struct extent *runs, guint count)
 {
 	give_back(placement, runs, count, true);
+}
+
+void placement_free_promised(struct placement *placement, const struct extent *runs, guint count)
+{
+	g_mutex_lock(&placement->lock);
+	placement->promised += runs_bytes(runs, count);
+	free_locked(placement, runs, count, false);
+	g_mutex_unlock(&placement->lock);
 }
 
 static void expect_locked(struct placement *placement)
@@ -230,6 +319,7 @@ void placement_get_usage(struct placement *placement, struct placement_usage *us
 		.capacity = stats.capacity,
 		.free = stats.free,
 		.pending = placement->pending_bytes,
+		.promised = placement->promised,
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};

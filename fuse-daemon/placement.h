@@ -8,6 +8,11 @@
  *   pending  retired by a removed file whose last users the backend still waits for
  * so that free + in use + pending = capacity, always. One lock, a leaf: nothing else is taken under it.
  *
+ * Some memory is promised: files with demand allocation will ask for it when they are touched. What is in use, pending or
+ * promised is at most overcommit times the capacity for those files, and at most the capacity for memory that is taken
+ * without a promise, unless overcommit allows more. With an overcommit of 1 or less, no promise is broken but by the shape
+ * of what is free (units, nodes).
+ *
  * A removed file's memory comes back a moment later than rm returns (the kernel's FORGET, then the backend's idle event).
  * So that "rm big; create big" works, a shortage waits up to PLACEMENT_PATIENCE_MS after the latest removal for
  * memory to come back before it is ENOSPC; with no recent removal it is ENOSPC at once.
@@ -31,6 +36,7 @@ struct placement_usage {
 	uint64_t capacity; /* bytes */
 	uint64_t free;
 	uint64_t pending;
+	uint64_t promised;
 	uint64_t free_2m; /* bytes free in whole, aligned 2 MiB blocks */
 	uint64_t free_1g; /* bytes free in whole, aligned 1 GiB chunks */
 	uint64_t clean;   /* of the free bytes; placement_clean.h */
@@ -57,6 +63,19 @@ void placement_destroy(struct placement *placement);
  */
 int placement_alloc(struct placement *placement, const struct node_policy *policy,
                     const struct allocator_request *request, GArray *out);
+/* Before the first allocation; 1 unless set. */
+void placement_set_overcommit(struct placement *placement, double factor);
+/* @bytes more are promised, or -ENOSPC. Waits as placement_alloc() does. */
+int placement_promise(struct placement *placement, uint64_t bytes);
+/* Whatever the limit: files on record have their promises. */
+void placement_restore_promise(struct placement *placement, uint64_t bytes);
+/* @bytes are no longer promised. */
+void placement_forgo(struct placement *placement, uint64_t bytes);
+/* As placement_alloc(), of memory that is promised: it is not any more. @local: as node_alloc(). */
+int placement_alloc_promised(struct placement *placement, const struct node_policy *policy, int local,
+                             const struct allocator_request *request, GArray *out);
+/* As placement_free(), and all of it is promised again. */
+void placement_free_promised(struct placement *placement, const struct extent *runs, guint count);
 /* What placement_alloc() could hand out in units of @unit right now, in bytes. */
 uint64_t placement_available(struct placement *placement, const struct node_policy *policy, uint64_t unit);
 /* Does every node that the policy names have a region? */

@@ -20,6 +20,8 @@ struct placement {
 	bool stopped;                /* no more of them */
 	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
 	uint64_t pending_bytes;
+	uint64_t promised;
+	double overcommit;
 	gint64 patience_until; /* monotonic time, us */
 	unsigned waiting;
 	unsigned max_waiting;

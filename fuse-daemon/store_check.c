@@ -16,6 +16,7 @@ struct checked_inode {
 	mode_t mode;
 	uint64_t size;
 	uint64_t covered; /* regular files: bytes from 0 on that have memory */
+	bool demand;      /* holes are fine: memory comes as they are touched */
 	int64_t parent;   /* directories: 0 when none was found */
 	unsigned entries; /* that name it */
 	bool reached;     /* directories: known to lie under the root */
@@ -154,6 +155,15 @@ static void check_reference(struct check *check, sqlite3_stmt *query, void *tabl
 		        (int64_t)sqlite3_column_int64(query, 0));
 }
 
+static void note_demand(struct check *check, sqlite3_stmt *query, void *data)
+{
+	struct checked_inode *inode = find(check, sqlite3_column_int64(query, 0));
+
+	(void)data;
+	if (inode)
+		inode->demand = true;
+}
+
 static bool in_a_region(const struct check *check, uint64_t start, uint64_t length)
 {
 	for (size_t i = 0; i < check->region_count; i++) {
@@ -274,7 +284,7 @@ static void check_tree(struct check *check)
 		/* One without a name was removed, and is about to be forgotten. */
 		if (S_ISDIR(inode->mode) && inode->entries)
 			check_reachable(check, inode);
-		if (S_ISREG(inode->mode) && inode->covered < inode->size)
+		if (S_ISREG(inode->mode) && !inode->demand && inode->covered < inode->size)
 			problem(check, "inode %" PRId64 ": no memory from offset %" PRIu64 " on, of a size of %" PRIu64, inode->ino,
 			        inode->covered, inode->size);
 	}
@@ -342,6 +352,8 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT parent FROM entry GROUP BY parent, name HAVING count(*) > 1", check_double_name, NULL);
 	scan(check, "SELECT DISTINCT parent FROM entry", check_orphan_parent, NULL);
 	scan(check, "SELECT DISTINCT ino FROM xattr", check_reference, (void *)"xattr");
+	scan(check, "SELECT ino FROM xattr WHERE CAST(name AS TEXT) = 'dmemfs.alloc' AND CAST(value AS TEXT) = 'demand'",
+	     note_demand, NULL);
 	scan(check, "SELECT ino FROM backing", check_reference, (void *)"backing");
 	scan(check, "SELECT ino, offset, start, length FROM extent ORDER BY ino, offset", check_file_extent, file);
 	scan(check, "SELECT ino, start, length FROM extent ORDER BY start", check_memory, memory);

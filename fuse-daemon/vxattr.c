@@ -97,9 +97,49 @@ static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const v
 
 static int get_alloc(struct server *server, uint64_t ino, char **value)
 {
-	(void)ino;
-	*value = g_strdup(server->config->alloc == ALLOC_EAGER ? "eager" : "demand");
-	return 0;
+	bool demand, discard;
+	int err = namespace_get_mode(server->ns, ino, &demand, &discard);
+
+	if (!err)
+		*value = g_strdup(demand ? "demand" : "eager");
+	return err;
+}
+
+/* The text of an attribute, without the line feed of who used echo; NULL: none, or with NUL in it. */
+static char *text_of(const void *value, size_t size)
+{
+	char *text = value && !memchr(value, 0, size) ? g_strndup(value, size) : NULL;
+
+	if (text && size && text[size - 1] == '\n')
+		text[size - 1] = '\0';
+	return text;
+}
+
+static int set_alloc(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+{
+	g_autofree char *text = text_of(value, size);
+
+	return value && !text ? -EINVAL : namespace_set_alloc(server->ns, ino, uid, text, flags);
+}
+
+static int get_discard(struct server *server, uint64_t ino, char **value)
+{
+	bool demand, discard;
+	int err = namespace_get_mode(server->ns, ino, &demand, &discard);
+
+	if (!err)
+		*value = g_strdup(discard ? "1" : "0");
+	return err;
+}
+
+static int set_discard(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+{
+	g_autofree char *text = text_of(value, size);
+
+	(void)flags;
+	if (value && (!text || (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)))
+		return -EINVAL;
+	return namespace_set_discard(server->ns, ino, uid, text && strcmp(text, "1") == 0);
 }
 
 /* "name value", a line per figure; sizes in bytes. On the root only. */
@@ -122,6 +162,7 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "capacity_bytes", usage.capacity }, { "free_bytes", usage.free },
 		{ "free_2m_bytes", usage.free_2m },   { "free_1g_bytes", usage.free_1g },
 		{ "pending_bytes", usage.pending },   { "allocated_bytes", counts.allocated },
+		{ "promised_bytes", usage.promised },
 		{ "inodes", counts.inodes },          { "files", counts.files },
 		{ "directories", counts.directories }, { "clean_bytes", usage.clean },
 		{ "dirty_bytes", usage.dirty },       { "zeroing_bytes", usage.zeroing },
@@ -272,8 +313,9 @@ struct attribute {
 };
 
 static const struct attribute attributes[] = {
-	{ PREFIX "alloc", get_alloc, NULL },
+	{ PREFIX "alloc", get_alloc, set_alloc },
 	{ PREFIX "daemon", get_daemon, NULL },
+	{ PREFIX "discard", get_discard, set_discard },
 	{ PREFIX "extents", get_extents, NULL },
 	{ PREFIX "faults", get_faults, NULL },
 	{ PREFIX "node", get_node, set_node },

@@ -76,6 +76,7 @@ static void print_view(const struct view *view, guint processes)
 	print_line("capacity", capacity, capacity);
 	print_line("in files", view_figure(view, "allocated_bytes"), capacity);
 	print_line("pending", view_figure(view, "pending_bytes"), capacity);
+	print_line("promised", view_figure(view, "promised_bytes"), capacity);
 	print_line("free", view_figure(view, "free_bytes"), capacity);
 	print_line("  clean", view_figure(view, "clean_bytes"), capacity);
 	print_line("  dirty", view_figure(view, "dirty_bytes") + view_figure(view, "zeroing_bytes"), capacity);
@@ -167,7 +168,8 @@ const struct command command_status = {
 	.operands = "[PATH]",
 	.summary = "Show who serves a mount and how its memory is used",
 	.details = "Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
-		   "process still maps it; free memory is dirty until it is zeroed for the next file.",
+		   "process still maps it; free memory is dirty until it is zeroed for the next file. Promised is what\n"
+		   "files with demand allocation may still touch.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -154,7 +154,6 @@ def test_every_mode_reports_a_bad_file(machine, mode):
     ({"state_dir": "/nonexistent/a/b"}, "", ["[daemon] state-dir: ", "cannot be made", "mkdir -p /nonexistent/a"]),
     ({"state_dir": "/" + 300 * "x"}, "", ["[daemon] state-dir: ", "File name too long", "can be reached"]),
     ({"memory_dir": "/sys/dmemfs"}, "", ["[daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
-    ({"alloc": "demand"}, "", ["[daemon] alloc: alloc=demand is not available in this version: use eager"]),
 ])
 def test_what_the_machine_lacks(machine, keys, groups, says):
     machine.configure(groups, **keys)
@@ -214,7 +213,9 @@ def test_small_tmpfs_is_a_warning(machine):
     ({"size": "0x7fc00000", "page_size": "4K", "threads": 9, "populate": "false"}, ""),
     ({"size": None}, "[region b]\nstart=6G\nsize=2G\n[region a]\nstart=4G\nsize=2G\nnode=1\n"),
     ({"size": None, "memory_dir": None, "backend": "pfn"}, "[region a]\nstart=auto\n"),
-    ({"mountpoint": "/a b\\s", "alloc": "demand"}, "[quota q]\npath=/q\nmax-bytes=1G\n"),
+    ({"size": None, "memory_dir": None, "backend": "pfn", "alloc": "demand", "overcommit": 1.5, "demand_extent": "1G"},
+     "[region a]\nstart=auto\n"),
+    ({"mountpoint": "/a b\\s", "alloc": "eager"}, "[quota q]\npath=/q\nmax-bytes=1G\n"),
 ])
 def test_dump_reads_back_to_the_same(machine, keys, groups):
     machine.configure(groups, **keys)

@@ -168,6 +168,8 @@ CRASHES = {
 STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
+DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found", "punched-committed",
+          "punched-taken")  # see ../vm/test_demand.py
 
 
 def run_to_the_crash(fs, operation):
@@ -231,7 +233,7 @@ def test_crash_points_are_all_tested(dmemfsd):
     """A release build has none."""
     source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
                             capture_output=True, text=True, check=True).stdout
-    assert {line.split('"')[1] for line in source.splitlines()} == set(CRASHES) | set(TAKEOVERS) | set(ZEROING)
+    assert {line.split('"')[1] for line in source.splitlines()} == set(CRASHES) | set(TAKEOVERS) | set(ZEROING) | set(DEMAND)
 
 
 @pytest.mark.memory_only("takes the memory away as a power failure does")

@@ -6,10 +6,12 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "linger.h"
 #include "placement_clean.h"
 #include "zeroer.h"
 
 #define FAKE_START (UINT64_C(4) << 30)
+#define PUNCHED    2
 
 struct backend {
 	struct fake *fake;
@@ -19,9 +21,11 @@ struct backend_object {
 	struct fake *fake;
 	uint64_t id;
 	GByteArray *bytes; /* as far as memory was given */
-	GByteArray *has;   /* per 4 KiB page: was memory given */
+	GByteArray *has;   /* per 4 KiB page: was memory given, PUNCHED if nobody sees it any more */
+	GArray *at;        /* guint64 per page: where that memory is */
 	uint64_t size;
 	bool open;
+	bool followed; /* its file has no record: what it is given does not stay */
 };
 
 static struct backend the_backend;
@@ -34,8 +38,9 @@ static int fake_create(struct backend *backend, uint64_t id, struct backend_obje
 	made->id = id;
 	made->bytes = g_byte_array_new();
 	made->has = g_byte_array_new();
+	made->at = g_array_new(FALSE, FALSE, sizeof(guint64));
 	made->fake->objects++;
-	*object = made;
+	*object = made->fake->last = made;
 	return 0;
 }
 
@@ -61,6 +66,9 @@ static void free_object(struct backend_object *object)
 	fake_close_fd(object);
 	g_byte_array_unref(object->bytes);
 	g_byte_array_unref(object->has);
+	g_array_unref(object->at);
+	if (fake->last == object)
+		fake->last = NULL;
 	g_free(object);
 	fake->objects--;
 }
@@ -81,9 +89,10 @@ static void fake_release(struct backend_object *object)
 {
 	uint64_t given = object->fake->given;
 	struct fake *fake = object->fake;
+	bool followed = object->followed;
 
 	free_object(object);
-	fake->released += given - fake->given;
+	fake->released += followed ? 0 : given - fake->given;
 }
 
 static bool fake_discard(struct backend *backend, uint64_t id)
@@ -140,8 +149,11 @@ static void add_memory(struct backend_object *object, uint64_t offset, struct ex
 		g_byte_array_set_size(object->has, pages);
 		memset(object->has->data + had, 0, pages - had);
 		g_byte_array_set_size(object->bytes, pages * DMEMFS_PAGE_4K);
+		g_array_set_size(object->at, pages);
 	}
 	flip_pages(object, offset, extent.length, true);
+	for (uint64_t done = 0; done < extent.length; done += DMEMFS_PAGE_4K)
+		g_array_index(object->at, guint64, (offset + done) / DMEMFS_PAGE_4K) = extent.start + done;
 }
 
 /* Nobody gets memory that has another one's bytes in it. */
@@ -171,7 +183,8 @@ static int fake_attach(struct backend *backend, uint64_t id, const struct extent
 
 static int fake_take(struct backend_object *object, uint64_t offset, uint64_t length)
 {
-	flip_pages(object, offset, MIN(length, object->bytes->len - offset), false);
+	if (offset < object->bytes->len)
+		flip_pages(object, offset, MIN(length, object->bytes->len - offset), false);
 	return 0;
 }
 
@@ -181,8 +194,8 @@ static int fake_resize(struct backend_object *object, uint64_t old_size, uint64_
 
 	g_assert_cmpuint(old_size, ==, object->size);
 	object->size = size;
-	if (from < allocated)
-		memset(object->bytes->data + from, 0, allocated - from);
+	if (from < allocated && from < object->bytes->len)
+		memset(object->bytes->data + from, 0, MIN(allocated, object->bytes->len) - from);
 	return 0;
 }
 
@@ -215,6 +228,57 @@ static ssize_t fake_write(struct backend_object *object, const void *buffer, siz
 	return (ssize_t)length;
 }
 
+static void fake_set_demand(struct backend *backend, const struct backend_demand_fns *fns, void *data)
+{
+	(void)backend;
+	(void)fns;
+	(void)data;
+}
+
+static int fake_set_mode(struct backend_object *object, unsigned mode, uint64_t unit)
+{
+	g_assert_cmpuint(unit, >=, DMEMFS_PAGE_4K);
+	object->fake->mode = mode;
+	return 0;
+}
+
+static bool fake_next_punched(struct backend_object *object, uint64_t from, struct extent_map_run *run)
+{
+	guint first = (guint)(from / DMEMFS_PAGE_4K), last;
+
+	while (first < object->has->len && object->has->data[first] != PUNCHED)
+		first++;
+	if (first >= object->has->len)
+		return false;
+	for (last = first; last + 1 < object->has->len && object->has->data[last + 1] == PUNCHED &&
+	     g_array_index(object->at, guint64, last + 1) == g_array_index(object->at, guint64, last) + DMEMFS_PAGE_4K;)
+		last++;
+	*run = (struct extent_map_run){
+		first * DMEMFS_PAGE_4K,
+		{ g_array_index(object->at, guint64, first), (last - first + 1) * DMEMFS_PAGE_4K },
+	};
+	return true;
+}
+
+static struct backend_object *fake_follow(struct backend *backend, uint64_t id)
+{
+	struct backend_object *object;
+
+	fake_create(backend, id, &object);
+	object->followed = true;
+	return object;
+}
+
+void fake_punch(struct fake *fake, uint64_t offset, uint64_t length)
+{
+	for (uint64_t at = offset; at < offset + length; at += DMEMFS_PAGE_4K) {
+		guint page = (guint)(at / DMEMFS_PAGE_4K);
+
+		if (page < fake->last->has->len && fake->last->has->data[page])
+			fake->last->has->data[page] = PUNCHED;
+	}
+}
+
 static const struct backend_ops fake_ops = {
 	.name = "fake",
 	.create = fake_create,
@@ -232,6 +296,10 @@ static const struct backend_ops fake_ops = {
 	.zero = fake_zero,
 	.read = fake_read,
 	.write = fake_write,
+	.set_demand = fake_set_demand,
+	.set_mode = fake_set_mode,
+	.next_punched = fake_next_punched,
+	.follow = fake_follow,
 };
 
 static int backing_open(void *request, int fd)
@@ -288,6 +356,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 		.backend = &the_backend,
 		.placement = new_placement(capacity),
 		.quotas = quotas_new(1),
+		.lingering = linger_new(),
 		.page_size = page_size,
 		.backing_open = backing_open,
 		.backing_close = backing_close,
@@ -317,6 +386,14 @@ uint64_t fake_free_bytes(struct fake *fake)
 	return usage.free;
 }
 
+uint64_t fake_promised_bytes(struct fake *fake)
+{
+	struct placement_usage usage;
+
+	placement_get_usage(fake->storage.placement, &usage);
+	return usage.promised;
+}
+
 void fake_release_held(struct fake *fake)
 {
 	for (guint i = 0; i < fake->held->len; i++)
@@ -338,6 +415,7 @@ void fake_destroy(struct fake *fake)
 
 	placement_get_usage(fake->storage.placement, &usage);
 	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
+	linger_destroy(fake->storage.lingering);
 	g_assert_cmpuint(fake->objects, ==, 0);
 	g_assert_cmpuint(fake->descriptors, ==, 0);
 	g_assert_cmpuint(fake->registrations, ==, 0);

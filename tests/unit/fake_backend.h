@@ -11,6 +11,7 @@
 
 struct fake {
 	struct storage storage;
+	struct backend_object *last; /* that was made and is alive */
 	unsigned objects;        /* alive */
 	unsigned descriptors;    /* open */
 	unsigned registrations;  /* backing ids in use */
@@ -18,6 +19,7 @@ struct fake {
 	unsigned fail_give_in;   /* n: the n-th give() from now fails with -ENOSPC; 0: none */
 	bool hold;               /* drop() says that somebody still maps the object */
 	GArray *held;            /* ids whose idle event the test owes */
+	unsigned mode;           /* what the last object was told to be: enum backend_mode */
 	int next_backing_id;
 	uint64_t capacity; /* bytes */
 	uint64_t released; /* bytes of files that are on record, but in no namespace any more */
@@ -34,5 +36,8 @@ void fake_destroy(struct fake *fake);
 /* Everything dropped while hold was set becomes idle now. */
 void fake_release_held(struct fake *fake);
 uint64_t fake_free_bytes(struct fake *fake);
+uint64_t fake_promised_bytes(struct fake *fake);
+/* A process punches part of its mapping of the object that was made last. */
+void fake_punch(struct fake *fake, uint64_t offset, uint64_t length);
 
 #endif

@@ -72,7 +72,7 @@ static void every_key_is_read(void)
 	                                  "  backend=memory\n"
 	                                  "page-size=1G\n"
 	                                  "size=0x200000000\n"
-	                                  "alloc=demand\n"
+	                                  "alloc=eager\n"
 	                                  "lost-contents=remove\n"
 	                                  "memory-dir=/run/dmemfs/memory\n"
 	                                  "populate=false\n"
@@ -94,7 +94,7 @@ static void every_key_is_read(void)
 	g_assert_cmpstr(config->memory_dir, ==, "/run/dmemfs/memory");
 	g_assert_cmpuint(config->page_size, ==, DMEMFS_PAGE_1G);
 	g_assert_cmpuint(config->size, ==, 8 * DMEMFS_PAGE_1G);
-	g_assert_cmpint(config->alloc, ==, ALLOC_DEMAND);
+	g_assert_cmpint(config->alloc, ==, ALLOC_EAGER);
 	g_assert_false(config->populate);
 	g_assert_false(config->zero_in_advance);
 	g_assert_cmpuint(config->zero_rate, ==, 512 << 20);
@@ -163,6 +163,19 @@ static void lines_may_end_as_on_windows(void)
 	g_assert_cmpuint(config->size, ==, DMEMFS_PAGE_2M);
 }
 
+static void demand_allocation_has_its_keys(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\nbackend=pfn\nalloc=demand\novercommit=2.5\ndemand-extent=4K\n"
+	                                  "[region r]\nstart=auto\n");
+	g_autoptr(config_t) defaults = load("[daemon]\n");
+
+	g_assert_cmpint(config->alloc, ==, ALLOC_DEMAND);
+	g_assert_cmpfloat(config->overcommit, ==, 2.5);
+	g_assert_cmpuint(config->demand_extent, ==, DMEMFS_PAGE_4K);
+	g_assert_cmpfloat(defaults->overcommit, ==, 1);
+	g_assert_cmpuint(defaults->demand_extent, ==, DMEMFS_PAGE_2M);
+}
+
 /* --- what comes back --- */
 
 static void regions_equal(const struct config *a, const struct config *b)
@@ -201,6 +214,8 @@ static void configs_equal(const struct config *a, const struct config *b)
 	g_assert_cmpstr(a->memory_dir, ==, b->memory_dir);
 	g_assert_cmpint(a->backend, ==, b->backend);
 	g_assert_cmpint(a->alloc, ==, b->alloc);
+	g_assert_cmpuint(a->demand_extent, ==, b->demand_extent);
+	g_assert_cmpfloat(a->overcommit, ==, b->overcommit);
 	g_assert_cmpuint(a->page_size, ==, b->page_size);
 	g_assert_cmpuint(a->size, ==, b->size);
 	g_assert_cmpint(a->populate, ==, b->populate);
@@ -230,12 +245,13 @@ static const struct {
 } dumped[] = {
 	{ "defaults", "[daemon]\n" },
 	{ "metrics", "[daemon]\nmetrics-file=/a b.prom\nmetrics-interval=1\n" },
-	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nalloc=demand\nlost-contents=remove\n" },
+	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nlost-contents=remove\n" },
 	{ "zeroing", "[daemon]\nzero-in-advance=false\nzero-rate=1000000000\n" },
 	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
 	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
 	{ "pfn", "[daemon]\nbackend=pfn\n[region x]\nstart=6G\nsize=2G\n" },
 	{ "pfn-auto", "[daemon]\nbackend=pfn\n[region x]\nstart=auto\nsize=auto\nnode=auto\n" },
+	{ "demand", "[daemon]\nbackend=pfn\nalloc=demand\ndemand-extent=1G\novercommit=1.7\n[region x]\nstart=auto\n" },
 	{ "quotas", "[daemon]\n[quota a]\npath=/a\nmax-bytes=3\n[quota b]\npath=/b\nmax-files=9223372036854775807\n" },
 };
 
@@ -259,6 +275,8 @@ static void the_example_shows_the_defaults(void)
 	assert_contains(text, "\n#page-size=2M\n");
 	assert_contains(text, "\n#alloc=eager\n");
 	assert_contains(text, "\n#lost-contents=zero\n");
+	assert_contains(text, "\n#overcommit=1\n");
+	assert_contains(text, "\n#demand-extent=2M\n");
 	assert_contains(text, "\n#populate=true\n");
 	assert_contains(text, "\n#zero-in-advance=true\n");
 	assert_contains(text, "\n#zero-rate=0\n");
@@ -311,6 +329,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/regions", regions_are_sorted_by_start);
 	g_test_add_func("/config/regions/pfn", pfn_backend_takes_regions);
 	g_test_add_func("/config/regions/last", a_region_may_end_at_the_last_address);
+	g_test_add_func("/config/demand", demand_allocation_has_its_keys);
 	g_test_add_func("/config/crlf", lines_may_end_as_on_windows);
 	g_test_add_func("/config/example/defaults", the_example_shows_the_defaults);
 	g_test_add_func("/config/example/uncommented", the_example_is_right_when_uncommented);

@@ -187,13 +187,6 @@ static void memory_dir_is_private(struct fixture *fixture, gconstpointer data)
 	     "can be written by others (mode 1777): ", "the daemon's own");
 }
 
-static void unbuilt_features_are_refused(struct fixture *fixture, gconstpointer data)
-{
-	(void)data;
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, "alloc=demand\n"),
-	     "[daemon] alloc: ", "alloc=demand is not available in this version: ", "use eager");
-}
-
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -209,7 +202,6 @@ int main(int argc, char **argv)
 		{ "/config/host/state-dir/parent", state_dir_has_a_parent },
 		{ "/config/host/memory-dir/tmpfs", memory_dir_is_on_tmpfs },
 		{ "/config/host/memory-dir/private", memory_dir_is_private },
-		{ "/config/host/unbuilt", unbuilt_features_are_refused },
 	};
 
 	g_test_init(&argc, &argv, NULL);

@@ -43,8 +43,9 @@ static void set_up(struct world *world, gconstpointer data)
 /* All that a client can see below @ino, in the order of a listing. */
 static void describe(struct namespace *ns, uint64_t ino, GString *text);
 
-static bool describe_entry(const char *name, uint64_t cookie, const struct stat *attr, void *data)
+static bool describe_entry(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data)
 {
+	(void)demand;
 	g_ptr_array_add(data, g_strdup_printf("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s", cookie,
 	                                      (guint64)attr->st_ino, name));
 	return true;
@@ -340,10 +341,11 @@ static void removed_directories_take_nothing_in(struct world *world, gconstpoint
 	namespace_forget(world->ns, dir, 1);
 }
 
-static bool add_name(const char *name, uint64_t cookie, const struct stat *attr, void *data)
+static bool add_name(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data)
 {
 	(void)cookie;
 	(void)attr;
+	(void)demand;
 	g_string_append_printf(data, "%s ", name);
 	return true;
 }

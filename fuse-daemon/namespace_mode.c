@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* How files get memory, and what their mappings allow, in the namespace. */
+#include "namespace_mode.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "file_demand.h"
+#include "namespace_record.h"
+
+static const char *const alloc_names[] = { [DIR_ALLOC_EAGER] = "eager", [DIR_ALLOC_DEMAND] = "demand" };
+
+static bool makes_demand(const struct namespace *ns, const struct inode *dir)
+{
+	return dir->alloc == DIR_ALLOC_UNSET ? ns->storage->demand : dir->alloc == DIR_ALLOC_DEMAND;
+}
+
+void mode_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode)
+{
+	if (S_ISREG(inode->mode)) {
+		file_restore_mode(inode->file, makes_demand(ns, dir), dir->discard);
+	} else if (S_ISDIR(inode->mode)) {
+		inode->alloc = dir->alloc;
+		inode->discard = dir->discard;
+	}
+}
+
+static void put(const struct namespace *ns, uint64_t ino, const char *name, const char *value)
+{
+	if (value)
+		store_put_xattr(ns->storage->store, ino, name, value, strlen(value));
+	else
+		store_delete_xattr(ns->storage->store, ino, name);
+}
+
+void mode_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
+{
+	if (S_ISREG(inode->mode) && makes_demand(ns, dir))
+		put(ns, inode->ino, FILE_RECORD_ALLOC, "demand");
+	else if (S_ISDIR(inode->mode) && dir->alloc != DIR_ALLOC_UNSET)
+		put(ns, inode->ino, FILE_RECORD_ALLOC, alloc_names[dir->alloc]);
+	if ((S_ISREG(inode->mode) || S_ISDIR(inode->mode)) && dir->discard)
+		put(ns, inode->ino, FILE_RECORD_DISCARD, "1");
+}
+
+bool mode_is_record(const char *name)
+{
+	return strcmp(name, FILE_RECORD_ALLOC) == 0 || strcmp(name, FILE_RECORD_DISCARD) == 0;
+}
+
+bool mode_restore(struct inode *inode, const char *name, const void *value, size_t size)
+{
+	g_autofree char *text = g_strndup(value, size);
+	bool demand = strcmp(text, "demand") == 0;
+	bool discard = strcmp(name, FILE_RECORD_DISCARD) == 0;
+
+	if (discard ? strcmp(text, "1") != 0 : !demand && strcmp(text, "eager") != 0)
+		return false;
+	if (S_ISREG(inode->mode))
+		file_restore_mode(inode->file, demand || file_is_demand(inode->file), discard || file_is_discard(inode->file));
+	else if (S_ISDIR(inode->mode) && discard)
+		inode->discard = true;
+	else if (S_ISDIR(inode->mode))
+		inode->alloc = demand ? DIR_ALLOC_DEMAND : DIR_ALLOC_EAGER;
+	else
+		return false;
+	return true;
+}
+
+/* What @ino is, and who may say how it gets memory: its owner and root. */
+static int check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied)
+{
+	uint64_t done;
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+
+	if (!inode)
+		err = -ENOENT;
+	else if (!S_ISDIR(inode->mode) && !S_ISREG(inode->mode))
+		err = -ENODATA;
+	else if (uid != 0 && uid != inode->uid)
+		err = -EPERM;
+	else
+		*mode = inode->mode;
+	*applied = !err && record_is_done(ns, &done);
+	g_mutex_unlock(&ns->lock);
+	return err;
+}
+
+/* May a value take the place of another, by @flags of setxattr(2)? */
+static int may_set(bool there, bool set, int flags)
+{
+	if (there && (flags & XATTR_CREATE))
+		return -EEXIST;
+	return !there && (!set || (flags & XATTR_REPLACE)) ? -ENODATA : 0;
+}
+
+static int set_directory(struct namespace *ns, uint64_t ino, const char *name, enum dir_alloc alloc, bool discard,
+                         int flags)
+{
+	bool is_alloc = strcmp(name, FILE_RECORD_ALLOC) == 0;
+	struct timespec now = inode_now();
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	struct inode *dir = inode_find_directory(ns, ino, &err);
+
+	if (!err && is_alloc)
+		err = may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
+	if (!err) {
+		record_begin(ns);
+		put(ns, ino, name, is_alloc ? alloc_names[alloc] : discard ? "1" : NULL);
+		record_touched(ns, dir, now, false);
+		err = record_commit(ns, 0);
+	}
+	if (!err) {
+		if (is_alloc)
+			dir->alloc = alloc;
+		else
+			dir->discard = discard;
+		dir->ctime = now;
+	}
+	g_mutex_unlock(&ns->lock);
+	return err;
+}
+
+static int set_file(struct namespace *ns, uint64_t ino, int (*set)(struct file *file, bool value), bool value)
+{
+	struct stat attr;
+	struct file *file;
+	int err = namespace_get_file(ns, ino, &file);
+
+	if (err)
+		return err;
+	err = set(file, value);
+	namespace_put_file(ns, ino);
+	/* ctime, and a record of the request. */
+	return err ? err : namespace_setattr(ns, ino, 0, &attr);
+}
+
+int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const char *value, int flags)
+{
+	enum dir_alloc alloc = DIR_ALLOC_UNSET;
+	bool applied;
+	mode_t mode;
+	int err = check_owner(ns, ino, uid, &mode, &applied);
+
+	if (err || applied)
+		return err;
+	if (value && strcmp(value, "eager") != 0 && strcmp(value, "demand") != 0)
+		return -EINVAL;
+	if (value)
+		alloc = strcmp(value, "demand") == 0 ? DIR_ALLOC_DEMAND : DIR_ALLOC_EAGER;
+	if (alloc == DIR_ALLOC_DEMAND && !ns->storage->ops->set_mode)
+		return -EOPNOTSUPP;
+	if (S_ISDIR(mode))
+		return set_directory(ns, ino, FILE_RECORD_ALLOC, alloc, false, flags);
+	return set_file(ns, ino, file_set_demand, alloc == DIR_ALLOC_DEMAND);
+}
+
+int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool discard)
+{
+	bool applied;
+	mode_t mode;
+	int err = check_owner(ns, ino, uid, &mode, &applied);
+
+	if (err || applied)
+		return err;
+	if (discard && !ns->storage->ops->set_mode)
+		return -EOPNOTSUPP;
+	if (S_ISDIR(mode))
+		return set_directory(ns, ino, FILE_RECORD_DISCARD, DIR_ALLOC_UNSET, discard, 0);
+	return set_file(ns, ino, file_set_discard, discard);
+}
+
+int namespace_get_mode(struct namespace *ns, uint64_t ino, bool *demand, bool *discard)
+{
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+
+	if (!inode) {
+		err = -ENOENT;
+	} else if (S_ISREG(inode->mode)) {
+		*demand = file_is_demand(inode->file);
+		*discard = file_is_discard(inode->file);
+	} else if (S_ISDIR(inode->mode)) {
+		*demand = makes_demand(ns, inode);
+		*discard = inode->discard;
+	} else {
+		err = -ENODATA;
+	}
+	g_mutex_unlock(&ns->lock);
+	return err;
+}

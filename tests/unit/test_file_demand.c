@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Files with demand allocation: what touching, punching and sizing do to memory, promises, quotas and the record. */
+#include <errno.h>
+#include <linux/falloc.h>
+#include <string.h>
+
+#include "fake_backend.h"
+#include "file_demand.h"
+#include "linger.h"
+
+#define UNIT DMEMFS_PAGE_2M
+
+static struct file *new_file(struct fake *fake, uint64_t ino)
+{
+	struct file *file = file_new(&fake->storage, ino);
+
+	g_assert_cmpint(file_set_demand(file, true), ==, 0);
+	return file;
+}
+
+static int touch(struct file *file, uint64_t offset)
+{
+	const struct backend_fault fault = { .offset = offset / UNIT * UNIT, .length = UNIT, .node = -1 };
+
+	return file_demand_fault(file, &fault);
+}
+
+static void sizing_takes_no_memory(void)
+{
+	struct fake *fake = fake_new(16 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	g_assert_cmpint(file_truncate(file, 5 * UNIT + 1), ==, 0);
+	g_assert_cmpuint(file_size(file), ==, 5 * UNIT + 1);
+	g_assert_cmpuint(file_allocated(file), ==, 0);
+	g_assert_cmpuint(file_charged(file), ==, 6 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 6 * UNIT);
+	g_assert_cmpuint(fake->mode, ==, BACKEND_DEMAND);
+	g_assert_cmpint(file_set_demand(file, false), ==, -EBUSY);
+	g_assert_cmpint(file_seek(file, 0, SEEK_HOLE), ==, 0);
+	g_assert_cmpint(file_seek(file, 0, SEEK_DATA), ==, -ENXIO);
+	g_assert_cmpint(file_truncate(file, 1), ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
+	file_destroy(file);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	fake_destroy(fake);
+}
+
+static void a_touch_brings_a_unit(void)
+{
+	struct fake *fake = fake_new(16 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(touch(file, UNIT + 5), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, UNIT);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 15 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 3 * UNIT);
+	g_assert_cmpint(touch(file, UNIT), ==, -EEXIST);
+	g_assert_cmpint(touch(file, 4 * UNIT), ==, -EEXIST);
+	g_assert_cmpint(file_seek(file, 0, SEEK_DATA), ==, UNIT);
+	g_assert_cmpint(file_seek(file, UNIT, SEEK_HOLE), ==, 2 * UNIT);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void a_touch_may_bring_more(void)
+{
+	struct fake *fake = fake_new(2 * DMEMFS_PAGE_1G, DMEMFS_PAGE_4K);
+	struct file *file = new_file(fake, 2);
+	const struct backend_fault first = { .offset = 5 * DMEMFS_PAGE_4K, .length = DMEMFS_PAGE_4K, .node = -1 };
+	const struct backend_fault last = { .offset = 2 * UNIT, .length = DMEMFS_PAGE_4K, .node = -1 };
+
+	fake->storage.demand_extent = DMEMFS_PAGE_1G;
+	g_assert_cmpint(file_truncate(file, 2 * UNIT + 1), ==, 0);
+	g_assert_cmpint(file_demand_fault(file, &first), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, UNIT);
+	/* Never past the size. */
+	g_assert_cmpint(file_demand_fault(file, &last), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, UNIT + DMEMFS_PAGE_4K);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void promises_end_at_the_factor(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *eager = file_new(&fake->storage, 2), *file = new_file(fake, 3), *other = new_file(fake, 4);
+
+	g_assert_cmpint(file_truncate(eager, 2 * UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(file, 7 * UNIT), ==, -ENOSPC);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	/* What is promised is not there for others. */
+	g_assert_cmpint(file_truncate(eager, 5 * UNIT), ==, -ENOSPC);
+	g_assert_cmpint(file_truncate(eager, 4 * UNIT), ==, 0);
+	for (uint64_t at = 0; at < 4 * UNIT; at += UNIT)
+		g_assert_cmpint(touch(file, at), ==, 0);
+
+	placement_set_overcommit(fake->storage.placement, 1.5);
+	g_assert_cmpint(file_truncate(other, 5 * UNIT), ==, -ENOSPC);
+	g_assert_cmpint(file_truncate(other, 4 * UNIT), ==, 0);
+	g_assert_cmpint(touch(other, 0), ==, -ENOSPC);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
+	g_assert_cmpint(file_truncate(eager, 3 * UNIT), ==, 0);
+	g_assert_cmpint(touch(other, 0), ==, 0);
+	file_destroy(eager);
+	file_destroy(file);
+	file_destroy(other);
+	fake_destroy(fake);
+}
+
+static void writing_brings_what_it_needs(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+	char byte = 0;
+
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_write(file, "ab", 2, 2 * UNIT - 1), ==, 2);
+	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
+	g_assert_cmpint(file_write(file, "c", 1, 6 * UNIT), ==, 1);
+	g_assert_cmpuint(file_size(file), ==, 6 * UNIT + 1);
+	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
+	g_assert_cmpint(file_write(file, "d", 1, 8 * UNIT), ==, -ENOSPC);
+	g_assert_cmpuint(file_size(file), ==, 6 * UNIT + 1);
+	g_assert_cmpint(file_read(file, &byte, 1, 2 * UNIT), ==, 1);
+	g_assert_cmpint(byte, ==, 'b');
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void fallocate_in_its_modes(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	g_assert_cmpint(file_allocate(file, 0, UNIT, 3 * UNIT), ==, 0);
+	g_assert_cmpuint(file_size(file), ==, 4 * UNIT);
+	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_KEEP_SIZE, 4 * UNIT, UNIT), ==, -EOPNOTSUPP);
+	/* Half of a unit, one, and half of one. */
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, UNIT + UNIT / 2, 2 * UNIT), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
+	g_assert_cmpint(file_seek(file, UNIT, SEEK_HOLE), ==, 2 * UNIT);
+	g_assert_cmpint(file_seek(file, 2 * UNIT, SEEK_DATA), ==, 3 * UNIT);
+	g_assert_cmpint(touch(file, 2 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 9 * UNIT), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, 0);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 8 * UNIT);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void what_a_process_punches_comes_back(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, 0, 0, 4 * UNIT), ==, 0);
+	fake_punch(fake, UNIT, 2 * UNIT);
+	g_assert_cmpint(file_demand_punched(file, 0, 2 * UNIT), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 6 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
+	/* A touch may come before the news of the punch. */
+	fake_punch(fake, 3 * UNIT, UNIT);
+	g_assert_cmpint(touch(file, 3 * UNIT), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
+	g_assert_cmpint(file_demand_punched(file, 0, 4 * UNIT), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
+	/* So may shrinking. */
+	fake_punch(fake, 3 * UNIT, UNIT);
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 7 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void a_failure_changes_nothing(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	fake->fail_give_in = 1;
+	g_assert_cmpint(touch(file, 0), ==, -ENOSPC);
+	g_assert_cmpuint(file_allocated(file), ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 8 * UNIT);
+	fake->fail_give_in = 1;
+	g_assert_cmpint(file_write(file, "x", 1, 5 * UNIT), ==, -ENOSPC);
+	g_assert_cmpuint(file_size(file), ==, 4 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
+	g_assert_cmpint(touch(file, 0), ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+/* Somebody maps a removed file, and touches it. */
+static void a_removed_file_still_gets_memory(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(touch(file, 0), ==, 0);
+	fake->hold = true;
+	file_destroy(file);
+	file = linger_find(fake->storage.lingering, 2);
+	g_assert_nonnull(file);
+	g_assert_cmpint(touch(file, UNIT), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
+	fake_release_held(fake);
+	g_assert_null(linger_find(fake->storage.lingering, 2));
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	fake_destroy(fake);
+}
+
+static void the_quota_is_charged_at_sizing(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = new_file(fake, 2);
+
+	quota_set_limit(fake->storage.quotas, quotas_root(fake->storage.quotas), QUOTA_BYTES, 4 * UNIT);
+	quota_assign(fake->storage.quotas, file_account(file), quotas_root(fake->storage.quotas), 0);
+	g_assert_cmpint(file_truncate(file, 5 * UNIT), ==, -EDQUOT);
+	g_assert_cmpint(file_truncate(file, 3 * UNIT + 1), ==, 0);
+	g_assert_cmpuint(file_account(file)->bytes, ==, 4 * UNIT);
+	g_assert_cmpint(touch(file, 3 * UNIT), ==, 0);
+	g_assert_cmpuint(file_account(file)->bytes, ==, 4 * UNIT);
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	g_assert_cmpuint(file_account(file)->bytes, ==, UNIT);
+	quota_assign(fake->storage.quotas, file_account(file), NULL, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/file-demand/sizing", sizing_takes_no_memory);
+	g_test_add_func("/file-demand/touch", a_touch_brings_a_unit);
+	g_test_add_func("/file-demand/touch/more", a_touch_may_bring_more);
+	g_test_add_func("/file-demand/overcommit", promises_end_at_the_factor);
+	g_test_add_func("/file-demand/write", writing_brings_what_it_needs);
+	g_test_add_func("/file-demand/fallocate", fallocate_in_its_modes);
+	g_test_add_func("/file-demand/punched", what_a_process_punches_comes_back);
+	g_test_add_func("/file-demand/failure", a_failure_changes_nothing);
+	g_test_add_func("/file-demand/removed", a_removed_file_still_gets_memory);
+	g_test_add_func("/file-demand/quota", the_quota_is_charged_at_sizing);
+	return g_test_run();
+}
