@@ -49,7 +49,7 @@ class Archive:
         return bytes(self._bytes)
 
 
-def _read_module(path):
+def read_module(path):
     """An uncompressed module: busybox cannot ask the kernel to decompress one."""
     if path.suffix == ".xz":
         return lzma.decompress(path.read_bytes())
@@ -58,7 +58,7 @@ def _read_module(path):
     return path.read_bytes()
 
 
-def _dependencies(kernel, wanted):
+def dependencies(kernel, wanted):
     """Files of the modules @wanted and of what they need, in the order to load them. Built-in ones are left out."""
     needs = {}
     for line in (kernel.modules / "modules.dep").read_text().splitlines():
@@ -85,8 +85,8 @@ def build(kernel, settings):
     for directory in ("dev", "proc", "sys", "host", "overlay", "root", "whole"):
         archive.add_directory(directory)
     archive.add_file("init", (GUEST / "init").read_bytes(), 0o755)
-    for number, module in enumerate(_dependencies(kernel, MODULES)):
-        archive.add_file(f"modules/{number:02}-{module.name.partition('.')[0]}.ko", _read_module(module))
+    for number, module in enumerate(dependencies(kernel, MODULES)):
+        archive.add_file(f"modules/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
     archive.add_file("lab/main", (GUEST / "main").read_bytes(), 0o755)
     for name, text in settings.items():
         archive.add_file(f"lab/{name}", text.encode())

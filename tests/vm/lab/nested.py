@@ -5,19 +5,23 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .initramfs import Archive
+from .initramfs import Archive, dependencies, read_module
 
 TESTS = Path(__file__).parents[2]
+MODULES = ("virtio_pci", "virtio_balloon")
 PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c"}
 
 
-def build(directory):
-    """The path of the initramfs, made in @directory."""
+def build(kernel, directory):
+    """The path of the initramfs for a guest that runs @kernel, made in @directory."""
     directory.mkdir(parents=True, exist_ok=True)
     archive = Archive()
     archive.add_file("bin/busybox", Path(shutil.which("busybox")).read_bytes(), 0o755)
     archive.add_file("init", (TESTS / "vm" / "nested" / "init").read_bytes(), 0o755)
-    archive.add_file("bin/counter", (TESTS / "vm" / "nested" / "counter").read_bytes(), 0o755)
+    for script in ("counter", "breather"):
+        archive.add_file(f"bin/{script}", (TESTS / "vm" / "nested" / script).read_bytes(), 0o755)
+    for number, module in enumerate(dependencies(kernel, MODULES)):
+        archive.add_file(f"modules/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
     for name, source in PROGRAMS.items():
         subprocess.run(["gcc", "-static", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
                         "-o", directory / name, source], check=True)

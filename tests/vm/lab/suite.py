@@ -39,7 +39,7 @@ def prepare(options):
         "DMEMFS_MODULE": ko.resolve(),
         "DMEMFS_REGION": _region(machine),
         "DMEMFS_GUEST_KERNEL": machine.kernel.image,
-        "DMEMFS_GUEST_INITRAMFS": nested.build(build / "guest"),
+        "DMEMFS_GUEST_INITRAMFS": nested.build(machine.kernel, build / "guest"),
         "DMEMFS_TEST_SCALE": os.environ.get("DMEMFS_TEST_SCALE", "6"),
         "DMEMFS_TEST_PROFILE": os.environ.get("DMEMFS_TEST_PROFILE", "vm"),
         "PYTHONPATH": TOP / "tests" / "vm",

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A KVM guest inside the VM."""
+
+import os
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+MIB, GIB = 1 << 20, 1 << 30
+SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
+BOOT_TIMEOUT = 40 * SCALE
+
+
+class Guest:
+    """
+    A QEMU with @memory as its RAM; what the guest prints is "NAME VALUE" lines. @task: what it is to do, see nested/init.
+    """
+
+    def __init__(self, work, memory, size, task="", options=()):
+        self._console = work / "console.log"
+        self._errors = work / "qemu.log"
+        with open(self._errors, "wb") as errors:
+            self.process = subprocess.Popen(
+                ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
+                 "-m", f"{size // MIB}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,{memory}",
+                 "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self._console}",
+                 "-kernel", os.environ["DMEMFS_GUEST_KERNEL"], "-initrd", os.environ["DMEMFS_GUEST_INITRAMFS"],
+                 "-append", f"console=ttyS0 panic=-1 mitigations=off quiet {task}", *options],
+                stdout=errors, stderr=errors)
+
+    def errors(self):
+        """What QEMU complained of."""
+        return self._errors.read_text(errors="replace")
+
+    def said(self, name):
+        """The value that the guest printed after @name, or None as long as the line is not complete."""
+        text = self._console.read_text(errors="replace") if self._console.exists() else ""
+        match = re.search(rf"^{name} (\S+)\r?\n", text, re.MULTILINE)
+        return match and match[1]
+
+    def wait(self, name):
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        while self.said(name) is None:
+            assert self.process.poll() is None, f"QEMU ended: {self.errors()}"
+            assert time.monotonic() < deadline, f"the guest does not print its {name}"
+            time.sleep(0.1)
+        return self.said(name)
+
+    def memory_descriptor(self, root):
+        """QEMU's own descriptor of its RAM, for a file that has no name any more."""
+        descriptors = Path(f"/proc/{self.process.pid}/fd")
+        return next(fd for fd in descriptors.iterdir() if os.readlink(fd).startswith(str(root)))
+
+
+@contextmanager
+def guest(*arguments):
+    running = Guest(*arguments)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A KVM guest gives memory back to the pool, and takes it again: free page reporting, and a balloon."""
+
+import os
+
+import pytest
+
+from helpers.mount import wait_until
+from helpers.qmp import Qmp
+from kvm_guest import BOOT_TIMEOUT, GIB, MIB, SCALE, guest
+
+SIZE = 512 * MIB
+FILLED = 250 * MIB  # see nested/breather
+BALLOON = 8 * MIB  # QEMU gives it back page by page
+PATIENCE = 20 * SCALE
+
+pytestmark = [pytest.mark.usefixtures("kvm"), pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def capacity():
+    return GIB
+
+
+def breathing(work, path, device, task=""):
+    monitor = work / "monitor"
+    options = ["-device", device, "-qmp", f"unix:{monitor},server=on,wait=off"]
+    return guest(work, f"mem-path={path}", SIZE, f"breather {task}", options)
+
+
+@pytest.fixture
+def memory(fs):
+    path = fs / "vm1"
+    path.touch()
+    os.setxattr(path, "dmemfs.discard", b"1")
+    return path
+
+
+@pytest.mark.page_sizes("2M")
+@pytest.mark.dmemfs(alloc="demand")
+def test_free_page_reporting(fs, work, memory):
+    """What the guest frees it reports in blocks of 2 MiB."""
+    with breathing(work, memory, "virtio-balloon-pci,free-page-reporting=on") as running:
+        for count in (1, 2):
+            assert running.wait(f"full-{count}") == "1"
+            full = fs.allocated(memory)
+            assert full > FILLED
+            running.wait(f"free-{count}")
+            wait_until(lambda top=full: fs.allocated(memory) < top - FILLED * 0.8, "the memory is back in the pool", PATIENCE)
+            assert fs.free() >= GIB - SIZE
+        assert not running.errors()
+
+
+@pytest.mark.page_sizes("4K")
+@pytest.mark.dmemfs(alloc="demand", demand_extent="2M")
+def test_balloon(fs, work, memory):
+    """Inflated it takes the guest's free pages, one by one; deflated it gives them again."""
+    with breathing(work, memory, "virtio-balloon-pci", "balloon") as running:
+        monitor = Qmp(work / "monitor", running.process, BOOT_TIMEOUT)
+        running.wait("free-1")
+        full = fs.allocated(memory)
+        monitor.execute("balloon", value=SIZE - BALLOON)
+        wait_until(lambda: fs.allocated(memory) <= full - BALLOON * 0.9, "the balloon is blown up", PATIENCE)
+        monitor.execute("balloon", value=SIZE)
+        assert running.wait("full-2") == "1"
+        assert fs.allocated(memory) > FILLED
+        assert not running.errors()
