@@ -68,8 +68,8 @@ static struct dmemfs_wish *wish_find(struct dmemfs_object *obj, u64 offset)
 }
 
 /*
- * The line is full: a refusal has to go. Else the one to wait for, and then try again, is that with the fewest who wait,
- * so that the end of one does not wake them all.
+ * The line is full: a refusal has to go. Else the one to wait for, and then try again, is that with the fewest who
+ * wait, so that the end of one does not wake them all.
  */
 static struct dmemfs_wish *wish_make_room(struct dmemfs_object *obj)
 {
