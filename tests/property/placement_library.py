@@ -18,8 +18,8 @@ class BackendRegion(Structure):
 
 
 class Usage(Structure):
-    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "pending", "free_2m", "free_1g", "clean", "dirty",
-                                              "zeroing")]
+    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "pending", "promised", "free_2m", "free_1g", "clean",
+                                              "dirty", "zeroing")]
 
 
 class Piece(Structure):
@@ -36,7 +36,11 @@ _SIGNATURES = {
     "placement_destroy": (None, c_void_p),
     "placement_need_zeroing": (None, c_void_p),
     "placement_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
+    "placement_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_void_p),
+    "placement_promise": (c_int, c_void_p, c_uint64),
+    "placement_forgo": (None, c_void_p, c_uint64),
     "placement_free": (None, *_RUNS),
+    "placement_free_promised": (None, *_RUNS),
     "placement_free_unused": (None, *_RUNS),
     "placement_set_zeroed": (None, *_RUNS),
     "placement_list_stale": (None, *_RUNS, c_void_p),
@@ -94,15 +98,28 @@ class Placement:
     def close(self):
         self._library.placement_destroy(self._self)
 
-    def alloc(self, length, unit, file_offset=0, policy=None):
-        """(error, runs). @policy: as in dmemfs.node."""
+    def alloc(self, length, unit, file_offset=0, policy=None, promised=False):
+        """(error, runs). @policy: as in dmemfs.node. @promised: by promise(), which this redeems."""
         out = self._array(Extent)
         request = Request(length, unit, file_offset, NO_HINT, ANY_REGION)
         node = self._library.node_policy_parse(policy.encode(), len(policy)) if policy else None
-        error = self._library.placement_alloc(self._self, node, byref(request), out)
+        if promised:
+            error = self._library.placement_alloc_promised(self._self, node, -1, byref(request), out)
+        else:
+            error = self._library.placement_alloc(self._self, node, byref(request), out)
         if node:
             self._library.node_policy_unref(node)
         return error, self._taken(out)
+
+    def promise(self, length):
+        """0 or the error."""
+        return self._library.placement_promise(self._self, length)
+
+    def forgo(self, length):
+        self._library.placement_forgo(self._self, length)
+
+    def free_promised(self, runs):
+        self._call("placement_free_promised", runs)
 
     def free(self, runs, unused=False):
         self._call("placement_free_unused" if unused else "placement_free", runs)

@@ -37,6 +37,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.stale = []  # (runs, units that are not zero): taken, and not yet used
         self.pending = {}  # name: runs
         self.pieces = []  # (piece, units)
+        self.promised = 0  # units
         self.names = count(1)
 
     def teardown(self):
@@ -57,15 +58,46 @@ class PlacementMachine(RuleBasedStateMachine):
     def nodes(self):
         return {region[2] for region in self.regions}
 
+    @rule(length=LENGTHS)
+    def promise(self, length):
+        """What is promised and what is taken are never more than there is."""
+        error = self.pool.promise(length * UNIT)
+        assert (error == 0) == (self.promised + length <= len(self.free))
+        self.promised += 0 if error else length
+
+    @precondition(lambda self: self.promised)
+    @rule(which=CHOICES)
+    def forgo(self, which):
+        length = 1 + which % self.promised
+        self.pool.forgo(length * UNIT)
+        self.promised -= length
+
+    @precondition(lambda self: self.promised)
+    @rule(which=CHOICES, policy=POLICIES)
+    def redeem(self, which, policy):
+        """Without a policy, and in the pool's own units, a promise holds."""
+        self.take_units(1 + which % self.promised, policy, UNIT, 0, True)
+
+    @precondition(lambda self: self.files)
+    @rule(which=CHOICES)
+    def give_back_for_later(self, which):
+        runs = self.files.pop(which % len(self.files))
+        self.pool.free_promised(runs)
+        self.free.update((address, DIRTY) for address in units_of(runs))
+        self.promised += len(units_of(runs))
+
     @rule(length=LENGTHS, policy=POLICIES, unit=st.sampled_from((UNIT, UNIT, UNIT, GIB)), offset=st.integers(0, 600))
     def take(self, length, policy, unit, offset):
+        self.take_units(length, policy, unit, offset, False)
+
+    def take_units(self, length, policy, unit, offset, promised):
         if policy and not {int(node) for node in policy.removeprefix("prefer:").split(",")} <= self.nodes():
             return
         if unit == GIB:
             length, offset = -(-length // 512) * 512, offset // 512 * 512
         answer = []
         thread = threading.Thread(
-            target=lambda: answer.append(self.pool.alloc(length * UNIT, unit, offset * UNIT, policy)))
+            target=lambda: answer.append(self.pool.alloc(length * UNIT, unit, offset * UNIT, policy, promised)))
         zeroed_meanwhile = set()
         thread.start()
         thread.join(MOMENT if self.pieces else None)
@@ -80,7 +112,10 @@ class PlacementMachine(RuleBasedStateMachine):
         error, runs = answer[0]
         if error:
             assert runs == []
+            assert policy or not promised
             return
+        assert promised or length + self.promised <= len(self.free)
+        self.promised -= length if promised else 0
         taken = units_of(runs)
         assert len(taken) == length == len(set(taken)) and set(taken) <= self.free.keys()
         dirty = {address for address in taken if self.free.pop(address) == DIRTY}
@@ -167,6 +202,7 @@ class PlacementMachine(RuleBasedStateMachine):
         in_work = {address for _, units in self.pieces for address in units if address in self.free}
         clean = [address for address, state in self.free.items() if state == CLEAN]
         assert (usage.clean, usage.zeroing) == (len(clean) * UNIT, len(in_work) * UNIT)
+        assert usage.promised == self.promised * UNIT
         assert usage.free == usage.clean + usage.dirty + usage.zeroing == len(self.free) * UNIT
         used = self.files + [runs for runs, _ in self.stale]
         assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT
