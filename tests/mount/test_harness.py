@@ -171,17 +171,20 @@ class Status:
         self.st_size, self.st_blocks = size, blocks
 
 
-def tree(size, *runs, blocks=None, others=()):
+def tree(size, *runs, blocks=None, others=(), demand=()):
     held, held_by_other = (sum(run.length for run in each) for each in (runs, others))
     return Tree({1: Status(size, held // 512 if blocks is None else blocks), 2: Status(0, held_by_other // 512)},
                 {1: "one", 2: "two"}, {1: 1, 2: 1}, {1: list(runs), 2: list(others)},
-                {1: UNIT, 2: UNIT})
+                {1: UNIT, 2: UNIT}, set(demand))
 
 
 def test_books_that_balance_pass():
     good = tree(6000, Run(0, 0x10000, 4096), Run(4096, 0x30000, 4096), others=[Run(8192, 0x20000, 4096)])
     check_tree(good)
     assert expected_stats(good, 1 << 20)["free_bytes"] == (1 << 20) - 3 * 4096
+    holes = tree(6000, Run(4096, 0x30000, 4096), demand=[1])
+    check_tree(holes)
+    assert expected_stats(holes, 1 << 20)["promised_bytes"] == 4096
 
 
 @pytest.mark.parametrize("books, complaint", (
@@ -189,6 +192,7 @@ def test_books_that_balance_pass():
     (tree(8192, Run(4096, 0, 4096)), "SIGBUS"),
     (tree(4096, Run(0, 0, 4096), blocks=16), "st_blocks"),
     (tree(4096, Run(0, 512, 4096)), "multiple"),
+    (tree(8192, Run(0, 512, 4096), demand=[1]), "multiple"),
     (tree(8192, Run(0, 0, 8192), Run(4096, 65536, 4096)), "overlaps"),
     (tree(8192, Run(0, 0, 8192), others=[Run(0, 4096, 4096)]), "share memory"),
 ))
