@@ -96,18 +96,20 @@ apt_keyring()
 	die "no keyring of the Debian archive found: install debian-archive-keyring"
 }
 
-# apt_suite SUITE: from here on apt-get and apt-cache of this shell know SUITE only. Downloads its index.
+# apt_suite SUITE [ARCHITECTURE]: from here on apt-get and apt-cache of this shell know SUITE only, for this machine's architecture
+# and that one. Downloads its index.
 apt_suite()
 {
-	local suite=$1 directory uri signed keyring
+	local suite=$1 more=${2:-} directory uri signed keyring own
 
-	directory=$(cache_directory)/apt/$suite
+	own=$(dpkg --print-architecture)
+	directory=$(cache_directory)/apt/$suite${more:+-$more}
 	read -r uri signed < <(apt_archive) || exit 1
 	keyring=$(apt_keyring "$signed") || exit 1
 	mkdir -p "$directory"/{lists,cache}/partial
 	: >"$directory/status" # nothing is installed as far as this apt knows
 	cat >"$directory/sources.list" <<-EOT
-		deb [signed-by=$keyring] $uri $suite main
+		deb [arch=$own${more:+,$more} signed-by=$keyring] $uri $suite main
 		deb-src [signed-by=$keyring] $uri $suite main
 	EOT
 	# The rest, proxies for example, stays as the system's /etc/apt/apt.conf.d says.
@@ -120,6 +122,7 @@ apt_suite()
 		Dir::State::status "$directory/status";
 		Dir::Cache "$directory/cache";
 		Acquire::Languages "none";
+		APT::Architectures { "$own"; ${more:+"\"$more\";"} };
 		APT::Default-Release "";
 	EOT
 	export APT_CONFIG=$directory/apt.conf
