@@ -363,3 +363,23 @@ def test_what_is_on_record_comes_back(fs):
         assert guest.do("read", 5 * MIB, 1) == b"x"
         guest.do("write", 0, b"more")
         guest.end()
+
+
+@pytest.mark.dmemfs(alloc="eager")
+def test_demand_is_for_empty_files_and_inherited(fs):
+    path = fs.make_file("file", size=fs.unit)
+    with fails_with(errno.EBUSY):
+        os.setxattr(path, "dmemfs.alloc", b"demand")
+    os.truncate(path, 0)
+    os.setxattr(path, "dmemfs.alloc", b"demand")
+    os.mkdir(fs / "outer")
+    os.setxattr(fs / "outer", "dmemfs.alloc", b"demand")
+    os.setxattr(fs / "outer", "dmemfs.discard", b"1")
+    os.mkdir(fs / "outer/inner")
+    inner = fs.make_file("outer/inner/file", size=4 * fs.unit)
+    assert [os.getxattr(each, "dmemfs.alloc") for each in (path, fs / "outer/inner", inner)] == [b"demand"] * 3
+    assert os.getxattr(inner, "dmemfs.discard") == b"1"
+    assert os.stat(inner).st_blocks == 0 and inner.read_bytes() == bytes(4 * fs.unit)
+    with open(inner, "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), b"x", 2 * fs.unit + 1)
+    assert [(run.offset, run.length) for run in fs.extents(inner)] == [(2 * fs.unit, fs.unit)]
