@@ -21,7 +21,7 @@ from service.place import CONFIG, PFN, ROOT, device, guest, load, use_module, wr
 from service.unit import UNIT, Unit
 
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
-WATCHDOG = 3 * SCALE
+WATCHDOG = 2 * SCALE
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +188,7 @@ def test_stop_while_a_guest_runs(running):
 
 def test_stop_while_the_daemon_hangs(running):
     """It is killed in the end; no dead mount stays behind."""
-    running.configure(WatchdogSec=0, TimeoutStopSec=2)
+    running.configure(WatchdogSec=0, TimeoutStopSec=2 * SCALE)
     running.systemctl("restart")
     with running.halted_main_loop():
         running.systemctl("stop")
