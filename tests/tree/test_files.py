@@ -47,3 +47,10 @@ def test_every_file_names_its_licence():
         return not any("SPDX-License-Identifier: " in line for line in path.read_text().splitlines()[:2])
 
     assert offenders(unlicensed) == [], "no SPDX-License-Identifier in the first lines"
+
+
+def test_test_modules_have_names_of_their_own():
+    """Those that one pytest runs together, in the laboratory; two of one name are one module to it."""
+    together = [path.name for suite in ("mount", "posix", "ctl", "vm") for path in (TOP / "tests" / suite).glob("*.py")
+                if path.name != "conftest.py"]
+    assert sorted(together) == sorted(set(together))

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.counting import SIZE, TIMEOUT, make_disk, word_in
 from helpers.mount import wait_until
-from test_node import SHARE, both, nodes_of, with_policy  # noqa: F401 both is a fixture
+from test_numa import SHARE, both, nodes_of, with_policy  # noqa: F401 both is a fixture
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.timeout(60)]
 
