@@ -51,6 +51,7 @@ extern const struct command command_ls;
 extern const struct command command_map;
 extern const struct command command_plan;
 extern const struct command command_prepare_kexec;
+extern const struct command command_quota;
 extern const struct command command_reload;
 extern const struct command command_status;
 extern const struct command command_top;

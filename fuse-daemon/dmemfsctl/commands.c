@@ -13,6 +13,7 @@ const struct command *const commands[] = {
 	&command_map,
 	&command_top,
 	&command_wait_clean,
+	&command_quota,
 	&command_guest_args,
 	&command_fsck,
 	&command_reload,

@@ -10,6 +10,7 @@ _dmemfsctl_options()
 	map) echo --output --color ;;
 	top) echo --interval --iterations ;;
 	wait-clean) echo --timeout ;;
+	quota) echo --max-bytes --max-files ;;
 	guest-args) echo --vmm --size ;;
 	fsck) echo --config --move-aside --force ;;
 	reload | prepare-kexec) echo --config ;;
@@ -28,7 +29,7 @@ _dmemfsctl()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		_dmemfsctl_words "plan doctor status ls extents map top wait-clean guest-args fsck reload prepare-kexec --help --version"
+		_dmemfsctl_words "plan doctor status ls extents map top wait-clean quota guest-args fsck reload prepare-kexec --help --version"
 		return
 	fi
 	# "--option=value" is three words.
@@ -37,6 +38,7 @@ _dmemfsctl()
 	case $previous in
 	--vmm) _dmemfsctl_words "qemu cloud-hypervisor libvirt" ;;
 	--color) _dmemfsctl_words "auto always never" ;;
+	--max-bytes | --max-files) _dmemfsctl_words none ;;
 	--size | --node | --leave | --interval | --iterations | --timeout) ;;
 	*)
 		case $current in
