@@ -5,7 +5,7 @@
 _dmemfsctl_options()
 {
 	case $1 in
-	plan) echo --size --node --leave --write --root ;;
+	plan) echo --size --node --leave --write --boot-loader --root ;;
 	doctor) echo --config --root ;;
 	map) echo --output --color ;;
 	top) echo --interval --iterations ;;
@@ -36,6 +36,7 @@ _dmemfsctl()
 	[ "$previous" != = ] || previous=${COMP_WORDS[COMP_CWORD - 2]}
 	[ "$current" != = ] || current=
 	case $previous in
+	--boot-loader) _dmemfsctl_words "grub systemd-boot" ;;
 	--vmm) _dmemfsctl_words "qemu cloud-hypervisor libvirt" ;;
 	--color) _dmemfsctl_words "auto always never" ;;
 	--max-bytes | --max-files) _dmemfsctl_words none ;;

@@ -2,27 +2,19 @@
 /* dmemfsctl plan: which RAM to reserve, and what the boot loader must be told. */
 #include "plan.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "command.h"
 #include "config.h"
-#include "reserved.h"
 #include "text.h"
-
-#define GRUB_DEFAULTS  "/etc/default/grub"
-#define GRUB_DROP_IN   "/etc/default/grub.d/dmemfs.cfg"
-#define KERNEL_CMDLINE "/etc/kernel/cmdline"
-/* Marks the file as one that may be replaced. */
-#define GRUB_HEADER    "# Written by dmemfsctl plan."
 
 static struct {
 	char *size;
 	char **nodes;
 	char *leave;
 	char *root;
+	char *boot_loader;
 	gboolean write;
 } arguments;
 
@@ -32,35 +24,13 @@ static const GOptionEntry options[] = {
 	  "Reserve on this NUMA node; may be given several times, all nodes by default", "N" },
 	{ "leave", 0, 0, G_OPTION_ARG_STRING, &arguments.leave,
 	  "How much the kernel keeps; 1/16 of the RAM by default, but at least 2G", "SIZE" },
-	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write, "Write GRUB's drop-in " GRUB_DROP_IN, NULL },
+	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write, "Tell the boot loader, and say what to run next", NULL },
+	{ "boot-loader", 0, 0, G_OPTION_ARG_STRING, &arguments.boot_loader,
+	  "grub or systemd-boot; by default the one that there is", "NAME" },
 	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root, "Look below DIR instead of /: for another machine's files",
 	  "DIR" },
 	G_OPTION_ENTRY_NULL
 };
-
-char *plan_arguments(const GArray *ranges)
-{
-	GString *text = g_string_new(NULL);
-
-	for (guint i = 0; i < ranges->len; i++) {
-		const struct extent *extent = &g_array_index(ranges, struct machine_range, i).extent;
-		g_autofree char *argument = reserved_argument(extent->start, extent->length);
-
-		g_string_append_printf(text, "%s%s", i ? " " : "", argument);
-	}
-	return g_string_free(text, FALSE);
-}
-
-char *plan_grub(const GArray *ranges)
-{
-	g_autofree char *plain = plan_arguments(ranges);
-	g_auto(GStrv) parts = g_strsplit(plain, "$", -1);
-	/* The shell makes \$ of it, in double quotes, and GRUB makes $ of that. */
-	g_autofree char *quoted = g_strjoinv("\\\\\\$", parts);
-
-	return g_strdup_printf(GRUB_HEADER " The $ must reach the kernel through a shell and through GRUB.\n"
-	                       "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT %s\"\n", quoted);
-}
 
 static bool get_size(const char *option, const char *text, uint64_t *bytes, GError **error)
 {
@@ -140,33 +110,6 @@ static GPtrArray *find_warnings(const GArray *ranges)
 	return warnings;
 }
 
-/* Only a file of our own is replaced. The path, or NULL and @error. */
-static char *write_drop_in(const char *root, const char *text, GError **error)
-{
-	g_autofree char *defaults = g_strconcat(root, GRUB_DEFAULTS, NULL);
-	g_autofree char *path = g_strconcat(root, GRUB_DROP_IN, NULL);
-	g_autofree char *directory = g_path_get_dirname(path);
-	g_autofree char *former = NULL;
-
-	if (!g_file_test(defaults, G_FILE_TEST_EXISTS)) {
-		command_fail(error, STATUS_FAILED, "%s: does not exist, so there is no GRUB to configure: pass the arguments to "
-		             "your boot loader", defaults);
-		return NULL;
-	}
-	if (g_file_get_contents(path, &former, NULL, NULL) && !g_str_has_prefix(former, GRUB_HEADER)) {
-		command_fail(error, STATUS_FAILED, "%s: was not written by this program: move it away first", path);
-		return NULL;
-	}
-	if (mkdir(directory, 0755) < 0 && errno != EEXIST) {
-		command_fail(error, STATUS_FAILED, "%s: %s", directory, g_strerror(errno));
-		return NULL;
-	}
-	if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644,
-	                              error))
-		return NULL;
-	return g_steal_pointer(&path);
-}
-
 struct plan {
 	struct plan_request request;
 	const struct machine *machine;
@@ -174,7 +117,8 @@ struct plan {
 	GPtrArray *warnings;
 	char *arguments;
 	char *grub;
-	char *written; /* NULL: nothing */
+	const struct plan_loader *loader; /* that was told; NULL: none */
+	char *written;                    /* NULL: nothing */
 };
 
 static void plan_clear(struct plan *plan)
@@ -224,12 +168,12 @@ static void print_plan(const struct plan *plan)
 	printf("It saves %s of struct page.\n\nKernel arguments, instead of any memmap= of dmemfs that is there:\n  %s\n\n", saved,
 	       plan->arguments);
 	if (plan->written) {
-		printf("Written: %s\nNext: update-grub, then reboot.\n", plan->written);
+		printf("Written: %s\nNext: %s, then reboot.\n", plan->written, plan->loader->next);
 		return;
 	}
-	printf("GRUB: put this into " GRUB_DROP_IN " (or use --write), run update-grub, reboot:\n%s\n"
-	       "systemd-boot: append the arguments as they are to " KERNEL_CMDLINE ", then\n"
-	       "  kernel-install add \"$(uname -r)\" \"/boot/vmlinuz-$(uname -r)\"\nand reboot.\n", plan->grub);
+	printf("GRUB: put this into " PLAN_GRUB_DROP_IN " (or use --write), run update-grub, reboot:\n%s\n"
+	       "systemd-boot: append the arguments as they are to " PLAN_KERNEL_CMDLINE " (or use --write), then\n  "
+	       PLAN_KERNEL_INSTALL "\nand reboot.\n", plan->grub);
 }
 
 static void describe(struct json *json, const struct plan *plan)
@@ -260,14 +204,15 @@ static void describe(struct json *json, const struct plan *plan)
 		json_string(json, NULL, g_ptr_array_index(plan->warnings, i));
 	json_end(json);
 	json_begin_object(json, "grub");
-	json_string(json, "file", GRUB_DROP_IN);
+	json_string(json, "file", PLAN_GRUB_DROP_IN);
 	json_string(json, "contents", plan->grub);
 	json_end(json);
 	json_begin_object(json, "systemd_boot");
-	json_string(json, "file", KERNEL_CMDLINE);
+	json_string(json, "file", PLAN_KERNEL_CMDLINE);
 	json_string(json, "append", plan->arguments);
 	json_end(json);
 	json_string(json, "written", plan->written);
+	json_string(json, "next", plan->written ? plan->loader->next : NULL);
 }
 
 static bool make_plan(struct plan *plan, const char *root, GError **error)
@@ -278,9 +223,12 @@ static bool make_plan(struct plan *plan, const char *root, GError **error)
 	plan->warnings = find_warnings(plan->ranges);
 	plan->arguments = plan_arguments(plan->ranges);
 	plan->grub = plan_grub(plan->ranges);
-	if (arguments.write)
-		plan->written = write_drop_in(root, plan->grub, error);
-	return !arguments.write || plan->written;
+	if (!arguments.write)
+		return true;
+	plan->loader = plan_find_loader(root, arguments.boot_loader, error);
+	if (plan->loader)
+		plan->written = plan_write(plan->loader, root, plan->ranges, error);
+	return plan->written;
 }
 
 static enum status run(const struct invocation *invocation, GError **error)

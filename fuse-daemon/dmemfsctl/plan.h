@@ -18,6 +18,10 @@
 /* sizeof(struct page) for each page of 4 KiB. */
 #define PLAN_PAGE_STRUCT 64
 
+#define PLAN_GRUB_DROP_IN   "/etc/default/grub.d/dmemfs.cfg"
+#define PLAN_KERNEL_CMDLINE "/etc/kernel/cmdline" /* of kernel-install(8), for systemd-boot */
+#define PLAN_KERNEL_INSTALL "kernel-install add \"$(uname -r)\" \"/boot/vmlinuz-$(uname -r)\""
+
 struct plan_request {
 	uint64_t size;  /* bytes, a multiple of PLAN_ALIGNMENT */
 	uint64_t leave; /* bytes that stay with the kernel, on each node an equal part */
@@ -34,5 +38,24 @@ GArray *plan_choose(const struct machine *machine, const struct plan_request *re
 char *plan_arguments(const GArray *ranges);
 /* The contents of a file in /etc/default/grub.d: a shell and GRUB both take one level of quotes away. */
 char *plan_grub(const GArray *ranges);
+/*
+ * The contents of /etc/kernel/cmdline, which were @former: without what an earlier plan asked for, and what a boot loader has
+ * added to /proc/cmdline. Comments stay.
+ */
+char *plan_cmdline(const char *former, const GArray *ranges);
+
+struct plan_loader {
+	const char *name;
+	const char *file; /* that is written */
+	const char *next; /* what to run before the reboot */
+	bool (*is_there)(const char *root);
+	/* g_malloc'ed; NULL and @error. */
+	char *(*contents)(const char *root, const GArray *ranges, GError **error);
+};
+
+/* @name NULL: the one that the machine below @root has. NULL and @error. */
+const struct plan_loader *plan_find_loader(const char *root, const char *name, GError **error);
+/* The path that was written, g_malloc'ed; NULL and @error. */
+char *plan_write(const struct plan_loader *loader, const char *root, const GArray *ranges, GError **error);
 
 #endif

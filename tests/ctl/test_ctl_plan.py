@@ -73,8 +73,8 @@ def test_write(ctl, machine):
     assert path.read_text() == "GRUB_CMDLINE_LINUX_DEFAULT=mine\n"
 
 
-def test_write_without_grub(ctl, machine):
-    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["no GRUB", "boot loader"])
+def test_write_without_boot_loader(ctl, machine):
+    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["no GRUB", "no systemd-boot", "boot loader"])
     assert not (machine.root / "etc").exists()
 
 

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The boot loaders that dmemfsctl plan knows: how each is told of the kernel's arguments. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "plan.h"
+#include "reserved.h"
+
+#define GRUB_DEFAULTS "/etc/default/grub"
+/* Marks the file as one that may be replaced. */
+#define GRUB_HEADER "# Written by dmemfsctl plan."
+/* Debian's package systemd-boot has it. */
+#define SYSTEMD_BOOT_HOOK "/etc/kernel/postinst.d/zz-systemd-boot"
+/* What kernel-install(8) takes when the administrator has said nothing. */
+#define VENDOR_CMDLINE "/usr/lib/kernel/cmdline"
+
+static bool exists(const char *root, const char *path)
+{
+	g_autofree char *full = g_strconcat(root, path, NULL);
+
+	return g_file_test(full, G_FILE_TEST_EXISTS);
+}
+
+static bool has_grub(const char *root)
+{
+	return exists(root, GRUB_DEFAULTS);
+}
+
+static bool has_systemd_boot(const char *root)
+{
+	return exists(root, PLAN_KERNEL_CMDLINE) || exists(root, SYSTEMD_BOOT_HOOK);
+}
+
+static char *read_text(const char *root, const char *path)
+{
+	g_autofree char *full = g_strconcat(root, path, NULL);
+	char *text = NULL;
+
+	return g_file_get_contents(full, &text, NULL, NULL) ? text : NULL;
+}
+
+char *plan_arguments(const GArray *ranges)
+{
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < ranges->len; i++) {
+		const struct extent *extent = &g_array_index(ranges, struct machine_range, i).extent;
+		g_autofree char *argument = reserved_argument(extent->start, extent->length);
+
+		g_string_append_printf(text, "%s%s", i ? " " : "", argument);
+	}
+	return g_string_free(text, FALSE);
+}
+
+char *plan_grub(const GArray *ranges)
+{
+	g_autofree char *plain = plan_arguments(ranges);
+	g_auto(GStrv) parts = g_strsplit(plain, "$", -1);
+	/* The shell makes \$ of it, in double quotes, and GRUB makes $ of that. */
+	g_autofree char *quoted = g_strjoinv("\\\\\\$", parts);
+
+	return g_strdup_printf(GRUB_HEADER " The $ must reach the kernel through a shell and through GRUB.\n"
+	                       "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT %s\"\n", quoted);
+}
+
+/* Only a file of our own is replaced. */
+static char *grub_contents(const char *root, const GArray *ranges, GError **error)
+{
+	g_autofree char *former = read_text(root, PLAN_GRUB_DROP_IN);
+
+	if (!former || g_str_has_prefix(former, GRUB_HEADER))
+		return plan_grub(ranges);
+	command_fail(error, STATUS_FAILED, "%s" PLAN_GRUB_DROP_IN ": was not written by this program: move it away first", root);
+	return NULL;
+}
+
+/* Could an earlier plan have asked for it? Ranges that keep bad memory away are small. */
+static bool is_planned(const char *argument)
+{
+	g_autoptr(GArray) ranges = reserved_parse(argument);
+	const struct extent *extent = ranges->len == 1 ? &g_array_index(ranges, struct extent, 0) : NULL;
+
+	return extent && extent->start >= PLAN_LOWEST && (extent->start | extent->length) % PLAN_ALIGNMENT == 0;
+}
+
+/* As kernel-install(8) does it: what a boot loader has added is not of this kernel alone. */
+static bool is_of_boot_loader(const char *argument)
+{
+	return g_str_has_prefix(argument, "BOOT_IMAGE=") || g_str_has_prefix(argument, "initrd=");
+}
+
+static char *filter_line(const char *line)
+{
+	g_auto(GStrv) words = g_strsplit_set(line, " \t", -1);
+	GString *kept = g_string_new(NULL);
+
+	for (char **word = words; *word; word++) {
+		if (**word && !is_planned(*word) && !is_of_boot_loader(*word))
+			g_string_append_printf(kept, "%s%s", kept->len ? " " : "", *word);
+	}
+	return g_string_free(kept, FALSE);
+}
+
+char *plan_cmdline(const char *former, const GArray *ranges)
+{
+	g_autofree char *arguments = plan_arguments(ranges);
+	g_auto(GStrv) lines = g_strsplit(former, "\n", -1);
+	GString *text = g_string_new(NULL);
+	gsize end = 0; /* of the last line that is no comment */
+
+	for (char **line = lines; *line; line++) {
+		bool is_comment = g_str_has_prefix(g_strchug(*line), "#");
+		g_autofree char *kept = is_comment ? g_strdup(*line) : filter_line(*line);
+
+		if (!*kept)
+			continue;
+		g_string_append(text, kept);
+		if (!is_comment)
+			end = text->len;
+		g_string_append_c(text, '\n');
+	}
+	if (end > 0) {
+		g_string_insert(text, (gssize)end, arguments);
+		g_string_insert_c(text, (gssize)end, ' ');
+	} else {
+		g_string_append_printf(text, "%s\n", arguments);
+	}
+	return g_string_free(text, FALSE);
+}
+
+/* The file replaces what the kernel was started with: that goes into it. */
+static char *systemd_boot_contents(const char *root, const GArray *ranges, GError **error)
+{
+	static const char *const sources[] = { PLAN_KERNEL_CMDLINE, VENDOR_CMDLINE, "/proc/cmdline" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(sources); i++) {
+		g_autofree char *former = read_text(root, sources[i]);
+
+		if (former)
+			return plan_cmdline(former, ranges);
+	}
+	command_fail(error, STATUS_FAILED, "%s/proc/cmdline: cannot be read, so the kernel's arguments are not known", root);
+	return NULL;
+}
+
+static const struct plan_loader loaders[] = {
+	{ "grub", PLAN_GRUB_DROP_IN, "update-grub", has_grub, grub_contents },
+	{ "systemd-boot", PLAN_KERNEL_CMDLINE, PLAN_KERNEL_INSTALL, has_systemd_boot, systemd_boot_contents },
+};
+
+static const struct plan_loader *named_loader(const char *name, GError **error)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(loaders); i++) {
+		if (strcmp(loaders[i].name, name) == 0)
+			return &loaders[i];
+	}
+	command_fail(error, STATUS_USAGE, "--boot-loader %s: is not known: use grub or systemd-boot", name);
+	return NULL;
+}
+
+const struct plan_loader *plan_find_loader(const char *root, const char *name, GError **error)
+{
+	const struct plan_loader *found = NULL;
+
+	if (name)
+		return named_loader(name, error);
+	for (size_t i = 0; i < G_N_ELEMENTS(loaders); i++) {
+		if (!loaders[i].is_there(root))
+			continue;
+		if (found) {
+			command_fail(error, STATUS_FAILED, "there are both GRUB and systemd-boot: name the one that boots this machine, "
+			             "--boot-loader grub or --boot-loader systemd-boot");
+			return NULL;
+		}
+		found = &loaders[i];
+	}
+	if (!found)
+		command_fail(error, STATUS_FAILED, "%s" GRUB_DEFAULTS ": does not exist, nor %s" PLAN_KERNEL_CMDLINE ", so there is no GRUB "
+		             "and no systemd-boot to configure: pass the arguments to your boot loader", root, root);
+	return found;
+}
+
+char *plan_write(const struct plan_loader *loader, const char *root, const GArray *ranges, GError **error)
+{
+	g_autofree char *text = loader->contents(root, ranges, error);
+	g_autofree char *path = g_strconcat(root, loader->file, NULL);
+	g_autofree char *directory = g_path_get_dirname(path);
+
+	if (!text)
+		return NULL;
+	if (g_mkdir_with_parents(directory, 0755) < 0) {
+		command_fail(error, STATUS_FAILED, "%s: %s", directory, g_strerror(errno));
+		return NULL;
+	}
+	if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644,
+	                              error))
+		return NULL;
+	return g_steal_pointer(&path);
+}

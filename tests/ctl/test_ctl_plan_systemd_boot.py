@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dmemfsctl plan --write where systemd-boot starts the machine: /etc/kernel/cmdline, as kernel-install(8) reads it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.control import USAGE
+from helpers.machine import two_nodes
+
+CMDLINE = "etc/kernel/cmdline"
+HOOK = "etc/kernel/postinst.d/zz-systemd-boot"
+LOADER_ENTRY = Path("/usr/lib/kernel/install.d/90-loaderentry.install")
+PLANNED = "memmap=1G$0x800000000 memmap=1G$0x1000000000"
+
+
+@pytest.fixture
+def machine(work):
+    found = two_nodes(work / "root")
+    found.write(HOOK, "#!/bin/sh\n")
+    return found
+
+
+def write(ctl, machine, *arguments):
+    """What is in the file afterwards."""
+    result = ctl.json("plan", "--root", machine.root, "--size=2G", "--write", *arguments)
+    assert result["written"] == str(machine.root / CMDLINE)
+    assert result["next"].startswith("kernel-install add ")
+    return (machine.root / CMDLINE).read_text()
+
+
+def test_what_the_kernel_was_started_with_goes_on(ctl, machine):
+    machine.write("proc/cmdline", "BOOT_IMAGE=/vmlinuz initrd=\\6.12\\initrd root=UUID=1-2 ro quiet\n")
+    assert write(ctl, machine) == f"root=UUID=1-2 ro quiet {PLANNED}\n"
+
+
+def test_vendor_file_is_the_base(ctl, machine):
+    machine.write("usr/lib/kernel/cmdline", "root=LABEL=vendor\n")
+    assert write(ctl, machine) == f"root=LABEL=vendor {PLANNED}\n"
+
+
+def test_former_plan_is_replaced(ctl, machine):
+    """Other memory that the kernel must not touch stays."""
+    machine.write(CMDLINE, "root=/dev/sda2  memmap=64K$0x18690000 memmap=16G$0x440000000 quiet memmap=4G@0x0\n")
+    expected = f"root=/dev/sda2 memmap=64K$0x18690000 quiet memmap=4G@0x0 {PLANNED}\n"
+    assert write(ctl, machine) == expected
+    assert write(ctl, machine) == expected
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("# mine\nroot=/dev/sda2\nquiet\n# end\n", f"# mine\nroot=/dev/sda2\nquiet {PLANNED}\n# end\n"),
+    ("# only this\n", f"# only this\n{PLANNED}\n"),
+    ("memmap=16G$0x440000000", f"{PLANNED}\n"),
+    ("", f"{PLANNED}\n"),
+])
+def test_lines_and_comments(ctl, machine, before, after):
+    machine.write(CMDLINE, before)
+    assert write(ctl, machine) == after
+
+
+def test_text_says_what_to_run(ctl, machine):
+    text = ctl.text("plan", "--root", machine.root, "--size=2G", "--write")
+    assert f"Written: {machine.root / CMDLINE}\n" in text
+    assert 'Next: kernel-install add "$(uname -r)" "/boot/vmlinuz-$(uname -r)", then reboot.' in text
+
+
+@pytest.mark.skipif(not LOADER_ENTRY.exists(), reason="needs systemd's kernel-install")
+def test_loader_entry_has_the_arguments(ctl, machine, work):
+    """What kernel-install runs, as it does; systemd-boot takes the line as it is."""
+    write(ctl, machine)
+    entry, kernel = work / "boot" / "token" / "6.12", work / "vmlinuz"
+    entry.mkdir(parents=True)
+    kernel.write_text("kernel")
+    settings = {"LAYOUT": "bls", "MACHINE_ID": "machine", "ENTRY_TOKEN": "token", "BOOT_ROOT": work / "boot", "VERBOSE": "0",
+                "STAGING_AREA": work, "CONF_ROOT": machine.root / "etc/kernel"}
+    environment = {**os.environ, **{f"KERNEL_INSTALL_{name}": str(value) for name, value in settings.items()}}
+    subprocess.run([LOADER_ENTRY, "add", "6.12", entry, kernel], env=environment, check=True)
+    (written,) = (work / "boot" / "loader" / "entries").iterdir()
+    assert re.search(r"^options +(.*\S)", written.read_text(), re.MULTILINE)[1].endswith(" " + PLANNED)
+
+
+def test_both_boot_loaders(ctl, machine):
+    machine.write("etc/default/grub", "GRUB_DEFAULT=0\n")
+    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["both GRUB and systemd-boot", "--boot-loader"])
+    assert PLANNED in write(ctl, machine, "--boot-loader=systemd-boot")
+    result = ctl.json("plan", "--root", machine.root, "--size=2G", "--write", "--boot-loader", "grub")
+    assert (result["written"], result["next"]) == (str(machine.root / "etc/default/grub.d/dmemfs.cfg"), "update-grub")
+    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", "--boot-loader=lilo", status=USAGE,
+              says=["--boot-loader lilo", "use grub or systemd-boot"])
