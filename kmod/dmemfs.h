@@ -9,7 +9,9 @@
  *                               changes exclusively. All zapping of page tables happens under it, held exclusively,
  *                               or with the VMA locked for writing; so while a fault holds it, no entry goes away
  *                               under that fault. Never held across a page fault of our own: user memory is copied
- *   with page faults off. dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c)
+ *                               with page faults off.
+ *   dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c), what is poisoned
+ *                               (poison.c; to look takes no lock)
  *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->notices, ->wishes (object.c,
  *                               events.c, demand.c)
  *
@@ -99,10 +101,17 @@ void dmemfs_regions_exit(void);
  * The caller holds dmemfs_region_lock throughout.
  */
 int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
-/* The kernel's mapping of @pfn, which is owned by an object that the caller holds, so its region stays. */
-void *dmemfs_pfn_to_virt(unsigned long pfn);
-/* Clears @length bytes at @addr. -EINTR when the task is being killed. */
-int dmemfs_clear(void *addr, size_t length);
+/* Who owns @pfn, with a reference, or NULL. */
+struct dmemfs_object *dmemfs_owner_get(unsigned long pfn);
+/* Whether all of @pfns lies in one region. The caller holds dmemfs_region_lock. */
+bool dmemfs_in_region(struct dmemfs_range pfns);
+/*
+ * The kernel's mapping of the physical address @start, which is owned by an object that the caller holds, so its region
+ * stays. Returns how many bytes, of @length, can be accessed there in a row: 0 when the first page is poisoned.
+ */
+size_t dmemfs_map(u64 start, size_t length, void **addr);
+/* Clears @length bytes at the physical address @start, but not poisoned pages. -EINTR when the task is being killed. */
+int dmemfs_clear(u64 start, size_t length);
 
 /* extent.c */
 /* Pages of [offset, offset + length), which must be aligned, not empty, and inside the largest file. */
@@ -115,6 +124,8 @@ int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg);
  * holds obj->lock exclusively.
  */
 void dmemfs_zap(struct inode *inode, u64 start, u64 end);
+/* Unmaps the memory @pfn and tells which page of the file it is; false: no process can have it mapped. */
+bool dmemfs_extent_unmap(struct dmemfs_object *obj, unsigned long pfn, unsigned long *index);
 int dmemfs_object_resize(struct dmemfs_object *obj, u64 size);
 int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end);
 /* Extents in @range become punched; nothing maps them. The caller holds obj->lock exclusively. */
@@ -148,6 +159,8 @@ extern const struct file_operations dmemfs_file_operations;
 /* map.c */
 extern const struct vm_operations_struct dmemfs_vm_operations;
 int dmemfs_mmap(struct file *file, struct vm_area_struct *vma);
+/* Whether page @index of the object is in this mapping. The caller holds the mmap_lock. */
+bool dmemfs_vma_shows(const struct vm_area_struct *vma, const struct dmemfs_object *obj, unsigned long index);
 
 /* demand.c */
 int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit);
@@ -165,6 +178,15 @@ void dmemfs_demand_rearm(struct dmemfs_object *obj);
 void dmemfs_demand_exit(struct dmemfs_object *obj);
 int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end);
 
+/* poison.c */
+/* The first poisoned page of @pfns; false: there is none. */
+bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn);
+bool dmemfs_poison_exists(void);
+int dmemfs_poison_add(const struct dmemfs_poison *arg);
+int dmemfs_poison_next(struct dmemfs_poison *arg);
+void dmemfs_poison_init(void);
+void dmemfs_poison_exit(void);
+
 /* events.c */
 /* The caller holds the table's lock. */
 void dmemfs_notice_queue(struct dmemfs_notice *notice);
@@ -173,6 +195,8 @@ void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
 void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event);
 /* Something happened to a range of the file. Adds to what is pending. */
 void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event);
+/* Some memory was poisoned. */
+void dmemfs_notice_poison(void);
 void dmemfs_notices_cancel(struct dmemfs_object *obj);
 void dmemfs_events_rearm(void);
 ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos);

@@ -12,6 +12,12 @@
 static LIST_HEAD(pending);
 static DECLARE_WAIT_QUEUE_HEAD(readers);
 
+/* The one kind that is of no object. */
+static struct dmemfs_notice poison_notice = {
+	.link = LIST_HEAD_INIT(poison_notice.link),
+	.event = { .kind = DMEMFS_EVENT_POISON },
+};
+
 void dmemfs_notices_init(struct dmemfs_object *obj)
 {
 	int i;
@@ -65,6 +71,13 @@ void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event)
 	xa_unlock(&dmemfs_objects);
 }
 
+void dmemfs_notice_poison(void)
+{
+	xa_lock(&dmemfs_objects);
+	dmemfs_notice_queue(&poison_notice);
+	xa_unlock(&dmemfs_objects);
+}
+
 /* Nothing of the object can be read any more. */
 void dmemfs_notices_cancel(struct dmemfs_object *obj)
 {
@@ -87,6 +100,8 @@ void dmemfs_events_rearm(void)
 		dmemfs_notice_raise(obj, DMEMFS_EVENT_IDLE);
 	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_WAITED_FOR)
 		dmemfs_demand_rearm(obj);
+	if (dmemfs_poison_exists())
+		dmemfs_notice_queue(&poison_notice);
 	xa_unlock(&dmemfs_objects);
 }
 

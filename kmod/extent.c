@@ -258,6 +258,39 @@ void dmemfs_zap(struct inode *inode, u64 start, u64 end)
 	unmap_mapping_range(inode->i_mapping, start, end - start, 1);
 }
 
+/* Which page of the file is the memory @pfn, that is not punched? */
+static bool find_page(struct dmemfs_object *obj, unsigned long pfn, unsigned long *index)
+{
+	MA_STATE(mas, &obj->extents, 0, 0);
+	unsigned long first;
+	void *entry;
+
+	mas_for_each(&mas, entry, ULONG_MAX) {
+		first = entry_pfn(entry, mas.index);
+		if (is_punched(entry) || pfn < first || pfn - first > mas.last - mas.index)
+			continue;
+		*index = mas.index + (pfn - first);
+		return true;
+	}
+	return false;
+}
+
+bool dmemfs_extent_unmap(struct dmemfs_object *obj, unsigned long pfn, unsigned long *index)
+{
+	struct vfsmount *mnt;
+	struct inode *inode;
+	bool found;
+
+	down_write(&obj->lock);
+	inode = dmemfs_inode_get(obj, &mnt);
+	found = inode && find_page(obj, pfn, index);
+	if (found)
+		dmemfs_zap(inode, (u64)*index << PAGE_SHIFT, ((u64)*index + 1) << PAGE_SHIFT);
+	up_write(&obj->lock);
+	dmemfs_inode_put(inode, mnt);
+	return found;
+}
+
 int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 {
 	struct dmemfs_range range;
@@ -301,9 +334,9 @@ int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg)
 static int clear_step(struct dmemfs_object *obj, u64 *pos, u64 end)
 {
 	MA_STATE(mas, &obj->extents, *pos >> PAGE_SHIFT, *pos >> PAGE_SHIFT);
-	u64 run_end;
-	void *entry, *addr;
+	u64 run_end, start;
 	size_t length;
+	void *entry;
 
 	do {
 		entry = mas_find(&mas, (end - 1) >> PAGE_SHIFT);
@@ -315,9 +348,9 @@ static int clear_step(struct dmemfs_object *obj, u64 *pos, u64 end)
 	*pos = max(*pos, (u64)mas.index << PAGE_SHIFT);
 	run_end = ((u64)mas.last + 1) << PAGE_SHIFT;
 	length = min3(end - *pos, run_end - *pos, (u64)SZ_2M);
-	addr = dmemfs_pfn_to_virt(entry_pfn(entry, *pos >> PAGE_SHIFT)) + offset_in_page(*pos);
+	start = PFN_PHYS(entry_pfn(entry, *pos >> PAGE_SHIFT)) + offset_in_page(*pos);
 	*pos += length;
-	return dmemfs_clear(addr, length);
+	return dmemfs_clear(start, length);
 }
 
 int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end)

@@ -14,6 +14,9 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
+/* How often user memory is faulted in for a single byte. */
+#define TRIES 64
+
 static struct dmemfs_object *file_object(const struct file *file)
 {
 	return file_inode(file)->i_private;
@@ -21,7 +24,8 @@ static struct dmemfs_object *file_object(const struct file *file)
 
 /*
  * Copies the next bytes of @iter: at most @length, and no further than the run of memory (or the hole) at @pos.
- * Returns how many had to be copied; *copied tells how many were. The caller holds obj->lock.
+ * Returns how many had to be copied; *copied tells how many were. -EIO: the memory is poisoned. The caller holds
+ * obj->lock.
  */
 static ssize_t copy_run(struct dmemfs_object *obj, u64 pos, size_t length, struct iov_iter *iter, size_t *copied)
 {
@@ -34,13 +38,16 @@ static ssize_t copy_run(struct dmemfs_object *obj, u64 pos, size_t length, struc
 	if (hole && iov_iter_rw(iter) == WRITE)
 		return -ENOSPC;
 	length = min_t(u64, length, ((u64)(run.last - (pos >> PAGE_SHIFT)) + 1) * PAGE_SIZE - offset_in_page(pos));
-	addr = hole ? NULL : dmemfs_pfn_to_virt(pfn) + offset_in_page(pos);
+	if (!hole)
+		length = dmemfs_map(PFN_PHYS(pfn) + offset_in_page(pos), length, &addr);
+	if (!length)
+		return -EIO;
 
 	pagefault_disable();
 	if (hole)
 		*copied = iov_iter_zero(length, iter);
 	else if (iov_iter_rw(iter) == READ)
-		*copied = copy_to_iter(addr, length, iter);
+		*copied = _copy_mc_to_iter(addr, length, iter);
 	else
 		*copied = copy_from_iter(addr, length, iter);
 	pagefault_enable();
@@ -64,6 +71,7 @@ static ssize_t copy_all(struct kiocb *iocb, struct iov_iter *iter)
 	struct dmemfs_object *obj = file_object(iocb->ki_filp);
 	ssize_t wanted, ret = 0;
 	size_t copied, done = 0;
+	int stuck = 0;
 
 	while (iov_iter_count(iter) && !ret) {
 		u64 pos = iocb->ki_pos + done;
@@ -82,6 +90,10 @@ static ssize_t copy_all(struct kiocb *iocb, struct iov_iter *iter)
 		done += copied;
 		if (copied < wanted)
 			ret = fault_in(iter, wanted - copied);
+		/* User memory that was faulted in is hardly gone again: it is ours that cannot be read. */
+		stuck = copied ? 0 : stuck + 1;
+		if (!ret && stuck == TRIES)
+			ret = -EIO;
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
 		cond_resched();

@@ -33,6 +33,7 @@ union request {
 	struct dmemfs_object_info info;
 	struct dmemfs_extent extent;
 	struct dmemfs_fault_answer answer;
+	struct dmemfs_poison poison;
 };
 
 u64 dmemfs_page_sizes(void)
@@ -61,7 +62,7 @@ static int do_hello(union request *req)
 	hello->huge = dmemfs_huge;
 	hello->page_sizes = dmemfs_page_sizes();
 	hello->discard_page_sizes = dmemfs_discard_page_sizes();
-	hello->features = DMEMFS_FEATURE_DEMAND | DMEMFS_FEATURE_DISCARD;
+	hello->features = DMEMFS_FEATURE_DEMAND | DMEMFS_FEATURE_DISCARD | DMEMFS_FEATURE_POISON;
 	strscpy(hello->version, DMEMFS_VERSION);
 	return match ? 0 : -EPROTO;
 }
@@ -147,6 +148,16 @@ static int do_region_zero(union request *req)
 	return dmemfs_region_zero(req->zero.offset, req->zero.length);
 }
 
+static int do_poison_add(union request *req)
+{
+	return dmemfs_poison_add(&req->poison);
+}
+
+static int do_poison_next(union request *req)
+{
+	return dmemfs_poison_next(&req->poison);
+}
+
 static int do_extent_add(struct dmemfs_object *obj, union request *req)
 {
 	return dmemfs_extent_add(obj, &req->extent);
@@ -198,6 +209,8 @@ static const struct request_kind {
 	{ DMEMFS_IOC_EXTENT_REMOVE, INPUTS(dmemfs_extent, length), .on_object = do_extent_remove },
 	{ DMEMFS_IOC_EXTENT_NEXT, INPUTS(dmemfs_extent, offset), .idle_too = true, .on_object = do_extent_next },
 	{ DMEMFS_IOC_FAULT_ANSWER, INPUTS(dmemfs_fault_answer, error), .on_object = do_fault_answer },
+	{ DMEMFS_IOC_POISON_ADD, INPUTS(dmemfs_poison, length), .run = do_poison_add },
+	{ DMEMFS_IOC_POISON_NEXT, INPUTS(dmemfs_poison, start), .run = do_poison_next },
 #undef INPUTS
 };
 
@@ -301,9 +314,12 @@ static int __init dmemfs_init(void)
 	int ret;
 
 	dmemfs_huge = choose_huge();
+	dmemfs_poison_init();
 	ret = misc_register(&dmemfs_device);
-	if (ret)
+	if (ret) {
+		dmemfs_poison_exit();
 		dmemfs_walk_guard_exit();
+	}
 	return ret;
 }
 
@@ -311,6 +327,7 @@ static int __init dmemfs_init(void)
 static void __exit dmemfs_exit(void)
 {
 	misc_deregister(&dmemfs_device);
+	dmemfs_poison_exit();
 	dmemfs_objects_exit();
 	dmemfs_regions_exit();
 	dmemfs_walk_guard_exit();

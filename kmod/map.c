@@ -10,6 +10,7 @@
 
 #include <linux/pagemap.h>
 #include <linux/sched.h>
+#include <linux/uaccess.h>
 
 static struct dmemfs_object *vma_object(const struct vm_area_struct *vma)
 {
@@ -22,17 +23,29 @@ static bool is_congruent(const struct vm_area_struct *vma, unsigned long size)
 	return IS_ALIGNED((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff, size >> PAGE_SHIFT);
 }
 
-/* The one decision: the memory for the page of @order that is at @index of the file, where it may be mapped. */
+bool dmemfs_vma_shows(const struct vm_area_struct *vma, const struct dmemfs_object *obj, unsigned long index)
+{
+	return vma->vm_ops == &dmemfs_vm_operations && vma_object(vma) == obj && index >= vma->vm_pgoff &&
+	       index - vma->vm_pgoff < (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
+}
+
+/*
+ * The one decision: the memory for the page of @order that is at @index of the file, where it may be mapped.
+ * -EHWPOISON: some of it is lost.
+ */
 static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, unsigned long *pfn)
 {
 	unsigned long last = index + (1UL << order) - 1;
 	struct dmemfs_range run;
+	unsigned long bad;
 
 	if (last >= DIV_ROUND_UP_ULL(obj->size, PAGE_SIZE))
 		return -EFAULT;
 	if (dmemfs_extent_lookup(obj, index, &run, pfn) || last > run.last)
 		return -EFAULT;
-	return IS_ALIGNED(*pfn, 1UL << order) ? 0 : -EFAULT;
+	if (!IS_ALIGNED(*pfn, 1UL << order))
+		return -EFAULT;
+	return dmemfs_poison_find((struct dmemfs_range){ *pfn, *pfn + (last - index) }, &bad) ? -EHWPOISON : 0;
 }
 
 /* Whether there is memory to come, which there is not yet. */
@@ -107,12 +120,17 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	vm_fault_t ret = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
 	struct dmemfs_wish *wish = NULL;
 	unsigned long pfn;
+	int err;
 
 	if (!(page_sizes(vma) & size) || addr < vma->vm_start || addr + size > vma->vm_end)
 		return ret;
 	down_read(&obj->lock);
-	if (!lookup(obj, linear_page_index(vma, addr), order, &pfn))
+	err = lookup(obj, linear_page_index(vma, addr), order, &pfn);
+	if (!err)
 		ret = insert(vmf, order, pfn);
+	/* Only the page itself is lost: those around it are mapped one by one. */
+	else if (err == -EHWPOISON)
+		ret = order ? VM_FAULT_FALLBACK : VM_FAULT_HWPOISON;
 	/* Before the kernel puts a table in place, which would keep the large page from the unit when it comes. */
 	else if (size <= obj->unit && is_demanded(obj, vmf->pgoff))
 		wish = dmemfs_demand_ask(obj, vmf);
@@ -184,12 +202,13 @@ static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *b
 	down_read(&obj->lock);
 	ret = lookup(obj, linear_page_index(vma, addr), 0, &pfn);
 	if (!ret) {
-		mem = dmemfs_pfn_to_virt(pfn) + offset;
-		if (write)
+		if (!dmemfs_map(PFN_PHYS(pfn) + offset, length, &mem))
+			ret = -EIO;
+		else if (write)
 			memcpy(mem, buffer, length);
-		else
-			memcpy(buffer, mem, length);
-		ret = length;
+		else if (copy_mc_to_kernel(buffer, mem, length))
+			ret = -EIO;
+		ret = ret ?: length;
 	} else if (!write && is_demanded(obj, linear_page_index(vma, addr))) {
 		memset(buffer, 0, length);
 		ret = length;

@@ -31,7 +31,7 @@ struct clearing {
 };
 
 DEFINE_MUTEX(dmemfs_region_lock);	/* protects this file's data */
-/* With RCU, so that dmemfs_pfn_to_virt() needs no lock. */
+/* With RCU, so that dmemfs_map() needs no lock. */
 static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
@@ -258,11 +258,37 @@ int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dm
 	return mas_preallocate(mas, obj, GFP_KERNEL);
 }
 
-void *dmemfs_pfn_to_virt(unsigned long pfn)
+struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 {
-	struct region *region = mtree_load(&regions, pfn);
+	MA_STATE(mas, &owners, pfn, pfn);
+	struct dmemfs_object *obj;
 
-	return region->kaddr + (PFN_PHYS(pfn) - region->start);
+	mutex_lock(&dmemfs_region_lock);
+	obj = mas_walk(&mas);
+	/* It lives as long as it owns something, and for that is to change this lock is taken. */
+	if (obj)
+		kref_get(&obj->ref);
+	mutex_unlock(&dmemfs_region_lock);
+	return obj;
+}
+
+bool dmemfs_in_region(struct dmemfs_range pfns)
+{
+	lockdep_assert_held(&dmemfs_region_lock);
+	return region_around(pfns);
+}
+
+/* Regions may touch without their mappings doing so. */
+size_t dmemfs_map(u64 start, size_t length, void **addr)
+{
+	struct region *region = mtree_load(&regions, PHYS_PFN(start));
+	unsigned long bad;
+
+	*addr = region->kaddr + (start - region->start);
+	length = min_t(u64, length, region->start + region->length - start);
+	if (!dmemfs_poison_find((struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length - 1) }, &bad))
+		return length;
+	return bad == PHYS_PFN(start) ? 0 : PFN_PHYS(bad) - start;
 }
 
 static void write_zeroes(void *addr, size_t length)
@@ -291,13 +317,17 @@ static void stream_zeroes(void *addr, size_t length)
 #endif
 }
 
-static int clear_by(void (*zero)(void *addr, size_t length), void *addr, size_t length)
+static int clear_by(void (*zero)(void *addr, size_t length), u64 start, size_t length)
 {
 	while (length) {
-		size_t step = min_t(size_t, length, SZ_2M);
+		void *addr;
+		size_t step = dmemfs_map(start, min_t(size_t, length, SZ_2M), &addr);
 
-		zero(addr, step);
-		addr += step;
+		if (step)
+			zero(addr, step);
+		else
+			step = min_t(size_t, length, PAGE_SIZE - offset_in_page(start));
+		start += step;
 		length -= step;
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -306,15 +336,14 @@ static int clear_by(void (*zero)(void *addr, size_t length), void *addr, size_t 
 	return 0;
 }
 
-int dmemfs_clear(void *addr, size_t length)
+int dmemfs_clear(u64 start, size_t length)
 {
-	return clear_by(write_zeroes, addr, length);
+	return clear_by(write_zeroes, start, length);
 }
 
 int dmemfs_region_zero(u64 start, u64 length)
 {
 	struct clearing clearing;
-	struct region *region;
 	int ret;
 
 	ret = check_range(start, length);
@@ -323,8 +352,7 @@ int dmemfs_region_zero(u64 start, u64 length)
 	clearing.pfns = (struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length) - 1 };
 
 	mutex_lock(&dmemfs_region_lock);
-	region = region_around(clearing.pfns);
-	if (!region)
+	if (!region_around(clearing.pfns))
 		ret = -ENXIO;
 	else if (!is_unused(clearing.pfns))
 		ret = -EBUSY;
@@ -334,7 +362,7 @@ int dmemfs_region_zero(u64 start, u64 length)
 	if (ret)
 		return ret;
 
-	ret = clear_by(stream_zeroes, region->kaddr + (start - region->start), length);
+	ret = clear_by(stream_zeroes, start, length);
 
 	mutex_lock(&dmemfs_region_lock);
 	list_del(&clearing.link);

@@ -144,6 +144,21 @@
  *   then EXTENT_ADD there is EEXIST. Extents never stop being punched otherwise. A daemon that starts finds them in
  *   the list. After EINTR or ENOMEM a part of the range is punched.
  *
+ * Poison
+ *
+ *   A page of a region in which the machine reports an uncorrected error is *poisoned* until the module goes,
+ *   whoever owns it or comes to own it. Mappings lose it; touching it is SIGBUS with si_code BUS_MCEERR_AR and the
+ *   address, the memory around it is mapped in smaller pages. A process that asked for it (prctl(2),
+ *   PR_MCE_KILL_EARLY) gets SIGBUS with BUS_MCEERR_AO at once. Reading and writing it is EIO, and what zeroes memory
+ *   leaves it out. Ownership and extents do not change: to give such memory to nobody is the daemon's part.
+ *
+ *   POISON_ADD poisons [.start, .start + .length): what the daemon knows from before. Some may be poisoned already.
+ *     Errors, after ENOSPC and ENOMEM some of it is poisoned:
+ *     EINVAL  not aligned, empty, or wraps
+ *     ENXIO   not inside one region
+ *     ENOSPC  DMEMFS_POISON_MAX pages are poisoned
+ *   POISON_NEXT answers with the first run of poisoned pages at or above .start; ENOENT when there is none.
+ *
  * Mapping
  *
  *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A fault is served with the largest page that the
@@ -156,9 +171,9 @@
  *
  *   read(2) on the device returns whole struct dmemfs_event records, as many as fit and are there; it waits for the
  *   first (EAGAIN with O_NONBLOCK), and poll(2) reports POLLIN when there is one. Each kind is pending at most
- *   once per object, with the values of its latest occurrence, and FAULT once per unit that is asked for, so nothing
- *   can overflow. EFAULT loses a record. Opening the device makes IDLE pending again for every IDLE object, and FAULT
- *   as said above. Unknown kinds must be ignored.
+ *   once per object, with the values of its latest occurrence, FAULT once per unit that is asked for, and POISON once,
+ *   so nothing can overflow. EFAULT loses a record. Opening the device makes IDLE pending again for every IDLE object,
+ *   and FAULT as said above. Unknown kinds must be ignored.
  *
  *     IDLE        .id: the object became IDLE; see OBJECT_DROP.
  *     UNALIGNED   .id, .pid, .comm, .address, .offset, .length: a mapping long enough for large pages was made,
@@ -170,8 +185,8 @@
  *                 the node of the CPU that it ran on. .policy and .nodes are the memory policy of its mapping
  *                 (mbind(2)), as far as it has one and names nodes below 64; else 0.
  *     PUNCHED     .id, .offset, .length: there are punched extents, all new ones in this range.
- *
- *   A number kept for later versions: POISON (memory went bad).
+ *     POISON      memory was poisoned; POISON_NEXT tells all that is. Opening the device makes it pending again if any
+ *                 is.
  */
 #ifndef DMEMFS_IOCTL_H
 #define DMEMFS_IOCTL_H
@@ -187,6 +202,7 @@
 #define DMEMFS_REGIONS_MAX 64
 #define DMEMFS_OBJECTS_MAX (1 << 22)
 #define DMEMFS_FAULTS_MAX  64
+#define DMEMFS_POISON_MAX  16384
 
 /* dmemfs_hello.huge: whether pages larger than 4 KiB are used, and why. */
 enum dmemfs_huge {
@@ -200,7 +216,8 @@ enum dmemfs_huge {
 /* dmemfs_hello.features, or-ed: what this module can do beyond the first version. */
 enum dmemfs_feature {
 	DMEMFS_FEATURE_DEMAND = 1,
-	DMEMFS_FEATURE_DISCARD = 2
+	DMEMFS_FEATURE_DISCARD = 2,
+	DMEMFS_FEATURE_POISON = 4
 };
 
 struct dmemfs_hello {
@@ -308,13 +325,21 @@ struct dmemfs_fault_answer {
 	__u32 flags;
 };
 
+/* POISON_ADD, POISON_NEXT */
+struct dmemfs_poison {
+	__u64 start;  /* physical address */
+	__u64 length; /* out in NEXT */
+	__u32 flags;
+	__u32 reserved;
+};
+
 enum dmemfs_event_kind {
 	DMEMFS_EVENT_IDLE = 1,
 	DMEMFS_EVENT_UNALIGNED = 2,
 	DMEMFS_EVENT_PRIVATE = 3,
 	DMEMFS_EVENT_FAULT = 4,
 	DMEMFS_EVENT_PUNCHED = 5,
-	DMEMFS_EVENT_POISON = 6   /* not in this version */
+	DMEMFS_EVENT_POISON = 6
 };
 
 /* dmemfs_event.policy: what is asked of .nodes */
@@ -360,6 +385,8 @@ struct dmemfs_event {
 #define DMEMFS_IOC_EXTENT_REMOVE  _IOW(DMEMFS_IOC_MAGIC, 0x31, struct dmemfs_extent)
 #define DMEMFS_IOC_EXTENT_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x32, struct dmemfs_extent)
 #define DMEMFS_IOC_FAULT_ANSWER   _IOW(DMEMFS_IOC_MAGIC, 0x38, struct dmemfs_fault_answer)
+#define DMEMFS_IOC_POISON_ADD     _IOW(DMEMFS_IOC_MAGIC, 0x40, struct dmemfs_poison)
+#define DMEMFS_IOC_POISON_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x41, struct dmemfs_poison)
 
 /* The layout is the protocol. */
 #if defined(__cplusplus)
@@ -377,6 +404,7 @@ DMEMFS_ASSERT_SIZE(dmemfs_object_zero, 32);
 DMEMFS_ASSERT_SIZE(dmemfs_object_info, 96);
 DMEMFS_ASSERT_SIZE(dmemfs_extent, 40);
 DMEMFS_ASSERT_SIZE(dmemfs_fault_answer, 32);
+DMEMFS_ASSERT_SIZE(dmemfs_poison, 24);
 DMEMFS_ASSERT_SIZE(dmemfs_event, 80);
 #undef DMEMFS_ASSERT_SIZE
 

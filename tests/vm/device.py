@@ -77,6 +77,9 @@ class Device:
     def regions(self):
         return self._walk("REGION_NEXT", "start", 0, lambda found: found.start + found.length)
 
+    def poison(self):
+        return self._walk("POISON_NEXT", "start", 0, lambda found: found.start + found.length)
+
     def events(self, timeout=0):
         """What is pending; waits up to @timeout seconds for the first."""
         kind = STRUCTS["event"]

@@ -18,6 +18,7 @@ from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, fallocat
 
 PAGE = 4096
 MEMORY = 24  # pages that there are
+SPOILED = (5, 6, 17)  # those of them that may go bad
 FILE = 32  # pages that a file can have
 NAMED, IDLE = CONSTANTS["OBJECT_NAMED"], CONSTANTS["OBJECT_IDLE"]
 DROPPED = CONSTANTS["OBJECT_DROPPED"]
@@ -58,6 +59,7 @@ class Object:
 
 class Model(RuleBasedStateMachine):
     device = start = None
+    bad = set()  # pages of the memory; they stay so for all examples
 
     def __init__(self):
         super().__init__()
@@ -229,6 +231,18 @@ class Model(RuleBasedStateMachine):
         if known:
             self.fill(known, begin, min(begin + length, (FILE + 8) * PAGE), None)
 
+    @rule(page=st.sampled_from(SPOILED), inside=st.integers(0, 9))
+    def poison(self, page, inside):
+        if inside:
+            self.call(0, "POISON_ADD", start=self.start + page * PAGE, length=PAGE)
+            self.bad.add(page)
+        else:
+            self.call(errno.ENXIO, "POISON_ADD", start=self.start + GIB - PAGE, length=2 * PAGE)
+
+    def reach(self, known, begin, end):
+        """How far a read or a write from @begin on gets before it comes to a bad page."""
+        return next((at for at in range(begin, end) if known.visible(at // PAGE) in self.bad), end)
+
     @rule(number=ids, begin=sizes, data=st.binary(min_size=1, max_size=16), times=st.integers(1, 1024))
     def write(self, number, begin, data, times):
         known = self.objects.get(number)
@@ -237,12 +251,13 @@ class Model(RuleBasedStateMachine):
         data *= times
         end = min(begin + len(data), known.size)
         hole = next((at for at in range(begin, end) if known.visible(at // PAGE) is None), end)
-        if hole <= begin:
-            with fails_with(errno.ENOSPC):
+        done = min(hole, self.reach(known, begin, end))
+        if done <= begin:
+            with fails_with(errno.ENOSPC if hole <= begin else errno.EIO):
                 os.pwrite(known.fds[0], data, begin)
         else:
-            assert os.pwrite(known.fds[0], data, begin) == hole - begin
-            self.fill(known, begin, hole, data)
+            assert os.pwrite(known.fds[0], data, begin) == done - begin
+            self.fill(known, begin, done, data)
 
     @invariant()
     def lists_agree(self):
@@ -256,6 +271,8 @@ class Model(RuleBasedStateMachine):
                      bool(extent.flags & CONSTANTS["EXTENT_PUNCHED"])) for extent in self.device.extents(number)]
             assert runs == known.runs() and info.extents == len(runs)
         assert next(self.device.regions()).owned == len(self.owned()) * PAGE
+        bad = {at for found in self.device.poison() for at in range(found.start, found.start + found.length, PAGE)}
+        assert bad == {self.start + page * PAGE for page in self.bad}
 
     @invariant()
     def bytes_agree(self):
@@ -263,10 +280,24 @@ class Model(RuleBasedStateMachine):
             if known.fds:
                 seen = (known.visible(page) for page in range(FILE + 8))
                 expected = b"".join(bytes(PAGE) if page is None else bytes(self.memory[page]) for page in seen)
-                assert os.pread(known.fds[0], (FILE + 16) * PAGE, 0) == expected[: known.size]
+                self.compare(known, expected[: known.size])
+
+    def compare(self, known, expected):
+        """Around the bad pages, which nobody can read."""
+        at = 0
+        while at < len(expected):
+            if known.visible(at // PAGE) in self.bad:
+                with fails_with(errno.EIO):
+                    os.pread(known.fds[0], PAGE, at)
+                at = (at // PAGE + 1) * PAGE
+                continue
+            end = self.reach(known, at, len(expected))
+            assert os.pread(known.fds[0], (FILE + 16) * PAGE, at) == expected[at:end]
+            at = end
+        assert os.pread(known.fds[0], PAGE, len(expected)) == b""
 
 
-def test_random_requests(device, region):
+def test_random_requests(forgetful, device, region):
     Model.device, Model.start = device, region.start
     run_state_machine_as_test(Model, settings=settings(
         max_examples=25, stateful_step_count=50, deadline=None, print_blob=True, database=None,
