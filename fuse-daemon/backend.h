@@ -161,6 +161,15 @@ struct backend_ops {
 	bool (*next_punched)(struct backend_object *object, uint64_t from, struct extent_map_run *run);
 	/* An object that was dropped and somebody still reaches: for give(), take(), next_punched() and release(). */
 	struct backend_object *(*follow)(struct backend *backend, uint64_t id);
+	/*
+	 * Memory errors; all NULL where they are the kernel's to deal with. The callback, from dispatch(), says that there may
+	 * be more bad memory than before; list_poison() appends all of it (GArray of struct extent). What is bad is not
+	 * seen through mappings, which get SIGBUS; read() and write() of it are -EIO; zeroing leaves it out. It stays with
+	 * its object. add_poison(): memory inside one region that is known to be bad from before.
+	 */
+	void (*set_poison)(struct backend *backend, void (*poisoned)(void *data), void *data);
+	int (*list_poison)(struct backend *backend, GArray *runs);
+	int (*add_poison)(struct backend *backend, struct extent extent);
 	/* "SIZE COUNT" lines: how often a page of each size served a fault; g_malloc'ed. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };

@@ -20,6 +20,8 @@ struct backend {
 	void *idle_data;
 	const struct backend_demand_fns *demand;
 	void *demand_data;
+	void (*poisoned)(void *data);
+	void *poisoned_data;
 };
 
 struct backend_object {
@@ -218,6 +220,9 @@ static void on_event(struct backend *backend, const struct dmemfs_event *event)
 		break;
 	case DMEMFS_EVENT_PUNCHED:
 		backend->demand->punched(event->id, event->offset, event->length, backend->demand_data);
+		break;
+	case DMEMFS_EVENT_POISON:
+		backend->poisoned(backend->poisoned_data);
 		break;
 	case DMEMFS_EVENT_UNALIGNED:
 		log_limited(&unaligned, LOG_LEVEL_WARNING,
@@ -487,6 +492,33 @@ static bool pfn_next_punched(struct backend_object *object, uint64_t from, struc
 	return false;
 }
 
+static void pfn_set_poison(struct backend *backend, void (*poisoned)(void *data), void *data)
+{
+	backend->poisoned = poisoned;
+	backend->poisoned_data = data;
+}
+
+static int pfn_list_poison(struct backend *backend, GArray *runs)
+{
+	struct dmemfs_poison poison = { 0 };
+	int err;
+
+	while ((err = pfn_call(backend->device, DMEMFS_IOC_POISON_NEXT, &poison)) == 0) {
+		struct extent run = { poison.start, poison.length };
+
+		g_array_append_val(runs, run);
+		poison = (struct dmemfs_poison){ .start = run.start + run.length };
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static int pfn_add_poison(struct backend *backend, struct extent extent)
+{
+	struct dmemfs_poison request = { .start = extent.start, .length = extent.length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_POISON_ADD, &request);
+}
+
 /* How often each page size served a fault. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
@@ -528,5 +560,8 @@ const struct backend_ops backend_pfn_ops = {
 	.answer = pfn_answer,
 	.next_punched = pfn_next_punched,
 	.follow = new_object,
+	.set_poison = pfn_set_poison,
+	.list_poison = pfn_list_poison,
+	.add_poison = pfn_add_poison,
 	.describe_faults = pfn_describe_faults,
 };

@@ -21,6 +21,7 @@
 #include "mount.h"
 #include "notify.h"
 #include "placement_clean.h"
+#include "poison.h"
 #include "quota_setup.h"
 #include "recover.h"
 #include "reload.h"
@@ -49,6 +50,11 @@ static const struct backend_ops *const backends[] = {
 static void memory_is_idle(uint64_t id, void *storage)
 {
 	storage_idle(storage, id);
+}
+
+static void memory_is_poisoned(void *storage)
+{
+	poison_update(storage);
 }
 
 static gboolean flush(gpointer ns)
@@ -155,6 +161,8 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 		return false;
 	storage->zeroer = zeroer_new(storage);
 	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage);
+	if (storage->ops->set_poison)
+		storage->ops->set_poison(storage->backend, memory_is_poisoned, storage);
 	store_set_deleted_callback(storage->store, storage_deleted, storage);
 	return true;
 }

@@ -419,6 +419,28 @@ char *file_describe_extents(struct file *file)
 	return g_string_free(text, FALSE);
 }
 
+char *file_describe_poison(struct file *file)
+{
+	g_autoptr(GArray) bad = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	GString *text = g_string_new(NULL);
+	struct extent_map_run run;
+
+	lock_shared(file);
+	for (uint64_t offset = 0; extent_map_lookup(file->map, offset, &run); offset = run.offset + run.extent.length) {
+		g_array_set_size(bad, 0);
+		placement_list_poisoned(file->storage->placement, run.extent, bad);
+		for (guint i = 0; i < bad->len; i++) {
+			const struct extent *part = &g_array_index(bad, struct extent, i);
+
+			g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
+			                       text->len ? "\n" : "", run.offset + (part->start - run.extent.start), part->start,
+			                       part->length);
+		}
+	}
+	unlock(file);
+	return g_string_free(text, FALSE);
+}
+
 char *file_describe_faults(struct file *file)
 {
 	char *text = NULL;

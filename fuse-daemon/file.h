@@ -134,6 +134,8 @@ char *file_describe_nodes(struct file *file);
 
 /* "OFFSET START LENGTH" in decimal, a line per run; g_malloc'ed. */
 char *file_describe_extents(struct file *file);
+/* The same of what went bad of it. */
+char *file_describe_poison(struct file *file);
 /* What the backend says of its faults; g_malloc'ed, NULL when it says nothing. */
 char *file_describe_faults(struct file *file);
 

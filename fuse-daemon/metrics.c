@@ -87,6 +87,9 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
 	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that somebody still uses.");
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
+	describe(text, "dmemfs_poisoned_bytes", "gauge", "Memory that went bad: out of use, or still some file's.");
+	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"retired\"", (double)usage.poisoned);
+	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"used\"", (double)usage.poisoned_used);
 	describe(text, "dmemfs_promised_bytes", "gauge", "Memory that files with demand allocation may still touch.");
 	add(text, metrics, "dmemfs_promised_bytes", "", (double)usage.promised);
 	describe(text, "dmemfs_free_state_bytes", "gauge", "Free memory: zero, with a former owner's bytes, or being zeroed.");

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "backend.h"
+#include "memory_set.h"
 #include "numa_host.h"
 #include "placement_internal.h"
 
@@ -20,6 +21,19 @@ static uint64_t runs_bytes(const struct extent *runs, guint count)
 static void runs_free(gpointer runs)
 {
 	g_array_unref(runs);
+}
+
+struct allocator *placement_new_set(const struct placement *placement)
+{
+	struct allocator *set = allocator_new();
+
+	for (guint i = 0; i < placement->regions->len; i++) {
+		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+
+		allocator_add_region(set, region->start, region->length);
+		allocator_claim(set, region->start, region->length);
+	}
+	return set;
 }
 
 struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error)
@@ -49,6 +63,8 @@ struct placement *placement_new(const GArray *regions, unsigned max_waiting, GEr
 		}
 		placement->map.nodes[placement->map.count++] = region->node;
 	}
+	placement->poisoned = placement_new_set(placement);
+	placement->retired = placement_new_set(placement);
 	return placement;
 }
 
@@ -60,6 +76,8 @@ void placement_destroy(struct placement *placement)
 	allocator_destroy(placement->allocator);
 	allocator_destroy(placement->clean);
 	allocator_destroy(placement->stale);
+	allocator_destroy(placement->poisoned);
+	allocator_destroy(placement->retired);
 	g_ptr_array_unref(placement->pieces);
 	g_array_unref(placement->regions);
 	g_cond_clear(&placement->returned);
@@ -209,13 +227,19 @@ void placement_add_bytes(struct placement *placement, struct extent run, uint64_
 
 static void free_locked(struct placement *placement, const struct extent *runs, guint count, bool unused)
 {
-	for (guint i = 0; i < count; i++) {
+	g_autoptr(GArray) good = g_array_new(FALSE, FALSE, sizeof(struct extent));
+
+	for (guint i = 0; i < count; i++)
+		poison_retire(placement, runs[i], good);
+	for (guint i = 0; i < good->len; i++) {
+		const struct extent *run = &g_array_index(good, struct extent, i);
+
 		/* A run that the allocator did not give out would mean memory with two owners: stop before it spreads. */
-		if (allocator_free(placement->allocator, runs[i].start, runs[i].length) < 0)
-			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use",
-			        runs[i].start, runs[i].length);
+		if (allocator_free(placement->allocator, run->start, run->length) < 0)
+			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use", run->start,
+			        run->length);
 	}
-	clean_note_freed(placement, runs, count, unused);
+	clean_note_freed(placement, (const struct extent *)good->data, good->len, unused);
 	g_cond_broadcast(&placement->returned);
 }
 
@@ -272,16 +296,16 @@ void placement_retire(struct placement *placement, uint64_t id, GArray *runs)
 bool placement_claim(struct placement *placement, struct extent run)
 {
 	g_mutex_lock(&placement->lock);
-	int err = allocator_claim(placement->allocator, run.start, run.length);
+	bool claimed = poison_claim(placement, run);
 
 	g_mutex_unlock(&placement->lock);
-	return err == 0;
+	return claimed;
 }
 
 void placement_adopt(struct placement *placement, uint64_t id, struct extent run)
 {
 	g_mutex_lock(&placement->lock);
-	if (allocator_claim(placement->allocator, run.start, run.length) == 0) {
+	if (poison_claim(placement, run)) {
 		GArray *runs = g_hash_table_lookup(placement->pending, &id);
 
 		if (!runs) {
@@ -324,6 +348,8 @@ void placement_get_usage(struct placement *placement, struct placement_usage *us
 		.free_1g = stats.free_1g,
 	};
 	clean_get_usage(placement, usage);
+	usage->poisoned = memory_set_bytes(placement->retired);
+	usage->poisoned_used = memory_set_bytes(placement->poisoned) - usage->poisoned;
 	g_mutex_unlock(&placement->lock);
 }
 

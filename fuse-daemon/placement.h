@@ -2,11 +2,13 @@
 /*
  * The pool: owner of all memory that is in no live file, and of the decision which memory a file gets.
  *
- * A run of memory is, at any time, in exactly one of three places:
- *   free     in the allocator
- *   in use   in the extent map of one live file (file.c)
- *   pending  retired by a removed file whose last users the backend still waits for
- * so that free + in use + pending = capacity, always. One lock, a leaf: nothing else is taken under it.
+ * A run of memory is, at any time, in exactly one of four places:
+ *   free      in the allocator
+ *   in use    in the extent map of one live file (file.c)
+ *   pending   retired by a removed file whose last users the backend still waits for
+ *   poisoned  bad, and nobody's any more
+ * so that free + in use + pending + poisoned = capacity, always. What goes bad while it is in use or pending leaves the pool
+ * when it is given back. One lock, a leaf: nothing else is taken under it.
  *
  * Some memory is promised: files with demand allocation will ask for it when they are touched. What is in use, pending or
  * promised is at most overcommit times the capacity for those files, and at most the capacity for memory that is taken
@@ -42,6 +44,8 @@ struct placement_usage {
 	uint64_t clean;   /* of the free bytes; placement_clean.h */
 	uint64_t dirty;
 	uint64_t zeroing;
+	uint64_t poisoned;      /* nobody's */
+	uint64_t poisoned_used; /* still in use or pending */
 };
 
 struct placement_region {
@@ -98,6 +102,14 @@ bool placement_claim(struct placement *placement, struct extent run);
 void placement_adopt(struct placement *placement, uint64_t id, struct extent run);
 /* Nobody can reach the memory of @id any more. Unknown ids are ignored. */
 void placement_idle(struct placement *placement, uint64_t id);
+
+/*
+ * Multiples of 4 KiB went bad, and are given to nobody from now on. Appends what of @run lies in a region and was not known to
+ * be bad to @added.
+ */
+void placement_poison(struct placement *placement, struct extent run, GArray *added);
+/* Appends what of @run, which lies in the regions, is known to be bad. */
+void placement_list_poisoned(struct placement *placement, struct extent run, GArray *out);
 
 void placement_get_usage(struct placement *placement, struct placement_usage *usage);
 /* GArray of struct placement_region, in the order of placement_new(). */

@@ -11,24 +11,10 @@ static GArray *new_runs(void)
 	return g_array_new(FALSE, FALSE, sizeof(struct extent));
 }
 
-/* A set over the pool's regions that is empty. */
-static struct allocator *new_set(const struct placement *placement)
-{
-	struct allocator *set = allocator_new();
-
-	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
-
-		allocator_add_region(set, region->start, region->length);
-		allocator_claim(set, region->start, region->length);
-	}
-	return set;
-}
-
 void placement_need_zeroing(struct placement *placement)
 {
-	placement->clean = new_set(placement);
-	placement->stale = new_set(placement);
+	placement->clean = placement_new_set(placement);
+	placement->stale = placement_new_set(placement);
 }
 
 void placement_believe(struct placement *placement, struct extent run, GArray *believed)

@@ -16,6 +16,8 @@ struct placement {
 	struct allocator *allocator; /* under lock, as all that follows */
 	struct allocator *clean;     /* memory_set.h: free, and zero; NULL: all memory that is free is zero */
 	struct allocator *stale;     /* taken, and not zero; NULL as clean */
+	struct allocator *poisoned;  /* memory_set.h: what is known to be bad, whoever has it */
+	struct allocator *retired;   /* those of them that nobody has; taken, as far as the allocator knows */
 	GPtrArray *pieces;           /* struct placement_piece *: being zeroed */
 	bool stopped;                /* no more of them */
 	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
@@ -38,5 +40,12 @@ void clean_wait(struct placement *placement, const GArray *runs, guint first);
 /* @runs go back to the free memory; @unused: no file had them, so that what was clean still is. */
 void clean_note_freed(struct placement *placement, const struct extent *runs, guint count, bool unused);
 void clean_get_usage(struct placement *placement, struct placement_usage *usage);
+
+/* A set over the pool's regions that is empty. */
+struct allocator *placement_new_set(const struct placement *placement);
+/* As allocator_claim(), of memory that may be bad: true when all of it was free, or retired. */
+bool poison_claim(struct placement *placement, struct extent run);
+/* @run is given back: what of it is bad is retired, the rest appended to @good. */
+void poison_retire(struct placement *placement, struct extent run, GArray *good);
 
 #endif

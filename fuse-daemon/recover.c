@@ -8,6 +8,7 @@
 #include "kexec.h"
 #include "log.h"
 #include "placement_clean.h"
+#include "poison.h"
 
 struct recovery {
 	struct namespace *ns;
@@ -139,7 +140,10 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	CRASH_POINT("loading");
 	if (!recovery.kept && !declare_lost(storage, remove_lost, why_not, error))
 		return false;
-	if (!record_regions(storage, true, error) || !namespace_load(ns, recovery.kept, takeover, error))
+	if (!record_regions(storage, true, error) || !poison_load(storage, error))
+		return false;
+	poison_update(storage);
+	if (!namespace_load(ns, recovery.kept, takeover, error))
 		return false;
 	namespace_skip_inos(ns, storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery));
 	CRASH_POINT("unknown-given-up");

@@ -45,6 +45,7 @@ static const char *const sql[STATEMENTS] = {
 	[STATEMENT_DELETE_CLEAN] = "DELETE FROM clean WHERE start = ?1",
 	[STATEMENT_DELETE_ALL_CLEAN] = "DELETE FROM clean",
 	[STATEMENT_GET_CLEAN] = "SELECT start, length FROM clean WHERE start <= ?1 ORDER BY start DESC LIMIT 1",
+	[STATEMENT_PUT_POISON] = "INSERT INTO poison (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))",
 	[STATEMENT_PUT_BACKING] = "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))",
 	[STATEMENT_DELETE_BACKING] = "DELETE FROM backing WHERE ino = ?1",
 	[STATEMENT_PUT_DONE] = "INSERT OR REPLACE INTO done (slot, unique_id, ino, sum)"

@@ -35,7 +35,7 @@
 /* PRAGMA application_id: "dmem". */
 #define STORE_APPLICATION_ID 0x646d656d
 /* PRAGMA user_version: of the schema. Older ones are migrated, newer ones refused. */
-#define STORE_VERSION 2
+#define STORE_VERSION 3
 
 struct store;
 
@@ -58,6 +58,13 @@ struct store_inode {
 struct store_done {
 	uint64_t unique;
 	uint64_t ino; /* what it made, 0: nothing */
+};
+
+/* Where in which file. */
+struct store_place {
+	uint64_t ino;
+	uint64_t offset;
+	char *path; /* in the file system, one of its names, for the caller to free; NULL when it was removed */
 };
 
 /* What store_load() hands over, inodes first. False stops the load: @error says why. */
@@ -131,6 +138,12 @@ void store_delete_clean(struct store *store, struct extent run);
 void store_forget_clean(struct store *store);
 /* Appends all rows (struct extent) by address; outside of a transaction. */
 int store_list_clean(struct store *store, GArray *runs);
+/* Memory that went bad, none of it on record as such yet. It is not clean. */
+void store_put_poison(struct store *store, struct extent run);
+/* As store_list_clean(). */
+int store_list_poison(struct store *store, GArray *runs);
+/* Whose memory is at @address? False: no file's. O(everything), outside of a transaction. */
+bool store_find_memory(struct store *store, uint64_t address, struct store_place *place);
 /* The passthrough registration of a file; @id 0: none. */
 void store_put_backing(struct store *store, uint64_t ino, int id);
 /* The request in @slot, one of a small number of request threads, was applied. Replaces what the slot had. */

@@ -248,6 +248,27 @@ static void check_clean_is_free(struct check *check, sqlite3_stmt *query, void *
 	ends[is_clean] = MAX(ends[is_clean], end);
 }
 
+/* By address. @data: where the last one ended. */
+static void check_poison(struct check *check, sqlite3_stmt *query, void *data)
+{
+	int64_t *last = data;
+	int64_t start = sqlite3_column_int64(query, 0), length = sqlite3_column_int64(query, 1);
+
+	if (start < 0 || length <= 0 || (start | length) % ALIGNMENT || start > INT64_MAX - length) {
+		problem(check, "bad memory: malformed: 0x%" PRIx64 "+0x%" PRIx64, start, length);
+		return;
+	}
+	if (start < *last)
+		problem(check, "bad memory at 0x%" PRIx64 " is on record twice", start);
+	*last = start + length;
+}
+
+static void check_clean_is_good(struct check *check, sqlite3_stmt *query, void *data)
+{
+	(void)data;
+	problem(check, "memory at 0x%" PRIx64 " is on record as clean, and as bad", (int64_t)sqlite3_column_int64(query, 0));
+}
+
 /* A directory's names lead to the root, or nobody can reach what is in it. */
 static void check_reachable(struct check *check, struct checked_inode *dir)
 {
@@ -317,6 +338,7 @@ static void check_sums(struct check *check)
 	scan(check, "SELECT ino FROM extent WHERE sum != crc(ino, offset, start, length)", check_sum,
 	     (void *)"extent of inode");
 	scan(check, "SELECT start FROM clean WHERE sum != crc(start, length)", check_sum, (void *)"clean memory at");
+	scan(check, "SELECT start FROM poison WHERE sum != crc(start, length)", check_sum, (void *)"bad memory at");
 	scan(check, "SELECT ino FROM backing WHERE sum != crc(ino, id)", check_sum, (void *)"backing of inode");
 	scan(check, "SELECT slot FROM done WHERE sum != crc(slot, unique_id, ino)", check_sum, (void *)"done");
 }
@@ -334,7 +356,7 @@ static void check_rows(struct check *check)
 {
 	g_autoptr(GBytes) next = NULL, regions = NULL;
 	uint64_t next_ino = 0;
-	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 }, clean = 0, ends[2] = { 0, 0 };
+	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 }, clean = 0, ends[2] = { 0, 0 }, poison = 0;
 
 	scan(check, "SELECT value FROM value WHERE name = 'next_ino'", read_value, &next);
 	scan(check, "SELECT value FROM value WHERE name = 'regions'", read_value, &regions);
@@ -360,6 +382,9 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT start, length FROM clean ORDER BY start", check_clean, &clean);
 	scan(check, "SELECT 0, start, length FROM extent UNION ALL SELECT 1, start, length FROM clean ORDER BY 2",
 	     check_clean_is_free, ends);
+	scan(check, "SELECT start, length FROM poison ORDER BY start", check_poison, &poison);
+	scan(check, "SELECT poison.start FROM poison JOIN clean ON clean.start < poison.start + poison.length"
+	            " AND poison.start < clean.start + clean.length", check_clean_is_good, NULL);
 	check_tree(check);
 }
 

@@ -59,13 +59,13 @@ void store_forget_clean(struct store *store)
 	store_run_with(store, STATEMENT_DELETE_ALL_CLEAN, NULL, 0);
 }
 
-int store_list_clean(struct store *store, GArray *runs)
+int store_list_runs(struct store *store, const char *text, GArray *runs)
 {
 	sqlite3_stmt *query = NULL;
 	int result;
 
 	g_mutex_lock(&store->lock);
-	result = sqlite3_prepare_v2(store->db, "SELECT start, length FROM clean ORDER BY start", -1, &query, NULL);
+	result = sqlite3_prepare_v2(store->db, text, -1, &query, NULL);
 	while (result == SQLITE_OK || result == SQLITE_ROW) {
 		result = sqlite3_step(query);
 		if (result == SQLITE_ROW) {
@@ -77,4 +77,9 @@ int store_list_clean(struct store *store, GArray *runs)
 	sqlite3_finalize(query);
 	g_mutex_unlock(&store->lock);
 	return store_errno(result == SQLITE_DONE ? SQLITE_OK : result);
+}
+
+int store_list_clean(struct store *store, GArray *runs)
+{
+	return store_list_runs(store, "SELECT start, length FROM clean ORDER BY start", runs);
 }

@@ -32,6 +32,7 @@ enum store_statement {
 	STATEMENT_DELETE_CLEAN,
 	STATEMENT_DELETE_ALL_CLEAN,
 	STATEMENT_GET_CLEAN,
+	STATEMENT_PUT_POISON,
 	STATEMENT_PUT_BACKING,
 	STATEMENT_DELETE_BACKING,
 	STATEMENT_PUT_DONE,
@@ -85,6 +86,8 @@ void store_run_with(struct store *store, enum store_statement which, const uint6
 #define STORE_RUN(store, which, ...)                                                                                   \
 	store_run_with(store, which, (const uint64_t[]){ __VA_ARGS__ },                                                \
 	               sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
+/* Appends the rows of @query, start and length, to @runs. Outside of a transaction; 0 or a negative errno. */
+int store_list_runs(struct store *store, const char *query, GArray *runs);
 /* SQLite's code as a negative errno. */
 int store_errno(int result);
 bool store_fail(GError **error, enum store_error code, const char *path, sqlite3 *db, const char *what);

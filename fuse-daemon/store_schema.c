@@ -36,10 +36,15 @@ static const char schema[] =
 static const char schema_clean[] =
 	"CREATE TABLE clean (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
 
+/* Memory that went bad, whoever has it: it may be a file's as well, never clean, and may lie in no region any more. */
+static const char schema_poison[] =
+	"CREATE TABLE poison (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
+
 /* From version I to I + 1. */
 static const char *const migrations[STORE_VERSION] = {
 	[0] = schema,
 	[1] = schema_clean,
+	[2] = schema_poison,
 };
 
 static bool read_number(sqlite3 *db, const char *pragma, int *number)

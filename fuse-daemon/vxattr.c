@@ -168,6 +168,7 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "dirty_bytes", usage.dirty },       { "zeroing_bytes", usage.zeroing },
 		{ "zeroed_bytes", zeroing.zeroed },   { "zeroing_rate", zeroing.rate },
 		{ "zeroing_workers", zeroing.workers },
+		{ "poisoned_bytes", usage.poisoned },  { "poisoned_used_bytes", usage.poisoned_used },
 	};
 	GString *text = g_string_new(NULL);
 
@@ -305,6 +306,19 @@ static int get_node_bytes(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
+/* "OFFSET START LENGTH", a line for each run of memory that went bad. */
+static int get_poison(struct server *server, uint64_t ino, char **value)
+{
+	struct file *file;
+	int err = namespace_get_file(server->ns, ino, &file);
+
+	if (err)
+		return err == -ENOENT ? err : -ENODATA;
+	*value = file_describe_poison(file);
+	namespace_put_file(server->ns, ino);
+	return 0;
+}
+
 struct attribute {
 	const char *name;
 	int (*get)(struct server *server, uint64_t ino, char **value);
@@ -321,6 +335,7 @@ static const struct attribute attributes[] = {
 	{ PREFIX "node", get_node, set_node },
 	{ PREFIX "node_bytes", get_node_bytes, NULL },
 	{ PREFIX "page_size", get_page_size, set_page_size },
+	{ PREFIX "poison", get_poison, NULL },
 	{ PREFIX "quota.max_bytes", get_max_bytes, set_max_bytes },
 	{ PREFIX "quota.max_files", get_max_files, set_max_files },
 	{ PREFIX "quota.used_bytes", get_used_bytes, NULL },

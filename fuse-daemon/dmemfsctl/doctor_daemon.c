@@ -30,6 +30,17 @@ void doctor_check_config(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_OK, NULL, "%s is in order", doctor->config->file);
 }
 
+static void check_poison(struct doctor *doctor, const struct view *view)
+{
+	uint64_t used = view_figure(view, "poisoned_used_bytes"), all = view_figure(view, "poisoned_bytes") + used;
+	g_autofree char *all_text = text_size(all), *used_text = text_size(used);
+
+	if (all > 0)
+		doctor_add(doctor, used ? LEVEL_PROBLEM : LEVEL_NOTE,
+		           used ? "see the log for the files; replace the memory module" : "replace the memory module",
+		           "%s: %s of memory are bad, %s of them are still in files", view->root, all_text, used_text);
+}
+
 void doctor_check_daemon(struct doctor *doctor)
 {
 	if (doctor->views_error)
@@ -43,6 +54,7 @@ void doctor_check_daemon(struct doctor *doctor)
 			           "%s: served by dmemfsd %s, while " DMEMFS_VERSION " is installed", view->root, version);
 		else
 			doctor_add(doctor, LEVEL_OK, NULL, "%s: served by dmemfsd %s", view->root, version);
+		check_poison(doctor, view);
 	}
 }
 

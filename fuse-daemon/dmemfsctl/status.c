@@ -65,6 +65,17 @@ static void print_zeroing(const struct view *view)
 		printf("  zeroing %s/s\n", text);
 }
 
+/* Only where there is some, as there should not be. */
+static void print_poisoned(const struct view *view, uint64_t capacity)
+{
+	uint64_t retired = view_figure(view, "poisoned_bytes"), used = view_figure(view, "poisoned_used_bytes");
+
+	if (retired + used == 0)
+		return;
+	print_line("poisoned", retired, capacity);
+	print_line("  in files", used, capacity);
+}
+
 static void print_view(const struct view *view, guint processes)
 {
 	uint64_t capacity = view_figure(view, "capacity_bytes");
@@ -82,6 +93,7 @@ static void print_view(const struct view *view, guint processes)
 	print_line("  dirty", view_figure(view, "dirty_bytes") + view_figure(view, "zeroing_bytes"), capacity);
 	print_line("  in 2M", view_figure(view, "free_2m_bytes"), capacity);
 	print_line("  in 1G", view_figure(view, "free_1g_bytes"), capacity);
+	print_poisoned(view, capacity);
 	printf("  %" G_GUINT64_FORMAT " files in %" G_GUINT64_FORMAT " directories, mapped by %u process%s\n",
 	       view_figure(view, "files"), view_figure(view, "directories"), processes, processes == 1 ? "" : "es");
 	print_zeroing(view);
@@ -169,7 +181,8 @@ const struct command command_status = {
 	.summary = "Show who serves a mount and how its memory is used",
 	.details = "Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
 		   "process still maps it; free memory is dirty until it is zeroed for the next file. Promised is what\n"
-		   "files with demand allocation may still touch.",
+		   "files with demand allocation may still touch. Memory is poisoned when an uncorrected error was found\n"
+		   "in it: it leaves the pool as soon as no file has it any more.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The books of a mount, seen from outside through statfs, stat and the virtual attributes, and the check that they
-balance: free + what the files hold + pending = capacity, free = clean + dirty + being zeroed, no byte owned twice, no
+balance: free + what the files hold + pending + poisoned = capacity, free = clean + dirty + being zeroed, no byte owned twice, no
 inode and no count too many.
 """
 
@@ -104,13 +104,14 @@ def check_tree(tree):
         end, last = start + length, ino
 
 
-def expected_stats(tree, capacity):
+def expected_stats(tree, capacity, poisoned=0):
     held = sum(run.length for runs in tree.runs.values() for run in runs)
     return {
         "capacity_bytes": capacity,
-        "free_bytes": capacity - held,
+        "free_bytes": capacity - held - poisoned,
         "allocated_bytes": held,
         "pending_bytes": 0,
+        "poisoned_bytes": poisoned,
         "promised_bytes": sum(-(-tree.inodes[ino].st_size // tree.units[ino]) * tree.units[ino]
                               - sum(run.length for run in tree.runs[ino]) for ino in tree.demand),
         "files": len(tree.runs),
@@ -130,13 +131,14 @@ def settle(root, expected):
 
 
 def check_statfs(root, unit, stats, mixed):
-    """@mixed: there are files of another unit, which may have left less than a unit here and there."""
+    """@mixed: there are files of another unit, which may have left less than a unit here and there, as bad pages do."""
     status = os.statvfs(root)
     assert status.f_frsize == status.f_bsize == unit
     assert status.f_blocks * unit == stats["capacity_bytes"]
     # Over-commit lets more be taken than is not promised, but no more than there is.
     least = max(stats["free_bytes"] - stats["promised_bytes"], 0)
-    assert least <= status.f_bfree * unit <= stats["free_bytes"] or (mixed and status.f_bfree * unit < stats["free_bytes"])
+    broken = mixed or stats["poisoned_bytes"]
+    assert least <= status.f_bfree * unit <= stats["free_bytes"] or (broken and status.f_bfree * unit < stats["free_bytes"])
     assert status.f_bavail == status.f_bfree
 
 
@@ -144,7 +146,7 @@ def check_accounting(root, unit, capacity):
     """Everything above, on a mount that nobody uses any more. Returns the Tree."""
     tree = walk(root)
     check_tree(tree)
-    expected = expected_stats(tree, capacity)
+    expected = expected_stats(tree, capacity, read_stats(root)["poisoned_bytes"])
     found = settle(root, expected)
     assert found == expected, f"dmemfs.stats against a walk of the tree: {found} != {expected}"
     check_statfs(root, unit, found, set(tree.units.values()) - {unit})

@@ -168,6 +168,7 @@ CRASHES = {
 STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
+POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison.py
 DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found", "punched-committed",
           "punched-taken")  # see ../vm/test_demand.py
 
@@ -233,7 +234,7 @@ def test_crash_points_are_all_tested(dmemfsd):
     """A release build has none."""
     source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
                             capture_output=True, text=True, check=True).stdout
-    assert {line.split('"')[1] for line in source.splitlines()} == set(CRASHES) | set(TAKEOVERS) | set(ZEROING) | set(DEMAND)
+    assert {line.split('"')[1] for line in source.splitlines()} == {*CRASHES, *TAKEOVERS, *ZEROING, *DEMAND, *POISON}
 
 
 @pytest.mark.memory_only("takes the memory away as a power failure does")
@@ -340,6 +341,8 @@ def refused(daemon, *, because):
     ("INSERT INTO clean SELECT start, 4096, 0 FROM extent LIMIT 1", "as clean, and as a file's"),
     ("INSERT INTO clean VALUES (4096, 4096, 0)", "lies in no region"),
     ("INSERT INTO clean VALUES (4097, 4096, 0)", "clean memory: malformed"),
+    ("INSERT INTO poison VALUES (4097, 4096, 0)", "bad memory: malformed"),
+    ("INSERT INTO poison VALUES (0, 8192, 0), (4096, 4096, 0)", "bad memory at 0x1000 is on record twice"),
 ])
 def test_database_that_contradicts_itself_is_refused(fs, change, because):
     furnish(fs.root, fs.unit)
@@ -391,7 +394,6 @@ def test_damaged_database_is_refused_or_right(fs):
     before = snapshot(fs.root)
     fs.daemon.stop()
     whole = database(fs.daemon).read_bytes()
-    fs.daemon.expected.append("metadata.db")
     chance = random.Random(5)
     refusals = 0
     for attempt in range(24):
@@ -408,6 +410,7 @@ def test_damaged_database_is_refused_or_right(fs):
             assert str(database(fs.daemon)) in str(failure)
             assert database(fs.daemon).read_bytes() == damaged
             fs.daemon.process = None
+            fs.daemon.expected = ["metadata.db"]
             refusals += 1
             continue
         assert snapshot(fs.root) == before

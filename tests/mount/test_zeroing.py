@@ -157,7 +157,7 @@ def test_record_of_an_earlier_version_has_no_clean_memory(pool, dmemfsd):
     path = touched(pool, "file", 3 * pool.unit)
     pool.daemon.stop()
     with closing(sqlite3.connect(pool.daemon.state_dir / "metadata.db")) as record:
-        record.executescript("DROP TABLE clean; PRAGMA user_version = 1")
+        record.executescript("DROP TABLE clean; DROP TABLE poison; PRAGMA user_version = 1")
     checked = subprocess.run([control_program(dmemfsd), "fsck", pool.daemon.state_dir], capture_output=True, text=True,
                              check=False)
     assert checked.returncode != 0 and "of an older version: start dmemfsd once" in checked.stderr

@@ -19,7 +19,7 @@ class BackendRegion(Structure):
 
 class Usage(Structure):
     _fields_ = [(name, c_uint64) for name in ("capacity", "free", "pending", "promised", "free_2m", "free_1g", "clean",
-                                              "dirty", "zeroing")]
+                                              "dirty", "zeroing", "poisoned", "poisoned_used")]
 
 
 class Piece(Structure):
@@ -48,6 +48,7 @@ _SIGNATURES = {
     "placement_retire": (None, c_void_p, c_uint64, c_void_p),
     "placement_idle": (None, c_void_p, c_uint64),
     "placement_believe": (None, c_void_p, Extent, c_void_p),
+    "placement_poison": (None, c_void_p, Extent, c_void_p),
     "placement_get_usage": (None, c_void_p, POINTER(Usage)),
     "placement_begin_zeroing": (c_bool, c_void_p, POINTER(Piece), c_bool),
     "placement_end_zeroing": (None, c_void_p, POINTER(Piece), c_bool),
@@ -140,6 +141,12 @@ class Placement:
     def believe(self, run):
         out = self._array(Extent)
         self._library.placement_believe(self._self, Extent(*run), out)
+        return self._taken(out)
+
+    def poison(self, run):
+        """What of it was not known to be bad."""
+        out = self._array(Extent)
+        self._library.placement_poison(self._self, Extent(*run), out)
         return self._taken(out)
 
     def retire(self, name, runs):

@@ -38,6 +38,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.pending = {}  # name: runs
         self.pieces = []  # (piece, units)
         self.promised = 0  # units
+        self.bad, self.retired = set(), set()  # units; the second those that nobody has
         self.names = count(1)
 
     def teardown(self):
@@ -75,7 +76,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.promised)
     @rule(which=CHOICES, policy=POLICIES)
     def redeem(self, which, policy):
-        """Without a policy, and in the pool's own units, a promise holds."""
+        """Without a policy, in the pool's own units, and if what was promised has not gone bad, a promise holds."""
         self.take_units(1 + which % self.promised, policy, UNIT, 0, True)
 
     @precondition(lambda self: self.files)
@@ -83,7 +84,7 @@ class PlacementMachine(RuleBasedStateMachine):
     def give_back_for_later(self, which):
         runs = self.files.pop(which % len(self.files))
         self.pool.free_promised(runs)
-        self.free.update((address, DIRTY) for address in units_of(runs))
+        self.come_back(runs, lambda address: DIRTY)
         self.promised += len(units_of(runs))
 
     @rule(length=LENGTHS, policy=POLICIES, unit=st.sampled_from((UNIT, UNIT, UNIT, GIB)), offset=st.integers(0, 600))
@@ -112,7 +113,7 @@ class PlacementMachine(RuleBasedStateMachine):
         error, runs = answer[0]
         if error:
             assert runs == []
-            assert policy or not promised
+            assert policy or not promised or length > len(self.free)
             return
         assert promised or length + self.promised <= len(self.free)
         self.promised -= length if promised else 0
@@ -121,6 +122,26 @@ class PlacementMachine(RuleBasedStateMachine):
         dirty = {address for address in taken if self.free.pop(address) == DIRTY}
         assert set(units_of(self.pool.stale(runs))) == dirty
         self.stale.append((runs, dirty))
+
+    def come_back(self, runs, state_of):
+        """@runs are nobody's any more. What is bad does not come back."""
+        for address in units_of(runs):
+            if address in self.bad:
+                self.retired.add(address)
+            else:
+                self.free[address] = state_of(address)
+
+    @rule(which=CHOICES, length=st.integers(1, 4))
+    def go_bad(self, which, length):
+        there = units_of([region[:2] for region in self.regions])
+        start = there[which % len(there)]
+        spoiled = {start + index * UNIT for index in range(length)} & set(there)
+        added = units_of(self.pool.poison((start, length * UNIT)))
+        assert sorted(added) == sorted(spoiled - self.bad)
+        self.bad |= spoiled
+        self.retired |= spoiled & self.free.keys()
+        for address in spoiled:
+            self.free.pop(address, None)
 
     @precondition(lambda self: self.stale)
     @rule(which=CHOICES)
@@ -137,7 +158,7 @@ class PlacementMachine(RuleBasedStateMachine):
     def change_one_s_mind(self, which):
         runs, dirty = self.stale.pop(which % len(self.stale))
         self.pool.free(runs, unused=True)
-        self.free.update((address, DIRTY if address in dirty else CLEAN) for address in units_of(runs))
+        self.come_back(runs, lambda address: DIRTY if address in dirty else CLEAN)
 
     @precondition(lambda self: self.files)
     @rule(which=CHOICES, shrink=st.booleans())
@@ -147,7 +168,7 @@ class PlacementMachine(RuleBasedStateMachine):
             self.files.append(runs[:1])
             runs = runs[1:]
         self.pool.free(runs)
-        self.free.update((address, DIRTY) for address in units_of(runs))
+        self.come_back(runs, lambda address: DIRTY)
 
     @precondition(lambda self: self.files)
     @rule(which=CHOICES)
@@ -161,7 +182,7 @@ class PlacementMachine(RuleBasedStateMachine):
     def unmap(self, which):
         name = sorted(self.pending)[which % len(self.pending)]
         self.pool.idle(name)
-        self.free.update((address, DIRTY) for address in units_of(self.pending.pop(name)))
+        self.come_back(self.pending.pop(name), lambda address: DIRTY)
 
     @precondition(lambda self: not self.pieces)
     @rule(size=st.integers(1, 300))
@@ -206,7 +227,8 @@ class PlacementMachine(RuleBasedStateMachine):
         assert usage.free == usage.clean + usage.dirty + usage.zeroing == len(self.free) * UNIT
         used = self.files + [runs for runs, _ in self.stale]
         assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT
-        assert usage.free + usage.pending + len(units_of(sum(used, []))) * UNIT == usage.capacity
+        assert usage.free + usage.pending + usage.poisoned + len(units_of(sum(used, []))) * UNIT == usage.capacity
+        assert (usage.poisoned, usage.poisoned_used) == (len(self.retired) * UNIT, len(self.bad - self.retired) * UNIT)
         whole = [region[:2] for region in self.regions]
         assert set(units_of(self.pool.clean(whole))) == set(clean)
 

@@ -19,7 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from helpers.accounting import read_stats
 from helpers.daemon import Daemon
+from helpers.mount import wait_until
 from kexec.guest import Guest
+from memory_errors import inject
 
 DISK = Path("/run/disk")
 WORK = Path("/run/kexec-test")
@@ -70,6 +72,9 @@ class Machine:
         """Bytes."""
         return read_stats(self.root)["clean_bytes"]
 
+    def poisoned(self):
+        return read_stats(self.root)["poisoned_bytes"]
+
     def kexec(self, *arguments, without=()):
         """Goes on in another kernel, with this one's command line but for what begins like one of @without."""
         line = [word for word in Path("/proc/cmdline").read_text().split() if not word.startswith(tuple(without))]
@@ -107,6 +112,12 @@ def find_secrets(root):
     return found
 
 
+def spoil_last_page(machine):
+    start, length = map(int, os.getxattr(machine.root, "dmemfs.regions").splitlines()[-1].split()[:2])
+    inject(start + length - 4096)
+    wait_until(lambda: machine.poisoned() == 4096, "the daemon knows")
+
+
 def write_files(root, seed):
     """FILES of them; their checksums by name."""
     rng = random.Random(seed)
@@ -128,7 +139,8 @@ def zeroed(root, names):
 
 def first(machine):
     """Firmware boot: files and a guest, which is saved without its RAM."""
-    machine.start(zero_in_advance="true")
+    machine.start("memory error at 0x[0-9a-f]+: 4 KiB that no file has", zero_in_advance="true")
+    spoil_last_page(machine)
     sums = write_files(machine.root, 1)
     subprocess.run(["modprobe", "kvm-amd"], check=True)
     guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
@@ -150,7 +162,7 @@ def second(machine):
     known = json.loads((DISK / "known.json").read_text())
     machine.start()
     kept = "the contents were kept through a kexec" in machine.daemon.log
-    clean = machine.clean()
+    clean, poisoned = machine.clean(), machine.poisoned()
     same = read_files(machine.root, known["sums"]) == known["sums"]
     subprocess.run(["modprobe", "kvm-amd"], check=True)
     guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
@@ -159,8 +171,8 @@ def second(machine):
     guest.end()
     secrets = find_secrets(machine.root)
     machine.daemon.stop()
-    report("second", kept=kept, clean=clean, secrets=secrets, files_same=same, outage=machine.outage, before=known["guest"], guest_first=guest.first,
-           guest_last=now)
+    report("second", kept=kept, clean=clean, poisoned=poisoned, secrets=secrets, files_same=same, outage=machine.outage,
+           before=known["guest"], guest_first=guest.first, guest_last=now)
     machine.kexec(without=["dmemfs_kexec="])  # not prepared
 
 
@@ -171,9 +183,10 @@ def third(machine):
     clean = machine.clean()
     lost = zeroed(machine.root, known["sums"])
     write_files(machine.root, 3)
+    poisoned = machine.poisoned()
     machine.daemon.stop()
     argument = machine.prepare()
-    report("third", lost=lost, clean=clean)
+    report("third", lost=lost, clean=clean, poisoned=poisoned)
     size, start = re.search(r"memmap=(\d+)\$(0x[0-9a-f]+)", Path("/proc/cmdline").read_text()).groups()
     half = int(size) // 2
     machine.kexec(argument, f"memmap={half}${int(start, 0) + half:#x}", without=["memmap=", "dmemfs_kexec="])

@@ -79,6 +79,11 @@ def test_contents_are_lost_otherwise(reports, phase):
     assert reports[phase]["clean"] == 0
 
 
+def test_bad_memory_is_known_in_the_next_kernel(reports):
+    """With the contents, and without."""
+    assert reports["second"]["poisoned"] == reports["third"]["poisoned"] == 4096
+
+
 def test_clean_memory_is_known_in_the_next_kernel(reports):
     """All of it but what was in use at the last moment; and nothing dirty is taken for clean."""
     assert reports["second"]["clean"] >= reports["first"]["clean"] - SECRET_SIZE > 0
