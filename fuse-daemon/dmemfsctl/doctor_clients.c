@@ -63,6 +63,14 @@ void doctor_check_libvirt(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
 }
 
+/* A kernel with AppArmor confines nobody before a profile was loaded. Who cannot read the list assumes the worst. */
+static bool confines_libvirt(const struct doctor *doctor)
+{
+	g_autofree char *profiles = doctor_read(doctor, "/sys/kernel/security/apparmor/profiles");
+
+	return doctor_exists(doctor, QEMU_CONF) && (!profiles || strstr(profiles, "libvirt") || strstr(profiles, "virtqemud"));
+}
+
 /* libvirt itself lets a guest use its file below memory_backing_dir. A file of one's own choice takes a rule. */
 void doctor_check_apparmor(struct doctor *doctor)
 {
@@ -74,7 +82,7 @@ void doctor_check_apparmor(struct doctor *doctor)
 
 	if (!enabled || *enabled != 'Y')
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is off");
-	else if (!doctor_exists(doctor, QEMU_CONF))
+	else if (!confines_libvirt(doctor))
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is on, and there is no libvirt that it confines");
 	else if (!rules || !strstr(rules, mountpoint))
 		doctor_add(doctor, LEVEL_NOTE, remedy, "AppArmor keeps libvirt's guests from files on dmemfs that are named in "

@@ -90,7 +90,18 @@ ILLS = {
                            {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
     "apparmor": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
                  {"sys/module/apparmor/parameters/enabled": "Y\n"}),
+    "apparmor-profile": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
+                         {"sys/module/apparmor/parameters/enabled": "Y\n",
+                          "sys/kernel/security/apparmor/profiles": "man (enforce)\nlibvirtd (enforce)\n"}),
 }
+
+
+@pytest.mark.parametrize("profiles", ["", "/usr/bin/man (enforce)\n"])
+def test_apparmor_that_confines_no_libvirt(ctl, healthy, profiles):
+    healthy.write("sys/module/apparmor/parameters/enabled", "Y\n")
+    healthy.write("sys/kernel/security/apparmor/profiles", profiles)
+    assert not_ok(findings(ctl, healthy, DONE)) == []
+    assert "no libvirt that it confines" in ctl.text("doctor", "--root", healthy.root)
 
 
 @pytest.mark.parametrize("ill", ILLS)
