@@ -12,6 +12,7 @@ from pathlib import Path
 
 GUEST = Path(__file__).parents[1] / "guest"
 MODULES = ("9pnet_virtio", "9p", "overlay")
+DISK_MODULES = ("virtio_blk", "crc32c_generic", "ext4")
 
 
 class Archive:
@@ -85,7 +86,8 @@ def build(kernel, settings):
     for directory in ("dev", "proc", "sys", "host", "overlay", "root", "whole"):
         archive.add_directory(directory)
     archive.add_file("init", (GUEST / "init").read_bytes(), 0o755)
-    for number, module in enumerate(dependencies(kernel, MODULES)):
+    wanted = (*MODULES, *DISK_MODULES) if "disk" in settings else MODULES
+    for number, module in enumerate(dependencies(kernel, wanted)):
         archive.add_file(f"modules/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
     archive.add_file("lab/main", (GUEST / "main").read_bytes(), 0o755)
     for name, text in settings.items():

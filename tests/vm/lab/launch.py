@@ -18,8 +18,8 @@ from .session import Session
 
 TOP = Path(__file__).resolve().parents[3]
 SERVICE = """[Unit]
-After=basic.target
-Requires=basic.target
+After={target}
+Requires={target}
 [Service]
 ExecStart=/run/lab/main
 Delegate=yes
@@ -42,7 +42,12 @@ def add_options(parser):
     parser.add_argument("--visible", metavar="DIRECTORY", action="append", default=[],
                         help="keep it visible in the VM, even below /tmp, /var/tmp or /run")
     parser.add_argument("--env", metavar="NAME=VALUE", action="append", default=[], help="for the command")
-    parser.add_argument("--systemd", action="store_true", help="boot with systemd, the command is a service of it")
+    parser.add_argument("--systemd", nargs="?", metavar="TARGET", const="basic.target",
+                        help="boot with systemd, the command is a service of it; default: --systemd basic.target")
+    parser.add_argument("--root-disk", metavar="DEVICE",
+                        help="what the VM changes stays on this partition of a --disk: /dev/vda1")
+    parser.add_argument("--from-disk", action="store_true",
+                        help="start what the boot loader on the first --disk starts, with its command line")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, help="for everything")
     parser.add_argument("--silence", metavar="SECONDS", type=float, help="longest time without a word from the tests")
     parser.add_argument("--logs", metavar="DIRECTORY", help="keep the logs there, also those of a success")
@@ -59,7 +64,7 @@ def machine_for(options):
     """The Machine that @options describe."""
     kernel = Kernel.find(options.kernel)
     return Machine(kernel, Layout(options.node or DEFAULT_NODES), 1 if options.icount else options.cpus,
-                   options.icount, tuple(options.disk), tuple(options.append))
+                   options.icount, tuple(options.disk), tuple(options.append), options.from_disk)
 
 
 def _settings(machine, options, command, interactive):
@@ -75,7 +80,9 @@ def _settings(machine, options, command, interactive):
     if interactive:
         settings["interactive"] = ""
     if options.systemd:
-        settings["systemd"] = SERVICE
+        settings["systemd"] = SERVICE.format(target=options.systemd)
+    if options.root_disk:
+        settings["disk"] = f"{options.root_disk}\n"
     return settings
 
 

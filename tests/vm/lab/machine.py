@@ -32,6 +32,7 @@ class Machine:
     icount: bool = False # the VM's clock counts instructions: one CPU, and figures that repeat
     disks: tuple = ()  # raw images; they appear as /dev/vda, vdb, ...
     arguments: tuple = ()  # more for the kernel's command line
+    from_disk: bool = False  # the boot loader on the first disk starts the kernel, and knows its command line
     environment: dict = field(default_factory=lambda: os.environ)
 
     def _accelerator(self):
@@ -43,23 +44,26 @@ class Machine:
         The command. @sockets: a directory with one listening socket per channel, named like it. @interactive: the
         console is the terminal instead.
         """
-        verbosity = "quiet" if interactive else "ignore_loglevel"
-        kernel_arguments = (verbosity, *KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
             # Slower to emulate: five-level page tables, and string instructions that go byte by byte.
             "-cpu", "max,la57=off,erms=off,fsrm=off",
             *self.layout.qemu_arguments(self.cpus),
-            "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
-            "-append", " ".join(kernel_arguments),
             "-virtfs", "local,path=/,mount_tag=host,security_model=passthrough,readonly=on,multidevs=remap",
             "-device", "virtio-rng-pci"]
+        if not self.from_disk:
+            command += self._direct_boot(initramfs, interactive)
         if self.icount:
             command += ["-icount", "shift=0,sleep=off"]
         for number, disk in enumerate(self.disks):
             command += ["-drive", f"if=virtio,format=raw,index={number},file={Path(disk).resolve()}"]
         return command + _channels(sockets, interactive)
+
+    def _direct_boot(self, initramfs, interactive):
+        verbosity = "quiet" if interactive else "ignore_loglevel"
+        arguments = (verbosity, *KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)
+        return ["-kernel", str(self.kernel.image), "-initrd", str(initramfs), "-append", " ".join(arguments)]
 
 
 def _channels(sockets, interactive):

@@ -25,15 +25,15 @@ def names(checks):
     return re.findall(r"^def (test_\w+)", (SERVICE / checks).read_text(), re.MULTILINE)
 
 
-def run_in_vm(directory, checks, variable):
+def run_in_vm(directory, checks, variable, where):
     """
-    {name of a check: [its outcomes, one per parameter]}, and "output": what pytest wrote. @variable names what the checks
-    find in @directory.
+    {name of a check: [its outcomes, one per parameter]}, and "output": what pytest wrote. @variable tells the checks @where
+    they find what they install.
     """
     parser = argparse.ArgumentParser()
     add_suite_options(parser)
     options = parser.parse_args(["--systemd", "--timeout", "1200", "--logs", str(directory / "logs"),
-                                 "--visible", str(directory), "--env", f"{variable}={directory / 'input'}"])
+                                 "--visible", str(where), "--env", f"{variable}={where}"])
     machine = prepare(options)
     output = bytearray()
     found = {name: [] for name in names(checks)}
@@ -55,14 +55,12 @@ def installed(tmp_path_factory):
     build = Path(os.environ.get("DMEMFS_BUILD", TOP / "build"))
     subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--destdir", directory / "input"], check=True,
                    stdout=subprocess.DEVNULL)
-    return run_in_vm(directory, "checks.py", "DMEMFS_DESTDIR")
+    return run_in_vm(directory, "checks.py", "DMEMFS_DESTDIR", directory / "input")
 
 
 @pytest.fixture(scope="module")
-def packaged(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("packages")
-    subprocess.run([TOP / "tests" / "setup" / "build-packages", directory / "input"], check=True)
-    return run_in_vm(directory, "packages.py", "DMEMFS_PACKAGES")
+def packaged(tmp_path_factory, packages):
+    return run_in_vm(tmp_path_factory.mktemp("packages"), "packages.py", "DMEMFS_PACKAGES", packages)
 
 
 @pytest.mark.parametrize("name", names("checks.py"))

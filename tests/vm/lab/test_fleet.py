@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+From a plain Debian host to guests on dmemfs, on the host's side: a VM with a disk of its own, with Debian's kernel, libvirt and
+GRUB, is booted, prepared as README.Debian says (../fleet/bare.py), and booted again by that GRUB (../fleet/running.py). So the
+drop-in of dmemfsctl plan goes through update-grub and GRUB as on any host.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.kernel import Kernel
+from lab.launch import add_options, machine_for, run_session
+
+TOP = Path(__file__).parents[3]
+FLEET = TOP / "tests" / "vm" / "fleet"
+SETUP = TOP / "tests" / "setup"
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-c", str(TOP / "tests" / "pytest.ini"), "-p", "plugins.results", "-q",
+          "--no-header", "--tb=short"]
+# Debian's own, as far as they are not on this machine, which is the VM's root.
+DEBIAN = ("grub2-common", "grub-pc-bin", "dkms", "libvirt-daemon-system")
+SECTOR, START = 512, 1 << 20  # the gap in front of the partition is GRUB's
+DISK_SIZE = 2 << 30
+
+
+def names(boot):
+    return re.findall(r"^def (test_\w+)", (FLEET / f"{boot}.py").read_text(), re.MULTILINE)
+
+
+def make_disk(path, tree):
+    """With one partition that has the rest of it: ext4, with what is in @tree."""
+    with open(path, "wb") as disk:
+        disk.truncate(DISK_SIZE)
+        disk.seek(446)  # the first of four entries of an MBR: bootable, type Linux, no geometry
+        disk.write(struct.pack("<B3xB3xII", 0x80, 0x83, START // SECTOR, (DISK_SIZE - START) // SECTOR))
+        disk.seek(510)
+        disk.write(b"\x55\xaa")
+    subprocess.run(["mkfs.ext4", "-q", "-d", tree, "-E", f"offset={START}", path, f"{(DISK_SIZE - START) >> 10}k"], check=True)
+
+
+class Host:
+    """The machine, off. @directory: its disk, and what the sessions leave."""
+
+    def __init__(self, directory, packages):
+        self._directory = directory
+        self._packages = packages
+        self._install()
+
+    def _install(self):
+        """What was there before anybody thought of dmemfs, and the module."""
+        debian = subprocess.run([SETUP / "fetch-packages", *DEBIAN], check=True, stdout=subprocess.PIPE,
+                                text=True).stdout.strip()
+        tree = self._directory / "tree"
+        done = subprocess.run([FLEET / "install-host", tree, Kernel.find().directory, *Path(debian).glob("*.deb"),
+                               *self._packages.glob("dmemfs-dkms_*.deb")], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        make_disk(self._directory / "disk", tree)
+        shutil.rmtree(tree)
+
+    def boot(self, name, *arguments):
+        """{test: outcome} of ../fleet/@name.py, and "output": what pytest wrote."""
+        logs = self._directory / name
+        parser = argparse.ArgumentParser()
+        add_options(parser)
+        environment = {
+            "DMEMFS_PACKAGES": self._packages, "PYTHONPATH": TOP / "tests" / "vm",
+            # Of the first boot: the second one starts from what is on the disk.
+            "DMEMFS_LAB_INITRAMFS": self._directory / "bare" / "initramfs",
+            "DMEMFS_TEST_SCALE": os.environ.get("DMEMFS_TEST_SCALE", "6")}
+        options = parser.parse_args([
+            "--node", "4G", "--node", "4G", "--systemd", "multi-user.target", "--timeout", "900",
+            "--disk", str(self._directory / "disk"), "--root-disk", "/dev/vda1", "--logs", str(logs),
+            "--visible", str(self._directory), "--visible", str(self._packages), *arguments])
+        machine = machine_for(options)
+        options.env += [f"{variable}={value}" for variable, value in environment.items()]
+        output, found = bytearray(), {}
+
+        def observe(message):
+            if "end" in message:
+                found[message["end"].rpartition("::")[2]] = message["outcome"]
+
+        # The command is what the initramfs says, which is the same for both boots.
+        command = ["sh", "-c", 'boot=bare; [ ! -e /boot/grub/grub.cfg ] || boot=running; exec "$@" "$0/$boot.py"', str(FLEET),
+                   *PYTEST]
+        status = run_session(machine, options, command, observe, output=output.extend)
+        found["output"] = output.decode(errors="replace")
+        console = (logs / "console.log").read_text(errors="replace")
+        assert status in (0, 1), f"{found['output']}\n{console[-3000:]}"
+        return found
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory, packages):
+    return Host(tmp_path_factory.mktemp("fleet"), packages)
+
+
+@pytest.fixture(scope="module")
+def bare(host):
+    return host.boot("bare")
+
+
+@pytest.fixture(scope="module")
+def running(host, bare):
+    assert bare.get("test_update_grub") == "passed", "there is nothing to boot"
+    return host.boot("running", "--from-disk")
+
+
+@pytest.mark.parametrize("name", names("bare"))
+def test_preparing(bare, name):
+    assert bare.get(name) == "passed", bare["output"]
+
+
+@pytest.mark.parametrize("name", names("running"))
+def test_running(running, name):
+    assert running.get(name) == "passed", running["output"]
