@@ -40,7 +40,8 @@ LONG = {
     "tests/soak/run": "ten minutes at least",
 }
 
-# Commands that change the machine, by how they begin, and the test that runs them elsewhere.
+# Commands that change the machine, by how they begin, and what runs them elsewhere. ("kexec -e" there is what systemctl's kexec
+# ends with.)
 ELSEWHERE = {
     "tests/setup/deps": "run-tests::host",
     "meson setup build": "tests/ctl/test_install.py::install",

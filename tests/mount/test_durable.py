@@ -168,7 +168,7 @@ CRASHES = {
 STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
-POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison.py
+POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison_mount.py
 DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found", "punched-committed",
           "punched-taken")  # see ../vm/test_demand.py
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Memory that is bad on record: no file gets it, and the books balance. How it comes to be there: ../vm/test_poison.py.
+Memory that is bad on record: no file gets it, and the books balance. How it comes to be there: ../vm/test_poison_mount.py.
 """
 
 import os

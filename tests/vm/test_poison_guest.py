@@ -8,7 +8,7 @@ import pytest
 from helpers.mount import wait_until
 from kvm_guest import BOOT_TIMEOUT, GIB, MIB, guest
 from memory_errors import COMPLAINT
-from test_poison import poisoned, spoil, spoiled  # noqa: F401, a fixture
+from test_poison_mount import poisoned, spoil, spoiled  # noqa: F401, a fixture
 
 PAGE = 4096
 SIZE = 512 * MIB
