@@ -24,7 +24,7 @@ OTHER_BLOCKS = {
     "<memoryBacking>": "tests/vm/test_libvirt.py::test_guest_of_libvirt",
 }
 
-# Run as they are, but for the place of the mount.
+# Run as they are, but for the place of the mount, unless they are named below.
 HERE = ("dmemfsctl quota", "dmemfsctl wait-clean", "setfattr ", "getfattr ", "mkdir /mnt/dmemfs/", "truncate ")
 
 # Programs of this tree that need an hour, or a machine: that they know the options of the README is tried here, and @reason says
@@ -35,6 +35,7 @@ LONG = {
     "tests/vm/run": "./run-tests vm is this, with two VMs",
     "tests/vm/shell": "for a person; it is boot with a terminal",
     "tests/vm/boot": "tests/vm/lab/test_lab.py boots",
+    "tests/vm/arm64/run": "it downloads an emulator, a compiler and a kernel",
     "tests/fuzz/run": "its corpus is part of the unit tests",
     "tests/tsan/run": "half an hour",
     "tests/soak/run": "ten minutes at least",
@@ -48,6 +49,9 @@ ELSEWHERE = {
     "mkdir -p /mnt/dmemfs": "tests/vm/service/checks.py::unit",
     "systemctl daemon-reload && systemctl start dmemfsd": "tests/vm/service/checks.py::test_start_ends_when_the_mount_answers",
     "systemctl stop dmemfsd": "tests/vm/service/checks.py::test_stop_unmounts_and_start_brings_everything_back",
+    "mkdir /mnt/dmemfs/elastic": "tests/vm/test_demand.py::test_demand_is_for_empty_files_and_inherited",
+    "dmemfsctl status; getfattr -n dmemfs.poison": "tests/mount/test_poison.py::test_file_keeps_it_until_it_goes",
+    "fallocate -p": "tests/vm/test_poison_mount.py::test_hole_over_it_brings_fresh_memory",
     "apt install": "tests/vm/fleet/bare.py::test_packages_are_installed",
     "qemu-system-x86_64": "tests/ctl/test_ctl_guest_args.py::test_qemu_takes_it",
     "argument=$(dmemfsctl prepare-kexec)": "tests/vm/kexec/phases.py::prepare",
@@ -80,9 +84,14 @@ def starts(command, beginnings):
     return [beginning for beginning in beginnings if command.startswith(beginning)]
 
 
+def is_run_here(command):
+    return starts(command, HERE) and not starts(command, ELSEWHERE)
+
+
 def test_every_command_has_one_place():
     for command in commands():
-        places = [place for table in (HERE, LONG, ELSEWHERE, MISSING, ("./quickstart",)) for place in starts(command, table)]
+        places = [place for table in (LONG, ELSEWHERE, MISSING, ("./quickstart",)) for place in starts(command, table)]
+        places += ["here"] if is_run_here(command) else []
         assert len(places) == 1, f"{command}: give it a test, and a place in one table of {Path(__file__).name}"
 
 
@@ -118,7 +127,7 @@ def test_commands_on_a_mount(node0, dmemfsd):
     fs = node0
     (fs / "tenant1").mkdir()
     path = f"{dmemfsd.parent / 'dmemfsctl'}:/usr/sbin:/usr/bin:/sbin:/bin"
-    for command in filter(lambda command: starts(command, HERE), commands()):
+    for command in filter(is_run_here, commands()):
         if "node_bytes" in command:
             with open(fs / "node0" / "vm1", "wb") as file:
                 file.truncate(fs.unit)
