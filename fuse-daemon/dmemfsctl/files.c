@@ -91,6 +91,18 @@ static GArray *read_runs(const char *path, GError **error)
 	}
 }
 
+/* Of dmemfs.poison, whose lines are as those of dmemfs.extents. An older daemon does not have it. */
+static uint64_t read_poisoned(const char *path)
+{
+	g_autofree char *text = view_read_attribute(path, "dmemfs.poison", NULL);
+	g_autoptr(GArray) runs = file_parse_extents(text ? text : "");
+	uint64_t bytes = 0;
+
+	for (guint i = 0; i < runs->len; i++)
+		bytes += g_array_index(runs, struct extent_map_run, i).extent.length;
+	return bytes;
+}
+
 static struct dmem_file *describe(const char *path, const struct stat *st, GError **error)
 {
 	GArray *runs = read_runs(path, error);
@@ -103,6 +115,7 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 	file->size = (uint64_t)st->st_size;
 	file->allocated = (uint64_t)st->st_blocks * 512; /* stat(2) */
 	file->uid = st->st_uid;
+	file->poisoned = read_poisoned(path);
 	return file;
 }
 

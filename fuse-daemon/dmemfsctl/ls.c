@@ -6,6 +6,13 @@
 #include "files.h"
 #include "text.h"
 
+static char *memory_text(const struct dmem_file *file)
+{
+	g_autofree char *all = text_size(file->allocated), *bad = text_size(file->poisoned);
+
+	return file->poisoned ? g_strdup_printf("%s, %s bad", all, bad) : g_steal_pointer(&all);
+}
+
 static void print_files(const GPtrArray *files, const struct view *view)
 {
 	static const char *const headers[] = { ">SIZE", ">MEMORY", ">RUNS", "PAGES", "NODES", "FILE", "MAPPED BY", NULL };
@@ -16,7 +23,7 @@ static void print_files(const GPtrArray *files, const struct view *view)
 		const struct dmem_file *file = g_ptr_array_index(files, i);
 
 		table_take(table, file->path ? text_size(file->size) : g_strdup("?"));
-		table_take(table, file->path ? text_size(file->allocated) : g_strdup("?"));
+		table_take(table, file->path ? memory_text(file) : g_strdup("?"));
 		table_take(table, file->path ? g_strdup_printf("%u", file->runs->len) : g_strdup("?"));
 		table_take(table, text_page_sizes(page_share_sizes(file_pages(file))));
 		table_take(table, file_nodes(file, view));
@@ -61,6 +68,7 @@ static void describe_file(struct json *json, const struct dmem_file *file, const
 	if (file->path) {
 		json_unsigned(json, "size_bytes", file->size);
 		json_unsigned(json, "allocated_bytes", file->allocated);
+		json_unsigned(json, "poisoned_bytes", file->poisoned);
 		json_unsigned(json, "runs", file->runs->len);
 		json_unsigned(json, "uid", file->uid);
 		json_string(json, "nodes", nodes);

@@ -79,6 +79,8 @@ def test_file_keeps_it_until_it_goes(fs):
     record(fs, (bad, PAGE))
     assert poisoned(fs) == (0, PAGE) and fs.allocated(path) == 3 * fs.unit
     assert os.getxattr(path, "dmemfs.poison").decode() == f"{run.offset + fs.unit} {bad} {PAGE}"
+    ctl = Control(control_program(fs.daemon.program), fs.daemon.work)
+    assert ctl.json("ls", fs.root)["files"][0]["poisoned_bytes"] == PAGE and ", 4 KiB bad " in ctl.text("ls", fs.root)
     os.truncate(path, fs.unit)
     assert poisoned(fs) == (PAGE, 0) and os.getxattr(path, "dmemfs.poison") == b""
     assert free(fs) == fs.capacity - fs.unit - PAGE
