@@ -33,7 +33,7 @@ def counted(console):
 def test_guest_gives_the_page_up(spoiled, work):  # noqa: F811
     fs, console = spoiled, work / "console.log"
     with guest(work, f"mem-path={fs / 'vm1'},align=2M", SIZE, "counter", CPU) as running:
-        running.wait("at")
+        wait_until(lambda: console.exists() and counted(console), "the guest counts", BOOT_TIMEOUT)
         spoil(fs, fs / "vm1", BAD)
         wait_until(lambda: f"Memory failure: {BAD // PAGE:#x}: " in console.read_text(errors="replace"),
                    "the guest's kernel says so", BOOT_TIMEOUT)
