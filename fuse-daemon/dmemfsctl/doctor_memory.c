@@ -9,6 +9,8 @@
 #include "extent.h"
 #include "machine.h"
 #include "pfn_device.h"
+#include "plan.h"
+#include "reserved.h"
 #include "text.h"
 #include "view.h"
 
@@ -64,13 +66,26 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 		doctor_add(doctor, LEVEL_OK, NULL, "%s at 0x%" PRIx64 " are reserved, without struct page", size, extent->start);
 }
 
+/* A plan may be waiting for the reboot. */
+static const char *remedy_of_none(const struct doctor *doctor)
+{
+	g_autofree char *cmdline = doctor_read(doctor, PLAN_KERNEL_CMDLINE);
+	g_autoptr(GArray) planned = reserved_parse(cmdline ? cmdline : "");
+
+	if (doctor_exists(doctor, PLAN_GRUB_DROP_IN))
+		return "run update-grub, then reboot: " PLAN_GRUB_DROP_IN " is not in effect yet";
+	if (planned->len > 0)
+		return "run " PLAN_KERNEL_INSTALL ", then reboot: " PLAN_KERNEL_CMDLINE " is not in effect yet";
+	return "dmemfsctl plan --size SIZE says how to reserve some";
+}
+
 void doctor_check_reserved(struct doctor *doctor)
 {
 	g_autofree char *iomem = doctor_read(doctor, "/proc/iomem");
 	g_autoptr(GArray) ram = machine_parse_iomem(iomem ? iomem : "", "System RAM");
 
 	if (doctor->reserved->len == 0) {
-		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE, "dmemfsctl plan --size SIZE says how to reserve some",
+		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE, remedy_of_none(doctor),
 		           "no memory is reserved on the kernel's command line: only the memory backend works");
 		return;
 	}

@@ -90,7 +90,7 @@ def test_configuration():
     CONFIG.write_text(text.replace("\n#backend=memory\n", "\nbackend=pfn\n") + "\n[region all]\nstart=auto\n")
     run("systemctl", "enable", "dmemfsd")
     text = run("dmemfsctl", "doctor", status=FOUND)
-    assert re.search(r"^problem +reserved .*\n +-> dmemfsctl plan --size", text, re.MULTILINE), text
+    assert re.search(r"^problem +reserved .*\n +-> run update-grub, then reboot", text, re.MULTILINE), text
 
 
 def test_libvirt_is_told():

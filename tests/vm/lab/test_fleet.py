@@ -97,7 +97,9 @@ class Host:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory, packages):
-    return Host(tmp_path_factory.mktemp("fleet"), packages)
+    directory = tmp_path_factory.mktemp("fleet")
+    yield Host(directory, packages)
+    (directory / "disk").unlink()
 
 
 @pytest.fixture(scope="module")
