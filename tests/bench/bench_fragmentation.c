@@ -18,6 +18,7 @@
 #include "fragment.h"
 
 #define OPERATIONS   1000000u
+#define QUICK        200000u
 #define PERIOD       20000u /* operations from low tide to low tide */
 #define LOW          0.30
 #define HIGH         0.85
@@ -163,14 +164,14 @@ static double cpu_seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void live(struct life *life)
+static void live(struct life *life, unsigned operations)
 {
 	double begin = cpu_seconds();
 
 	life->state = life->scheme->create();
 	life->rand = g_rand_new_with_seed(SEED);
 	life->files = g_ptr_array_new();
-	for (unsigned i = 0; i < OPERATIONS; i++) {
+	for (unsigned i = 0; i < operations; i++) {
 		double tide = fabs((double)(i % PERIOD) / (PERIOD / 2.0) - 1); /* 1 to 0 to 1 */
 		bool rising = (double)life->all / (double)FRAGMENT_BYTES < LOW + (HIGH - LOW) * (1 - tide);
 
@@ -180,7 +181,7 @@ static void live(struct life *life)
 			make(life);
 		else
 			remove_one(life);
-		if (i >= OPERATIONS / 2 && i % SAMPLE == 0)
+		if (i >= operations / 2 && i % SAMPLE == 0)
 			sample(life);
 	}
 	while (life->files->len)
@@ -193,10 +194,10 @@ static void live(struct life *life)
 	g_rand_free(life->rand);
 }
 
-static void print(const struct life *life, bool json, bool last)
+static void print(const struct life *life, unsigned operations, bool json, bool last)
 {
 	double share = life->share / life->samples, runs = (double)life->runs / (double)life->made;
-	double us = life->seconds * 1e6 / OPERATIONS;
+	double us = life->seconds * 1e6 / operations;
 
 	if (json)
 		printf("  \"%s\": { \"usable_1g\": %.4f, \"refused\": %" PRIu64
@@ -209,18 +210,22 @@ static void print(const struct life *life, bool json, bool last)
 int main(int argc, char **argv)
 {
 	static const struct fragment_scheme *const schemes[] = { &fragment_dmemfs, &fragment_first_fit, &fragment_buddy };
-	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
+	bool json = false, quick = false;
 
-	if (argc > 1 && !json) {
-		fprintf(stderr, "usage: %s [--json]\n", argv[0]);
+	for (int i = 1; i < argc; i++) {
+		json |= strcmp(argv[i], "--json") == 0;
+		quick |= strcmp(argv[i], "--quick") == 0;
+	}
+	if (argc - 1 != json + quick) {
+		fprintf(stderr, "usage: %s [--json] [--quick]\n", argv[0]);
 		return 2;
 	}
 	puts(json ? "{" : "           free in whole GiB   refused  runs per file   us/operation");
 	for (guint i = 0; i < G_N_ELEMENTS(schemes); i++) {
 		struct life life = { .scheme = schemes[i] };
 
-		live(&life);
-		print(&life, json, i + 1 == G_N_ELEMENTS(schemes));
+		live(&life, quick ? QUICK : OPERATIONS);
+		print(&life, quick ? QUICK : OPERATIONS, json, i + 1 == G_N_ELEMENTS(schemes));
 	}
 	if (json)
 		puts("}");

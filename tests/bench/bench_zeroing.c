@@ -4,7 +4,7 @@
  * memory of that node, against a loop of memset() over the same memory by a thread of the same priority on the same CPUs.
  *
  * tmpfs has nothing to zero, so neither the memory backend can show this nor would reserved memory without the module. Each
- * round zeroes all of it in both ways; the machine is shared, so the median of the rounds' ratios is the figure. Where it
+ * round zeroes all of it in both ways; the machine is shared, so each round is a ratio of its own. Where it
  * has no CPU to spare for idle threads, the ratio of the CPU time says more than that of the time.
  */
 #include <inttypes.h>
@@ -142,19 +142,6 @@ static double time_in_need(struct bench *bench)
 	return seconds;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double left = *(const double *)a, right = *(const double *)b;
-
-	return left < right ? -1 : left > right;
-}
-
-static double median(double values[ROUNDS])
-{
-	qsort(values, ROUNDS, sizeof(values[0]), by_value);
-	return values[ROUNDS / 2];
-}
-
 static bool set_up(struct bench *bench)
 {
 	const struct backend_region region = { START, BYTES, bench->node };
@@ -193,7 +180,16 @@ static void tear_down(struct bench *bench)
 	g_free(bench->state_dir);
 }
 
-static void measure(int node)
+static void print(const char *name, const double values[ROUNDS], bool last)
+{
+	printf(" \"%s\": [", name);
+	for (int i = 0; i < ROUNDS; i++)
+		printf("%s%.4f", i ? ", " : "", values[i]);
+	printf("]%s", last ? " }" : ",");
+}
+
+/* Prints an object of JSON; @first: there is none before it. */
+static void measure(int node, bool *first)
 {
 	struct bench bench = { .node = node };
 	double rates[ROUNDS], advance[ROUNDS], cpu[ROUNDS], need[ROUNDS];
@@ -214,15 +210,20 @@ static void measure(int node)
 		cpu[i] = alone.cpu / zeroer.cpu;
 	}
 	zeroer_stop(bench.storage.zeroer);
-	printf("  node %d: memset %.2f GB/s; in advance, by one thread, %.2f of that (%.2f by CPU time); in need, by several, "
-	       "%.2f\n", MAX(node, 0), median(rates), median(advance), median(cpu), median(need));
+	printf("%s\"%d\": {", *first ? "" : ",\n ", MAX(node, 0));
+	*first = false;
+	print("memset_gbs", rates, false);
+	print("advance", advance, false);
+	print("advance_cpu", cpu, false);
+	print("need", need, true);
 	tear_down(&bench);
 }
 
 int main(void)
 {
-	bool found = false;
+	bool first = true;
 
+	putchar('{');
 	for (int node = 0; numa_available() >= 0 && node <= numa_max_node(); node++) {
 		struct bitmask *cpus = numa_allocate_cpumask();
 		bool usable = numa_node_to_cpus(node, cpus) == 0 && numa_bitmask_weight(cpus) > 0 &&
@@ -230,10 +231,10 @@ int main(void)
 
 		numa_free_cpumask(cpus);
 		if (usable)
-			measure(node);
-		found |= usable;
+			measure(node, &first);
 	}
-	if (!found)
-		measure(-1);
+	if (first)
+		measure(-1, &first);
+	puts("}");
 	return 0;
 }

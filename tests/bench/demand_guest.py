@@ -7,24 +7,15 @@ Inside the VM: times the first touch of each 2 MiB of a file by so many threads,
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
-WORK = Path("/tmp/demand")
-CONFIG = Path("/tmp/demand.conf")
-DAEMON = os.environ["DMEMFSD"]
-CONTROL = str(Path(DAEMON).parent / "dmemfsctl" / "dmemfsctl")
+from peers_systems import WORK, daemon, huge_pages, mounted, run, settle
+
 UNIT = 2 << 20
 
 
-def run(*command):
-    return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def touch(toucher, size, threads):
+def touch(toucher, file, size, threads):
     """ns per touch; the file is gone afterwards."""
-    file = WORK / "guest"
     file.touch()
     os.truncate(file, size)
     said = run(toucher, "touch", file, UNIT, threads).split()
@@ -35,41 +26,22 @@ def touch(toucher, size, threads):
     return nanoseconds / touched
 
 
-def dmemfs(alloc, in_advance):
-    Path("/tmp/demand-state").mkdir(exist_ok=True)
-    CONFIG.write_text(f"[daemon]\nmountpoint={WORK}\nstate-dir=/tmp/demand-state\nbackend=pfn\npage-size=2M\nalloc={alloc}\n"
-                      f"zero-in-advance={in_advance}\n[region all]\nstart=auto\n")
-    run(DAEMON, "--config", CONFIG)
-
-
-def settle(clean):
-    """All of a removed file's memory is back, and clean if it is to be."""
-    while "pending_bytes 0" not in os.getxattr(WORK, "dmemfs.stats").decode().splitlines():
-        pass
-    if clean:
-        run(CONTROL, "wait-clean", WORK)
-
-
 def main():
     toucher, size, rounds, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     found = {}
     WORK.mkdir()
-    run("mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "none", WORK)
-    found["hugetlbfs 2M"] = {count: [touch(toucher, size, count) for _ in range(rounds)] for count in threads}
-    run("umount", WORK)
-    run("insmod", os.environ["DMEMFS_MODULE"])
+    with huge_pages("2M", size // UNIT), mounted("hugetlbfs", "hugetlbfs", "pagesize=2M") as file:
+        found["hugetlbfs 2M"] = {count: [touch(toucher, file, size, count) for _ in range(rounds)] for count in threads}
+    mountpoint = WORK / "dmemfs"
     # What was clean once is known to be.
-    for name, alloc, in_advance in (("dmemfs, demand, pool dirty", "demand", "false"),
-                                    ("dmemfs, demand, pool clean", "demand", "true"),
-                                    ("dmemfs, eager", "eager", "true")):
-        dmemfs(alloc, in_advance)
-        found[name] = {}
-        for count in threads:
-            found[name][count] = []
-            for _ in range(rounds):
-                settle(in_advance == "true")
-                found[name][count].append(touch(toucher, size, count))
-        run("fusermount3", "-u", WORK)
+    for name, alloc, clean in (("dmemfs, demand, pool dirty", "demand", False), ("dmemfs, demand, pool clean", "demand", True),
+                               ("dmemfs, eager", "eager", True)):
+        found[name] = {count: [] for count in threads}
+        with daemon(mountpoint, page_size="2M", alloc=alloc, zero_in_advance=str(clean).lower()):
+            for count in threads:
+                for _ in range(rounds):
+                    settle(mountpoint, clean)
+                    found[name][count].append(touch(toucher, mountpoint / "guest", size, count))
     print(json.dumps(found), flush=True)
 
 

@@ -9,26 +9,18 @@ daemon. Two sizes tell what grows with the memory from what does not.
 """
 
 import argparse
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-VM = HERE.parent / "vm"
-sys.path.insert(0, str(VM))
-from lab import module  # noqa: E402
-from lab.kernel import Kernel  # noqa: E402
+from laboratory import Laboratory
+from names import COST, COST_GROWS, COST_PARTS
+from results import add_options, finish, guarded, progress, row
 
 HOST_GIB = 4
+DAX_GIB = HOST_GIB + 2  # where the additional RAM begins: the hole below 4 GiB takes 2
 SIZES = (2, 4)  # GiB of guest memory
-OWN = "dmemfs pfn, 1G pages"
+OWN = "dmemfs 1G"
 OPTIMISED = "hugetlb_free_vmemmap=on"
-END_TIME = 30  # seconds that a VM gets to end when the operator has lost patience
+PARTS = {"daemon": "daemon", "module": "module", "page_tables": "page tables of the process"}
+QUICK = (OWN, "hugetlbfs 1G", "hugetlbfs 1G, vmemmap optimised")
 
 
 def hugetlb(page, optimised=False):
@@ -40,113 +32,66 @@ def hugetlb(page, optimised=False):
 
 # Name: what memory_guest.py does, arguments for the kernel.
 PEERS = {
-    "tmpfs, 4K": ("tmpfs", lambda gib: []),
-    "hugetlbfs 2M": ("hugetlbfs-2M", hugetlb("2M")),
-    "hugetlbfs 2M, vmemmap optimised": ("hugetlbfs-2M", hugetlb("2M", True)),
+    OWN: ("dmemfs", lambda gib: []),
     "hugetlbfs 1G": ("hugetlbfs-1G", hugetlb("1G")),
     "hugetlbfs 1G, vmemmap optimised": ("hugetlbfs-1G", hugetlb("1G", True)),
-    OWN: ("dmemfs", lambda gib: []),
+    "hugetlbfs 2M": ("hugetlbfs-2M", hugetlb("2M")),
+    "hugetlbfs 2M, vmemmap optimised": ("hugetlbfs-2M", hugetlb("2M", True)),
+    "tmpfs 4K": ("tmpfs", lambda gib: []),
+    "tmpfs huge=always": ("tmpfs-huge", lambda gib: []),
+    "device-dax 1G": ("device-dax", lambda gib: [f"memmap={gib + 1}G!{DAX_GIB}G"]),
 }
 
 
-class Laboratory:
-    """Boots VMs that have only to be measured."""
-
-    def __init__(self, build):
-        self.kernel = Kernel.find()
-        self._environment = {"DMEMFS_MODULE": module.build(self.kernel, build / f"kmod-{self.kernel.release}"),
-                             "DMEMFSD": build / "fuse-daemon" / "dmemfsd"}
-
-    def measure(self, what, node, gib, arguments=()):
-        """What memory_guest.py says of @gib GiB of guest memory in a VM with one @node."""
-        with tempfile.TemporaryDirectory(prefix="dmemfs-bench.") as logs:
-            command = [VM / "boot", "--timeout", "900", "--cpus", "1", "--node", node, "--logs", logs]
-            command += [f"--append={argument}" for argument in arguments]
-            command += [f"--env={name}={value}" for name, value in self._environment.items()]
-            command += ["--", "/usr/bin/python3", HERE / "memory_guest.py", what, str(gib << 30)]
-            status, output, errors = run(command)
-        if status:
-            raise RuntimeError(f"{what}: the VM ended with status {status}:\n{output}{errors}")
-        return json.loads(output.splitlines()[-1])
+def measure(laboratory, what, node, gib, arguments=()):
+    """What memory_guest.py says of @gib GiB of guest memory in a VM with one @node."""
+    return laboratory.run("memory_guest.py", what, gib << 30, options=("--cpus", 1, "--node", node), append=arguments)
 
 
-def run(command):
-    """Status, output and errors. Interrupted, it lets the VM clear away first."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            output, errors = process.communicate()
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(END_TIME)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            raise
-    return process.returncode, output, errors
+def node(what, gib):
+    """The RAM of a VM, as tests/vm/boot takes it: @gib more than the reference has."""
+    if what == "device-dax":
+        return f"{HOST_GIB + gib + 1}G"  # it wants a page for itself
+    return f"{HOST_GIB + gib}G" + (f":{gib}G" if what == "dmemfs" else "")
 
 
-def measure_all(laboratory, names, progress):
+def measure_all(laboratory, names, sizes):
     """MiB by peer and size, and what dmemfs says of its parts."""
-    progress("a host without that memory")
-    reference = laboratory.measure("nothing", f"{HOST_GIB}G", 0)
+    progress("VM: a host without that memory")
+    reference = measure(laboratory, "nothing", f"{HOST_GIB}G", 0)["available"]
     costs, parts = {}, {}
     for name in names:
         what, arguments = PEERS[name]
-        for gib in SIZES:
-            progress(f"{name}, {gib} GiB")
-            reserved = f":{gib}G" if what == "dmemfs" else ""
-            found = laboratory.measure(what, f"{HOST_GIB + gib}G{reserved}", gib, arguments(gib))
-            costs.setdefault(name, {})[gib] = (reference["available"] - found["available"]) / 1024
+        for gib in sizes:
+            progress(f"VM: {name}, {gib} GiB")
+            found = measure(laboratory, what, node(what, gib), gib, arguments(gib))
+            costs.setdefault(name, {})[gib] = (reference - found["available"]) / 1024
             if what == "dmemfs":
-                parts[gib] = found
-    progress("done")
+                parts = found
     return costs, parts
 
 
-def split(cost):
-    """(MiB per GiB, MiB whatever the size) of a cost by size."""
-    small, large = SIZES
-    slope = (cost[large] - cost[small]) / (large - small)
-    return slope, cost[large] - large * slope
-
-
-def print_table(costs, parts):
-    large = SIZES[-1]
-    own = next((cost[large] for name, cost in costs.items() if name == OWN), None)
-    print(f"{'MiB':34}{f'for {large} GiB':>12}{'in all, per GiB':>18}{'grows per GiB':>16}{'constant':>12}"
-          f"{'times dmemfs':>15}")
+def rows_of(costs, parts):
+    rows = []
     for name, cost in costs.items():
-        slope, constant = split(cost)
-        ratio = f"{cost[large] / own:15.1f}" if own else ""
-        print(f"{name:34}{cost[large]:12.2f}{cost[large] / large:18.2f}{slope:16.3f}{constant:12.2f}{ratio}")
-    for gib, found in parts.items():
-        print(f"dmemfs with {gib} GiB, KiB: module {found['module']}, daemon's RSS {found['daemon']}, page tables of the "
-              f"process {found['page_tables']}; faults: {found['faults']}")
+        rows.append(row(COST, name, cost[max(cost)] / max(cost), "MiB", "tcg"))
+    for name, cost in costs.items():
+        if len(cost) == 2:
+            (small, least), (large, most) = sorted(cost.items())
+            rows.append(row(COST_GROWS, name, (most - least) / (large - small), "MiB", "tcg"))
+    rows += [row(COST_PARTS.format(part), "dmemfs 1G", parts[name], "KiB", "tcg") for name, part in PARTS.items()]
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=Path, required=True, help="Meson's build directory")
-    parser.add_argument("--json", action="store_true")
+    add_options(parser)
     parser.add_argument("peer", nargs="*", help="part of a name: only these", default=[""])
     options = parser.parse_args()
-    names = [name for name in PEERS if any(part in name for part in options.peer)]
-    start = time.monotonic()
-
-    def progress(text):
-        print(f"  [{time.monotonic() - start:5.0f} s] {text}", file=sys.stderr, flush=True)
-
-    costs, parts = measure_all(Laboratory(options.build.resolve()), names, progress)
-    if options.json:
-        print(json.dumps({"cost_mib": costs, "dmemfs": parts}, indent=2))
-    else:
-        print_table(costs, parts)
+    names = [name for name in (QUICK if options.quick else PEERS) if any(part in name for part in options.peer)]
+    laboratory = Laboratory(options.build.resolve())
+    finish(options, "memory", rows_of(*measure_all(laboratory, names, SIZES[:1] if options.quick else SIZES)))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"{os.path.basename(sys.argv[0])}: {error}")
+    guarded(main)

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from peers_systems import device_dax
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers.syscalls import Mapping  # noqa: E402
 
@@ -25,7 +27,8 @@ WORK = Path("/tmp/memory")
 def touch(path, size):
     """Maps the file at an address aligned to 1 GiB, as QEMU does with align=1G, and writes to each 4 KiB of it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    os.ftruncate(fd, size)
+    if not path.is_char_device():
+        os.ftruncate(fd, size)
     mapping = Mapping(fd, size, skew=0)
     memory = memoryview((ctypes.c_char * size).from_address(mapping.address)).cast("B")
     ones = b"\x01" * (MIB // 4096)
@@ -79,8 +82,11 @@ def main():
     WORK.mkdir()
     if peer in HUGETLBFS:
         mount("hugetlbfs", f"pagesize={HUGETLBFS[peer]}")
-    elif peer == "tmpfs":
-        mount("tmpfs", f"size={size}")
+    elif peer.startswith("tmpfs"):
+        mount("tmpfs", f"size={size},huge={'always' if peer == 'tmpfs-huge' else 'never'}")
+    elif peer == "device-dax":
+        with device_dax("1G") as place:
+            path = place.path
     elif peer == "dmemfs":
         mount_dmemfs()
     elif peer != "nothing":

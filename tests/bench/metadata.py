@@ -7,15 +7,16 @@ client that creates (open, close), stats (not cached), renames and unlinks files
 """
 
 import argparse
-import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from names import METADATA
+from results import add_options, finish, guarded, row
 
 OPERATIONS = ("create", "stat", "rename", "unlink")
 
@@ -52,9 +53,6 @@ class Peer:
         times = dict(line.split() for line in output.splitlines())
         self.rounds.append({operation: int(times[operation]) / count for operation in OPERATIONS})
 
-    def median(self, operation):
-        return statistics.median(a_round[operation] for a_round in self.rounds)
-
 
 def start_dmemfs(peer, work, daemon):
     config = work / "dmemfsd.conf"
@@ -71,35 +69,26 @@ def start_passthrough(peer, passthrough_hp):
     return source
 
 
-def spread(ratios):
-    return f"{min(ratios):.2f}..{max(ratios):.2f}"
-
-
-def report(ours, theirs, as_json):
-    rows = {}
+def rows_of(ours, theirs):
+    rows = []
     for operation in OPERATIONS:
-        ratios = [b[operation] / a[operation] for a, b in zip(ours.rounds, theirs.rounds)]
-        rows[operation] = {"dmemfsd_us": ours.median(operation) / 1000,
-                           "passthrough_hp_us": theirs.median(operation) / 1000,
-                           "rate_ratio": statistics.median(ratios), "spread": spread(ratios)}
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    print(f"{'operation':10} {'dmemfsd':>10} {'passthrough_hp':>15} {'rate ratio':>11} {'spread':>12}")
-    for operation, row in rows.items():
-        print(f"{operation:10} {row['dmemfsd_us']:7.1f} us {row['passthrough_hp_us']:12.1f} us "
-              f"{row['rate_ratio']:11.2f} {row['spread']:>12}")
+        times = {peer: [a_round[operation] for a_round in peer.rounds] for peer in (ours, theirs)}
+        # Both sides of a round see the same noise.
+        ratios = [b / a for a, b in zip(times[ours], times[theirs])]
+        rows.append(row(METADATA.format(operation), "dmemfs", ratios, "times", "host"))
+        rows += [row(f"time of {operation}", name, [nanoseconds / 1000 for nanoseconds in times[peer]], "us", "host")
+                 for name, peer in (("dmemfs", ours), ("passthrough_hp on tmpfs", theirs))]
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--daemon", type=Path, required=True)
-    parser.add_argument("--client", type=Path, required=True)
-    parser.add_argument("--passthrough-hp", type=Path, required=True)
-    parser.add_argument("--files", type=int, default=10000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true")
+    add_options(parser)
     options = parser.parse_args()
+    files, rounds = (2000, 5) if options.quick else (10000, 7)
+    daemon = options.build / "fuse-daemon" / "dmemfsd"
+    passthrough_hp = options.build / "fuse-daemon" / "subprojects" / "fuse3" / "example" / "passthrough_hp"
+    client = options.build / "tests" / "bench" / "metadata_client"
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="dmemfs-bench-") as directory:
@@ -107,21 +96,19 @@ def main():
         ours, theirs = Peer("dmemfsd", work), Peer("passthrough_hp", work)
         sources = []
         try:
-            sources.append(start_dmemfs(ours, work, options.daemon))
-            sources.append(start_passthrough(theirs, options.passthrough_hp))
-            for number in range(options.rounds):
-                if sys.stderr.isatty():
-                    print(f"round {number + 1} of {options.rounds}", end="\r", file=sys.stderr)
+            sources.append(start_dmemfs(ours, work, daemon))
+            sources.append(start_passthrough(theirs, passthrough_hp))
+            for number in range(rounds):
                 # Who goes first alternates as well.
                 for peer in (ours, theirs) if number % 2 == 0 else (theirs, ours):
-                    peer.run(options.client, options.files)
+                    peer.run(client, files)
         finally:
             ours.stop()
             theirs.stop()
             for source in sources:
                 subprocess.run(["rm", "-rf", source], check=False)
-        report(ours, theirs, options.json)
+        finish(options, "metadata", rows_of(ours, theirs))
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -3,23 +3,27 @@
 """
 How long a daemon takes to be back: kills it under a mount with FILES files and times the next one, from its start to READY, with
 the connection taken over; how much of that the daemon computed, which does not depend on what else the machine does; and what
-a client sees of it. Prints the median and the worst of ROUNDS.
+a client sees of it.
 """
 
 import argparse
 import os
 import signal
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from results import add_options, finish, guarded, progress, row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers.children import Child
 from helpers.daemon import Daemon
 from helpers.processes import computed
+from helpers.syscalls import keep_mounts_private
+
+FIGURES = ("restart of a killed daemon, start to READY", "computed meanwhile", "a client's wait for it")
 
 
 def make_files(root, count):
@@ -51,22 +55,25 @@ def one_round(daemon):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dmemfsd", required=True)
-    parser.add_argument("--files", type=int, nargs="+", default=[10, 1000, 10_000])
-    parser.add_argument("--rounds", type=int, default=10)
+    add_options(parser)
     options = parser.parse_args()
-    print(f"{'files':9}{'start to READY, ms':>22}{'computed, ms':>22}{'a client waits, ms':>22}")
-    print(" " * 9 + f"{'median':>14}{'worst':>8}" * 3)
-    for count in options.files:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    keep_mounts_private()
+    rows = []
+    for count in (10, 1000) if options.quick else (10, 1000, 10_000):
+        progress(f"{count} files")
         with tempfile.TemporaryDirectory() as work, tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
-            daemon = Daemon(options.dmemfsd, work, {"page-size": "4K", "size": "1G", "memory-dir": f"{memory}/objects"})
+            daemon = Daemon(options.build.resolve() / "fuse-daemon" / "dmemfsd", work,
+                            {"page-size": "4K", "size": "1G", "memory-dir": f"{memory}/objects"})
             daemon.manager.keeps = True
             daemon.start()
             make_files(daemon.mountpoint, count)
-            columns = zip(*(one_round(daemon) for _ in range(options.rounds)))
-            figures = [(1000 * statistics.median(times), 1000 * max(times)) for times in columns]
+            columns = zip(*(one_round(daemon) for _ in range(5 if options.quick else 10)))
+            rows += [row(figure, f"dmemfs, {count:,} files", [1000 * seconds for seconds in times], "ms", "host")
+                     for figure, times in zip(FIGURES, columns)]
             daemon.stop()
-        print(f"{count:<9}" + "".join(f"{median:14.0f}{worst:8.0f}" for median, worst in figures))
+    finish(options, "recovery", rows)
 
 
-main()
+if __name__ == "__main__":
+    guarded(main)

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 What becomes of start, memory and operations when there is more of everything: guests of an imaginary host of 12 TiB, files,
-extents, clients at once. Each table has the ratio to its first row beside the figures; the rows of a table take turns where
-that is possible, on a clock that other work on the machine slows down too.
+extents, clients at once.
 """
 
 import argparse
@@ -15,6 +14,8 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+from results import add_options, finish, guarded, progress, row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -69,23 +70,19 @@ def microseconds(function, count=SAMPLES):
 
 
 class Table:
-    """Prints each row as it is added. @columns: heading and format of each figure."""
+    """Rows of one kind of many. @columns: what is measured and in which unit."""
 
-    def __init__(self, title, first, columns):
-        self._columns = columns
-        self._first_row = None
-        print(f"\n{title}\n{first:>10}" + "".join(f"{heading:>18}" for heading, _ in columns), flush=True)
+    def __init__(self, title, of_what, columns):
+        self._title, self._of_what, self._columns = title, of_what, columns
+        self.rows = []
 
-    def add(self, name, figures):
-        if self._first_row is None:
-            self._first_row = figures
-        row = ""
-        for (_, form), figure, first in zip(self._columns, figures, self._first_row):
-            row += f"{figure:{form}}".rjust(9) + f"x{figure / first:.1f}".rjust(9)
-        print(f"{name:>10,}{row}", flush=True)
+    def add(self, count, figures):
+        progress(f"{self._title}: {count:,}")
+        self.rows += [row(f"{self._title}: {name}", f"dmemfs, {count:,} {self._of_what}", value, unit, "host")
+                      for (name, unit), value in zip(self._columns, figures)]
 
 
-START = [("start, ms", ".0f"), ("computed, ms", ".0f"), ("memory, MiB", ".1f")]
+START = [("start", "ms"), ("computed at start", "ms"), ("memory of the daemon", "MiB")]
 
 
 def start_figures(daemon):
@@ -95,8 +92,7 @@ def start_figures(daemon):
 
 def guests(dmemfsd, counts):
     """Files of 6 GiB in pages of 1 GiB, each opened and mapped as a guest's memory is: by what is not there."""
-    table = Table("guests of 6 GiB on 12 TiB, page-size=1G", "guests",
-                  [*START, ("start one, us", ".0f"), ("end one, us", ".0f")])
+    table = Table("guests of 6 GiB on 12 TiB", "guests", [*START, ("make one", "us"), ("remove one", "us")])
     for count in counts:
         with host(dmemfsd, "1G") as daemon:
             def start_guest(number):
@@ -111,12 +107,13 @@ def guests(dmemfsd, counts):
                 begin.append(microseconds(lambda _, name=count + number: start_guest(name), 1))
                 end.append(microseconds(lambda _, name=count + number: os.unlink(daemon.mountpoint / f"guest{name}"), 1))
             table.add(count, [*figures, statistics.median(begin), statistics.median(end)])
+    return table.rows
 
 
 def files(dmemfsd, counts):
     """A thousand to a directory, a page of 4 KiB each."""
-    table = Table("files, page-size=4K", "files", [*START, ("create, us", ".0f"), ("size, us", ".0f"), ("stat, us", ".0f"),
-                                                   ("rename, us", ".0f"), ("unlink, us", ".0f")])
+    table = Table("many files", "files", [*START, ("create", "us"), ("size", "us"), ("stat", "us"), ("rename", "us"),
+                                          ("unlink", "us")])
     with host(dmemfsd, "4K") as daemon:
         made = 0
         for count in counts:
@@ -128,6 +125,7 @@ def files(dmemfsd, counts):
             made = count
             figures = start_figures(daemon)
             table.add(count, [*figures, *operations(daemon.mountpoint / "0")])
+    return table.rows
 
 
 def operations(directory):
@@ -142,8 +140,8 @@ def operations(directory):
 
 def extents(dmemfsd, counts):
     """One file whose memory alternates between two nodes every 2 MiB: no two extents make one."""
-    table = Table("extents of one file", "extents", [("make it, ms", ".1f"), *START, ("open, us", ".0f"),
-                                                     ("grow, us", ".0f"), ("shrink, us", ".0f"), ("remove it, ms", ".1f")])
+    table = Table("many extents in a file", "extents", [("make it", "ms"), *START, ("open", "us"), ("grow", "us"),
+                                                        ("shrink", "us"), ("remove it", "ms")])
     for count in counts:
         with host(dmemfsd, "2M") as daemon:
             path = daemon.mountpoint / "file"
@@ -158,6 +156,7 @@ def extents(dmemfsd, counts):
             found = microseconds(lambda _: os.close(os.open(path, os.O_RDWR)), 50)
             removed = microseconds(lambda _: os.unlink(path), 1)
             table.add(count, [made / 1000, *figures, found, grown, shrunk, removed / 1000])
+    return table.rows
 
 
 def client(pipe, directory, seconds):
@@ -178,8 +177,7 @@ def client(pipe, directory, seconds):
 
 
 def clients(dmemfsd, counts):
-    table = Table("clients at once: create, size, rename, unlink", "clients",
-                  [("calls a second", ".0f"), ("longest, ms", ".1f")])
+    table = Table("clients at once", "clients", [("create, size, rename, unlink", "calls/s"), ("longest of them", "ms")])
     seconds = 5
     with host(dmemfsd, "4K") as daemon:
         for count in counts:
@@ -191,18 +189,22 @@ def clients(dmemfsd, counts):
                 child.pipe.send("go")
             results = [child.wait() for child in children]
             table.add(count, [sum(calls for calls, _ in results) / seconds, 1000 * max(longest for _, longest in results)])
+    return table.rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dmemfsd", required=True)
-    parser.add_argument("--quick", action="store_true", help="leave out the largest of each table")
+    add_options(parser)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_mounts_private()
-    for table, counts in ((guests, (10, 200, 2000)), (files, (10, 1000, 10_000, 100_000)),
-                          (extents, (1, 1000, 100_000, 1_000_000)), (clients, (1, 8, 64))):
-        table(options.dmemfsd, counts[:-1] if options.quick else counts)
+    dmemfsd = options.build.resolve() / "fuse-daemon" / "dmemfsd"
+    rows = []
+    for measure, counts, few in ((guests, (10, 200, 2000), 2), (files, (10, 1000, 10_000, 100_000), 2),
+                                 (extents, (1, 1000, 100_000, 1_000_000), 3), (clients, (1, 8, 64), 2)):
+        rows += measure(dmemfsd, counts[:few] if options.quick else counts)
+    finish(options, "scale", rows)
 
 
-main()
+if __name__ == "__main__":
+    guarded(main)

@@ -13,6 +13,15 @@ SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
 BOOT_TIMEOUT = 40 * SCALE
 
 
+def command(memory, size, serial, task="", options=()):
+    """QEMU's command. @memory: properties of the file that is its RAM; @serial: where the guest's console goes."""
+    return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
+            "-m", f"{size // MIB}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,{memory}",
+            "-nodefaults", "-display", "none", "-no-reboot", "-serial", serial,
+            "-kernel", os.environ["DMEMFS_GUEST_KERNEL"], "-initrd", os.environ["DMEMFS_GUEST_INITRAMFS"],
+            "-append", f"console=ttyS0 panic=-1 mitigations=off quiet {task}", *options]
+
+
 class Guest:
     """
     A QEMU with @memory as its RAM; what the guest prints is "NAME VALUE" lines. @task: what it is to do, see nested/init.
@@ -22,13 +31,8 @@ class Guest:
         self._console = work / "console.log"
         self._errors = work / "qemu.log"
         with open(self._errors, "wb") as errors:
-            self.process = subprocess.Popen(
-                ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
-                 "-m", f"{size // MIB}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,{memory}",
-                 "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self._console}",
-                 "-kernel", os.environ["DMEMFS_GUEST_KERNEL"], "-initrd", os.environ["DMEMFS_GUEST_INITRAMFS"],
-                 "-append", f"console=ttyS0 panic=-1 mitigations=off quiet {task}", *options],
-                stdout=errors, stderr=errors)
+            self.process = subprocess.Popen(command(memory, size, f"file:{self._console}", task, options),
+                                            stdout=errors, stderr=errors)
 
     def errors(self):
         """What QEMU complained of."""

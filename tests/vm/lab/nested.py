@@ -9,7 +9,8 @@ from .initramfs import Archive, dependencies, read_module
 
 TESTS = Path(__file__).parents[2]
 MODULES = ("virtio_pci", "virtio_balloon")
-PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c"}
+PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c",
+            "memory_bound": TESTS / "bench" / "memory_bound.c"}
 
 
 def build(kernel, directory):

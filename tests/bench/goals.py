@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What dmemfs has promised of its figures, and whether these rows keep it."""
+
+from dataclasses import dataclass
+
+from names import COST, FAULTS, METADATA, START, TOUCH, ZEROING
+
+OURS = "dmemfs 1G, pool clean"
+HUGETLBFS = "hugetlbfs 1G"
+OPTIMISED = "hugetlbfs 1G, vmemmap optimised"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """value of @ours <= @factor * value of @theirs, for each figure; with no @theirs, value >= @factor."""
+
+    text: str
+    figure: str
+    ours: str
+    theirs: str | None
+    factor: float
+
+    def judge(self, rows):
+        """The line that says how it is, or None when these rows do not tell."""
+        ours = _find(rows, self.figure, self.ours)
+        theirs = self.theirs and _find(rows, self.figure, self.theirs)
+        if ours is None or (self.theirs and theirs is None):
+            return None
+        if theirs is None:
+            return self._line(ours.value >= self.factor, f"{ours.value:.2f}", f"at least {self.factor:g}")
+        # The rounds of the peer are what it is by itself: to be no worse than the worst of them is to be no worse.
+        limit = self.factor * theirs.spread[1]
+        ratio = ours.value / theirs.value if theirs.value else float("inf") if ours.value else 1.0
+        return self._line(ours.value <= limit, f"{ratio:.4g} times {self.theirs}", f"at most {self.factor:g}")
+
+    def _line(self, holds, found, wanted):
+        return f"goal: {self.text}: {found}, {wanted} wanted: {'holds' if holds else 'does not hold'}"
+
+
+GOALS = (
+    Goal("memory cost", COST, "dmemfs 1G", OPTIMISED, 1.0),
+    Goal("create, size and first touch, clean pool", TOUCH, OURS, HUGETLBFS, 0.01),
+    Goal("create, size and first touch, dirty pool", TOUCH, "dmemfs 1G, pool dirty", HUGETLBFS, 1.1),
+    Goal("start of a nested guest", START, OURS, HUGETLBFS, 1.0),
+    Goal("nested page faults of its start", FAULTS, OURS, HUGETLBFS, 1.0),
+    Goal("zeroing in advance, of memset's rate", ZEROING, "dmemfs, in advance, one thread", None, 0.9),
+    *(Goal(f"rate of {operation}, of passthrough_hp's on tmpfs", METADATA.format(operation), "dmemfs", None, 1.0)
+      for operation in ("create", "stat", "rename", "unlink")),
+)
+
+
+def _find(rows, figure, system):
+    return next((row for row in rows if (row.figure, row.system) == (figure, system)), None)
+
+
+def lines(rows):
+    return [line for line in (goal.judge(rows) for goal in GOALS) if line]

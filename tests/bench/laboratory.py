@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""VMs that have only to be measured: boots one, runs a program of this directory in it, returns what that printed as JSON."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VM = HERE.parent / "vm"
+sys.path.insert(0, str(VM))
+from lab import module, nested  # noqa: E402
+from lab.kernel import Kernel  # noqa: E402
+
+TIMEOUT = 900  # seconds, of one VM
+END_TIME = 30  # seconds that a VM gets to end when the operator has lost patience
+
+
+class Laboratory:
+    """@build: Meson's build directory; the module is built beside it if need be."""
+
+    def __init__(self, build):
+        kernel = Kernel.find()
+        self.programs = build / "tests" / "bench"
+        self._build = build
+        self._environment = {
+            "DMEMFS_MODULE": module.build(kernel, build / f"kmod-{kernel.release}"),
+            "DMEMFSD": build / "fuse-daemon" / "dmemfsd",
+            "DMEMFS_GUEST_KERNEL": kernel.image,
+            "DMEMFS_GUEST_INITRAMFS": nested.build(kernel, build / "guest"),
+            "PYTHONPATH": VM}
+
+    def run(self, program, *arguments, options=(), append=()):
+        """@options: for tests/vm/boot; @append: for the kernel's command line."""
+        with tempfile.TemporaryDirectory(prefix="dmemfs-bench.") as logs:
+            command = [VM / "boot", "--timeout", TIMEOUT, "--logs", logs, "--visible", self._build, *options]
+            command += [f"--append={argument}" for argument in append]
+            command += [f"--env={name}={value}" for name, value in self._environment.items()]
+            command += ["--", "/usr/bin/python3", HERE / program, *arguments]
+            status, output, errors = _communicate([str(part) for part in command])
+        if status:
+            raise RuntimeError(f"{program}: the VM ended with status {status}:\n{output}{errors}")
+        log = self._build / "logs" / f"{Path(program).stem}.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text(output + errors)
+        return json.loads(output.splitlines()[-1])
+
+
+def _communicate(command):
+    """Status, output and errors. Interrupted, it lets the VM clear away first."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            output, errors = process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(END_TIME)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, output, errors

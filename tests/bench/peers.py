@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+dmemfs beside what guests get their memory from today, on the same VM: hugetlbfs with and without vmemmap optimisation, tmpfs,
+memfd, and device-dax on the very range that dmemfs has in another boot.
+
+Under "icount" what it takes to make 1 GiB of memory and touch it once, its faults, the start of a nested KVM guest, its nested
+faults and the pages that KVM maps; by a VM with two CPUs side by side ("tcg") what a mapping and a guest are good for then.
+Each page is touched once; files of dmemfs have units of 1 GiB, and the mapping's place limits its pages.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+
+from laboratory import Laboratory
+from results import add_options, finish, guarded, progress, row
+
+NODE = "8G:3G"  # reserved: one GiB for a file, one for what device-dax has at its start
+NODE_DAX = "8G"
+DAX = "memmap=3G!7G"  # where NODE reserves
+PAGES = ("hugepagesz=1G", "hugepages=1")
+OPTIMISED = "hugetlb_free_vmemmap=on"
+
+# In the order of measuring: given back, a page of 1 GiB cannot always be had again; once clean, memory of dmemfs stays so.
+HUGETLBFS = ("hugetlbfs 1G", "hugetlbfs 2M")
+DEVICES = ("device-dax 1G", "device-dax 2M")
+SHARED = ("tmpfs 4K", "tmpfs huge=always")
+NAMELESS = ("memfd 4K", "memfd hugetlb 2M")  # no path for programs to open; as tmpfs and hugetlbfs in all but that
+CLEAN = tuple(f"dmemfs {page}, pool clean" for page in ("1G", "2M", "4K"))
+DIRTY = tuple(f"dmemfs {page}, pool dirty" for page in ("1G", "2M", "4K"))
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One VM. @systems: {measure: those who are measured}; @suffix: for their names."""
+
+    clock: str
+    systems: dict
+    node: str = NODE
+    append: tuple = PAGES
+    suffix: str = ""
+
+    def run(self, laboratory, rounds):
+        names = dict.fromkeys(name for systems in self.systems.values() for name in systems)
+        plan = {"turns": self.clock != "icount",
+                "rounds": {measure: rounds[measure] for measure in self.systems},
+                "systems": {name: [measure for measure, systems in self.systems.items() if name in systems]
+                            for name in names}}
+        options = ["--icount" if self.clock == "icount" else "--cpus=2", "--node", self.node]
+        found = laboratory.run("peers_guest.py", laboratory.programs, json.dumps(plan), options=options, append=self.append)
+        return [row(figure, system + self.suffix, values, unit, self.clock) for figure, system, unit, values in found]
+
+
+TOUCHED = (*HUGETLBFS, *NAMELESS, *SHARED, *DIRTY, *CLEAN)
+STARTED = (*HUGETLBFS, *SHARED, *CLEAN[:2])
+BOOTS = (
+    Boot("icount", {"touch": TOUCHED, "start": STARTED}),
+    Boot("icount", {"touch": HUGETLBFS, "start": HUGETLBFS[:1]}, append=(*PAGES, OPTIMISED), suffix=", vmemmap optimised"),
+    Boot("icount", {"touch": DEVICES, "start": DEVICES}, NODE_DAX, (DAX,)),
+    Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[2]), "guest": STARTED}),
+    Boot("tcg", {"fio": DEVICES[:1], "bound": DEVICES[:1], "guest": DEVICES[:1]}, NODE_DAX, (DAX,)),
+)
+ROUNDS = {"touch": 3, "start": 3, "fio": 3, "bound": 5, "guest": 2}
+BEST = (HUGETLBFS[0], CLEAN[0])
+QUICK_BOOTS = (
+    Boot("icount", {"touch": (*HUGETLBFS, *SHARED, DIRTY[0], CLEAN[0]), "start": BEST}),
+    Boot("icount", {"touch": DEVICES[:1]}, NODE_DAX, (DAX,)),
+    Boot("tcg", {"fio": (*BEST, SHARED[0]), "bound": (*BEST, SHARED[0])}),
+)
+QUICK_ROUNDS = {"touch": 2, "start": 1, "fio": 1, "bound": 2}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
+    parser.add_argument("boot", nargs="*", type=int, help="only these VMs, by number")
+    options = parser.parse_args()
+    boots, rounds = (QUICK_BOOTS, QUICK_ROUNDS) if options.quick else (BOOTS, ROUNDS)
+    laboratory = Laboratory(options.build.resolve())
+    rows = []
+    for number, boot in enumerate(boots, 1):
+        if not options.boot or number in options.boot:
+            progress(f"VM {number} of {len(boots)}: {boot.clock}: {', '.join(boot.systems)}")
+            rows += boot.run(laboratory, rounds)
+    finish(options, " ".join(["peers", *map(str, options.boot)]), rows)
+
+
+if __name__ == "__main__":
+    guarded(main)

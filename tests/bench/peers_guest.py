@@ -1,0 +1,194 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Inside the VM: measures systems of peers_systems.py, and prints [[figure, system, unit, values], ...] as JSON: `peers_guest.py
+PROGRAMS PLAN`. PROGRAMS is where touch_client is; PLAN is JSON: {"turns": whether systems take turns, "rounds": {MEASURE: N},
+"systems": {SYSTEM: [MEASURE, ...]}}.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import kvm_guest
+from names import BOUND_CHASE, BOUND_STREAM, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, START, TOUCH, TOUCH_FAULTS
+from peers_systems import GIB, MIB, SIZES, SYSTEMS, WORK, run
+
+PROGRAMS = Path(sys.argv[1])
+GUEST_SIZE = GIB
+KVM = Path("/sys/kernel/debug/kvm")
+KVM_CREATE_VM = 0xAE01
+FIO_TIME = 2  # seconds
+
+
+def touch(place, _work):
+    place.settle()
+    stride = min(place.page, SIZES["2M"])
+    said = run(PROGRAMS / "touch_client", place.kind, place.path, GIB, place.skew, stride).split()
+    place.forget()
+    making, touching, faults = map(int, said)
+    yield TOUCH, "ms", (making + touching) / 1e6
+    yield TOUCH_FAULTS, "faults", faults
+
+
+def sized(place):
+    """A file of 1 GiB that nobody has touched."""
+    place.settle()
+    if place.kind == "file":
+        place.path.touch()
+        os.truncate(place.path, GIB)
+
+
+def fio(place, work):
+    """Random reads and writes of 4 KiB through a mapping, on memory that was touched before."""
+    sized(place)
+    engine = ["--ioengine=dev-dax", "--create_on_open=1"] if place.kind == "device" else ["--ioengine=mmap"]
+    for kind, part in (("randwrite", "write"), ("randread", "read")):
+        report = work / "fio.json"
+        run("fio", "--name=bench", "--thread", *engine, f"--filename={place.path}", f"--size={GIB // 4}", f"--rw={kind}",
+            "--bs=4k", "--norandommap", "--fallocate=none", "--randrepeat=1", "--time_based", f"--runtime={FIO_TIME}",
+            f"--ramp_time={FIO_TIME / 2}", "--output-format=json", f"--output={report}")
+        text = report.read_text()
+        job = json.loads(text[text.index("{") :])["jobs"][0]
+        yield FIO.format(part), "MiB/s", job[part]["bw_bytes"] / MIB
+    place.forget()
+
+
+def numbers(lines):
+    return {name: float(value) for name, value in (line.split() for line in lines)}
+
+
+def bound(place, _work):
+    sized(place)
+    said = numbers(run(PROGRAMS / "memory_bound", place.path, place.skew).splitlines())
+    place.forget()
+    yield BOUND_CHASE, "ns", said["chase-ns"]
+    yield BOUND_STREAM, "MB/s", said["stream-mbs"]
+
+
+@contextmanager
+def started(place, task):
+    """(QEMU, seconds to the guest's first process): from nothing, the file included."""
+    place.settle()
+    align = "1G" if place.page == GIB else "2M"
+    memory = f"mem-path={place.path},align={align}"
+    command = kvm_guest.command(memory, GUEST_SIZE, "stdio", task)
+    began = time.monotonic()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
+        try:
+            for line in qemu.stdout:
+                if line.startswith("first-process"):
+                    break
+            else:
+                raise RuntimeError("the nested guest ended before its first process")
+            yield qemu, time.monotonic() - began
+        finally:
+            qemu.kill()
+    place.forget()
+
+
+def start(place, _work):
+    """The guest stands still when its first process has spoken, and KVM's books are read."""
+    with started(place, "bench") as (_, seconds):
+        books = {name: int((KVM / name).read_text()) for name in ("pf_taken", "pages_4k", "pages_2m", "pages_1g")}
+    yield START, "s", seconds
+    yield FAULTS, "faults", books["pf_taken"]
+    for size in ("4k", "2m", "1g"):
+        yield HUGE.format(size.upper()), "pages", books[f"pages_{size}"]
+
+
+def guest(place, _work):
+    """The memory-bound program, as a guest's process."""
+    with started(place, "bench") as (qemu, _):
+        qemu.stdin.write("\n")
+        qemu.stdin.flush()
+        said = {}
+        for line in qemu.stdout:
+            if line.startswith(("chase-ns", "stream-mbs")):
+                said |= numbers([line])
+            if len(said) == 2:
+                break
+    yield GUEST_CHASE, "ns", said["chase-ns"]
+    yield GUEST_STREAM, "MB/s", said["stream-mbs"]
+
+
+def warm_up(measure, place):
+    """What programs are made of comes from the host, at their first start. Of a guest nothing needs to run for that."""
+    if measure not in NESTED:
+        for _ in MEASURES[measure](place, Path("/tmp")):
+            pass
+        return
+    memory = "mem-path=/dev/shm/warm-up"
+    with subprocess.Popen(kvm_guest.command(memory, GUEST_SIZE, "null", options=["-S"])) as qemu:
+        time.sleep(5)
+        qemu.kill()
+    os.unlink("/dev/shm/warm-up")
+
+
+MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest}
+NESTED = {"start", "guest"}
+
+
+@contextmanager
+def kvm():
+    """An empty guest that stays: the first one to come and the last one to go have the kernel patch itself."""
+    run("modprobe", "kvm-amd")
+    with open("/dev/kvm", "rb", buffering=0) as device:
+        held = fcntl.ioctl(device, KVM_CREATE_VM, 0)
+        yield
+        os.close(held)
+
+
+class Figures:
+    """What was found: {(figure, system, unit): values}."""
+
+    def __init__(self):
+        self.values = {}
+        self._warm = set()
+
+    def add(self, system, place, measure):
+        """One round."""
+        if measure not in self._warm:
+            warm_up(measure, place)
+            self._warm.add(measure)
+        for figure, unit, value in MEASURES[measure](place, Path("/tmp")):
+            self.values.setdefault((figure, system, unit), []).append(value)
+
+
+def one_by_one(plan, figures):
+    """Where the clock sees nothing of what the machine does otherwise."""
+    for system, measures in plan["systems"].items():
+        with SYSTEMS[system]() as place:
+            for measure in measures:
+                for _ in range(plan["rounds"][measure]):
+                    figures.add(system, place, measure)
+
+
+def by_turns(plan, figures):
+    """All of them are there at once and take turns, so that whatever else the machine does falls on all."""
+    with ExitStack() as stack:
+        places = {system: stack.enter_context(SYSTEMS[system]()) for system in plan["systems"]}
+        for measure, rounds in plan["rounds"].items():
+            for _ in range(rounds):
+                for system, measures in plan["systems"].items():
+                    if measure in measures:
+                        figures.add(system, places[system], measure)
+
+
+def main():
+    plan, figures = json.loads(sys.argv[2]), Figures()
+    WORK.mkdir()
+    with ExitStack() as stack:
+        if NESTED & set(plan["rounds"]):
+            stack.enter_context(kvm())
+        (by_turns if plan["turns"] else one_by_one)(plan, figures)
+    print(json.dumps([[*key, values] for key, values in figures.values.items()]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

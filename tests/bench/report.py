@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Draws what ./run-bench has measured: a table for the terminal or in Markdown, whether the goals are met, plots.
+
+Each figure shows the value of dmemfs first, and everybody else's as a multiple of that.
+"""
+
+import argparse
+from pathlib import Path
+
+import goals
+import results
+from results import number
+
+OWN = "dmemfs"
+
+
+def by_figure(rows):
+    """((figure, unit, clock), rows), dmemfs first: the rows of a figure may come from more than one VM."""
+    figures = dict.fromkeys((row.figure, row.unit, row.clock) for row in rows)
+    for figure in figures:
+        group = [row for row in rows if (row.figure, row.unit, row.clock) == figure]
+        yield figure, sorted(group, key=lambda row: not row.system.startswith(OWN))
+
+
+def ratio(row, base):
+    return f"x{number(row.value / base.value)}" if base.value else "-"
+
+
+def spread(row):
+    return f"{number(row.spread[0])}..{number(row.spread[1])}" if row.n > 1 else "-"
+
+
+def alone(rows):
+    """None of these is a peer's: dmemfs with few and with many of something."""
+    return all(row.system.startswith(OWN) for row in rows)
+
+
+def series(name, group):
+    """One line for a figure that has no peers in it."""
+    base, cells = group[0], []
+    for row in group:
+        who = "" if len(group) == 1 else f"{row.system.removeprefix(OWN + ', ')}: "
+        times = "" if row is base else f" ({ratio(row, base)})"
+        cells.append(f"{who}{number(row.value)}{times}{f' {spread(row)}' if row.n > 1 else ''}")
+    return f"{name}  " + "; ".join(cells)
+
+
+def terminal(rows):
+    lines = []
+    for (figure, unit, clock), group in by_figure(rows):
+        base = group[0]
+        if alone(group):
+            lines.append(series(f"{figure} [{unit}, {clock}]", group))
+            continue
+        lines.append(f"{figure} [{unit}, {clock}]")
+        for row in group:
+            lines.append(f"  {row.system:40}{number(row.value):>12}{ratio(row, base):>10}{spread(row):>22}  n={row.n}")
+    return "\n".join(lines)
+
+
+def markdown(rows):
+    lines = ["| figure | system | value | times dmemfs | spread | clock, rounds |", "| --- | --- | ---: | ---: | --- | --- |"]
+    for (figure, unit, clock), group in by_figure(rows):
+        base = group[0]
+        for place, row in enumerate(group):
+            lines.append(f"| {'' if place else f'{figure}, {unit}'} | {row.system} | {number(row.value)} | "
+                         f"{ratio(row, base)[1:] or '-'} | {spread(row)} | {clock}, {row.n} |")
+    return "\n".join(lines)
+
+
+def draw(rows, directory):
+    """An SVG and a PNG of each kind of figure: those with peers, and those of dmemfs alone."""
+    import plots  # pylint: disable=import-outside-toplevel; matplotlib takes a second
+
+    figures = [(figure, list(group)) for figure, group in by_figure(rows) if len(group) > 1]
+    for name in ("peers", "dmemfs"):
+        chosen = [(figure, group) for figure, group in figures if alone(group) == (name == "dmemfs")]
+        if chosen:
+            yield from plots.draw(chosen, directory / name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="the JSON file of ./run-bench")
+    parser.add_argument("--figure", help="only figures with this in their name", default="")
+    parser.add_argument("--markdown", action="store_true", help="a table in Markdown")
+    parser.add_argument("--goals", action="store_true", help="the goals alone")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw SVG and PNG there instead")
+    options = parser.parse_args()
+    rows = [row for row in results.load(options.results) if options.figure in row.figure]
+    if options.plots:
+        print("\n".join(map(str, draw(rows, options.plots))))
+    elif options.goals:
+        print("\n".join(goals.lines(rows)))
+    else:
+        print(markdown(rows) if options.markdown else terminal(rows))
+
+
+if __name__ == "__main__":
+    results.guarded(main)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ./run-bench makes of its figures: one file of rows, tables, and a word on each goal."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "bench"))
+
+import goals
+import names
+import report
+import results
+
+
+def peers(ours, theirs):
+    return [results.row(names.TOUCH, goals.HUGETLBFS, theirs, "ms", "icount"),
+            results.row(names.TOUCH, goals.OURS, ours, "ms", "icount")]
+
+
+def test_a_row_is_the_median_and_the_spread_of_its_rounds():
+    row = results.row("figure", "system", [3, 1, 2], "ms", "host")
+    assert (row.value, row.spread, row.n) == (2, (1, 3), 3)
+    assert results.row("figure", "system", 5, "ms", "tcg").spread == (5, 5)
+    with pytest.raises(ValueError):
+        results.row("figure", "system", 5, "ms", "sundial")
+
+
+def test_parts_share_a_file_and_replace_only_their_own(tmp_path):
+    path = tmp_path / "below" / "results.json"
+    results.store(path, "first", peers([1], [100]))
+    results.store(path, "second", [results.row("figure", "system", 1, "s", "host")])
+    results.store(path, "first", peers([2], [200]))
+    assert [row.value for row in results.load(path)] == [1, 200, 2]
+
+
+def test_others_are_told_as_multiples_of_dmemfs():
+    rows = peers([2.0], [100.0, 300.0])
+    assert "x100" in report.terminal(rows)
+    assert f"| {goals.OURS} | 2 | 1 |" in report.markdown(rows)
+    assert f"|  | {goals.HUGETLBFS} | 200 | 100 | 100..300 |" in report.markdown(rows)
+    assert "(x4)" in report.terminal([results.row("open", f"dmemfs, {count} files", count, "us", "host") for count in (5, 20)])
+
+
+@pytest.mark.parametrize("ours, theirs, word", [([1.0], [100.0], "holds"), ([1.1], [100.0], "does not hold"),
+                                                ([0.0], [0.0], "holds"), ([1.02], [100.0, 101.0, 103.0], "holds")])
+def test_a_goal_is_judged_by_the_worst_round_of_the_peer(ours, theirs, word):
+    line, = goals.lines(peers(ours, theirs))
+    assert line.endswith(f": {word}")
+
+
+def test_goals_without_their_rows_say_nothing():
+    assert goals.lines(peers([1], [100])[:1]) == []
+
+
+def test_the_goal_of_zeroing_is_a_share():
+    lines = [goals.lines([results.row(names.ZEROING, "dmemfs, in advance, one thread", value, "share", "host")])[0]
+             for value in (0.89, 0.9)]
+    assert [line.endswith("not hold") for line in lines] == [True, False]
