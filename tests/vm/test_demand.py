@@ -190,6 +190,7 @@ def test_a_daemon_that_dies_at_a_punch(kept, place):
         guest.end()
 
 
+@pytest.mark.dmemfs(alloc="demand", zero_in_advance="false")  # which has commits of its own
 @pytest.mark.parametrize("place", ["size-committed", "before-commit", "after-commit"])
 def test_a_daemon_that_dies_while_a_file_grows(kept, place):
     path = kept.make_file("vm1", size=4 * MIB)
