@@ -77,16 +77,16 @@ def test_touching_a_hole_brings_a_unit(device, region, demanding, toucher, unit,
     assert GIB // step <= getattr(info, f"faults_{faults}") <= 2 * GIB // step
 
 
-@pytest.mark.parametrize("threads", [1, 2, 16, 64, 200])
+@pytest.mark.parametrize("threads", [2, 64, 200])
 def test_many_threads(device, region, demanding, toucher, threads):
     """More of them than units may be asked for at a time."""
-    fd = demanding(256 * MIB, 256 * KIB)
+    fd = demanding(100 * MIB, 256 * KIB)
     with Giver(device, region.start, GIB, 256 * KIB) as giver:
         done = run(toucher, "touch", f"/proc/self/fd/{fd}", 256 * KIB, threads, fd=fd)
         said, errors = done.communicate()
-    assert (errors, done.returncode) == ("", 0) and said.startswith("touched 1024 refused 0 ")
-    assert sorted(set(giver.asked)) == list(range(0, 256 * MIB, 256 * KIB))
-    assert device.info(1).allocated == 256 * MIB and device.info(1).asked == 0
+    assert (errors, done.returncode) == ("", 0) and said.startswith("touched 400 refused 0 ")
+    assert sorted(set(giver.asked)) == list(range(0, 100 * MIB, 256 * KIB))
+    assert device.info(1).allocated == 100 * MIB and device.info(1).asked == 0
 
 
 def test_those_who_touch_the_same_unit_wait_together(device, region, demanding):
