@@ -292,13 +292,14 @@ static bool serve(struct daemon *daemon, int *connection)
 	bool clean;
 
 	crash_point_serving();
+	/* Before anybody is told that all is there: who waits for clean memory asks whether somebody makes it. */
+	if (daemon->server.config->zero_in_advance)
+		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
 	instance_ready(daemon->lock);
 	say_ready(daemon);
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
 	metrics = metrics_start(&daemon->server, daemon->mount);
-	if (daemon->server.config->zero_in_advance)
-		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
 	g_main_loop_run(daemon->loop);
 
 	/* Unmounted meanwhile: there is nothing to keep. */

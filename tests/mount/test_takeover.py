@@ -19,6 +19,7 @@ from helpers.daemon import DaemonError
 from helpers.effort import rounds
 from helpers.expect import fails_with
 from helpers.mount import wait_until
+from helpers.processes import processes_naming
 from helpers.snapshot import snapshot
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, RENAME_EXCHANGE, Mapping, fallocate, opened, renameat2
 from mount.test_durable import TAKEOVERS, furnish, record_times
@@ -394,11 +395,7 @@ def test_supervisor_in_the_background(fs):
     (fs / "file").write_bytes(b"x")
     fs.daemon.process = None
     assert fs.daemon.unmount() is None
-    wait_until(lambda: not os.path.exists(f"/proc/{owner(fs.daemon)}"), "the supervisor has ended")
-
-
-def owner(daemon):
-    return (daemon.state_dir / "lock").read_text().strip()
+    wait_until(lambda: not processes_naming(str(fs.daemon.config)), "the supervisor and the daemon have ended", 30)
 
 
 @pytest.mark.page_sizes("4K")

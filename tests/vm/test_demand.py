@@ -196,10 +196,11 @@ def test_a_daemon_that_dies_while_a_file_grows(kept, place):
     path = kept.make_file("vm1", size=4 * MIB)
     die(kept.daemon)
     kept.daemon.take_over(DMEMFS_CRASH_AT=place)
-    with Child(os.truncate, path, 16 * MIB):
+    with Child(os.truncate, path, 16 * MIB) as child:
         kept.daemon.process.wait(30)
         kept.daemon.ended_by_test = True
         kept.daemon.take_over()
+        child.wait()
     assert path.stat().st_size == 16 * MIB
     assert promised(kept) == 16 * MIB
 
@@ -211,10 +212,11 @@ def test_a_daemon_that_dies_while_a_hole_is_made(kept, place):
     with Toucher(path, 16 * MIB) as guest, opened(path) as fd:
         die(kept.daemon)
         kept.daemon.take_over(DMEMFS_CRASH_AT=place)
-        with Child(fallocate, fd, PUNCH, 4 * MIB, 6 * MIB):
+        with Child(fallocate, fd, PUNCH, 4 * MIB, 6 * MIB) as child:
             kept.daemon.process.wait(30)
             kept.daemon.ended_by_test = True
             kept.daemon.take_over()
+            child.wait()
         assert kept.allocated(path) == 10 * MIB
         assert [guest.do("read", at, 1) for at in (4 * MIB - 1, 4 * MIB, 10 * MIB - 1, 10 * MIB)] == [b"x", b"\0", b"\0", b"x"]
         guest.end()
