@@ -39,14 +39,13 @@ exec /usr/sbin/grub-probe.real "$@"
 
 @pytest.fixture(scope="module", autouse=True)
 def debian():
-    """The rest of what Debian's installer leaves: a boot loader."""
+    """The rest of what Debian's installer leaves."""
     shutil.copy(os.environ["DMEMFS_LAB_INITRAMFS"], BOOT / f"initrd.img-{os.uname().release}")
     Path("/etc/default/grub").write_text(GRUB_DEFAULTS.format(arguments=Path("/proc/cmdline").read_text().strip()))
     probe = Path("/usr/sbin/grub-probe")
     probe.rename(f"{probe}.real")
     probe.write_text(GRUB_PROBE)
     probe.chmod(0o755)
-    run("grub-install", "--target=i386-pc", "/dev/vda")
     yield
     # GRUB reads no journal: all must be where it belongs.
     directory = os.open(BOOT, os.O_RDONLY)

@@ -34,13 +34,15 @@ def names(boot):
 
 
 def make_disk(path, tree):
-    """With one partition that has the rest of it: ext4, with what is in @tree."""
+    """GRUB, and one partition that has the rest: ext4, with what is in @tree, as ../fleet/install-host leaves it."""
     with open(path, "wb") as disk:
         disk.truncate(DISK_SIZE)
+        disk.write((tree / "grub" / "boot.img").read_bytes()[:440])
         disk.seek(446)  # the first of four entries of an MBR: bootable, type Linux, no geometry
         disk.write(struct.pack("<B3xB3xII", 0x80, 0x83, START // SECTOR, (DISK_SIZE - START) // SECTOR))
         disk.seek(510)
-        disk.write(b"\x55\xaa")
+        disk.write(b"\x55\xaa" + (tree / "grub" / "core.img").read_bytes())
+        assert disk.tell() <= START
     subprocess.run(["mkfs.ext4", "-q", "-d", tree, "-E", f"offset={START}", path, f"{(DISK_SIZE - START) >> 10}k"], check=True)
 
 
