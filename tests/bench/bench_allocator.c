@@ -105,7 +105,7 @@ static int compare_doubles(const void *a, const void *b)
 }
 
 static double median_pair_ns(struct allocator *alloc, const struct workload *work, GRand *rand, GArray *live,
-                             guint count)
+                             guint count, guint pairs)
 {
 	double times[REPEATS];
 
@@ -113,7 +113,7 @@ static double median_pair_ns(struct allocator *alloc, const struct workload *wor
 		uint64_t begin = cpu_ns();
 		guint calls = 0;
 
-		while (calls < 2 * PAIRS)
+		while (calls < 2 * pairs)
 			calls += churn(alloc, work, rand, live, count);
 		times[repeat] = 2 * (double)(cpu_ns() - begin) / calls;
 	}
@@ -121,7 +121,7 @@ static double median_pair_ns(struct allocator *alloc, const struct workload *wor
 	return times[REPEATS / 2];
 }
 
-static struct result measure(const struct workload *work, guint count)
+static struct result measure(const struct workload *work, guint count, guint pairs)
 {
 	struct allocator *alloc = allocator_new();
 	g_autoptr(GArray) live = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -135,7 +135,7 @@ static struct result measure(const struct workload *work, guint count)
 	for (guint calls = 0; calls < CHURN * count;)
 		calls += churn(alloc, work, rand, live, count);
 
-	result.pair_ns = median_pair_ns(alloc, work, rand, live, count);
+	result.pair_ns = median_pair_ns(alloc, work, rand, live, count, pairs);
 	allocator_get_stats(alloc, &stats);
 	result.live = live->len;
 	result.bytes_per_extent = (double)stats.memory / live->len + sizeof(struct extent_map_run);
@@ -154,6 +154,7 @@ static void print(const char *name, const struct result *result, const char *aft
 int main(int argc, char **argv)
 {
 	bool quick = argc == 2 && strcmp(argv[1], "--quick") == 0;
+	guint pairs = quick ? PAIRS / 5 : PAIRS;
 
 	if (argc > 1 && !quick) {
 		fprintf(stderr, "usage: %s [--quick]\n", argv[0]);
@@ -161,8 +162,8 @@ int main(int argc, char **argv)
 	}
 	puts("{");
 	for (guint i = 0; i < G_N_ELEMENTS(workloads); i++) {
-		struct result few = measure(&workloads[i], FEW);
-		struct result many = measure(&workloads[i], quick ? MANY / 10 : MANY);
+		struct result few = measure(&workloads[i], FEW, pairs);
+		struct result many = measure(&workloads[i], quick ? MANY / 10 : MANY, pairs);
 
 		printf("\"%s\": {\n", few.name);
 		print("few", &few, ",");

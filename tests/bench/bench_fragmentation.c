@@ -18,7 +18,7 @@
 #include "fragment.h"
 
 #define OPERATIONS   1000000u
-#define QUICK        200000u
+#define QUICK        100000u
 #define PERIOD       20000u /* operations from low tide to low tide */
 #define LOW          0.30
 #define HIGH         0.85

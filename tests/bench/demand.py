@@ -17,9 +17,9 @@ HUGE_PAGES = ("hugepagesz=2M", "hugepages=256")
 PLANS = (("icount", (1,)), ("tcg", (1, 2, 4, 16, 64)))
 
 
-def measure(laboratory, clock, threads):
+def measure(laboratory, rounds, clock, threads):
     options = ["--icount" if clock == "icount" else "--cpus=2", "--node", "4G:1G"]
-    found = laboratory.run("demand_guest.py", laboratory.programs / "toucher", SIZE, ROUNDS, *threads, options=options,
+    found = laboratory.run("demand_guest.py", laboratory.programs / "toucher", SIZE, rounds, *threads, options=options,
                            append=HUGE_PAGES)
     return [row(f"first touch of 2 MiB, {count} thread{'s' if int(count) > 1 else ''}", name,
                 [value / 1000 for value in found[name][count]], "us", clock)
@@ -34,7 +34,7 @@ def main():
     rows = []
     for clock, threads in PLANS[:1] if options.quick else PLANS:
         progress(f"VM: {clock}")
-        rows += measure(laboratory, clock, threads)
+        rows += measure(laboratory, 1 if options.quick else ROUNDS, clock, threads)
     finish(options, "demand", rows)
 
 

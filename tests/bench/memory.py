@@ -9,15 +9,18 @@ daemon. Two sizes tell what grows with the memory from what does not.
 """
 
 import argparse
+from statistics import median
 
-from laboratory import Laboratory
+from laboratory import Laboratory, side_by_side
 from names import COST, COST_GROWS, COST_PARTS
 from results import add_options, finish, guarded, progress, row
 
 HOST_GIB = 4
 DAX_GIB = HOST_GIB + 2  # where the additional RAM begins: the hole below 4 GiB takes 2
 SIZES = (2, 4)  # GiB of guest memory
+ROUNDS = 2
 OWN = "dmemfs 1G"
+REFERENCE = "a host without that memory"
 OPTIMISED = "hugetlb_free_vmemmap=on"
 PARTS = {"daemon": "daemon", "module": "module", "page_tables": "page tables of the process"}
 QUICK = (OWN, "hugetlbfs 1G", "hugetlbfs 1G, vmemmap optimised")
@@ -32,6 +35,7 @@ def hugetlb(page, optimised=False):
 
 # Name: what memory_guest.py does, arguments for the kernel.
 PEERS = {
+    REFERENCE: ("nothing", lambda gib: []),
     OWN: ("dmemfs", lambda gib: []),
     "hugetlbfs 1G": ("hugetlbfs-1G", hugetlb("1G")),
     "hugetlbfs 1G, vmemmap optimised": ("hugetlbfs-1G", hugetlb("1G", True)),
@@ -55,31 +59,34 @@ def node(what, gib):
     return f"{HOST_GIB + gib}G" + (f":{gib}G" if what == "dmemfs" else "")
 
 
-def measure_all(laboratory, names, sizes):
-    """MiB by peer and size, and what dmemfs says of its parts."""
-    progress("VM: a host without that memory")
-    reference = measure(laboratory, "nothing", f"{HOST_GIB}G", 0)["available"]
-    costs, parts = {}, {}
-    for name in names:
+def measure_all(laboratory, names, sizes, rounds):
+    """MiB of each round by peer and size, and what dmemfs says of its parts."""
+    def one(job):
+        name, gib = job
+        progress(f"VM: {name}, {gib} GiB")
         what, arguments = PEERS[name]
-        for gib in sizes:
-            progress(f"VM: {name}, {gib} GiB")
-            found = measure(laboratory, what, node(what, gib), gib, arguments(gib))
-            costs.setdefault(name, {})[gib] = (reference - found["available"]) / 1024
-            if what == "dmemfs":
-                parts = found
-    return costs, parts
+        return measure(laboratory, what, node(what, gib), gib, arguments(gib))
+
+    jobs = [(REFERENCE, 0), *((name, gib) for name in names for gib in sizes)]
+    found = {job: [] for job in jobs}
+    for job, figures in zip(jobs * rounds, side_by_side(one, jobs * rounds)):
+        found[job].append(figures)
+    reference = median(figures["available"] for figures in found[REFERENCE, 0])
+    costs = {name: {gib: [(reference - figures["available"]) / 1024 for figures in found[name, gib]] for gib in sizes}
+             for name in names}
+    return costs, found.get((OWN, sizes[-1]), [{}])[0]
 
 
 def rows_of(costs, parts):
     rows = []
     for name, cost in costs.items():
-        rows.append(row(COST, name, cost[max(cost)] / max(cost), "MiB", "tcg"))
+        largest = max(cost)
+        rows.append(row(COST, name, [mib / largest for mib in cost[largest]], "MiB", "tcg"))
     for name, cost in costs.items():
         if len(cost) == 2:
             (small, least), (large, most) = sorted(cost.items())
-            rows.append(row(COST_GROWS, name, (most - least) / (large - small), "MiB", "tcg"))
-    rows += [row(COST_PARTS.format(part), "dmemfs 1G", parts[name], "KiB", "tcg") for name, part in PARTS.items()]
+            rows.append(row(COST_GROWS, name, [(b - a) / (large - small) for a, b in zip(least, most)], "MiB", "tcg"))
+    rows += [row(COST_PARTS.format(part), "dmemfs 1G", parts[name], "KiB", "tcg") for name, part in PARTS.items() if parts]
     return rows
 
 
@@ -88,9 +95,11 @@ def main():
     add_options(parser)
     parser.add_argument("peer", nargs="*", help="part of a name: only these", default=[""])
     options = parser.parse_args()
-    names = [name for name in (QUICK if options.quick else PEERS) if any(part in name for part in options.peer)]
+    names = [name for name in (QUICK if options.quick else PEERS)
+             if name != REFERENCE and any(part in name for part in options.peer)]
+    plan = (SIZES[:1], 1) if options.quick else (SIZES, ROUNDS)
     laboratory = Laboratory(options.build.resolve())
-    finish(options, "memory", rows_of(*measure_all(laboratory, names, SIZES[:1] if options.quick else SIZES)))
+    finish(options, "memory", rows_of(*measure_all(laboratory, names, *plan)))
 
 
 if __name__ == "__main__":

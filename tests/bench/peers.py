@@ -13,7 +13,7 @@ import argparse
 import json
 from dataclasses import dataclass
 
-from laboratory import Laboratory
+from laboratory import Laboratory, side_by_side
 from results import add_options, finish, guarded, progress, row
 
 NODE = "8G:3G"  # reserved: one GiB for a file, one for what device-dax has at its start
@@ -41,12 +41,14 @@ class Boot:
     append: tuple = PAGES
     suffix: str = ""
 
+    def names(self):
+        return list(dict.fromkeys(name for systems in self.systems.values() for name in systems))
+
     def run(self, laboratory, rounds):
-        names = dict.fromkeys(name for systems in self.systems.values() for name in systems)
         plan = {"turns": self.clock != "icount",
                 "rounds": {measure: rounds[measure] for measure in self.systems},
                 "systems": {name: [measure for measure, systems in self.systems.items() if name in systems]
-                            for name in names}}
+                            for name in self.names()}}
         options = ["--icount" if self.clock == "icount" else "--cpus=2", "--node", self.node]
         found = laboratory.run("peers_guest.py", laboratory.programs, json.dumps(plan), options=options, append=self.append)
         return [row(figure, system + self.suffix, values, unit, self.clock) for figure, system, unit, values in found]
@@ -61,14 +63,13 @@ BOOTS = (
     Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[2]), "guest": STARTED}),
     Boot("tcg", {"fio": DEVICES[:1], "bound": DEVICES[:1], "guest": DEVICES[:1]}, NODE_DAX, (DAX,)),
 )
-ROUNDS = {"touch": 3, "start": 3, "fio": 3, "bound": 5, "guest": 2}
+ROUNDS = {"touch": 3, "start": 2, "fio": 3, "bound": 5, "guest": 2}
 BEST = (HUGETLBFS[0], CLEAN[0])
 QUICK_BOOTS = (
-    Boot("icount", {"touch": (*HUGETLBFS, *SHARED, DIRTY[0], CLEAN[0]), "start": BEST}),
+    Boot("icount", {"touch": (*HUGETLBFS, SHARED[1], DIRTY[0], CLEAN[0]), "start": BEST}),
     Boot("icount", {"touch": DEVICES[:1]}, NODE_DAX, (DAX,)),
-    Boot("tcg", {"fio": (*BEST, SHARED[0]), "bound": (*BEST, SHARED[0])}),
 )
-QUICK_ROUNDS = {"touch": 2, "start": 1, "fio": 1, "bound": 2}
+QUICK_ROUNDS = {"touch": 3, "start": 1}
 
 
 def main():
@@ -78,11 +79,15 @@ def main():
     options = parser.parse_args()
     boots, rounds = (QUICK_BOOTS, QUICK_ROUNDS) if options.quick else (BOOTS, ROUNDS)
     laboratory = Laboratory(options.build.resolve())
-    rows = []
-    for number, boot in enumerate(boots, 1):
-        if not options.boot or number in options.boot:
-            progress(f"VM {number} of {len(boots)}: {boot.clock}: {', '.join(boot.systems)}")
-            rows += boot.run(laboratory, rounds)
+    chosen = [boot for number, boot in enumerate(boots, 1) if not options.boot or number in options.boot]
+
+    def one(boot):
+        progress(f"VM: {boot.clock}: {', '.join(boot.systems)}: {', '.join(boot.names())}")
+        return boot.run(laboratory, rounds)
+
+    found = side_by_side(one, [boot for boot in chosen if boot.clock == "icount"])
+    found += [one(boot) for boot in chosen if boot.clock != "icount"]
+    rows = [entry for entries in found for entry in entries]
     finish(options, " ".join(["peers", *map(str, options.boot)]), rows)
 
 

@@ -17,11 +17,11 @@ OWN = "dmemfs"
 
 
 def by_figure(rows):
-    """((figure, unit, clock), rows), dmemfs first: the rows of a figure may come from more than one VM."""
+    """((figure, unit, clock), rows), dmemfs first, as it is meant to be used: the rows of a figure may come from more than one VM."""
     figures = dict.fromkeys((row.figure, row.unit, row.clock) for row in rows)
     for figure in figures:
         group = [row for row in rows if (row.figure, row.unit, row.clock) == figure]
-        yield figure, sorted(group, key=lambda row: not row.system.startswith(OWN))
+        yield figure, sorted(group, key=lambda row: (not row.system.startswith(OWN), row.system.endswith("dirty")))
 
 
 def ratio(row, base):

@@ -30,6 +30,7 @@ NODE_SIZE = 3 << 40
 TURN = 2 * MIB  # of memory that alternates between nodes
 SAMPLES = 200
 READY_TIMEOUT = 120
+CLIENTS_TIME = 5  # seconds
 
 
 def regions():
@@ -176,9 +177,8 @@ def client(pipe, directory, seconds):
     return calls, longest
 
 
-def clients(dmemfsd, counts):
+def clients(dmemfsd, counts, seconds=CLIENTS_TIME):
     table = Table("clients at once", "clients", [("create, size, rename, unlink", "calls/s"), ("longest of them", "ms")])
-    seconds = 5
     with host(dmemfsd, "4K") as daemon:
         for count in counts:
             children = [Child(client, daemon.mountpoint / f"{count}.{number}", seconds, with_pipe=True)
@@ -201,8 +201,9 @@ def main():
     dmemfsd = options.build.resolve() / "fuse-daemon" / "dmemfsd"
     rows = []
     for measure, counts, few in ((guests, (10, 200, 2000), 2), (files, (10, 1000, 10_000, 100_000), 2),
-                                 (extents, (1, 1000, 100_000, 1_000_000), 3), (clients, (1, 8, 64), 2)):
-        rows += measure(dmemfsd, counts[:few] if options.quick else counts)
+                                 (extents, (1, 1000, 100_000, 1_000_000), 2), (clients, (1, 8, 64), 2)):
+        arguments = [1] if measure is clients and options.quick else []
+        rows += measure(dmemfsd, counts[:few] if options.quick else counts, *arguments)
     finish(options, "scale", rows)
 
 
