@@ -120,8 +120,9 @@ struct backend_ops {
 	bool (*drop)(struct backend_object *object);
 	/*
 	 * A descriptor for fuse_passthrough_open(), O_RDWR, owned by the object, valid until close_fd() or drop(). One
-	 * at a time; asking again returns the same. Negative errno on failure. The other operations open it as needed
-	 * and leave it open: close_fd() when the object is at rest, so that files at rest cost no descriptor.
+	 * at a time; asking again returns the same, on any thread. Negative errno on failure. The other operations open it
+	 * as needed and leave it open: close_fd() when the object is at rest and nobody is at work on it, so that files at
+	 * rest cost no descriptor.
 	 */
 	int (*get_fd)(struct backend_object *object);
 	void (*close_fd)(struct backend_object *object);

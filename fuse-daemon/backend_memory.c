@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -39,7 +40,7 @@ struct backend_object {
 	struct backend *backend;
 	uint64_t id;
 	uint64_t given; /* bytes */
-	int fd;         /* -1: closed */
+	_Atomic int fd; /* -1: closed */
 };
 
 struct object_name {
@@ -278,12 +279,17 @@ static int memory_create(struct backend *backend, uint64_t id, struct backend_ob
 
 static int memory_get_fd(struct backend_object *object)
 {
-	if (object->fd < 0) {
-		object->fd = openat(object->backend->dir, object_name(object->id).text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		if (object->fd < 0)
-			return -errno;
-	}
-	return object->fd;
+	int fd = atomic_load(&object->fd), none = -1;
+
+	if (fd >= 0)
+		return fd;
+	fd = openat(object->backend->dir, object_name(object->id).text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	if (atomic_compare_exchange_strong(&object->fd, &none, fd))
+		return fd;
+	close(fd); /* another thread was faster */
+	return none;
 }
 
 static void memory_close_fd(struct backend_object *object)
@@ -460,12 +466,15 @@ static int memory_resize(struct backend_object *object, uint64_t old_size, uint6
 static int memory_zero(struct backend_object *object, uint64_t offset, uint64_t length)
 {
 	static const char zeroes[256 * 1024];
+	int fd = memory_get_fd(object);
 
+	if (fd < 0)
+		return fd;
 	if (!object->backend->populate)
 		return punch(object, offset, length);
 	/* Punching would give the pages up, and with them the promise that they are there. */
 	while (length > 0) {
-		ssize_t done = pwrite(object->fd, zeroes, MIN(length, sizeof(zeroes)), (off_t)offset);
+		ssize_t done = pwrite(fd, zeroes, MIN(length, sizeof(zeroes)), (off_t)offset);
 
 		if (done < 0)
 			return -errno;
@@ -477,16 +486,18 @@ static int memory_zero(struct backend_object *object, uint64_t offset, uint64_t 
 
 static ssize_t memory_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
 {
-	ssize_t done = pread(object->fd, buffer, length, (off_t)offset);
+	int fd = memory_get_fd(object);
+	ssize_t done = fd < 0 ? fd : pread(fd, buffer, length, (off_t)offset);
 
-	return done < 0 ? -errno : done;
+	return fd >= 0 && done < 0 ? -errno : done;
 }
 
 static ssize_t memory_write(struct backend_object *object, const void *buffer, size_t length, uint64_t offset)
 {
-	ssize_t done = pwrite(object->fd, buffer, length, (off_t)offset);
+	int fd = memory_get_fd(object);
+	ssize_t done = fd < 0 ? fd : pwrite(fd, buffer, length, (off_t)offset);
 
-	return done < 0 ? -errno : done;
+	return fd >= 0 && done < 0 ? -errno : done;
 }
 
 const struct backend_ops backend_memory_ops = {

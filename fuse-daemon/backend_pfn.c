@@ -6,6 +6,7 @@
  * record says; the others are given up, and keep their memory until nobody maps it.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@ struct backend {
 struct backend_object {
 	struct backend *backend;
 	uint64_t id;
-	int fd; /* -1: closed */
+	_Atomic int fd; /* -1: closed */
 };
 
 static int object_call(struct backend *backend, unsigned long request, uint64_t id, uint32_t *state)
@@ -375,14 +376,17 @@ static void pfn_release(struct backend_object *object)
 
 static int pfn_get_fd(struct backend_object *object)
 {
-	if (object->fd < 0) {
-		int fd = object_call(object->backend, DMEMFS_IOC_OBJECT_OPEN, object->id, NULL);
+	int fd = atomic_load(&object->fd), none = -1;
 
-		if (fd < 0)
-			return fd;
-		object->fd = fd;
-	}
-	return object->fd;
+	if (fd >= 0)
+		return fd;
+	fd = object_call(object->backend, DMEMFS_IOC_OBJECT_OPEN, object->id, NULL);
+	if (fd < 0)
+		return fd;
+	if (atomic_compare_exchange_strong(&object->fd, &none, fd))
+		return fd;
+	close(fd); /* another thread was faster */
+	return none;
 }
 
 static bool pfn_drop(struct backend_object *object)
@@ -444,16 +448,18 @@ static int pfn_zero(struct backend_object *object, uint64_t offset, uint64_t len
 
 static ssize_t pfn_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
 {
-	ssize_t done = pread(object->fd, buffer, length, (off_t)offset);
+	int fd = pfn_get_fd(object);
+	ssize_t done = fd < 0 ? fd : pread(fd, buffer, length, (off_t)offset);
 
-	return done < 0 ? -errno : done;
+	return fd >= 0 && done < 0 ? -errno : done;
 }
 
 static ssize_t pfn_write(struct backend_object *object, const void *buffer, size_t length, uint64_t offset)
 {
-	ssize_t done = pwrite(object->fd, buffer, length, (off_t)offset);
+	int fd = pfn_get_fd(object);
+	ssize_t done = fd < 0 ? fd : pwrite(fd, buffer, length, (off_t)offset);
 
-	return done < 0 ? -errno : done;
+	return fd >= 0 && done < 0 ? -errno : done;
 }
 
 static void pfn_set_demand(struct backend *backend, const struct backend_demand_fns *fns, void *data)

@@ -36,7 +36,6 @@ static void unregister_backing(struct file *file)
 	if (file->backing_id)
 		file->storage->backing_close(file->backing_id);
 	file->backing_id = 0;
-	file->inherited = false;
 }
 
 /* Nobody can reach its object: what it has is pending until its record is deleted. */
@@ -70,7 +69,7 @@ void file_destroy(struct file *file)
 {
 	const struct storage *storage = file->storage;
 	uint64_t ino = file->ino;
-	bool idle;
+	bool idle, empty;
 
 	unregister_backing(file);
 	quota_retire(storage->quotas, ino, &file->account);
@@ -84,12 +83,15 @@ void file_destroy(struct file *file)
 
 		/* Retired before the object is dropped: its idle event may come at once. */
 		extent_map_remove(file->map, 0, UINT64_MAX, runs);
+		empty = runs->len == 0;
 		placement_retire(storage->placement, ino, runs);
 		CRASH_POINT("before-drop");
 		idle = file->object ? storage->ops->drop(file->object) : storage->ops->discard(storage->backend, ino);
 		CRASH_POINT("after-drop");
 		/* Free = module, then commit: the memory comes back with the deletion (storage_deleted()). */
-		if (idle)
+		if (idle && empty)
+			store_delete_inode_later(storage->store, ino); /* nobody waits for it */
+		else if (idle)
 			storage_idle(storage, ino);
 	} else {
 		store_delete_inode_later(storage->store, ino);
@@ -221,19 +223,11 @@ int file_open(struct file *file, void *request, int *backing_id)
 	return err;
 }
 
-void file_close(struct file *file)
+void file_close(struct file *file, bool counted)
 {
 	lock_exclusive(file);
-	if (file->opens > 0)
+	if (counted && file->opens > 0)
 		file->opens--;
-	/*
-	 * The record goes first: an id that is on record but no longer registered would fail every later open. One
-	 * that is registered but not on record is closed by the next daemon.
-	 */
-	if (file->opens == 0 && !file->inherited && file->backing_id && put_backing(file, 0) == 0) {
-		CRASH_POINT("unregistering");
-		unregister_backing(file);
-	}
 	file_rest(file);
 	unlock(file);
 }
@@ -241,7 +235,6 @@ void file_close(struct file *file)
 void file_inherit(struct file *file, int backing_id)
 {
 	file->backing_id = backing_id;
-	file->inherited = backing_id != 0;
 }
 
 int file_backing_id(const struct file *file)

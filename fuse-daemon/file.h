@@ -9,8 +9,9 @@
  *  - with eager allocation all of [0, size) has memory, so that a shortage shows when a file is sized and never as
  *    SIGBUS; memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is there to grow into;
  *  - bytes past the size read zero once the file grows over them;
- *  - the backing id is registered while, and only while, the file is open, so that files at rest cost nothing;
- *    one that an earlier daemon registered stays (file_inherit()).
+ *  - the backing id is registered from the first open until the file is destroyed, whichever daemon does the one and the
+ *    other, so that an open costs no transaction; a file at rest keeps that, a few hundred bytes in the kernel, and no
+ *    descriptor.
  *  - what is charged to a quota tree is the memory in the extent map, with demand allocation all that it may come to.
  * Changes are all or nothing: a function that fails has changed nothing.
  *
@@ -20,7 +21,7 @@
  *              therefore always clean, and given again without zeroing by the next daemon.
  *   shrinking  memory is taken from the object, then the commit says so, then the pool gets it.
  *   removal    the object is dropped; when nobody can reach it the inode's record is deleted, then the pool gets it.
- *   opening    the object is registered with FUSE, then committed; closing commits first.
+ *   opening    the object is registered with FUSE, then committed, at the first open of all.
  *
  * The lock is shared by read, write inside the size and zeroing, exclusive for everything else. It is held across
  * system calls of the backend. Size and allocated bytes may also be read without it.
@@ -84,12 +85,9 @@ int file_attach(struct file *file);
  * said, or becomes empty (false) when there is none. file_attach() zeroes it.
  */
 bool file_renew(struct file *file);
-/*
- * The connection is that of an earlier daemon, which registered the file: nobody knows how often it is open, so the
- * registration stays until the file is destroyed.
- */
+/* The connection is that of an earlier daemon, which registered the file. */
 void file_inherit(struct file *file, int backing_id);
-/* That id, 0 when the file is not registered. At the start only: it changes when the file is opened or closed. */
+/* That id, 0 when the file is not registered. At the start only: it changes when the file is opened. */
 int file_backing_id(const struct file *file);
 
 /* The allocation unit: DMEMFS_PAGE_4K, _2M or _1G; that of the configuration unless set, before the file is used. */
@@ -106,7 +104,8 @@ uint64_t file_charged(const struct file *file);
 
 /* One more open; the backing id to answer with. Each needs a file_close(). */
 int file_open(struct file *file, void *request, int *backing_id);
-void file_close(struct file *file);
+/* @counted: an open of this process; else one of an earlier daemon. */
+void file_close(struct file *file, bool counted);
 
 /* While the file is open. As pread(2) and pwrite(2); writing past the end grows the file. */
 ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offset);

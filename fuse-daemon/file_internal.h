@@ -22,11 +22,10 @@ struct file {
 	_Atomic uint64_t size;
 	_Atomic uint64_t allocated; /* bytes in map */
 	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */
-	unsigned opens;
+	unsigned opens; /* by this process's clients: an earlier daemon's are not known */
 	int backing_id; /* 0: not registered */
 	bool restored;  /* from the record: there may be an object, although none is attached */
 	bool renewed;   /* the memory is not that of the former contents, and is not zeroed yet */
-	bool inherited; /* registered by an earlier daemon, of whose opens nothing is known */
 	atomic_bool demand; /* see file_demand.h; changes only while the file is empty */
 	atomic_bool discard;
 	uint64_t promised; /* by the pool */
@@ -44,7 +43,7 @@ static inline uint64_t file_unit_up(const struct file *file, uint64_t bytes)
 }
 
 int file_need_object(struct file *file);
-/* An object that nobody has open keeps no descriptor. */
+/* An object that nobody has open keeps no descriptor. Who opened it by an earlier daemon makes it open one again. */
 void file_rest(struct file *file);
 /* Sees to it that all units of [from, to) have memory, and that @size is on record. */
 int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size);

@@ -29,7 +29,7 @@ int file_need_object(struct file *file)
 
 void file_rest(struct file *file)
 {
-	if (file->object && file->opens == 0 && !file->inherited)
+	if (file->object && file->opens == 0)
 		file->storage->ops->close_fd(file->object);
 }
 
@@ -396,11 +396,6 @@ int file_attach(struct file *file)
 	                               file->size, &file->object);
 	if (!err)
 		err = file_demand_attach(file);
-	if (!err && file->object && file->inherited) {
-		int fd = storage->ops->get_fd(file->object);
-
-		return fd < 0 ? fd : 0;
-	}
 	file_rest(file);
 	return err;
 }

@@ -56,13 +56,13 @@ static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 }
 
 /* Also after a reply that nobody waited for, when the request is gone. */
-static void close_contents(struct namespace *ns, fuse_ino_t ino)
+static void close_contents(struct namespace *ns, fuse_ino_t ino, bool counted)
 {
 	struct file *file;
 
 	if (namespace_get_file(ns, ino, &file) < 0)
 		return;
-	file_close(file);
+	file_close(file, counted);
 	namespace_put_file(ns, ino);
 }
 
@@ -74,17 +74,13 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (err)
 		ops_reply(req, err);
 	else if (fuse_reply_open(req, fi) < 0)
-		close_contents(ns, ino);
+		close_contents(ns, ino, true);
 }
 
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	/*
-	 * An open that an earlier daemon counted. If its file is open still, file_inherit() keeps the registration; if that
-	 * daemon has closed it, and died before it could say so, others may have opened it since.
-	 */
-	if (fi->fh == opened_by(req))
-		close_contents(ops_server(req)->ns, ino);
+	/* An open that an earlier daemon counted may have been closed by it, before it died and could not say so. */
+	close_contents(ops_server(req)->ns, ino, fi->fh == opened_by(req));
 	ops_reply(req, 0);
 }
 
@@ -110,7 +106,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 	} else if (fuse_reply_create(req, &entry, fi) == 0) {
 		return;
 	} else {
-		close_contents(ns, attr.st_ino);
+		close_contents(ns, attr.st_ino, true);
 	}
 	namespace_forget(ns, attr.st_ino, 1);
 }

@@ -47,7 +47,6 @@ static const char *const sql[STATEMENTS] = {
 	[STATEMENT_GET_CLEAN] = "SELECT start, length FROM clean WHERE start <= ?1 ORDER BY start DESC LIMIT 1",
 	[STATEMENT_PUT_POISON] = "INSERT INTO poison (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))",
 	[STATEMENT_PUT_BACKING] = "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))",
-	[STATEMENT_DELETE_BACKING] = "DELETE FROM backing WHERE ino = ?1",
 	[STATEMENT_PUT_DONE] = "INSERT OR REPLACE INTO done (slot, unique_id, ino, sum)"
 			       " VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))",
 	[STATEMENT_DELETE_OLD_DONE] = "DELETE FROM done WHERE slot < ?1",
@@ -494,10 +493,7 @@ void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint
 
 void store_put_backing(struct store *store, uint64_t ino, int id)
 {
-	if (id)
-		STORE_RUN(store, STATEMENT_PUT_BACKING, ino, (uint64_t)id);
-	else
-		STORE_RUN(store, STATEMENT_DELETE_BACKING, ino);
+	STORE_RUN(store, STATEMENT_PUT_BACKING, ino, (uint64_t)id);
 }
 
 static uint64_t first_slot(const struct store *store)

@@ -144,7 +144,7 @@ void store_put_poison(struct store *store, struct extent run);
 int store_list_poison(struct store *store, GArray *runs);
 /* Whose memory is at @address? False: no file's. O(everything), outside of a transaction. */
 bool store_find_memory(struct store *store, uint64_t address, struct store_place *place);
-/* The passthrough registration of a file; @id 0: none. */
+/* The passthrough registration of a file. */
 void store_put_backing(struct store *store, uint64_t ino, int id);
 /* The request in @slot, one of a small number of request threads, was applied. Replaces what the slot had. */
 void store_put_done(struct store *store, unsigned slot, const struct store_done *done);

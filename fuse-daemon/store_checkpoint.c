@@ -12,10 +12,8 @@
  * Pages in the log: so many new ones are moved at a time, and with so many in all transactions wait until the log begins
  * anew. It does so by itself after a commit that found all of them moved.
  */
-#define LOG_PAGES_SOFT 1000
-#define LOG_PAGES_HARD 16000
-/* SQLite's default. */
-#define LOG_PAGE_SIZE  4096
+#define LOG_PAGES_SOFT 4000
+#define LOG_PAGES_HARD 64000
 
 struct store_checkpointer {
 	sqlite3 *writer; /* the connection whose log is watched */
@@ -79,7 +77,7 @@ void store_checkpoint_left_log(sqlite3 *db, const char *path)
 	g_autofree char *log = g_strconcat(path, "-wal", NULL);
 	struct stat st;
 
-	if (stat(log, &st) < 0 || st.st_size < LOG_PAGES_SOFT * LOG_PAGE_SIZE)
+	if (stat(log, &st) < 0 || st.st_size < LOG_PAGES_SOFT * STORE_PAGE_SIZE)
 		return;
 	if (sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
 		log_warning("metadata: checkpoint: %s", sqlite3_errmsg(db));

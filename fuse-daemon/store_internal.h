@@ -8,6 +8,11 @@
 
 #include "store.h"
 
+/*
+ * Bytes. A transaction changes a few rows in three to five pages, and each of them goes to the log as a whole. (SQLite's own
+ * 4096 are for who reads from a disk: here only the start does.)
+ */
+#define STORE_PAGE_SIZE 1024
 /* How long one user of the database waits for another: a checkpoint, dmemfsctl fsck. Milliseconds. */
 #define STORE_BUSY_TIMEOUT 10000
 
@@ -34,7 +39,6 @@ enum store_statement {
 	STATEMENT_GET_CLEAN,
 	STATEMENT_PUT_POISON,
 	STATEMENT_PUT_BACKING,
-	STATEMENT_DELETE_BACKING,
 	STATEMENT_PUT_DONE,
 	STATEMENT_DELETE_OLD_DONE,
 	STATEMENT_DELETE_ALL_DONE,

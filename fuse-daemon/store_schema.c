@@ -147,6 +147,8 @@ bool store_schema_prepare(sqlite3 *db, const char *path, uid_t root_uid, gid_t r
 		return false;
 	if (version == STORE_VERSION)
 		return true;
+	if (version == 0) /* one with another page size would be slower, and else the same */
+		sqlite3_exec(db, "PRAGMA page_size = " G_STRINGIFY(STORE_PAGE_SIZE), NULL, NULL, NULL);
 	if (sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK && run_migrations(db, version) &&
 	    (version > 0 || fill(db, root_uid, root_gid)) && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
 		return true;

@@ -161,7 +161,6 @@ CRASHES = {
     "before-drop": (remove,),
     "after-drop": (remove,),
     "registered": (open_and_close,),
-    "unregistering": (open_and_close,),
 }
 
 
@@ -296,8 +295,12 @@ def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
             (fs / f"{made:0200}").mkdir()
         assert snapshot(fs.root) == before
         fs.daemon.kill()
+        with fails_with(errno.ENOSPC):
+            (fs.daemon.state_dir / "other").write_bytes(bytes(1 << 20))
         with pytest.raises(DaemonError, match="disk is full|No space left"):
-            fs.daemon.next()
+            for _ in range(10):  # each needs a little: the log's last page has some room left
+                fs.daemon.next()
+                fs.daemon.kill()
         subprocess.run(["mount", "-o", "remount,size=1M", fs.daemon.state_dir], check=True)
         fs.daemon.next()
         assert snapshot(fs.root) == before

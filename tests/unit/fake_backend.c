@@ -413,12 +413,12 @@ void fake_destroy(struct fake *fake)
 {
 	struct placement_usage usage;
 
+	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
 	placement_get_usage(fake->storage.placement, &usage);
 	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
 	linger_destroy(fake->storage.lingering);
 	g_assert_cmpuint(fake->objects, ==, 0);
 	g_assert_cmpuint(fake->descriptors, ==, 0);
-	g_assert_cmpuint(fake->registrations, ==, 0);
 	zeroer_destroy(fake->storage.zeroer);
 	placement_destroy(fake->storage.placement);
 	store_close(fake->storage.store);
