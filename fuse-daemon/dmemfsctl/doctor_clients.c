@@ -10,6 +10,7 @@
 #include "view.h"
 
 #define QEMU_CONF      "/etc/libvirt/qemu.conf"
+#define APPARMOR_PROFILES "/sys/kernel/security/apparmor/profiles"
 #define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 
 /* The value of the last line `key = "value"` that is no comment; g_malloc'ed, NULL when there is none. */
@@ -63,12 +64,17 @@ void doctor_check_libvirt(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
 }
 
-/* A kernel with AppArmor confines nobody before a profile was loaded. Who cannot read the list assumes the worst. */
+/*
+ * A kernel with AppArmor confines nobody before a profile was loaded, and libvirt confines nobody when it finds no list of
+ * them. Who may not read the list assumes the worst.
+ */
 static bool confines_libvirt(const struct doctor *doctor)
 {
-	g_autofree char *profiles = doctor_read(doctor, "/sys/kernel/security/apparmor/profiles");
+	g_autofree char *profiles = doctor_read(doctor, APPARMOR_PROFILES);
 
-	return doctor_exists(doctor, QEMU_CONF) && (!profiles || strstr(profiles, "libvirt") || strstr(profiles, "virtqemud"));
+	if (!doctor_exists(doctor, QEMU_CONF) || !doctor_exists(doctor, APPARMOR_PROFILES))
+		return false;
+	return !profiles || strstr(profiles, "libvirt") || strstr(profiles, "virtqemud");
 }
 
 /* libvirt itself lets a guest use its file below memory_backing_dir. A file of one's own choice takes a rule. */

@@ -93,17 +93,19 @@ ILLS = {
     "libvirt-by-default": ("libvirt", "note", "do not use dmemfs", "memory_backing_dir =",
                            {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
     "apparmor": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
-                 {"sys/module/apparmor/parameters/enabled": "Y\n"}),
+                 {"sys/module/apparmor/parameters/enabled": "Y\n",
+                  "sys/kernel/security/apparmor/profiles/none": "a list that cannot be read\n"}),
     "apparmor-profile": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
                          {"sys/module/apparmor/parameters/enabled": "Y\n",
                           "sys/kernel/security/apparmor/profiles": "man (enforce)\nlibvirtd (enforce)\n"}),
 }
 
 
-@pytest.mark.parametrize("profiles", ["", "/usr/bin/man (enforce)\n"])
+@pytest.mark.parametrize("profiles", [None, "", "/usr/bin/man (enforce)\n"])
 def test_apparmor_that_confines_no_libvirt(ctl, healthy, profiles):
     healthy.write("sys/module/apparmor/parameters/enabled", "Y\n")
-    healthy.write("sys/kernel/security/apparmor/profiles", profiles)
+    if profiles is not None:
+        healthy.write("sys/kernel/security/apparmor/profiles", profiles)
     assert not_ok(findings(ctl, healthy, DONE)) == []
     assert "no libvirt that it confines" in ctl.text("doctor", "--root", healthy.root)
 
