@@ -202,7 +202,7 @@ void allocator_foreach_free(const struct allocator *alloc,
 	for (unsigned i = 0; i < alloc->count; i++) {
 		const struct region *region = alloc->regions[i];
 
-		for (uint64_t page = 0, count; region_next_free(region, &page); page += count) {
+		for (uint64_t page = 0, count; region_next_free(region, &page, UINT64_MAX); page += count) {
 			count = region_run_at(region, page, UINT64_MAX, REGION_ALL);
 			if (!visit((int)i, region_address(region, page), count * PAGE_BYTES, data))
 				return;
@@ -210,23 +210,30 @@ void allocator_foreach_free(const struct allocator *alloc,
 	}
 }
 
-bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, struct extent *run)
+bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to, struct extent *run)
 {
 	const struct region *nearest = NULL;
+	uint64_t page;
 
 	/* Regions are in the order in which they were added. */
 	for (unsigned i = 0; i < alloc->count; i++) {
 		const struct region *region = alloc->regions[i];
-		uint64_t page = region_page(region, MAX(from, region->start));
+		uint64_t first = MAX(from, region->start), end = MIN(to, region->start + region->length);
 
-		if (!in_mask(regions, i) || from >= region->start + region->length || !region_next_free(region, &page))
+		if (!in_mask(regions, i) || first >= end)
+			continue;
+		page = region_page(region, first);
+		if (!region_next_free(region, &page, region_page(region, end)))
 			continue;
 		if (!nearest || region_address(region, page) < run->start) {
 			nearest = region;
 			run->start = region_address(region, page);
 		}
 	}
-	if (nearest)
-		run->length = region_run_at(nearest, region_page(nearest, run->start), UINT64_MAX, REGION_ALL) * PAGE_BYTES;
-	return nearest;
+	if (!nearest)
+		return false;
+	page = region_page(nearest, run->start);
+	to = MIN(to, nearest->start + nearest->length);
+	run->length = region_run_at(nearest, page, region_page(nearest, to) - page, REGION_ALL) * PAGE_BYTES;
+	return true;
 }

@@ -97,10 +97,11 @@ void allocator_foreach_free(const struct allocator *alloc,
                             bool (*visit)(int region, uint64_t start, uint64_t length, void *data), void *data);
 
 /*
- * The first free memory at or after the address @from, a multiple of 4 KiB, in the regions of the mask: as far as it goes
- * in its region. False: there is none. O(regions * log n).
+ * The first free memory in the addresses [@from, @to), multiples of 4 KiB, in the regions of the mask: as far as it goes in
+ * its region and before @to. False: there is none. Time grows with the regions and with what lies in between, at worst
+ * with its pages, mostly with its gigabytes; where nothing is free it is none.
  */
-bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, struct extent *run);
+bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to, struct extent *run);
 
 /* Verifies every invariant; O(everything), for tests and fsck. On breach returns false and a g_malloc'ed reason. */
 bool allocator_check(const struct allocator *alloc, char **reason);

@@ -305,11 +305,9 @@ uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max,
 	return MIN(at - page, max);
 }
 
-/* The first free page at or after @at in its chunk, which is partly used; the chunk's end when there is none. */
-static uint64_t next_in_chunk(const struct region *region, const struct node *chunk, uint64_t at)
+/* The first free page in [@at, @end) of a chunk that is partly used; @end or more when there is none. */
+static uint64_t next_in_chunk(const struct region *region, const struct node *chunk, uint64_t at, uint64_t end)
 {
-	uint64_t end = at - at % CHUNK_PAGES + CHUNK_PAGES;
-
 	for (; at < end; at = at - at % BLOCK_PAGES + BLOCK_PAGES) {
 		unsigned slot = at / BLOCK_PAGES % BLOCKS_IN_CHUNK;
 		uint32_t block = node_child(chunk, slot);
@@ -327,20 +325,21 @@ static uint64_t next_in_chunk(const struct region *region, const struct node *ch
 	return end;
 }
 
-bool region_next_free(const struct region *region, uint64_t *page)
+bool region_next_free(const struct region *region, uint64_t *page, uint64_t end)
 {
-	uint64_t end = region->chunks.count * CHUNK_PAGES;
-
-	for (uint64_t at = *page; at < end; at = at - at % CHUNK_PAGES + CHUNK_PAGES) {
+	end = region->free_pages ? MIN(end, region->chunks.count * CHUNK_PAGES) : 0;
+	for (uint64_t at = *page, next; at < end; at = next) {
 		uint32_t chunk = (uint32_t)(at / CHUNK_PAGES);
 		uint32_t node = region_chunk_node(region, chunk);
-		uint64_t found = at - at % CHUNK_PAGES + CHUNK_PAGES;
+		uint64_t found;
 
+		next = MIN(at - at % CHUNK_PAGES + CHUNK_PAGES, end);
+		found = next;
 		if (chunks_test(&region->chunks, chunk))
 			found = at;
 		else if (node != NODE_NONE)
-			found = next_in_chunk(region, nodes_get(&region->nodes, node), at);
-		if (found / CHUNK_PAGES == chunk) {
+			found = next_in_chunk(region, nodes_get(&region->nodes, node), at, next);
+		if (found < next) {
 			*page = found;
 			return true;
 		}

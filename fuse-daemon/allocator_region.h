@@ -80,7 +80,7 @@ void region_assign(struct region *region, uint64_t page, uint64_t count, bool fr
  * memory of a kind that is not in @kinds.
  */
 uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max, enum region_kind kinds);
-/* The first free page at or after @page; false when there is none. */
-bool region_next_free(const struct region *region, uint64_t *page);
+/* The first free page in [@page, @end); false when there is none. Takes the time of as many pages at most. */
+bool region_next_free(const struct region *region, uint64_t *page, uint64_t end);
 
 #endif

@@ -17,10 +17,7 @@ static void append(GArray *runs, uint64_t start, uint64_t end)
 /* The first part of [@from, @end) that is in the set. */
 static bool next_part(const struct allocator *set, uint64_t from, uint64_t end, struct extent *part)
 {
-	if (from >= end || !allocator_next_free(set, ALLOCATOR_ANY_REGION, from, part) || part->start >= end)
-		return false;
-	part->length = MIN(part->length, end - part->start);
-	return true;
+	return from < end && allocator_next_free(set, ALLOCATOR_ANY_REGION, from, end, part);
 }
 
 void memory_set_find(const struct allocator *set, struct extent run, GArray *found)

@@ -102,9 +102,11 @@ static void collect(struct placement *placement, struct placement_piece *piece, 
 	struct extent run, clean;
 
 	while (*room > 0 && piece->runs->len < PLACEMENT_PIECE_RUNS &&
-	       allocator_next_free(placement->allocator, piece->regions, from, &run) && run.start < to) {
-		if (!allocator_next_free(placement->clean, piece->regions, run.start, &clean))
-			clean = (struct extent){ UINT64_MAX, 0 };
+	       allocator_next_free(placement->allocator, piece->regions, from, to, &run)) {
+		uint64_t end = run.start + run.length;
+
+		if (!allocator_next_free(placement->clean, piece->regions, run.start, end, &clean))
+			clean = (struct extent){ end, 0 };
 		if (clean.start == run.start) {
 			from = clean.start + clean.length;
 			continue;

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers.backends import GIB, MIB
 from helpers.children import Child
 from helpers.daemon import Daemon
-from helpers.processes import computed, resident
+from helpers.processes import computed, lazy_unmount, resident
 from helpers.syscalls import keep_mounts_private, opened
 
 NODES = 4
@@ -45,9 +45,13 @@ def host(dmemfsd, page_size):
         keys = {"page-size": page_size, "memory-dir": f"{memory}/objects", "populate": "false"}
         daemon = Daemon(dmemfsd, work, keys, regions(), ready_timeout=READY_TIMEOUT)
         daemon.manager.keeps = True
-        daemon.start()
-        yield daemon
-        daemon.stop()
+        try:
+            daemon.start()
+            yield daemon
+            daemon.stop()
+        finally:
+            daemon.kill()
+            lazy_unmount(daemon.mountpoint)
 
 
 def restart(daemon):

@@ -39,6 +39,7 @@ _SIGNATURES = {
     "allocator_available": (c_uint64, c_void_p, c_uint64, c_uint64),
     "allocator_get_stats": (None, c_void_p, POINTER(Stats)),
     "allocator_foreach_free": (None, c_void_p, _VISIT, c_void_p),
+    "allocator_next_free": (c_bool, c_void_p, c_uint64, c_uint64, c_uint64, POINTER(Extent)),
     "allocator_check": (c_bool, c_void_p, POINTER(c_char_p)),
 }
 
@@ -104,6 +105,12 @@ class Allocator:
 
         self._library.allocator_foreach_free(self._self, _VISIT(visit), None)
         return runs
+
+    def next_free(self, start, end, regions=ANY_REGION):
+        """(start, length), or None."""
+        run = Extent()
+        found = self._library.allocator_next_free(self._self, regions, start, end, byref(run))
+        return (run.start, run.length) if found else None
 
     def check(self):
         """None, or what does not hold."""

@@ -61,6 +61,10 @@ class Model:
     def free_runs(self):
         return [(i, *run) for i, region in enumerate(self.regions) for run in region.free_runs()]
 
+    def next_free(self, start, end, mask=ANY_REGION):
+        runs = [(max(at, start), min(at + length, end)) for i, at, length in self.free_runs() if mask >> i & 1]
+        return min(((at, to - at) for at, to in runs if at < to), default=None)
+
     def available(self, unit, mask=ANY_REGION):
         return sum(region.available(unit) for i, region in enumerate(self.regions) if mask >> i & 1)
 

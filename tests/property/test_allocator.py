@@ -167,6 +167,12 @@ class AllocatorMachine(RuleBasedStateMachine):
         for unit in UNITS:
             assert self.allocator.available(unit, mask) == self.model.available(unit, mask)
 
+    @rule(position=POSITIONS, length=LENGTHS, mask=MASKS)
+    def next_free_ends_where_it_is_told(self, position, length, mask):
+        start = self.address(position)
+        for end in (start, start + length, ADDRESS_END):
+            assert self.allocator.next_free(start, end, mask) == self.model.next_free(start, end, mask)
+
     @invariant()
     def free_memory_is_the_model_s(self):
         assert self.allocator.free_runs() == self.model.free_runs()
