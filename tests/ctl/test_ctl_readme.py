@@ -36,7 +36,7 @@ LONG = {
     "tests/vm/shell": "for a person; it is boot with a terminal",
     "tests/vm/boot": "tests/vm/lab/test_lab.py boots",
     "tests/vm/arm64/run": "it downloads an emulator, a compiler and a kernel",
-    "tests/fuzz/run": "its corpus is part of the unit tests",
+    "tests/fuzz/run": "./run-tests runs it for a minute",
     "tests/tsan/run": "half an hour",
     "tests/soak/run": "ten minutes at least",
 }
