@@ -119,6 +119,13 @@ def backend(session_directory, watchdog):  # which unmounts, when it closes, wha
     chosen.close()
 
 
+@pytest.fixture
+def forgetful(backend):
+    """Named before what uses the memory: afterwards, nobody remembers that some of it is bad."""
+    yield
+    backend.forget_errors()
+
+
 @pytest.fixture(autouse=True)
 def memory_only(request):
     """Skips, with the reason, what looks into tmpfs when the bytes are not there."""

@@ -16,7 +16,8 @@ from helpers.record import restore_sums
 
 PAGE = 4096
 
-pytestmark = [pytest.mark.page_sizes("4K", "2M"), pytest.mark.dmemfs(zero_in_advance="false")]
+pytestmark = [pytest.mark.page_sizes("4K", "2M"), pytest.mark.dmemfs(zero_in_advance="false"),
+              pytest.mark.usefixtures("forgetful")]
 
 
 def record(fs, *runs):

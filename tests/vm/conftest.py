@@ -57,16 +57,6 @@ def reserved():
 
 
 @pytest.fixture
-def forgetful():
-    """Named before what uses the module: afterwards, it forgets which memory is bad."""
-    from test_module import unloaded  # a test file itself
-
-    yield
-    with unloaded():
-        pass
-
-
-@pytest.fixture
 def device():
     """The control device, to begin with without regions and objects. The test must let go of its objects."""
     opened = Device()
