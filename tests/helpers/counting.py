@@ -25,6 +25,10 @@ def make_disk(path):
     return path
 
 
+def numbers_in(text):
+    return [int(line, 16) for line in re.findall(r"^([0-9a-f]{8})\n", text, re.MULTILINE)]
+
+
 class CountingGuest:
     """
     Runs in the block of a `with`. @memory: the file that is its RAM, of SIZE bytes. @boot: QEMU's arguments for its disk, with
@@ -54,9 +58,14 @@ class CountingGuest:
         self.process.wait()
 
     @property
+    def said(self):
+        """All that it has printed, the line that it is at included."""
+        return self._console.read_text("ascii")
+
+    @property
     def counted(self):
         """The numbers that it has printed."""
-        return [int(line, 16) for line in re.findall(r"^([0-9a-f]{8})\n", self._console.read_text("ascii"), re.MULTILINE)]
+        return numbers_in(self.said)
 
     def wait_for(self, lines):
         """The numbers, as soon as there are so many."""
