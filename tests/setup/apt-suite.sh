@@ -149,3 +149,13 @@ apt_user_directory()
 		chown _apt "$1"
 	fi
 }
+
+# Where a kernel for the laboratory is. Debian 12 has 6.1, without FUSE passthrough (6.9) and without what the kernel module builds on.
+default_suite()
+{
+	if [ "$(debian_version)" -ge 13 ]; then
+		debian_codename
+	else
+		echo "$(debian_codename)-backports"
+	fi
+}

@@ -30,10 +30,12 @@ STATUS = {"panic": 120, "hang": 124, "lost": 125}
 
 def add_options(parser):
     """Options that describe the machine and the session."""
-    parser.add_argument("--kernel", metavar="DIRECTORY", help="as fetch-kernel prints it; default: Debian's 6.12")
+    parser.add_argument("--kernel", metavar="DIRECTORY", default=os.environ.get("DMEMFS_LAB_KERNEL"),
+                        help="as fetch-kernel prints it; default: DMEMFS_LAB_KERNEL in the environment, else Debian's 6.12")
     parser.add_argument("--node", metavar="SIZE[:RESERVED]", type=_node, action="append",
                         help="a NUMA node and how much of its end is reserved; default: --node 4G:2G --node 4G:2G")
     parser.add_argument("--cpus", metavar="N", type=int, default=2)
+    parser.add_argument("--cpu", metavar="PROPERTY", action="append", default=[], help="of QEMU's -cpu: vendor=GenuineIntel")
     parser.add_argument("--icount", action="store_true",
                         help="one CPU, and a clock that counts instructions: figures repeat to the digit")
     parser.add_argument("--disk", metavar="IMAGE", action="append", default=[], help="raw image, becomes /dev/vda, ...")
@@ -64,7 +66,7 @@ def machine_for(options):
     """The Machine that @options describe."""
     kernel = Kernel.find(options.kernel)
     return Machine(kernel, Layout(options.node or DEFAULT_NODES), 1 if options.icount else options.cpus,
-                   options.icount, tuple(options.disk), tuple(options.append), options.from_disk)
+                   options.icount, tuple(options.disk), tuple(options.append), tuple(options.cpu), options.from_disk)
 
 
 def _settings(machine, options, command, interactive):

@@ -8,6 +8,9 @@ from pathlib import Path
 from .kernel import Kernel
 from .layout import GIB, Layout, Node
 
+# Slower to emulate: five-level page tables, and string instructions that go byte by byte.
+CPU = "max,la57=off,erms=off,fsrm=off"
+
 # Channels between QEMU and the laboratory, each a socket. The first is the kernel's console.
 CHANNELS = ("console", "output", "result", "qmp")
 
@@ -32,6 +35,7 @@ class Machine:
     icount: bool = False # the VM's clock counts instructions: one CPU, and figures that repeat
     disks: tuple = ()  # raw images; they appear as /dev/vda, vdb, ...
     arguments: tuple = ()  # more for the kernel's command line
+    features: tuple = ()  # more for the CPU's properties
     from_disk: bool = False  # the boot loader on the first disk starts the kernel, and knows its command line
     environment: dict = field(default_factory=lambda: os.environ)
 
@@ -47,8 +51,7 @@ class Machine:
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
-            # Slower to emulate: five-level page tables, and string instructions that go byte by byte.
-            "-cpu", "max,la57=off,erms=off,fsrm=off",
+            "-cpu", ",".join((CPU, *self.features)),
             *self.layout.qemu_arguments(self.cpus),
             "-virtfs", "local,path=/,mount_tag=host,security_model=passthrough,readonly=on,multidevs=remap",
             "-device", "virtio-rng-pci"]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from . import module, nested
+from .kernel import Kernel
 from .launch import TOP, add_options, machine_for
 
 
@@ -12,6 +13,8 @@ def add_suite_options(parser):
     """The options of launch.py, and of what runs in the VM."""
     add_options(parser)
     parser.add_argument("--module", metavar="FILE", type=Path, help="this dmemfs.ko, instead of building one")
+    parser.add_argument("--guest-kernel", metavar="DIRECTORY",
+                        help="what guests inside the VM run, as fetch-kernel prints it; default: the VM's own kernel")
 
 
 def _build_directory():
@@ -33,13 +36,14 @@ def prepare(options):
     build = _build_directory()
     machine = machine_for(options)
     ko = options.module or module.build(machine.kernel, build / f"kmod-{machine.kernel.release}")
+    guest = Kernel.find(options.guest_kernel) if options.guest_kernel else machine.kernel
     environment = {  # for tests and their helpers, see tests/conftest.py
         "DMEMFSD": build / "fuse-daemon" / "dmemfsd",
         "DMEMFS_BACKEND": "pfn",
         "DMEMFS_MODULE": ko.resolve(),
         "DMEMFS_REGION": _region(machine),
-        "DMEMFS_GUEST_KERNEL": machine.kernel.image,
-        "DMEMFS_GUEST_INITRAMFS": nested.build(machine.kernel, build / "guest"),
+        "DMEMFS_GUEST_KERNEL": guest.image,
+        "DMEMFS_GUEST_INITRAMFS": nested.build(guest, build / "guest"),
         "DMEMFS_TEST_SCALE": os.environ.get("DMEMFS_TEST_SCALE", "6"),
         "DMEMFS_TEST_PROFILE": os.environ.get("DMEMFS_TEST_PROFILE", "vm"),
         "PYTHONPATH": TOP / "tests" / "vm",
@@ -47,5 +51,5 @@ def prepare(options):
     if "DMEMFS_TEST_KEEP" in os.environ:
         environment["DMEMFS_TEST_KEEP"] = os.environ["DMEMFS_TEST_KEEP"]
     options.env += [f"{name}={value}" for name, value in environment.items()]
-    options.visible += [build, ko.resolve().parent]
+    options.visible += [build, guest.directory, ko.resolve().parent]
     return machine
