@@ -179,6 +179,13 @@ void dmemfs_demand_exit(struct dmemfs_object *obj);
 int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end);
 
 /* poison.c */
+struct dmemfs_failures;
+/*
+ * Has the kernel leave errors in @pfns to this module, where it can (compat.h): who comes across one is not killed for
+ * it, but gets the page's SIGBUS like everybody else. NULL: it cannot. To be given up before the memory is.
+ */
+struct dmemfs_failures *dmemfs_failures_take(struct dmemfs_range pfns);
+void dmemfs_failures_give_up(struct dmemfs_failures *failures);
 /* The first poisoned page of @pfns; false: there is none. */
 bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn);
 bool dmemfs_poison_exists(void);

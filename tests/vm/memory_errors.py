@@ -32,14 +32,14 @@ class Victim:
     def __init__(self, program, fd, length, early=False):
         self._process = subprocess.Popen([program, str(fd), str(length), *(["early"] if early else [])], pass_fds=[fd],
                                          text=True, bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._answer() == "ready"
+        assert self.answer() == "ready"
 
-    def _answer(self):
+    def answer(self):
         return self._process.stdout.readline().strip()
 
     def ask(self, command):
         self._process.stdin.write(f"{command}\n")
-        return self._answer()
+        return self.answer()
 
     @property
     def pid(self):

@@ -4,7 +4,8 @@
  *
  * The file is mapped at a multiple of 1 GiB. With "early" it asks to be told before it touches (prctl(2)). Commands on stdin,
  * an answer line each: "get OFFSET" and "put OFFSET" touch one byte: "done BYTE", or "SIGBUS CODE OFFSET LSB" as in
- * siginfo_t, with the address as an offset; "told" tells of the signal that came without a touch: "nothing" or the same.
+ * siginfo_t, with the address as an offset; "spin OFFSET" says "spinning" and reads that byte until a signal ends it, which it
+ * prints; "told" tells of the signal that came without a touch: "nothing" or the same.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ static void print(const siginfo_t *info)
 	printf("SIGBUS %s %td %d\n", code, (char *)info->si_addr - map, info->si_addr_lsb);
 }
 
-static void touch(size_t offset, bool write)
+static void touch(size_t offset, bool write, bool for_ever)
 {
 	volatile char *at = map + offset;
 	volatile int seen = 0;
@@ -56,10 +57,13 @@ static void touch(size_t offset, bool write)
 		return;
 	}
 	touching = 1;
+	if (for_ever)
+		printf("spinning\n");
 	if (write)
 		*at = 'x';
-	else
+	do
 		seen = *at;
+	while (for_ever);
 	touching = 0;
 	printf("done %d\n", seen);
 }
@@ -92,7 +96,7 @@ int main(int argc, char **argv)
 			else
 				printf("nothing\n");
 		} else if (scanf("%zu", &offset) == 1) {
-			touch(offset, strcmp(word, "put") == 0);
+			touch(offset, strcmp(word, "put") == 0, strcmp(word, "spin") == 0);
 		}
 	}
 	return 0;
