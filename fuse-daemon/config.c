@@ -11,6 +11,9 @@
 #include "extent.h"
 
 #define THREADS_MAX          256
+/* Bytes. About what NAMESPACE_INODES_MAX files take. */
+#define MAX_METADATA_DEFAULT (UINT64_C(2) << 30)
+#define MAX_METADATA_LEAST   (UINT64_C(1) << 20)
 #define METRICS_INTERVAL_MAX 3600
 #define OVERCOMMIT_MAX       1000.0
 
@@ -37,6 +40,17 @@ static bool get_page_size(const struct config_text *text, const char *key, uint6
 	if (*size == DMEMFS_PAGE_4K || *size == DMEMFS_PAGE_2M || *size == DMEMFS_PAGE_1G)
 		return true;
 	return config_text_fail(text, CONFIG_DAEMON, key, error, "is no size of a page: use 4K, 2M or 1G");
+}
+
+static bool get_max_metadata(const struct config_text *text, struct config *config, GError **error)
+{
+	config->max_metadata = MAX_METADATA_DEFAULT;
+	if (!config_text_get_size(text, CONFIG_DAEMON, "max-metadata", &config->max_metadata, error))
+		return false;
+	if (config->max_metadata >= MAX_METADATA_LEAST)
+		return true;
+	return config_text_fail(text, CONFIG_DAEMON, "max-metadata", error,
+	                        "too little to work with: at least 1M, 2G is the default");
 }
 
 static bool get_threads(const struct config_text *text, struct config *config, GError **error)
@@ -84,7 +98,7 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	    !get_page_size(text, "page-size", &config->page_size, error) ||
 	    !get_page_size(text, "demand-extent", &config->demand_extent, error) ||
 	    !config_text_get_factor(text, CONFIG_DAEMON, "overcommit", OVERCOMMIT_MAX, &config->overcommit, error) ||
-	    !get_threads(text, config, error) || !get_metrics(text, config, error))
+	    !get_max_metadata(text, config, error) || !get_threads(text, config, error) || !get_metrics(text, config, error))
 		return false;
 	config->backend = (enum backend_kind)backend;
 	config->alloc = (enum alloc_mode)alloc;

@@ -42,6 +42,7 @@ struct config {
 	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */
 	bool zero_in_advance;
 	uint64_t zero_rate; /* bytes per second and node that are zeroed in advance at most; 0: no limit */
+	uint64_t max_metadata; /* bytes that names, inodes and attributes may take in the daemon */
 	unsigned threads;   /* request threads, at least 1 */
 	char *metrics_file; /* absolute; NULL: none is written */
 	unsigned metrics_interval; /* seconds, at least 1 */

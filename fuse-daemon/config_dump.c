@@ -47,6 +47,7 @@ static void dump_daemon(GKeyFile *keys, const struct config *config)
 		dump_path(keys, CONFIG_DAEMON, "memory-dir", config->memory_dir);
 		g_key_file_set_boolean(keys, CONFIG_DAEMON, "populate", config->populate);
 	}
+	dump_size(keys, CONFIG_DAEMON, "max-metadata", config->max_metadata);
 	g_key_file_set_integer(keys, CONFIG_DAEMON, "threads", (gint)config->threads);
 	if (config->metrics_file)
 		dump_path(keys, CONFIG_DAEMON, "metrics-file", config->metrics_file);

@@ -10,8 +10,8 @@
 
 static const char *const daemon_keys[] = { "mountpoint", "state-dir", "backend", "page-size", "size", "alloc",
 	                                   "memory-dir", "populate", "threads", "lost-contents", "zero-in-advance",
-	                                   "zero-rate", "overcommit", "demand-extent", "metrics-file", "metrics-interval",
-	                                   NULL };
+	                                   "zero-rate", "overcommit", "demand-extent", "max-metadata", "metrics-file",
+	                                   "metrics-interval", NULL };
 static const char *const region_keys[] = { "start", "size", "node", NULL };
 static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
 

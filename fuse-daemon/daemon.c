@@ -141,6 +141,7 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 
 	storage->ops = backends[config->backend];
 	storage->page_size = config->page_size;
+	storage->max_metadata = config->max_metadata;
 	storage->demand_extent = config->demand_extent;
 	storage->demand = config->alloc == ALLOC_DEMAND;
 	storage->lingering = linger_new();

@@ -48,6 +48,33 @@ static struct inode *new_inode(struct namespace *ns, uint64_t ino, mode_t mode, 
 	return inode;
 }
 
+static uint64_t footprint(const struct inode *inode)
+{
+	return INODE_FOOTPRINT + (S_ISLNK(inode->mode) ? strlen(inode->target) : 0) + xattrs_footprint(inode->xattrs);
+}
+
+int inode_room(const struct namespace *ns, uint64_t bytes)
+{
+	return ns->held + bytes > ns->storage->max_metadata ? -ENOSPC : 0;
+}
+
+struct directory_entry *inode_add_name(struct namespace *ns, struct inode *dir, const char *name, uint64_t ino)
+{
+	ns->held += NAME_FOOTPRINT(name);
+	return directory_insert(dir->entries, name, ino);
+}
+
+void inode_remove_name(struct namespace *ns, struct inode *dir, struct directory_entry *entry)
+{
+	ns->held -= NAME_FOOTPRINT(entry->name);
+	directory_remove(dir->entries, entry);
+}
+
+void inode_count_xattrs(struct namespace *ns, const struct inode *inode, size_t before)
+{
+	ns->held += xattrs_footprint(inode->xattrs) - before;
+}
+
 int inode_new(struct namespace *ns, mode_t mode, const char *target, struct namespace_caller caller,
               struct inode **inode)
 {
@@ -62,6 +89,8 @@ int inode_new(struct namespace *ns, mode_t mode, const char *target, struct name
 		return -EPERM;
 	}
 	if (g_hash_table_size(ns->inodes) >= NAMESPACE_INODES_MAX)
+		return -ENOSPC;
+	if (inode_room(ns, INODE_FOOTPRINT + (target ? strlen(target) : 0)) < 0)
 		return -ENOSPC;
 
 	struct inode *made = new_inode(ns, ns->next_ino++, mode, target);
@@ -91,6 +120,7 @@ void inode_add(struct namespace *ns, struct inode *inode)
 {
 	ns->files += S_ISREG(inode->mode);
 	ns->directories += S_ISDIR(inode->mode);
+	ns->held += footprint(inode);
 	g_hash_table_insert(ns->inodes, &inode->ino, inode);
 }
 
@@ -124,6 +154,7 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode)
 	g_hash_table_remove(ns->stale, &inode->ino);
 	ns->files -= S_ISREG(inode->mode);
 	ns->directories -= S_ISDIR(inode->mode);
+	ns->held -= footprint(inode);
 	return inode;
 }
 

@@ -57,6 +57,7 @@ struct namespace {
 	uint64_t reserved_ino; /* numbers below it are on record as taken */
 	uint64_t directories;
 	uint64_t files;
+	uint64_t held; /* bytes that inodes in the table, names and attributes count for */
 	bool counted; /* quota trees hold what they say, from the end of the load on */
 	const struct storage *storage;
 	bool (*kernel_knows)(uint64_t ino, void *data);
@@ -67,7 +68,22 @@ struct namespace {
 struct inode *inode_find(const struct namespace *ns, uint64_t ino);
 /* A live directory, else NULL and *@err: -ENOENT (also when it was removed), -ENOTDIR. */
 struct inode *inode_find_directory(const struct namespace *ns, uint64_t ino, int *err);
-/* A new inode with no name yet, not in the table. -EPERM: no such type here, -ENOSPC: NAMESPACE_INODES_MAX. */
+/*
+ * What users can make the daemon grow by has a limit, storage.max_metadata. The figures are about what it really takes:
+ * a struct and its place in tables, and the bytes that users gave.
+ */
+#define INODE_FOOTPRINT 480
+#define NAME_FOOTPRINT(name) (96 + strlen(name))
+/* 0, or -ENOSPC: there is no room for so many bytes more. */
+int inode_room(const struct namespace *ns, uint64_t bytes);
+struct directory_entry *inode_add_name(struct namespace *ns, struct inode *dir, const char *name, uint64_t ino);
+void inode_remove_name(struct namespace *ns, struct inode *dir, struct directory_entry *entry);
+/* Those of @inode took @before bytes till now (xattrs_footprint()). */
+void inode_count_xattrs(struct namespace *ns, const struct inode *inode, size_t before);
+
+/*
+ * A new inode with no name yet, not in the table. -EPERM: no such type here, -ENOSPC: NAMESPACE_INODES_MAX, or no room.
+ */
 int inode_new(struct namespace *ns, mode_t mode, const char *target, struct namespace_caller caller,
               struct inode **inode);
 /* One that is on record; its contents are empty. */

@@ -80,13 +80,15 @@ void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts)
 	g_mutex_unlock(&ns->lock);
 }
 
-uint64_t namespace_inodes(struct namespace *ns)
+void namespace_get_inodes(struct namespace *ns, uint64_t *there, uint64_t *free)
 {
-	g_mutex_lock(&ns->lock);
-	uint64_t inodes = g_hash_table_size(ns->inodes);
+	uint64_t max = ns->storage->max_metadata;
 
+	g_mutex_lock(&ns->lock);
+	*there = g_hash_table_size(ns->inodes);
+	*free = max > ns->held ? (max - ns->held) / (INODE_FOOTPRINT + NAME_FOOTPRINT("")) : 0;
+	*free = MIN(*free, NAMESPACE_INODES_MAX - MIN(NAMESPACE_INODES_MAX, *there));
 	g_mutex_unlock(&ns->lock);
-	return inodes;
 }
 
 void namespace_forget(struct namespace *ns, uint64_t ino, uint64_t count)
@@ -192,15 +194,18 @@ int namespace_readlink(struct namespace *ns, uint64_t ino, char **target)
 	return err;
 }
 
-static int set_xattr(const struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size,
+static int set_xattr(struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size,
                      int flags)
 {
+	size_t before = xattrs_footprint(inode->xattrs);
 	struct timespec now = inode_now();
 	int err;
 
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 	err = xattrs_may_set(inode->xattrs, name, size, flags);
+	if (!err && xattrs_growth(inode->xattrs, name, size) > 0)
+		err = inode_room(ns, (uint64_t)xattrs_growth(inode->xattrs, name, size));
 	if (err)
 		return err;
 	record_begin(ns);
@@ -210,6 +215,7 @@ static int set_xattr(const struct namespace *ns, struct inode *inode, const char
 	if (err)
 		return err;
 	xattrs_set(inode->xattrs, name, value, size, 0);
+	inode_count_xattrs(ns, inode, before);
 	inode->ctime = now;
 	return 0;
 }
@@ -270,8 +276,9 @@ ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, bool privileged,
 	return length;
 }
 
-static int remove_xattr(const struct namespace *ns, struct inode *inode, const char *name)
+static int remove_xattr(struct namespace *ns, struct inode *inode, const char *name)
 {
+	size_t before = xattrs_footprint(inode->xattrs);
 	struct timespec now = inode_now();
 	size_t size;
 	int err;
@@ -285,6 +292,7 @@ static int remove_xattr(const struct namespace *ns, struct inode *inode, const c
 	if (err)
 		return err;
 	xattrs_remove(inode->xattrs, name);
+	inode_count_xattrs(ns, inode, before);
 	inode->ctime = now;
 	return 0;
 }

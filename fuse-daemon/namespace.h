@@ -98,8 +98,8 @@ void namespace_flush(struct namespace *ns);
 
 /* O(inodes). */
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts);
-/* How many inodes there are, O(1). */
-uint64_t namespace_inodes(struct namespace *ns);
+/* How many inodes there are, and how many more there can be, with short names; O(1). */
+void namespace_get_inodes(struct namespace *ns, uint64_t *there, uint64_t *free);
 
 int namespace_lookup(struct namespace *ns, uint64_t parent, const char *name, struct stat *attr);
 void namespace_forget(struct namespace *ns, uint64_t ino, uint64_t count);

@@ -140,6 +140,7 @@ static bool load_entry(uint64_t parent, uint64_t cookie, const char *name, uint6
 
 	(void)error;
 	directory_restore(dir->entries, cookie, name, ino);
+	load->ns->held += NAME_FOOTPRINT(name);
 	inode->nlink++;
 	if (S_ISDIR(inode->mode)) {
 		inode->nlink++; /* its own "." */
@@ -165,8 +166,12 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 		return mode_restore(inode, name, value, size) || load_error(error, "a way of allocation that is none", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
+
+	size_t before = xattrs_footprint(inode->xattrs);
+
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)
 		return load_error(error, "more extended attributes than an inode can have", ino);
+	inode_count_xattrs(load->ns, inode, before);
 	return true;
 }
 

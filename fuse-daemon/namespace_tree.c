@@ -71,9 +71,9 @@ static int find_done(const struct namespace *ns, uint64_t ino, struct stat *attr
 	return 0;
 }
 
-static void add_name(struct inode *dir, const char *name, struct inode *inode, struct timespec now)
+static void add_name(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode, struct timespec now)
 {
-	directory_insert(dir->entries, name, inode->ino);
+	inode_add_name(ns, dir, name, inode->ino);
 	inode->nlink++;
 	if (S_ISDIR(inode->mode)) {
 		inode->nlink++; /* its own "." */
@@ -127,7 +127,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 	inode_add(ns, inode);
 	quota_place(ns, dir, inode);
 	if (name)
-		add_name(dir, name, inode, inode->ctime);
+		add_name(ns, dir, name, inode, inode->ctime);
 	*made = inode;
 	return 0;
 }
@@ -153,6 +153,8 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 		dir = inode_find_directory(ns, parent, &err);
 	if (!err && entry)
 		err = -EEXIST;
+	if (!err && name)
+		err = inode_room(ns, INODE_FOOTPRINT + NAME_FOOTPRINT(name));
 	if (!err && name)
 		err = quota_add_file(ns->storage->quotas, quota_inside(ns, dir), false);
 	counted = !err && name;
@@ -183,7 +185,7 @@ static int link_inode(struct namespace *ns, struct inode *inode, struct inode *d
 		quota_drop_name(ns, dir, inode);
 		return err;
 	}
-	add_name(dir, name, inode, now);
+	add_name(ns, dir, name, inode, now);
 	inode->ctime = now;
 	return 0;
 }
@@ -213,6 +215,8 @@ int namespace_link(struct namespace *ns, uint64_t ino, uint64_t parent, const ch
 		err = -EEXIST;
 	else if (!err && inode->nlink >= NAMESPACE_LINK_MAX)
 		err = -EMLINK;
+	if (!err)
+		err = inode_room(ns, NAME_FOOTPRINT(name));
 	if (!err)
 		err = link_inode(ns, inode, dir, name);
 	if (!err)
@@ -251,7 +255,7 @@ static int remove_entry(struct namespace *ns, struct inode *dir, struct director
 	err = record_commit(ns, 0);
 	if (err)
 		return err;
-	directory_remove(dir->entries, entry);
+	inode_remove_name(ns, dir, entry);
 	drop_name(ns, dir, inode, now);
 	*dead = inode_unused(ns, inode);
 	return 0;
@@ -340,7 +344,7 @@ static int check_replaced(const struct inode *moved, const struct inode *replace
 }
 
 static int check_rename(const struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
-                        unsigned flags)
+                        const char *new_name, unsigned flags)
 {
 	if (!from->inode)
 		return -ENOENT;
@@ -351,8 +355,8 @@ static int check_rename(const struct namespace *ns, const struct rename_end *fro
 			return -ENOENT;
 		return moves_into_itself(ns, to->inode, from->dir) ? -EINVAL : 0;
 	}
-	if (!to->inode)
-		return 0;
+	if (!to->inode) /* a longer name must have room */
+		return strlen(new_name) > strlen(from->entry->name) ? inode_room(ns, strlen(new_name)) : 0;
 	if (flags == RENAME_NOREPLACE)
 		return -EEXIST;
 	return to->inode == from->inode ? 0 : check_replaced(from->inode, to->inode);
@@ -388,9 +392,9 @@ static struct inode *move(struct namespace *ns, const struct rename_end *from, c
 		drop_name(ns, to->dir, to->inode, now);
 		dead = inode_unused(ns, to->inode);
 	} else {
-		directory_insert(to->dir->entries, new_name, from->inode->ino);
+		inode_add_name(ns, to->dir, new_name, from->inode->ino);
 	}
-	directory_remove(from->dir->entries, from->entry);
+	inode_remove_name(ns, from->dir, from->entry);
 	reparent(from->inode, from->dir, to->dir, now);
 	return dead;
 }
@@ -461,7 +465,7 @@ static int rename_once(struct namespace *ns, uint64_t parent, const char *name, 
 	if (!err)
 		err = find_end(ns, new_parent, new_name, &to);
 	if (!err)
-		err = check_rename(ns, &from, &to, flags);
+		err = check_rename(ns, &from, &to, new_name, flags);
 	/* Two names of one inode: POSIX says that nothing happens. */
 	if (!err && from.inode != to.inode)
 		err = rename_entry(ns, &from, &to, new_name, flags == RENAME_EXCHANGE, &dead, patience);

@@ -76,11 +76,12 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *server = ops_server(req);
-	uint64_t free_inodes = NAMESPACE_INODES_MAX - namespace_inodes(server->ns), unit;
+	uint64_t inodes, free_inodes, unit;
 	struct placement_usage pool;
 	struct quota_usage quota;
 
 	placement_get_usage(server->storage.placement, &pool);
+	namespace_get_inodes(server->ns, &inodes, &free_inodes);
 	namespace_get_room(server->ns, ino, &quota);
 	namespace_get_page_size(server->ns, ino, &unit);
 
@@ -94,7 +95,7 @@ void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_blocks = MIN(pool.capacity, quota.size.of[QUOTA_BYTES]) / unit,
 		.f_bfree = free,
 		.f_bavail = free,
-		.f_files = MIN(NAMESPACE_INODES_MAX, quota.size.of[QUOTA_FILES]),
+		.f_files = MIN(inodes + free_inodes, quota.size.of[QUOTA_FILES]),
 		.f_ffree = files,
 		.f_favail = files,
 		.f_namemax = NAMESPACE_NAME_MAX,

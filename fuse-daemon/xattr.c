@@ -7,6 +7,9 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+/* Bytes for an attribute beside those of its name and value: two blocks of malloc(3), a GBytes, the place in the table. */
+#define OVERHEAD 128
+
 struct xattrs {
 	GHashTable *values; /* name -> GBytes */
 	size_t total;       /* bytes of names and values */
@@ -44,6 +47,11 @@ void xattrs_destroy(struct xattrs *xattrs)
 	g_free(xattrs);
 }
 
+size_t xattrs_footprint(const struct xattrs *xattrs)
+{
+	return xattrs ? g_hash_table_size(xattrs->values) * OVERHEAD + xattrs->total : 0;
+}
+
 /* What @name takes now, 0 when it is not there. */
 static size_t bytes_of(const struct xattrs *xattrs, const char *name)
 {
@@ -63,6 +71,13 @@ int xattrs_may_set(const struct xattrs *xattrs, const char *name, size_t size, i
 	if (xattrs->total - bytes_of(xattrs, name) + strlen(name) + size > XATTR_MAX_TOTAL)
 		return -ENOSPC;
 	return 0;
+}
+
+ssize_t xattrs_growth(const struct xattrs *xattrs, const char *name, size_t size)
+{
+	ssize_t growth = (ssize_t)(strlen(name) + size) - (ssize_t)bytes_of(xattrs, name);
+
+	return growth + (g_hash_table_contains(xattrs->values, name) ? 0 : OVERHEAD);
 }
 
 int xattrs_set(struct xattrs *xattrs, const char *name, const void *value, size_t size, int flags)

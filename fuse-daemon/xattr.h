@@ -18,12 +18,17 @@ int xattr_name_supported(const char *name);
 struct xattrs *xattrs_new(void);
 void xattrs_destroy(struct xattrs *xattrs);
 
+/* About how many bytes of memory they take, tables included. NULL: none. */
+size_t xattrs_footprint(const struct xattrs *xattrs);
+
 /*
  * @flags: 0, XATTR_CREATE (-EEXIST when there) or XATTR_REPLACE (-ENODATA when not). -ENOSPC past XATTR_MAX_TOTAL. The
  * kernel has bounded name and value (xattr(7): 255 bytes, 64 KiB).
  */
 int xattrs_may_set(const struct xattrs *xattrs, const char *name, size_t size, int flags);
-/* The same, and does it. */
+/* By how much the footprint changes with it. */
+ssize_t xattrs_growth(const struct xattrs *xattrs, const char *name, size_t size);
+/* As xattrs_may_set(), and does it. */
 int xattrs_set(struct xattrs *xattrs, const char *name, const void *value, size_t size, int flags);
 /* The value, owned by @xattrs until it changes; NULL when there is none. */
 const void *xattrs_get(const struct xattrs *xattrs, const char *name, size_t *size);

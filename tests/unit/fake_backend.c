@@ -358,6 +358,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 		.quotas = quotas_new(1),
 		.lingering = linger_new(),
 		.page_size = page_size,
+		.max_metadata = UINT64_C(1) << 30,
 		.backing_open = backing_open,
 		.backing_close = backing_close,
 	};

@@ -34,6 +34,7 @@ static void every_key_has_a_default(void)
 	g_assert_true(config->populate);
 	g_assert_true(config->zero_in_advance);
 	g_assert_cmpuint(config->zero_rate, ==, 0);
+	g_assert_cmpuint(config->max_metadata, ==, UINT64_C(2) << 30);
 	g_assert_cmpuint(config->threads, >=, 4);
 	g_assert_cmpuint(config->threads, <=, 16);
 	g_assert_null(config->metrics_file);
@@ -78,6 +79,7 @@ static void every_key_is_read(void)
 	                                  "populate=false\n"
 	                                  "zero-in-advance=false\n"
 	                                  "zero-rate=512M\n"
+	                                  "max-metadata=64M\n"
 	                                  "threads=256\n"
 	                                  "metrics-file=/run/dmemfs.prom\n"
 	                                  "metrics-interval=3600\n"
@@ -98,6 +100,7 @@ static void every_key_is_read(void)
 	g_assert_false(config->populate);
 	g_assert_false(config->zero_in_advance);
 	g_assert_cmpuint(config->zero_rate, ==, 512 << 20);
+	g_assert_cmpuint(config->max_metadata, ==, 64 << 20);
 	g_assert_cmpuint(config->threads, ==, 256);
 	g_assert_cmpstr(config->metrics_file, ==, "/run/dmemfs.prom");
 	g_assert_cmpuint(config->metrics_interval, ==, 3600);
@@ -221,6 +224,7 @@ static void configs_equal(const struct config *a, const struct config *b)
 	g_assert_cmpint(a->populate, ==, b->populate);
 	g_assert_cmpint(a->zero_in_advance, ==, b->zero_in_advance);
 	g_assert_cmpuint(a->zero_rate, ==, b->zero_rate);
+	g_assert_cmpuint(a->max_metadata, ==, b->max_metadata);
 	g_assert_cmpuint(a->threads, ==, b->threads);
 	g_assert_cmpstr(a->metrics_file, ==, b->metrics_file);
 	g_assert_cmpuint(a->metrics_interval, ==, b->metrics_interval);

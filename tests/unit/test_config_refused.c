@@ -66,6 +66,7 @@ static const struct bad {
 	{ "bool-number", "[daemon]\npopulate=1\n", { ":2: [daemon] populate: ", "use false or true" } },
 	{ "zero-in-advance", "[daemon]\nzero-in-advance=no\n", { ":2: [daemon] zero-in-advance: ", "use false or true" } },
 	{ "zero-rate", "[daemon]\nzero-rate=1G/s\n", { ":2: [daemon] zero-rate: ", "\"1G/s\"" } },
+	{ "max-metadata", "[daemon]\nmax-metadata=1023K\n", { ":2: [daemon] max-metadata: ", "at least 1M" } },
 	{ "zero-rate-negative", "[daemon]\nzero-rate=-1\n", { ":2: [daemon] zero-rate: " } },
 	{ "bad-backend", "[daemon]\nbackend=file\n", { ":2: [daemon] backend: ", "\"file\"", "use memory or pfn" } },
 	{ "demand-on-tmpfs", "[daemon]\nalloc=demand\n", { ":2: [daemon] alloc: ", "backend=pfn", "use eager" } },
