@@ -161,9 +161,20 @@ static void lock_exclusive(struct file *file)
 	pthread_rwlock_wrlock(&file->lock);
 }
 
-static void unlock(struct file *file)
+/* What a close has left to do, if nobody else has the lock: else it is theirs to do. */
+static void rest_after_close(struct file *file)
+{
+	while (atomic_load(&file->closed) && pthread_rwlock_trywrlock(&file->lock) == 0) {
+		atomic_store(&file->closed, false);
+		file_rest(file);
+		pthread_rwlock_unlock(&file->lock);
+	}
+}
+
+void file_unlock(struct file *file)
 {
 	pthread_rwlock_unlock(&file->lock);
+	rest_after_close(file);
 }
 
 /* What the next daemon has to know of the registration. */
@@ -219,17 +230,19 @@ int file_open(struct file *file, void *request, int *backing_id)
 		*backing_id = file->backing_id;
 	}
 	file_rest(file);
-	unlock(file);
+	file_unlock(file);
 	return err;
 }
 
+/* Never waits: no user could keep it from being served (turns.h), and so from ending the threads' service. */
 void file_close(struct file *file, bool counted)
 {
-	lock_exclusive(file);
-	if (counted && file->opens > 0)
-		file->opens--;
-	file_rest(file);
-	unlock(file);
+	unsigned opens = atomic_load(&file->opens);
+
+	while (counted && opens > 0 && !atomic_compare_exchange_weak(&file->opens, &opens, opens - 1))
+		;
+	atomic_store(&file->closed, true);
+	rest_after_close(file);
 }
 
 void file_inherit(struct file *file, int backing_id)
@@ -249,7 +262,7 @@ int file_truncate(struct file *file, uint64_t size)
 	lock_exclusive(file);
 	err = size > file->size ? file_grow(file, size) : file_shrink(file, size);
 	file_rest(file);
-	unlock(file);
+	file_unlock(file);
 	return err;
 }
 
@@ -260,7 +273,7 @@ ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offse
 	lock_shared(file);
 	if (offset < file->size)
 		done = file->storage->ops->read(file->object, buffer, MIN(length, file->size - offset), offset);
-	unlock(file);
+	file_unlock(file);
 	return done;
 }
 
@@ -298,18 +311,18 @@ ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t 
 	if (offset + length <= file->size && !(file->demand && file_demand_has_hole(file, offset, offset + length))) {
 		done = file->storage->ops->write(file->object, data, length, offset);
 		if (done != -ENOSPC || !file->demand) {
-			unlock(file);
+			file_unlock(file);
 			return done;
 		}
 	}
-	unlock(file);
+	file_unlock(file);
 
 	lock_exclusive(file);
 	if (file->demand)
 		done = file_demand_write(file, data, length, offset);
 	else
 		done = write_growing(file, data, length, offset);
-	unlock(file);
+	file_unlock(file);
 	return done;
 }
 
@@ -354,7 +367,7 @@ static int allocate_on_demand(struct file *file, int mode, uint64_t offset, uint
 	else
 		err = file_demand_allocate(file, mode, offset, end);
 	file_rest(file);
-	unlock(file);
+	file_unlock(file);
 	return err;
 }
 
@@ -371,12 +384,12 @@ int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length)
 		/* Zeroed in place: a hole would need memory again at its next touch, when there may be none. */
 		lock_shared(file);
 		err = file_zero(file, offset, end);
-		unlock(file);
+		file_unlock(file);
 		return err;
 	}
 	lock_exclusive(file);
 	err = allocate_range(file, mode, offset, end);
-	unlock(file);
+	file_unlock(file);
 	return err;
 }
 
@@ -394,7 +407,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence)
 	/* No data before the end, which is itself a hole (lseek(2)). */
 	if (found >= 0 && whence == SEEK_DATA && (uint64_t)found >= file->size)
 		found = -ENXIO;
-	unlock(file);
+	file_unlock(file);
 	return found;
 }
 
@@ -408,7 +421,7 @@ char *file_describe_extents(struct file *file)
 		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
 		                       text->len ? "\n" : "", run.offset, run.extent.start, run.extent.length);
 	}
-	unlock(file);
+	file_unlock(file);
 	return g_string_free(text, FALSE);
 }
 
@@ -430,7 +443,7 @@ char *file_describe_poison(struct file *file)
 			                       part->length);
 		}
 	}
-	unlock(file);
+	file_unlock(file);
 	return g_string_free(text, FALSE);
 }
 
@@ -441,6 +454,6 @@ char *file_describe_faults(struct file *file)
 	lock_shared(file);
 	if (file->object && file->storage->ops->describe_faults)
 		text = file->storage->ops->describe_faults(file->object);
-	unlock(file);
+	file_unlock(file);
 	return text;
 }

@@ -22,7 +22,8 @@ struct file {
 	_Atomic uint64_t size;
 	_Atomic uint64_t allocated; /* bytes in map */
 	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */
-	unsigned opens; /* by this process's clients: an earlier daemon's are not known */
+	_Atomic unsigned opens; /* by this process's clients: an earlier daemon's are not known; changes without the lock, too */
+	atomic_bool closed;     /* whoever holds the lock is to see to file_rest() after it */
 	int backing_id; /* 0: not registered */
 	bool restored;  /* from the record: there may be an object, although none is attached */
 	bool renewed;   /* the memory is not that of the former contents, and is not zeroed yet */
@@ -42,6 +43,8 @@ static inline uint64_t file_unit_up(const struct file *file, uint64_t bytes)
 	return file_unit_down(file, bytes + file->unit - 1);
 }
 
+/* Of a file that lives on: whoever closed it meanwhile has left file_rest() to the holder of the lock. */
+void file_unlock(struct file *file);
 int file_need_object(struct file *file);
 /* An object that nobody has open keeps no descriptor. Who opened it by an earlier daemon makes it open one again. */
 void file_rest(struct file *file);

@@ -17,6 +17,7 @@
 #include "progress.h"
 #include "request.h"
 #include "request_count.h"
+#include "turns.h"
 
 #ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
 #define FUSE_UNIQUE_RESEND (UINT64_C(1) << 63)
@@ -43,6 +44,7 @@ struct session {
 	const struct session_events *events;
 	void *data;
 	struct worker *workers;
+	struct turns *turns;
 	unsigned count;
 	int running; /* atomic: threads that have not ended */
 	int result;  /* atomic: the first error */
@@ -174,6 +176,49 @@ static void process(struct worker *worker, void *request_data, size_t size)
 	worker->since = 0;
 }
 
+/* What the kernel sends on its own, whoever made it do so; it must not be kept waiting, and does not wait for long. */
+static bool is_the_kernels(const struct fuse_in_header *in)
+{
+	return has_queue_of_its_own(in) || in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR ||
+	       in->opcode == FUSE_INIT || in->opcode == FUSE_DESTROY;
+}
+
+static void refuse(struct session *session, const struct fuse_in_header *in)
+{
+	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOMEM, .unique = in->unique & ~FUSE_UNIQUE_RESEND };
+	ssize_t written = write(fuse_session_fd(session->fuse), &out, sizeof(out));
+
+	(void)written; /* it fails when nobody waits for the answer any more */
+	if (is_resent(in))
+		count_answered(session);
+}
+
+/* A request that was read, if it is its user's turn; then those which have waited for that one's end. */
+static void serve(struct worker *worker, void *request_data, size_t size)
+{
+	struct session *session = worker->session;
+	struct turns_request *next;
+	struct fuse_in_header in;
+
+	memcpy(&in, request_data, sizeof(in));
+
+	uid_t uid = is_the_kernels(&in) ? 0 : in.uid;
+	enum turn turn = turns_begin(session->turns, uid, request_data, size);
+
+	if (turn == TURN_REFUSED)
+		refuse(session, &in);
+	if (turn != TURN_NOW)
+		return;
+	process(worker, request_data, size);
+	while ((next = turns_end(session->turns, uid))) {
+		/* At the end what waits is left to the next daemon, as what was not read is. */
+		if (!fuse_session_exited(session->fuse))
+			process(worker, next->data, next->size);
+		uid = next->uid;
+		g_free(next);
+	}
+}
+
 static gboolean stop(gpointer session)
 {
 	session_stop(session);
@@ -200,7 +245,7 @@ static void *work(void *data)
 	int got = -ENOMEM;
 
 	while (buffer && (got = receive(session, buffer)) > 0)
-		process(worker, buffer, (size_t)got);
+		serve(worker, buffer, (size_t)got);
 	if (buffer)
 		munmap(buffer, BUFFER_SIZE);
 	fuse_session_exit(session->fuse);
@@ -233,6 +278,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 	session->data = data;
 	session->replaying = takeover;
 	session->workers = g_new0(struct worker, threads);
+	session->turns = turns_new(threads);
 	g_mutex_init(&session->reading);
 	g_mutex_init(&session->lock);
 	session->running = 1; /* this function: the end comes after the last start */
@@ -333,6 +379,7 @@ int session_finish(struct session *session)
 	progress_free(session->progress);
 	g_mutex_clear(&session->reading);
 	g_mutex_clear(&session->lock);
+	turns_destroy(session->turns);
 	g_free(session->workers);
 	g_free(session);
 	return result;

@@ -5,6 +5,8 @@
  * libfuse has loops of its own, but they hide what a takeover must know: the INIT request as the kernel sent it, the
  * number of each request, and whether an earlier daemon had taken it already (request.h).
  *
+ * Users take turns at the threads (turns.h).
+ *
  * Buffers are in memory before they are read into, and stay there: a fault on one would have the kernel, when it finds
  * SIGKILL pending, fail the client's request with EIO rather than leave it to the next daemon.
  */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A user who means harm, and has a directory to write in: what the daemon grows by has a limit."""
+"""A user who means harm, and has a directory to write in: what the daemon grows by has a limit, and nobody else waits."""
 
 import errno
 import os
@@ -9,14 +9,16 @@ from itertools import count
 import pytest
 
 from helpers.backends import MIB
-from helpers.children import in_child
+from helpers.children import Child, in_child
 from helpers.mount import wait_until
 from helpers.processes import resident
+from helpers.syscalls import opened
 
-MALLORY = 1001
+MALLORY, ALICE = 1001, 1002
 LIMIT = MIB
 # Of a daemon that holds nothing, and what malloc(3) and the record's own caches may add to LIMIT.
 ROOM = 24 * MIB
+THREADS = 4
 
 pytestmark = pytest.mark.page_sizes("4K")
 
@@ -138,3 +140,94 @@ def climb_and_remove(directory, depth):
     for number in reversed(range(depth)):
         os.chdir("..")
         os.rmdir(f"{number}")
+
+
+# --- nobody waits for somebody else's requests ---
+
+@pytest.fixture
+def stuck(fs, playground):
+    """stuck(POINT): the daemon's next request that comes there stays there, with a lock of its file held."""
+    def restart(point):
+        fs.daemon.stop()
+        fs.daemon.manager.keeps = True
+        fs.daemon.start(DMEMFS_HANG_AT=point)
+        return fs.daemon
+
+    yield restart
+    if fs.daemon.running:
+        fs.daemon.kill()
+    fs.daemon.take_over()
+
+
+def use(directory):
+    """What other users do all the time."""
+    for number in range(20):
+        path = directory / f"{os.getuid()}.{number}"
+        with opened(path, os.O_CREAT | os.O_EXCL | os.O_RDWR) as fd:
+            os.ftruncate(fd, 4096)
+            assert os.pread(fd, 2, 0) == bytes(2)
+        os.rename(path, f"{path}x")
+        os.unlink(f"{path}x")
+
+
+def attack(pipe, path):
+    pipe.send("here")
+    with opened(path):
+        pass
+
+
+@pytest.mark.dmemfs(threads=THREADS)
+def test_one_users_requests_leave_threads_for_others(fs, playground, stuck):
+    """Ten times as many as there are threads want one file, and its lock is held."""
+    (playground / "file").touch()
+    os.chown(playground / "file", MALLORY, MALLORY)
+    stuck("registered")
+    children = [Child(attack, playground / "file", uid=MALLORY, with_pipe=True) for _ in range(10 * THREADS)]
+    try:
+        for child in children:
+            child.receive()
+        in_child(use, playground, uid=ALICE)
+        in_child(use, playground)
+        fs.daemon.kill()
+        fs.daemon.take_over()
+        for child in children:
+            child.wait()  # each of them is answered, by the next daemon
+    finally:
+        for child in children:
+            child.kill()
+
+
+def shrink(pipe, path):
+    """Opens it often; then, while one of its calls does not come back, closes all of that."""
+    fds = [os.open(path, os.O_RDWR) for _ in range(10 * THREADS)]
+    with Child(os.truncate, path, 4096):
+        pipe.recv()
+        for fd in fds:
+            os.close(fd)
+        pipe.send("closed")
+        pipe.recv()
+
+
+@pytest.mark.dmemfs(threads=THREADS)
+def test_closing_does_not_wait(fs, playground, stuck):
+    """The kernel tells of a close on its own account: such requests are everybody's."""
+    path = fs.make_file("playground/file", size=4 * 4096)
+    os.chown(path, MALLORY, MALLORY)
+    daemon = stuck("memory-taken")
+    with Child(shrink, path, uid=MALLORY, with_pipe=True) as child:
+        wait_until(lambda: any("fuse-" in name for name in hung_threads(daemon.pid)), "a thread stands still")
+        child.pipe.send("close them")
+        assert child.receive() == "closed"
+        in_child(use, playground, uid=ALICE)
+        in_child(use, playground)
+
+
+def hung_threads(pid):
+    """Names of threads in pause(2)."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
+            if file.read().split()[0] == "34":
+                with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as name:
+                    found.append(name.read().strip())
+    return found

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who is served when the threads are fewer than the requests: users take turns, so that nobody who has many requests, or
+ * such as take long, keeps the others waiting. Pure: no I/O.
+ *
+ * Of the threads one user has half at most, and all users but root one less than there are. What comes beyond that waits
+ * here, in a queue of its user; who has waited longest is next. Root is always served at once, as is what the kernel says
+ * on its own (session.c knows which requests those are).
+ *
+ * One lock, a leaf. Invariant under it: no request waits that may be served.
+ */
+#ifndef DMEMFS_TURNS_H
+#define DMEMFS_TURNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * What one user may have waiting, in bytes: 500 writes of the largest size, or a request of each of 100,000 threads. A request
+ * past it is refused: else the daemon's memory would be the user's.
+ */
+#define TURNS_WAITING_MAX (64UL * 1024 * 1024)
+
+struct turns;
+
+enum turn { TURN_NOW, TURN_LATER, TURN_REFUSED };
+
+/* A request that has waited. */
+struct turns_request {
+	uid_t uid;
+	size_t size;
+	char data[];
+};
+
+struct turns *turns_new(unsigned threads);
+/* With what waits. NULL is fine. */
+void turns_destroy(struct turns *turns);
+/* NOW: to be served by the caller, turns_end() follows. LATER: a copy waits. */
+enum turn turns_begin(struct turns *turns, uid_t uid, const void *request, size_t size);
+/* A request of @uid was served. What the caller is to serve next, for g_free(), turns_end() follows; NULL: nothing. */
+struct turns_request *turns_end(struct turns *turns, uid_t uid);
+
+#endif
