@@ -35,6 +35,7 @@ LONG = {
     "tests/vm/run": "./run-tests vm is this, with two VMs",
     "tests/vm/shell": "for a person; it is boot with a terminal",
     "tests/vm/boot": "tests/vm/lab/test_lab.py boots",
+    "tests/setup/in-debian": "half an hour each; it runs what is tested here in another root",
     "tests/vm/arm64/run": "it downloads an emulator, a compiler and a kernel",
     "tests/fuzz/run": "./run-tests runs it for a minute",
     "tests/tsan/run": "half an hour",
