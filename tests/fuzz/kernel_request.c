@@ -286,8 +286,8 @@ static void read_some(struct kernel *kernel, struct fuzz_input *input, const str
 		.lock_owner = 1,
 	};
 
-	kernel->room = in.size;
 	start_on_open(kernel, FUSE_READ, open);
+	kernel->room = in.size;
 	kernel_add(kernel, &in, sizeof(in));
 }
 
