@@ -219,9 +219,10 @@ static int no_place(struct vm_area_struct *vma, unsigned long pfn, pgoff_t *pgof
 static bool may_be_ours(struct dmemfs_range pfns)
 {
 	u64 end = PFN_PHYS(pfns.last + 1);
+	u64 rest = (1ULL << MAX_PHYSMEM_BITS) - end;
 
-	return !IS_ENABLED(CONFIG_X86) || region_intersects(end, (1ULL << MAX_PHYSMEM_BITS) - end, IORESOURCE_SYSTEM_RAM,
-							    IORES_DESC_NONE) != REGION_DISJOINT;
+	return !IS_ENABLED(CONFIG_X86) ||
+	       region_intersects(end, rest, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
 /*
