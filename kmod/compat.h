@@ -28,10 +28,10 @@
 
 /*
  * From 6.19 on memory_failure() knows memory without struct page, if who has it says so; what nobody has is fatal for
- * whoever comes across an error in it.
+ * whoever comes across an error in it. Only for who hears of errors by itself (poison.c), and so unmaps the page.
  */
-#define DMEMFS_FAILURES_CAN_BE_OURS \
-	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0) && IS_ENABLED(CONFIG_MEMORY_FAILURE))
+#define DMEMFS_FAILURES_CAN_BE_OURS (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0) && \
+				     IS_ENABLED(CONFIG_X86_MCE) && IS_ENABLED(CONFIG_MEMORY_FAILURE))
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>

@@ -213,16 +213,15 @@ static int no_place(struct vm_area_struct *vma, unsigned long pfn, pgoff_t *pgof
 }
 
 /*
- * After a failure that was taken care of, x86 takes the page out of its mapping of all memory. Past the end of that,
- * which is the last RAM that the kernel has, there would be a WARN (__cpa_process_fault() in arch/x86/mm/pat).
+ * After a failure that was taken care of, the kernel takes the page out of its mapping of all memory. Past the end of
+ * that, which is the last RAM that the kernel has, there would be a WARN (__cpa_process_fault() in arch/x86/mm/pat).
  */
 static bool may_be_ours(struct dmemfs_range pfns)
 {
 	u64 end = PFN_PHYS(pfns.last + 1);
 	u64 rest = (1ULL << MAX_PHYSMEM_BITS) - end;
 
-	return !IS_ENABLED(CONFIG_X86) ||
-	       region_intersects(end, rest, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT;
+	return region_intersects(end, rest, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
 /*
