@@ -95,7 +95,8 @@ class Soak:
 
     def _change_limit(self):
         """Also to less than what is there."""
-        os.setxattr(self._rng.choice(self._tenants), MAX_BYTES, str(self._rng.randrange(TENANT_SIZE // MIB) * MIB).encode())
+        size = self._rng.randrange(1, TENANT_SIZE // MIB) * MIB
+        os.setxattr(self._rng.choice(self._tenants), MAX_BYTES, str(size).encode())
 
     def _change_tenant(self):
         """What comes has another page size and another policy."""

@@ -59,11 +59,12 @@ static void touch(size_t offset, bool write, bool for_ever)
 	touching = 1;
 	if (for_ever)
 		printf("spinning\n");
-	if (write)
-		*at = 'x';
-	do
-		seen = *at;
-	while (for_ever);
+	do {
+		if (write)
+			*at = 'x';
+		else
+			seen = *at;
+	} while (for_ever);
 	touching = 0;
 	printf("done %d\n", seen);
 }
