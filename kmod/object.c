@@ -32,7 +32,10 @@ static void object_free(struct kref *ref)
 
 	dmemfs_notices_cancel(obj);
 	dmemfs_demand_exit(obj);
+	/* Nobody else has the object any more, which lockdep cannot know. */
+	down_write(&obj->lock);
 	__mt_destroy(&obj->extents);
+	up_write(&obj->lock);
 	kfree(obj);
 }
 
