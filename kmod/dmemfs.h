@@ -103,6 +103,8 @@ void dmemfs_regions_exit(void);
 int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
 /* Who owns @pfn, with a reference, or NULL. */
 struct dmemfs_object *dmemfs_owner_get(unsigned long pfn);
+/* Whether @pfn lies in a region. Any context, no lock. */
+bool dmemfs_region_has(unsigned long pfn);
 /* Whether all of @pfns lies in one region. The caller holds dmemfs_region_lock. */
 bool dmemfs_in_region(struct dmemfs_range pfns);
 /*
@@ -179,13 +181,6 @@ void dmemfs_demand_exit(struct dmemfs_object *obj);
 int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end);
 
 /* poison.c */
-struct dmemfs_failures;
-/*
- * Has the kernel leave errors in @pfns to this module, where it can (compat.h): who comes across one is not killed for
- * it, but gets the page's SIGBUS like everybody else. NULL: it cannot. To be given up before the memory is.
- */
-struct dmemfs_failures *dmemfs_failures_take(struct dmemfs_range pfns);
-void dmemfs_failures_give_up(struct dmemfs_failures *failures);
 /* The first poisoned page of @pfns; false: there is none. */
 bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn);
 bool dmemfs_poison_exists(void);
@@ -193,6 +188,17 @@ int dmemfs_poison_add(const struct dmemfs_poison *arg);
 int dmemfs_poison_next(struct dmemfs_poison *arg);
 void dmemfs_poison_init(void);
 void dmemfs_poison_exit(void);
+
+/* failures.c */
+struct dmemfs_failures;
+void dmemfs_failures_init(void);
+void dmemfs_failures_exit(void);
+/*
+ * Has the kernel leave errors in @pfns to this module, where it can: who comes across one is not killed for it, but
+ * gets the page's SIGBUS like everybody else. NULL: it cannot. To be given up before the memory is.
+ */
+struct dmemfs_failures *dmemfs_failures_take(struct dmemfs_range pfns);
+void dmemfs_failures_give_up(struct dmemfs_failures *failures);
 
 /* events.c */
 /* The caller holds the table's lock. */

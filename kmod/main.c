@@ -315,8 +315,10 @@ static int __init dmemfs_init(void)
 
 	dmemfs_huge = choose_huge();
 	dmemfs_poison_init();
+	dmemfs_failures_init();
 	ret = misc_register(&dmemfs_device);
 	if (ret) {
+		dmemfs_failures_exit();
 		dmemfs_poison_exit();
 		dmemfs_walk_guard_exit();
 	}
@@ -330,6 +332,7 @@ static void __exit dmemfs_exit(void)
 	dmemfs_poison_exit();
 	dmemfs_objects_exit();
 	dmemfs_regions_exit();
+	dmemfs_failures_exit();
 	dmemfs_walk_guard_exit();
 }
 

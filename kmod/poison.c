@@ -9,10 +9,8 @@
  * dmemfs_region_lock is held to add pages. Those which are marked are still to be unmapped, by the work below.
  */
 #include "dmemfs.h"
-#include "compat.h"
 
 #include <linux/cleanup.h>
-#include <linux/ioport.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -22,9 +20,6 @@
 
 #ifdef CONFIG_X86_MCE
 #include <asm/mce.h>
-#endif
-#if DMEMFS_FAILURES_CAN_BE_OURS
-#include <linux/memory-failure.h>
 #endif
 
 #define IS_MAPPED XA_MARK_0
@@ -200,71 +195,6 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 	arg->length = PFN_PHYS(last - first + 1);
 	return 0;
 }
-
-#if DMEMFS_FAILURES_CAN_BE_OURS
-struct dmemfs_failures {
-	struct pfn_address_space space;
-	struct address_space nobody;
-};
-
-static int no_place(struct vm_area_struct *vma, unsigned long pfn, pgoff_t *pgoff)
-{
-	return -ENOENT;
-}
-
-/*
- * After a failure that was taken care of, the kernel takes the page out of its mapping of all memory. Past the end of
- * that, which is the last RAM that the kernel has, there would be a WARN (__cpa_process_fault() in arch/x86/mm/pat).
- */
-static bool may_be_ours(struct dmemfs_range pfns)
-{
-	u64 end = PFN_PHYS(pfns.last + 1);
-	u64 rest = (1ULL << MAX_PHYSMEM_BITS) - end;
-
-	return region_intersects(end, rest, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT;
-}
-
-/*
- * The kernel would have all processes that map the page killed, those that never touch it as well. It finds none: the
- * address space that it is given is empty, and unmapping and telling is our own affair.
- */
-struct dmemfs_failures *dmemfs_failures_take(struct dmemfs_range pfns)
-{
-	struct dmemfs_failures *failures;
-
-	if (!may_be_ours(pfns))
-		return NULL;
-	failures = kzalloc(sizeof(*failures), GFP_KERNEL);
-	if (!failures)
-		return NULL;
-	address_space_init_once(&failures->nobody);
-	failures->space.node.start = pfns.first;
-	failures->space.node.last = pfns.last;
-	failures->space.mapping = &failures->nobody;
-	failures->space.pfn_to_vma_pgoff = no_place;
-	if (register_pfn_address_space(&failures->space)) {
-		kfree(failures);
-		return NULL;
-	}
-	return failures;
-}
-
-void dmemfs_failures_give_up(struct dmemfs_failures *failures)
-{
-	if (failures)
-		unregister_pfn_address_space(&failures->space);
-	kfree(failures);
-}
-#else
-struct dmemfs_failures *dmemfs_failures_take(struct dmemfs_range pfns)
-{
-	return NULL;
-}
-
-void dmemfs_failures_give_up(struct dmemfs_failures *failures)
-{
-}
-#endif
 
 #ifdef CONFIG_X86_MCE
 /*

@@ -32,7 +32,7 @@ struct clearing {
 };
 
 DEFINE_MUTEX(dmemfs_region_lock);	/* protects this file's data */
-/* With RCU, so that dmemfs_map() needs no lock. */
+/* With RCU, so that dmemfs_map() and dmemfs_region_has() need no lock. */
 static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
@@ -273,6 +273,11 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 		kref_get(&obj->ref);
 	mutex_unlock(&dmemfs_region_lock);
 	return obj;
+}
+
+bool dmemfs_region_has(unsigned long pfn)
+{
+	return mtree_load(&regions, pfn);
 }
 
 bool dmemfs_in_region(struct dmemfs_range pfns)
