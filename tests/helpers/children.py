@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-CHILD_TIMEOUT = 30
+CHILD_TIMEOUT = max(30, 5 * float(os.environ.get("DMEMFS_TEST_SCALE", "1")))
 
 
 class ChildError(AssertionError):

@@ -62,6 +62,11 @@ def next_fault(device):
     return next(event for event in device.events(WAIT) if event.kind == FAULT)
 
 
+def is_asked(device):
+    """Another fault wants to know; what is told of mappings may come at any time."""
+    return any(event.kind == FAULT for event in device.events())
+
+
 @pytest.mark.parametrize("unit, faults", [(4 * KIB, "4k"), (2 * MIB, "2m"), (GIB, "1g")])
 def test_touching_a_hole_brings_a_unit(device, region, demanding, toucher, unit, faults):
     fd = demanding(GIB, unit)
@@ -97,7 +102,7 @@ def test_those_who_touch_the_same_unit_wait_together(device, region, demanding):
     assert event.pid in [child.pid for child in children]
     assert event.node in (0, 1) and (event.policy, event.nodes) == (0, 0)
     time.sleep(0.3)
-    assert not device.events() and device.info(1).asked == 1
+    assert not is_asked(device) and device.info(1).asked == 1
     device.add(1, 0, region.start, 2 * MIB)
     assert [child.wait() for child in children] == [b"x"] * 3
     assert device.info(1).asked == 0
@@ -130,7 +135,7 @@ def test_refused(device, demanding):
         assert child.wait_status() == -signal.SIGBUS
     # For a while nobody is asked; then again.
     with Child(write_byte, fd, 4 * MIB, 0) as child:
-        assert child.wait_status() == -signal.SIGBUS and not device.events()
+        assert child.wait_status() == -signal.SIGBUS and not is_asked(device)
     time.sleep(1.5)
     with Child(write_byte, fd, 4 * MIB, 0) as child:
         assert next_fault(device).offset == 0
@@ -151,7 +156,7 @@ def test_a_waiting_process_can_be_killed(device, demanding):
         wait_asked(device, 1)
         child.kill()
     wait_asked(device, 0)
-    assert not device.events()
+    assert not is_asked(device)
 
 
 def catch_alarms(fd):
@@ -222,7 +227,7 @@ def test_reading_takes_no_memory(device, demanding):
     with Mapping(fd, 4 * MIB) as mapping, open("/proc/self/mem", "rb", buffering=0) as memory:
         memory.seek(mapping.address + 5000)
         assert memory.read(100) == bytes(100)
-    assert device.info(1).allocated == 0 and not device.events()
+    assert device.info(1).allocated == 0 and not is_asked(device)
     with fails_with(errno.ENOSPC):
         os.pwrite(fd, b"x", 0)
 

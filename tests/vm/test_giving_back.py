@@ -25,7 +25,7 @@ def capacity():
 def breathing(work, path, device, task=""):
     monitor = work / "monitor"
     options = ["-device", device, "-qmp", f"unix:{monitor},server=on,wait=off"]
-    return guest(work, f"mem-path={path}", SIZE, f"breather {task}", options)
+    return guest(work, f"mem-path={path},align=2M", SIZE, f"breather {task}", options)
 
 
 @pytest.fixture

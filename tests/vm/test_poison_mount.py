@@ -51,7 +51,7 @@ def spoil(fs, path, offset=BAD):
     """The physical address that went bad, once the daemon knows."""
     address, before = address_of(fs, path, offset), sum(poisoned(fs))
     inject(address)
-    wait_until(lambda: sum(poisoned(fs)) == before + PAGE, "the daemon knows")
+    wait_until(lambda: sum(poisoned(fs)) == before + PAGE and re.search(WARNING, fs.daemon.log), "the daemon knows")
     return address
 
 
