@@ -3,6 +3,7 @@
 
 import errno
 import os
+import resource
 import signal
 from itertools import count
 
@@ -42,7 +43,8 @@ def make_files(directory):
 
 
 def make_nameless_files(directory):
-    kept = []
+    kept, most = [], resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return until_refused(lambda _: kept.append(os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)))
 
 
