@@ -110,7 +110,6 @@ static int zero_together(struct zeroer *zeroer, GArray *pieces, unsigned helpers
 	atomic_init(&job->refs, 1 + helpers);
 	g_mutex_init(&job->lock);
 	g_cond_init(&job->all_done);
-	atomic_store(&job->next, 0); /* last: who takes a piece sees all of the above */
 	for (unsigned i = 0; i < helpers; i++) {
 		/* Queued even when no thread can be made for it: the error is no concern of ours. */
 		g_thread_pool_push(zeroer->helpers, job, NULL);

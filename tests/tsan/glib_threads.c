@@ -6,12 +6,15 @@
  *
  * They replace GLib's in the program alone; GLib itself is linked to call its own.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
 #include <stdbool.h>
 
 /* Of the sanitizer's library, in no header of it. */
+void __tsan_acquire(void *);
+void __tsan_release(void *);
 void __tsan_ignore_thread_begin(void);
 void __tsan_ignore_thread_end(void);
 
@@ -137,4 +140,50 @@ guint g_idle_add(GSourceFunc function, gpointer data)
 	id = g_idle_add_full(G_PRIORITY_DEFAULT_IDLE, function, data, NULL);
 	__tsan_ignore_thread_end();
 	return id;
+}
+
+/*
+ * Thread pools hand work over, and wait for its end, inside of GLib. The sanitizer is told: what was done before a push is
+ * seen by who works, and what was done at work by who has waited for the pool.
+ */
+static char pushed, worked;
+
+struct worker {
+	GFunc work;
+	gpointer data;
+};
+
+static void work_in_order(gpointer item, gpointer data)
+{
+	const struct worker *worker = data;
+
+	__tsan_acquire(&pushed);
+	worker->work(item, worker->data);
+	__tsan_release(&worked);
+}
+
+GThreadPool *g_thread_pool_new(GFunc work, gpointer data, gint most, gboolean exclusive, GError **error)
+{
+	GThreadPool *(*real)(GFunc, gpointer, gint, gboolean, GError **) = dlsym(RTLD_NEXT, "g_thread_pool_new");
+	struct worker *worker = g_new(struct worker, 1); /* as long as the pool, of which a process has one or two */
+
+	*worker = (struct worker){ work, data };
+	__tsan_release(&pushed);
+	return real(work_in_order, worker, most, exclusive, error);
+}
+
+gboolean g_thread_pool_push(GThreadPool *pool, gpointer item, GError **error)
+{
+	gboolean (*real)(GThreadPool *, gpointer, GError **) = dlsym(RTLD_NEXT, "g_thread_pool_push");
+
+	__tsan_release(&pushed);
+	return real(pool, item, error);
+}
+
+void g_thread_pool_free(GThreadPool *pool, gboolean immediate, gboolean wait)
+{
+	void (*real)(GThreadPool *, gboolean, gboolean) = dlsym(RTLD_NEXT, "g_thread_pool_free");
+
+	real(pool, immediate, wait);
+	__tsan_acquire(&worked);
 }
