@@ -17,7 +17,7 @@ sys.path.insert(0, str(VM))
 from lab import module, nested  # noqa: E402
 from lab.kernel import Kernel  # noqa: E402
 
-TIMEOUT = 900  # seconds, of one VM
+TIMEOUT = 1500  # seconds, of one VM
 VM_MEMORY = 9 << 20  # KiB of this machine that one of them can come to use
 END_TIME = 30  # seconds that a VM gets to end when the operator has lost patience
 
