@@ -90,8 +90,6 @@ int inode_new(struct namespace *ns, mode_t mode, const char *target, struct name
 	}
 	if (g_hash_table_size(ns->inodes) >= NAMESPACE_INODES_MAX)
 		return -ENOSPC;
-	if (inode_room(ns, INODE_FOOTPRINT + (target ? strlen(target) : 0)) < 0)
-		return -ENOSPC;
 
 	struct inode *made = new_inode(ns, ns->next_ino++, mode, target);
 

@@ -81,9 +81,7 @@ void inode_remove_name(struct namespace *ns, struct inode *dir, struct directory
 /* Those of @inode took @before bytes till now (xattrs_footprint()). */
 void inode_count_xattrs(struct namespace *ns, const struct inode *inode, size_t before);
 
-/*
- * A new inode with no name yet, not in the table. -EPERM: no such type here, -ENOSPC: NAMESPACE_INODES_MAX, or no room.
- */
+/* A new inode with no name yet, not in the table. -EPERM: no such type here, -ENOSPC: NAMESPACE_INODES_MAX. */
 int inode_new(struct namespace *ns, mode_t mode, const char *target, struct namespace_caller caller,
               struct inode **inode);
 /* One that is on record; its contents are empty. */

@@ -204,8 +204,11 @@ static int set_xattr(struct namespace *ns, struct inode *inode, const char *name
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 	err = xattrs_may_set(inode->xattrs, name, size, flags);
-	if (!err && xattrs_growth(inode->xattrs, name, size) > 0)
-		err = inode_room(ns, (uint64_t)xattrs_growth(inode->xattrs, name, size));
+
+	ssize_t growth = xattrs_growth(inode->xattrs, name, size);
+
+	if (!err && growth > 0)
+		err = inode_room(ns, (uint64_t)growth);
 	if (err)
 		return err;
 	record_begin(ns);

@@ -153,8 +153,8 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 		dir = inode_find_directory(ns, parent, &err);
 	if (!err && entry)
 		err = -EEXIST;
-	if (!err && name)
-		err = inode_room(ns, INODE_FOOTPRINT + NAME_FOOTPRINT(name));
+	if (!err)
+		err = inode_room(ns, INODE_FOOTPRINT + (name ? NAME_FOOTPRINT(name) : 0) + (target ? strlen(target) : 0));
 	if (!err && name)
 		err = quota_add_file(ns->storage->quotas, quota_inside(ns, dir), false);
 	counted = !err && name;

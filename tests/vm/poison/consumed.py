@@ -7,7 +7,6 @@ of that process and of another that maps the page as well, as JSON.
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,7 @@ def machine_check(cpu, address):
 
 def main():
     subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)
-    start = int(re.search(r"memmap=\d+\$(0x[0-9a-f]+)", Path("/proc/cmdline").read_text())[1], 16)
+    start = int(os.environ["DMEMFS_REGION"].partition(",")[0], 16)
     program = build_victim(Path(tempfile.mkdtemp()))
     os.sched_setaffinity(0, {1})
     with Device() as device:
