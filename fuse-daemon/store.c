@@ -10,52 +10,13 @@
 #include "crash_point.h"
 #include "log.h"
 #include "store_internal.h"
+#include "store_redo.h"
 
+#define REMEDY "look with dmemfsctl fsck, then restore a copy or start empty with dmemfsctl fsck --move-aside"
 /* Deletions that wait for a transaction to go with. */
 #define GRAVES_MAX 256
 
 G_DEFINE_QUARK(dmemfs-store-error-quark, store_error)
-
-static const char *const sql[STATEMENTS] = {
-	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
-	[STATEMENT_COMMIT] = "COMMIT",
-	[STATEMENT_ROLLBACK] = "ROLLBACK",
-	[STATEMENT_PUT_INODE] = "INSERT INTO inode (ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns, ctime,"
-				" ctime_ns, target, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
-				" crc(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12))",
-	[STATEMENT_PUT_ATTRIBUTES] = "UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, atime = ?6, atime_ns = ?7,"
-				     " mtime = ?8, mtime_ns = ?9, ctime = ?10, ctime_ns = ?11,"
-				     " sum = crc(?1, ?2, ?3, ?4, size, ?6, ?7, ?8, ?9, ?10, ?11, target) WHERE ino = ?1",
-	[STATEMENT_PUT_SIZE] = "UPDATE inode SET size = ?2, sum = crc(?1, mode, uid, gid, ?2, atime, atime_ns, mtime,"
-			       " mtime_ns, ctime, ctime_ns, target) WHERE ino = ?1",
-	[STATEMENT_DELETE_INODE] = "DELETE FROM inode WHERE ino = ?1",
-	[STATEMENT_DELETE_INODE_XATTRS] = "DELETE FROM xattr WHERE ino = ?1",
-	[STATEMENT_DELETE_INODE_EXTENTS] = "DELETE FROM extent WHERE ino = ?1",
-	[STATEMENT_DELETE_INODE_BACKING] = "DELETE FROM backing WHERE ino = ?1",
-	[STATEMENT_PUT_ENTRY] = "INSERT OR REPLACE INTO entry (parent, cookie, name, ino, sum)"
-				" VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",
-	[STATEMENT_DELETE_ENTRY] = "DELETE FROM entry WHERE parent = ?1 AND cookie = ?2",
-	[STATEMENT_PUT_XATTR] = "INSERT OR REPLACE INTO xattr (ino, name, value, sum)"
-				" VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))",
-	[STATEMENT_DELETE_XATTR] = "DELETE FROM xattr WHERE ino = ?1 AND name = ?2",
-	[STATEMENT_PUT_EXTENT] = "INSERT OR REPLACE INTO extent (ino, offset, start, length, sum)"
-				 " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",
-	[STATEMENT_DELETE_EXTENTS] = "DELETE FROM extent WHERE ino = ?1 AND offset >= ?2 AND offset < ?3",
-	[STATEMENT_PUT_CLEAN] = "INSERT INTO clean (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))",
-	[STATEMENT_DELETE_CLEAN] = "DELETE FROM clean WHERE start = ?1",
-	[STATEMENT_DELETE_ALL_CLEAN] = "DELETE FROM clean",
-	[STATEMENT_GET_CLEAN] = "SELECT start, length FROM clean WHERE start <= ?1 ORDER BY start DESC LIMIT 1",
-	[STATEMENT_PUT_POISON] = "INSERT INTO poison (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))",
-	[STATEMENT_PUT_BACKING] = "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))",
-	[STATEMENT_PUT_DONE] = "INSERT OR REPLACE INTO done (slot, unique_id, ino, sum)"
-			       " VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))",
-	[STATEMENT_DELETE_OLD_DONE] = "DELETE FROM done WHERE slot < ?1",
-	[STATEMENT_DELETE_ALL_DONE] = "DELETE FROM done",
-	[STATEMENT_DELETE_ALL_BACKING] = "DELETE FROM backing",
-	[STATEMENT_PUT_VALUE] = "INSERT OR REPLACE INTO value (name, value, sum) VALUES (?1, ?2, crc(?1, ?2))",
-	[STATEMENT_DELETE_VALUE] = "DELETE FROM value WHERE name = ?1",
-	[STATEMENT_GET_VALUE] = "SELECT value FROM value WHERE name = ?1",
-};
 
 bool store_fail(GError **error, enum store_error code, const char *path, sqlite3 *db, const char *what)
 {
@@ -124,9 +85,8 @@ static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 
 	for (guint i = 0; i < MIN(problems->len, 3); i++)
 		g_string_append_printf(text, "%s%s", i ? "; " : "", (const char *)g_ptr_array_index(problems, i));
-	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED,
-	            "%s: damaged: %s%s: look with dmemfsctl fsck, then restore a copy or start empty with "
-	            "dmemfsctl fsck --move-aside", path, text->str, problems->len > 3 ? "; ..." : "");
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s: damaged: %s%s: " REMEDY, path, text->str,
+	            problems->len > 3 ? "; ..." : "");
 	return false;
 }
 
@@ -135,13 +95,16 @@ static bool load_mark(struct store *store, GError **error)
 	g_autoptr(GBytes) mark = store_get_value(store, "mark");
 	g_autoptr(GBytes) next = store_get_value(store, "next_ino");
 	g_autoptr(GBytes) generation = store_get_value(store, "generation");
+	g_autoptr(GBytes) applied = store_get_value(store, STORE_APPLIED);
 
 	if (!mark || g_bytes_get_size(mark) != sizeof(store->mark) || !next || g_bytes_get_size(next) != 8 ||
-	    !generation || g_bytes_get_size(generation) != 4)
-		return store_fail(error, STORE_ERROR_DAMAGED, store->path, NULL, "damaged: no mark, next_ino or generation");
+	    !generation || g_bytes_get_size(generation) != 4 || !applied || g_bytes_get_size(applied) != 8)
+		return store_fail(error, STORE_ERROR_DAMAGED, store->path, NULL,
+		                  "damaged: no mark, next_ino, generation or applied");
 	memcpy(&store->mark, g_bytes_get_data(mark, NULL), sizeof(store->mark));
 	memcpy(&store->next_ino, g_bytes_get_data(next, NULL), 8);
 	memcpy(&store->generation, g_bytes_get_data(generation, NULL), 4);
+	memcpy(&store->applied, g_bytes_get_data(applied, NULL), 8);
 	return true;
 }
 
@@ -156,33 +119,79 @@ static bool count_generation(struct store *store, GError **error)
 	return store_fail(error, STORE_ERROR_IO, store->path, store->db, "cannot write");
 }
 
+static bool is_sound(struct store *store, GError **error)
+{
+	g_autoptr(GPtrArray) problems = store_check(store);
+
+	return !problems || damaged(error, store->path, problems);
+}
+
+/* What the last daemon had no time to apply, because it died. */
+static bool apply_left_log(struct store *store, GError **error)
+{
+	g_autoptr(GByteArray) rows = g_byte_array_new();
+	g_autoptr(GError) reason = NULL;
+	uint64_t last;
+
+	if (!redo_read(store->redo_path, &store->mark, store->applied, rows, &last, &reason)) {
+		bool is_damaged = g_error_matches(reason, STORE_ERROR, STORE_ERROR_DAMAGED);
+
+		g_set_error(error, STORE_ERROR, reason->code, "%s%s", reason->message, is_damaged ? ": " REMEDY : "");
+		return false;
+	}
+	if (last == store->applied)
+		return true;
+	if (store_apply(store, rows, last) < 0)
+		return store_fail(error, STORE_ERROR_IO, store->path, store->db, "cannot apply its redo log");
+	log_debug("%s: %" G_GUINT64_FORMAT " changes were still to be applied", store->path, last - store->applied);
+	return is_sound(store, error) && load_mark(store, error);
+}
+
 static bool prepare(struct store *store, uid_t root_uid, gid_t root_gid, GError **error)
 {
-	g_autoptr(GPtrArray) problems = NULL;
-
 	if (!store_schema_prepare(store->db, store->path, root_uid, root_gid, error))
 		return false;
 	if (!execute(store->db, store->path, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
 	             " PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -2048", error))
 		return false;
-	problems = store_check(store);
-	if (problems)
-		return damaged(error, store->path, problems);
+	if (!is_sound(store, error))
+		return false;
 	store_checkpoint_left_log(store->db, store->path);
-	return load_mark(store, error) && count_generation(store, error);
+	return load_mark(store, error) && apply_left_log(store, error) && count_generation(store, error);
 }
 
-struct store *store_open(const char *state_dir, uid_t root_uid, gid_t root_gid, GError **error)
+static bool start(struct store *store, GError **error)
+{
+	struct redo *redo;
+
+	store->checkpointer = store_checkpointer_start(store->db, store->path, error);
+	if (!store->checkpointer)
+		return false;
+	redo = redo_create(store->redo_path, &store->mark, error);
+	if (!redo)
+		return false;
+	store->applier = store_applier_start(store, redo, store->applied);
+	return true;
+}
+
+static struct store *store_new(const char *state_dir)
 {
 	struct store *store = g_new0(struct store, 1);
 
 	g_mutex_init(&store->lock);
 	store->graves = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	store->rows = g_byte_array_new();
 	store->path = g_build_filename(state_dir, STORE_FILE, NULL);
+	store->redo_path = g_build_filename(state_dir, STORE_REDO_FILE, NULL);
+	return store;
+}
+
+struct store *store_open(const char *state_dir, uid_t root_uid, gid_t root_gid, GError **error)
+{
+	struct store *store = store_new(state_dir);
+
 	store->db = store_connect(store->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, error);
-	if (store->db && prepare(store, root_uid, root_gid, error))
-		store->checkpointer = store_checkpointer_start(store->db, store->path, error);
-	if (store->checkpointer)
+	if (store->db && prepare(store, root_uid, root_gid, error) && start(store, error))
 		return store;
 	store_close(store);
 	return NULL;
@@ -192,38 +201,60 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	if (store->checkpointer) {
+	if (store->applier)
 		store_flush(store);
-		store_checkpointer_stop(store->checkpointer);
-	}
+	store_applier_stop(store->applier);
+	store_checkpointer_stop(store->checkpointer);
 	for (int i = 0; i < STATEMENTS; i++)
 		sqlite3_finalize(store->statements[i]);
 	sqlite3_close(store->db); /* checkpoints */
 	g_array_unref(store->graves);
+	g_byte_array_unref(store->rows);
 	g_mutex_clear(&store->lock);
+	g_free(store->redo_path);
 	g_free(store->path);
 	g_free(store);
 }
 
 GPtrArray *store_check(struct store *store)
 {
-	return store_check_database(store->db);
+	GPtrArray *problems;
+
+	if (store_lock_database(store) < 0) {
+		problems = g_ptr_array_new_with_free_func(g_free);
+		g_ptr_array_add(problems, g_strdup("the last changes cannot be written"));
+		return problems;
+	}
+	problems = store_check_database(store->db);
+	store_unlock_database(store);
+	return problems;
+}
+
+/* Can the next start apply what the database lacks? */
+static void check_left_log(struct store *store, GPtrArray *problems)
+{
+	g_autoptr(GByteArray) rows = g_byte_array_new();
+	g_autoptr(GError) error = NULL;
+	uint64_t last;
+
+	if (!load_mark(store, &error) || !redo_read(store->redo_path, &store->mark, store->applied, rows, &last, &error))
+		g_ptr_array_add(problems, g_strdup(error->message));
 }
 
 GPtrArray *store_fsck(const char *state_dir, GError **error)
 {
-	g_autofree char *path = g_build_filename(state_dir, STORE_FILE, NULL);
-	sqlite3 *db = store_connect(path, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, error);
+	struct store *store = store_new(state_dir);
 	GPtrArray *problems = NULL;
 
-	if (!db)
-		return NULL;
-	if (store_schema_verify(db, path, error)) {
-		problems = store_check_database(db);
-		if (!problems)
-			problems = g_ptr_array_new();
+	store->db = store_connect(store->path, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, error);
+	if (store->db && store_schema_verify(store->db, store->path, error)) {
+		problems = store_check(store);
+		if (!problems) {
+			problems = g_ptr_array_new_with_free_func(g_free);
+			check_left_log(store, problems);
+		}
 	}
-	sqlite3_close(db);
+	store_close(store);
 	return problems;
 }
 
@@ -242,47 +273,6 @@ uint64_t store_get_next_ino(struct store *store)
 	return store->next_ino;
 }
 
-sqlite3_stmt *store_statement(struct store *store, enum store_statement which)
-{
-	if (store->failed)
-		return NULL;
-	if (!store->statements[which]) {
-		store->failed = sqlite3_prepare_v3(store->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT,
-		                                   &store->statements[which], NULL);
-		if (store->failed)
-			return NULL;
-	}
-	return store->statements[which];
-}
-
-void store_run(struct store *store, sqlite3_stmt *prepared)
-{
-	int result = sqlite3_step(prepared);
-
-	sqlite3_reset(prepared);
-	if (result != SQLITE_DONE && !store->failed)
-		store->failed = result;
-}
-
-static void run_plain(struct store *store, enum store_statement which)
-{
-	sqlite3_stmt *prepared = store_statement(store, which);
-
-	if (prepared)
-		store_run(store, prepared);
-}
-
-void store_run_with(struct store *store, enum store_statement which, const uint64_t *numbers, int count)
-{
-	sqlite3_stmt *prepared = store_statement(store, which);
-
-	if (!prepared)
-		return;
-	for (int i = 0; i < count; i++)
-		sqlite3_bind_int64(prepared, i + 1, (sqlite3_int64)numbers[i]);
-	store_run(store, prepared);
-}
-
 static void dig_graves(struct store *store)
 {
 	for (guint i = 0; i < store->graves->len; i++)
@@ -292,8 +282,7 @@ static void dig_graves(struct store *store)
 void store_begin(struct store *store)
 {
 	g_mutex_lock(&store->lock);
-	store->failed = SQLITE_OK;
-	run_plain(store, STATEMENT_BEGIN);
+	g_byte_array_set_size(store->rows, 0);
 	dig_graves(store);
 }
 
@@ -311,29 +300,26 @@ int store_errno(int result)
 	}
 }
 
-/* Under the lock. The transaction, if there still is one, leaves nothing behind. */
-static void roll_back(struct store *store)
+static int commit(struct store *store)
 {
-	store->failed = SQLITE_OK;
-	if (!sqlite3_get_autocommit(store->db))
-		run_plain(store, STATEMENT_ROLLBACK);
+	if (store->rows->len == 0)
+		return 0;
+	if (store->applier)
+		return store_applier_commit(store->applier, store->rows);
+	return store_apply(store, store->rows, store->applied); /* at the start */
 }
 
 int store_commit(struct store *store)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
+	g_autoptr(GArray) deleted = NULL;
+	int err;
 
 	CRASH_POINT("before-commit");
-	run_plain(store, STATEMENT_COMMIT);
+	err = commit(store);
 	CRASH_POINT("after-commit");
-
-	int failed = store->failed;
-	g_autoptr(GArray) deleted = NULL;
-
-	if (failed) {
-		log_limited(&limit, LOG_LEVEL_ERROR, "%s: %s: the change is refused", store->path,
-		            failed == sqlite3_extended_errcode(store->db) ? sqlite3_errmsg(store->db) : sqlite3_errstr(failed));
-		roll_back(store);
+	if (err) {
+		log_limited(&limit, LOG_LEVEL_ERROR, "%s: %s: the change is refused", store->path, g_strerror(-err));
 	} else if (store->graves->len) {
 		deleted = g_steal_pointer(&store->graves);
 		store->graves = g_array_new(FALSE, FALSE, sizeof(uint64_t));
@@ -341,12 +327,27 @@ int store_commit(struct store *store)
 	g_mutex_unlock(&store->lock);
 	for (guint i = 0; deleted && store->deleted && i < deleted->len; i++)
 		store->deleted(g_array_index(deleted, uint64_t, i), store->deleted_data);
-	return store_errno(failed);
+	return err;
 }
 
 void store_rollback(struct store *store)
 {
-	roll_back(store);
+	g_mutex_unlock(&store->lock);
+}
+
+int store_lock_database(struct store *store)
+{
+	int err;
+
+	g_mutex_lock(&store->lock);
+	err = store->applier ? store_applier_drain(store->applier) : 0;
+	if (err)
+		g_mutex_unlock(&store->lock);
+	return err;
+}
+
+void store_unlock_database(struct store *store)
+{
 	g_mutex_unlock(&store->lock);
 }
 
@@ -381,176 +382,32 @@ int store_flush(struct store *store)
 
 int store_sync(struct store *store)
 {
-	int result;
+	int result = store_lock_database(store);
 
-	g_mutex_lock(&store->lock);
+	if (result)
+		return result;
+	store_applier_bypass(store->applier);
 	result = sqlite3_exec(store->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
 	if (result == SQLITE_OK)
 		result = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	g_mutex_unlock(&store->lock);
+	store_unlock_database(store);
 	return store_errno(result);
-}
-
-static void put_inode(struct store *store, enum store_statement which, const struct store_inode *inode)
-{
-	sqlite3_stmt *prepared = store_statement(store, which);
-	const int64_t numbers[] = {
-		(int64_t)inode->ino, inode->mode, inode->uid, inode->gid, (int64_t)inode->size,
-		inode->atime.tv_sec, inode->atime.tv_nsec, inode->mtime.tv_sec, inode->mtime.tv_nsec,
-		inode->ctime.tv_sec, inode->ctime.tv_nsec,
-	};
-
-	if (!prepared)
-		return;
-	for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++) {
-		if (which == STATEMENT_PUT_INODE || i != 4) /* attributes have no size */
-			sqlite3_bind_int64(prepared, (int)i + 1, numbers[i]);
-	}
-	if (which == STATEMENT_PUT_INODE) {
-		if (inode->target)
-			sqlite3_bind_blob(prepared, 12, inode->target, (int)strlen(inode->target), SQLITE_STATIC);
-		else
-			sqlite3_bind_null(prepared, 12);
-	}
-	store_run(store, prepared);
-}
-
-void store_put_inode(struct store *store, const struct store_inode *inode)
-{
-	put_inode(store, STATEMENT_PUT_INODE, inode);
-}
-
-void store_put_attributes(struct store *store, const struct store_inode *inode)
-{
-	put_inode(store, STATEMENT_PUT_ATTRIBUTES, inode);
-}
-
-void store_put_size(struct store *store, uint64_t ino, uint64_t size)
-{
-	STORE_RUN(store, STATEMENT_PUT_SIZE, ino, size);
-}
-
-void store_delete_inode(struct store *store, uint64_t ino)
-{
-	STORE_RUN(store, STATEMENT_DELETE_INODE, ino);
-	STORE_RUN(store, STATEMENT_DELETE_INODE_XATTRS, ino);
-	STORE_RUN(store, STATEMENT_DELETE_INODE_EXTENTS, ino);
-	STORE_RUN(store, STATEMENT_DELETE_INODE_BACKING, ino);
-}
-
-void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino)
-{
-	sqlite3_stmt *prepared = store_statement(store, STATEMENT_PUT_ENTRY);
-
-	if (!prepared)
-		return;
-	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)parent);
-	sqlite3_bind_int64(prepared, 2, (sqlite3_int64)cookie);
-	sqlite3_bind_blob(prepared, 3, name, (int)strlen(name), SQLITE_STATIC);
-	sqlite3_bind_int64(prepared, 4, (sqlite3_int64)ino);
-	store_run(store, prepared);
-}
-
-void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
-{
-	STORE_RUN(store, STATEMENT_DELETE_ENTRY, parent, cookie);
-}
-
-void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size)
-{
-	sqlite3_stmt *prepared = store_statement(store, STATEMENT_PUT_XATTR);
-
-	if (!prepared)
-		return;
-	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
-	sqlite3_bind_blob(prepared, 2, name, (int)strlen(name), SQLITE_STATIC);
-	sqlite3_bind_blob64(prepared, 3, size ? value : "", size, SQLITE_STATIC);
-	store_run(store, prepared);
-}
-
-void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
-{
-	sqlite3_stmt *prepared = store_statement(store, STATEMENT_DELETE_XATTR);
-
-	if (!prepared)
-		return;
-	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
-	sqlite3_bind_blob(prepared, 2, name, (int)strlen(name), SQLITE_STATIC);
-	store_run(store, prepared);
-}
-
-void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run)
-{
-	store_delete_clean(store, run->extent);
-	store_delete_extents(store, ino, run->offset, run->offset + run->extent.length);
-	STORE_RUN(store, STATEMENT_PUT_EXTENT, ino, run->offset, run->extent.start, run->extent.length);
-}
-
-void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint64_t to)
-{
-	STORE_RUN(store, STATEMENT_DELETE_EXTENTS, ino, from, MIN(to, (uint64_t)INT64_MAX));
-}
-
-void store_put_backing(struct store *store, uint64_t ino, int id)
-{
-	STORE_RUN(store, STATEMENT_PUT_BACKING, ino, (uint64_t)id);
-}
-
-static uint64_t first_slot(const struct store *store)
-{
-	return (uint64_t)store->generation << 16;
-}
-
-void store_put_done(struct store *store, unsigned slot, const struct store_done *done)
-{
-	STORE_RUN(store, STATEMENT_PUT_DONE, first_slot(store) + slot, done->unique, done->ino);
-}
-
-void store_delete_old_done(struct store *store)
-{
-	STORE_RUN(store, STATEMENT_DELETE_OLD_DONE, first_slot(store));
-}
-
-int store_forget_connection(struct store *store)
-{
-	store_begin(store);
-	run_plain(store, STATEMENT_DELETE_ALL_DONE);
-	run_plain(store, STATEMENT_DELETE_ALL_BACKING);
-	return store_commit(store);
-}
-
-void store_reserve_inos(struct store *store, uint64_t next)
-{
-	store_put_value(store, "next_ino", &next, sizeof(next));
-}
-
-void store_put_value(struct store *store, const char *name, const void *value, size_t size)
-{
-	sqlite3_stmt *prepared = store_statement(store, value ? STATEMENT_PUT_VALUE : STATEMENT_DELETE_VALUE);
-
-	if (!prepared)
-		return;
-	sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);
-	if (value)
-		sqlite3_bind_blob64(prepared, 2, value, size, SQLITE_STATIC);
-	store_run(store, prepared);
 }
 
 GBytes *store_get_value(struct store *store, const char *name)
 {
+	sqlite3_stmt *prepared;
 	GBytes *found = NULL;
 
-	g_mutex_lock(&store->lock);
-	store->failed = SQLITE_OK;
-
-	sqlite3_stmt *prepared = store_statement(store, STATEMENT_GET_VALUE);
-
+	if (store_lock_database(store) < 0)
+		return NULL;
+	prepared = store_statement(store, STATEMENT_GET_VALUE);
 	if (prepared) {
 		sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);
 		if (sqlite3_step(prepared) == SQLITE_ROW)
 			found = g_bytes_new(sqlite3_column_blob(prepared, 0), (gsize)sqlite3_column_bytes(prepared, 0));
 		sqlite3_reset(prepared);
 	}
-	g_mutex_unlock(&store->lock);
+	store_unlock_database(store);
 	return found;
 }

@@ -3,14 +3,15 @@
  * The durable metadata: a SQLite database in the state directory. It is the truth; inode table, directories, extent maps
  * and the module's objects are copies of it, loaded at the start.
  *
- * One operation is one transaction: store_begin(), rows, store_commit(). Rows cannot fail on their own: the first
- * error is kept and makes the commit fail, and nothing of the transaction is there then. So an operation checks all it
+ * One operation is one transaction: store_begin(), rows, store_commit(). Rows cannot fail on their own: the commit
+ * does, and nothing of the transaction is there then. So an operation checks all it
  * can, commits, and only then changes its copy. One lock, held from begin to commit or rollback; it is taken
  * under the namespace's or a file's lock, and nothing but the quotas' and the pool's, which are leaves, is taken under it.
  *
- * What is durable when: a transaction that was committed survives the death of the process at any instruction; it survives
- * that of the kernel once it was checkpointed (a few seconds) or after store_sync(), and the database stays whole
- * without (WAL, synchronous=NORMAL).
+ * What is durable when: a transaction is committed by one write to a redo log beside the database, and applied to that
+ * within a second, together with others (store_redo.h, store_applier.h). It survives the death of the process at any
+ * instruction; it survives that of the kernel once the database was checkpointed after that (a few seconds) or after store_sync(),
+ * and the database stays whole without (WAL, synchronous=NORMAL).
  *
  * Link counts and parents are not stored: they follow from the entries. An inode without an entry is an orphan:
  * unlinked, but open, mapped, or about to be deleted when the last daemon died.
@@ -32,10 +33,12 @@
 #include "extent_map.h"
 
 #define STORE_FILE "metadata.db"
+/* What is not in it yet (store_redo.h). */
+#define STORE_REDO_FILE STORE_FILE "-redo"
 /* PRAGMA application_id: "dmem". */
 #define STORE_APPLICATION_ID 0x646d656d
 /* PRAGMA user_version: of the schema. Older ones are migrated, newer ones refused. */
-#define STORE_VERSION 3
+#define STORE_VERSION 4
 
 struct store;
 

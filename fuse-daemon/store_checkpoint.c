@@ -103,6 +103,8 @@ struct store_checkpointer *store_checkpointer_start(sqlite3 *db, const char *pat
 
 void store_checkpointer_stop(struct store_checkpointer *self)
 {
+	if (!self)
+		return;
 	sqlite3_wal_hook(self->writer, NULL, NULL);
 	g_mutex_lock(&self->lock);
 	self->stopping = true;

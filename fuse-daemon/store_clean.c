@@ -25,10 +25,10 @@ static bool last_row(struct store *store, uint64_t address, struct extent *row)
 static void put(struct store *store, uint64_t start, uint64_t end)
 {
 	if (start < end)
-		STORE_RUN(store, STATEMENT_PUT_CLEAN, start, end - start);
+		STORE_RUN(store, STATEMENT_ADD_CLEAN, start, end - start);
 }
 
-void store_put_clean(struct store *store, struct extent run)
+void store_add_clean(struct store *store, struct extent run)
 {
 	uint64_t start = run.start, end = run.start + run.length;
 	struct extent row;
@@ -37,34 +37,30 @@ void store_put_clean(struct store *store, struct extent run)
 	while (last_row(store, end, &row) && row.start + row.length >= start) {
 		start = MIN(start, row.start);
 		end = MAX(end, row.start + row.length);
-		STORE_RUN(store, STATEMENT_DELETE_CLEAN, row.start);
+		STORE_RUN(store, STATEMENT_REMOVE_CLEAN, row.start);
 	}
 	put(store, start, end);
 }
 
-void store_delete_clean(struct store *store, struct extent run)
+void store_remove_clean(struct store *store, struct extent run)
 {
 	uint64_t end = run.start + run.length;
 	struct extent row;
 
 	while (last_row(store, end - 1, &row) && row.start + row.length > run.start) {
-		STORE_RUN(store, STATEMENT_DELETE_CLEAN, row.start);
+		STORE_RUN(store, STATEMENT_REMOVE_CLEAN, row.start);
 		put(store, end, row.start + row.length);
 		put(store, row.start, run.start);
 	}
 }
 
-void store_forget_clean(struct store *store)
-{
-	store_run_with(store, STATEMENT_DELETE_ALL_CLEAN, NULL, 0);
-}
-
 int store_list_runs(struct store *store, const char *text, GArray *runs)
 {
 	sqlite3_stmt *query = NULL;
-	int result;
+	int result = store_lock_database(store);
 
-	g_mutex_lock(&store->lock);
+	if (result)
+		return result;
 	result = sqlite3_prepare_v2(store->db, text, -1, &query, NULL);
 	while (result == SQLITE_OK || result == SQLITE_ROW) {
 		result = sqlite3_step(query);
@@ -75,7 +71,7 @@ int store_list_runs(struct store *store, const char *text, GArray *runs)
 		}
 	}
 	sqlite3_finalize(query);
-	g_mutex_unlock(&store->lock);
+	store_unlock_database(store);
 	return store_errno(result == SQLITE_DONE ? SQLITE_OK : result);
 }
 

@@ -8,15 +8,16 @@
 int store_count_files(struct store *store, unsigned *files)
 {
 	sqlite3_stmt *query = NULL;
-	int result;
+	int result = store_lock_database(store);
 
 	*files = 0;
-	g_mutex_lock(&store->lock);
+	if (result)
+		return result;
 	result = sqlite3_prepare_v2(store->db, "SELECT count(*) FROM " WITH_CONTENTS, -1, &query, NULL);
 	if (result == SQLITE_OK && sqlite3_step(query) == SQLITE_ROW)
 		*files = (unsigned)sqlite3_column_int64(query, 0);
 	result = sqlite3_finalize(query);
-	g_mutex_unlock(&store->lock);
+	store_unlock_database(store);
 	return store_errno(result);
 }
 
@@ -30,15 +31,16 @@ int store_remove_files(struct store *store)
 		"DELETE FROM backing WHERE ino IN " WITH_CONTENTS,
 		"DELETE FROM inode WHERE ino IN " WITH_CONTENTS,
 	};
-	int result = SQLITE_OK;
+	int result = store_lock_database(store);
 
-	g_mutex_lock(&store->lock);
+	if (result)
+		return result;
 	for (size_t i = 0; i < G_N_ELEMENTS(steps) && result == SQLITE_OK; i++)
 		result = sqlite3_exec(store->db, steps[i], NULL, NULL, NULL);
 	if (result == SQLITE_OK)
 		result = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
 	if (result != SQLITE_OK && !sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-	g_mutex_unlock(&store->lock);
+	store_unlock_database(store);
 	return store_errno(result);
 }

@@ -5,12 +5,6 @@
 /* No directory is as deep as this: names in a circle, in a damaged record. */
 #define DEPTH_MAX 4096
 
-void store_put_poison(struct store *store, struct extent run)
-{
-	store_delete_clean(store, run);
-	STORE_RUN(store, STATEMENT_PUT_POISON, run.start, run.length);
-}
-
 int store_list_poison(struct store *store, GArray *runs)
 {
 	return store_list_runs(store, "SELECT start, length FROM poison ORDER BY start", runs);
@@ -73,11 +67,12 @@ bool store_find_memory(struct store *store, uint64_t address, struct store_place
 	bool found;
 
 	*place = (struct store_place){ 0 };
-	g_mutex_lock(&store->lock);
+	if (store_lock_database(store) < 0)
+		return false;
 	found = look(store, "SELECT ino, offset + (?1 - start) FROM extent WHERE start <= ?1 AND ?1 - start < length", address,
 	             take_place, place);
 	if (found)
 		place->path = find_path(store, place->ino);
-	g_mutex_unlock(&store->lock);
+	store_unlock_database(store);
 	return found;
 }

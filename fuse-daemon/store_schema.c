@@ -13,7 +13,7 @@
  * checksum of the other columns, in this order (store.c).
  *
  * value holds, by name: mark (struct store_mark), next_ino and generation (native integers), regions (struct extent, any
- * number: all extents lie in them), and what others keep there.
+ * number: all extents lie in them), applied (the number of the last transaction, see store_redo.h), and what others keep there.
  */
 static const char schema[] =
 	"CREATE TABLE value (name TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL)"
@@ -40,11 +40,16 @@ static const char schema_clean[] =
 static const char schema_poison[] =
 	"CREATE TABLE poison (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
 
+/* An older program knows nothing of the redo log, and is not to open what may have one. */
+static const char schema_redo[] =
+	"INSERT INTO value (name, value, sum) VALUES ('applied', zeroblob(8), crc('applied', zeroblob(8)));";
+
 /* From version I to I + 1. */
 static const char *const migrations[STORE_VERSION] = {
 	[0] = schema,
 	[1] = schema_clean,
 	[2] = schema_poison,
+	[3] = schema_redo,
 };
 
 static bool read_number(sqlite3 *db, const char *pragma, int *number)

@@ -26,8 +26,8 @@ static const GOptionEntry options[] = {
 	G_OPTION_ENTRY_NULL
 };
 
-/* Files of a SQLite database in WAL mode. The database first: without it SQLite never looks at the others. */
-static const char *const suffixes[] = { "", "-wal", "-shm" };
+/* The database first: without it SQLite never looks at its log, and a daemon makes nothing of another one's redo log. */
+static const char *const suffixes[] = { "", "-wal", "-shm", "-redo" };
 
 /* SQLite makes a log and an index of it even for a reader. Where there was no log before, both are empty. */
 static GPtrArray *check_without_traces(const char *state_dir, GError **error)

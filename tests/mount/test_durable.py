@@ -153,6 +153,8 @@ def open_and_close(fs):
 CRASHES = {
     "before-commit": (make, grow, shrink, remove, open_and_close),
     "after-commit": (make, grow, shrink, remove, open_and_close),
+    "before-apply": (make, grow, shrink, remove, open_and_close),
+    "after-apply": (make, grow, shrink, remove, open_and_close),
     "cleaned": (grow,),
     "extents-committed": (grow,),
     "extents-given": (grow,),
@@ -164,7 +166,7 @@ CRASHES = {
 }
 
 
-STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
+STARTS = ("before-commit", "after-commit", "before-apply", "after-apply", "loading", "unknown-given-up", "attached")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
 POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison_mount.py
@@ -280,7 +282,7 @@ def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
     fs.make_file("file", b"kept")
     fs.daemon.stop()
     record = database(fs.daemon).read_bytes()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "none", fs.daemon.state_dir], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k,mode=700", "none", fs.daemon.state_dir], check=True)
     database(fs.daemon).write_bytes(record)
     try:
         fs.daemon.expected.append("disk is full|No space left")
@@ -301,7 +303,7 @@ def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
             for _ in range(10):  # each needs a little: the log's last page has some room left
                 fs.daemon.next()
                 fs.daemon.kill()
-        subprocess.run(["mount", "-o", "remount,size=1M", fs.daemon.state_dir], check=True)
+        subprocess.run(["mount", "-o", "remount,size=2M", fs.daemon.state_dir], check=True)
         fs.daemon.next()
         assert snapshot(fs.root) == before
         assert (fs / "file").read_bytes() == b"kept"
