@@ -125,6 +125,50 @@ static void apply_row(struct store *store, const struct row *row)
 	run(store, prepared);
 }
 
+/*
+ * Rows that set all there is to be set of something, by what that is: earlier ones of the same need not be applied, whatever came between.
+ * The times of a directory in which files are made, and what a thread has answered, are such.
+ */
+static gpointer key_of(const struct row *row)
+{
+	if (row->count == 0 || (row->what != ROW_PUT_ATTRIBUTES && row->what != ROW_PUT_SIZE && row->what != ROW_PUT_DONE))
+		return NULL;
+	return (gpointer)((uintptr_t)row->what << 56 ^ (uintptr_t)row->values[0].number);
+}
+
+/* Where the last row of each key begins. */
+static GHashTable *find_last(const GByteArray *rows)
+{
+	GHashTable *last = g_hash_table_new(NULL, NULL);
+	struct row row;
+
+	for (size_t at = 0, begin = 0; row_read(rows, &at, &row); begin = at) {
+		gpointer key = key_of(&row);
+
+		if (key)
+			g_hash_table_insert(last, key, GSIZE_TO_POINTER(begin));
+	}
+	return last;
+}
+
+static void apply_rows(struct store *store, const GByteArray *rows)
+{
+	g_autoptr(GHashTable) last = find_last(rows);
+	struct row row;
+
+	for (size_t at = 0, begin = 0; at < rows->len && !store->failed; begin = at) {
+		if (!row_read(rows, &at, &row)) {
+			store->failed = SQLITE_CORRUPT;
+			return;
+		}
+
+		gpointer key = key_of(&row);
+
+		if (!key || g_hash_table_lookup(last, key) == GSIZE_TO_POINTER(begin))
+			apply_row(store, &row);
+	}
+}
+
 /* The number of the last transaction is part of what is applied: after a crash it says what is still to be done. */
 static void put_applied(struct store *store, uint64_t number)
 {
@@ -140,18 +184,12 @@ static void put_applied(struct store *store, uint64_t number)
 int store_apply(struct store *store, const GByteArray *rows, uint64_t number)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
-	struct row row;
 	int failed;
 
 	CRASH_POINT("before-apply");
 	store->failed = SQLITE_OK;
 	store_run(store, STATEMENT_BEGIN, NULL, 0);
-	for (size_t at = 0; at < rows->len && !store->failed;) {
-		if (row_read(rows, &at, &row))
-			apply_row(store, &row);
-		else
-			store->failed = SQLITE_CORRUPT;
-	}
+	apply_rows(store, rows);
 	put_applied(store, number);
 	store_run(store, STATEMENT_COMMIT, NULL, 0);
 	CRASH_POINT("after-apply");
