@@ -327,7 +327,8 @@ void placement_idle(struct placement *placement, uint64_t id)
 		const struct extent *first = (const struct extent *)runs->data;
 
 		placement->pending_bytes -= runs_bytes(first, runs->len);
-		free_locked(placement, first, runs->len, false);
+		if (runs->len > 0)
+			free_locked(placement, first, runs->len, false);
 		g_hash_table_remove(placement->pending, &id);
 	}
 	g_mutex_unlock(&placement->lock);
