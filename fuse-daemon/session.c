@@ -10,12 +10,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "progress.h"
 #include "request.h"
+#include "request_buffer.h"
 #include "request_count.h"
 #include "turns.h"
 
@@ -225,29 +225,18 @@ static gboolean stop(gpointer session)
 	return G_SOURCE_REMOVE;
 }
 
-/* A child of fork(2) gets no copy: sharing the pages with it would make the next write a fault. */
-static void *new_buffer(void)
-{
-	void *buffer = mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	if (buffer == MAP_FAILED)
-		return NULL;
-	madvise(buffer, BUFFER_SIZE, MADV_DONTFORK);
-	mlock(buffer, BUFFER_SIZE); /* as far as RLIMIT_MEMLOCK allows */
-	return buffer;
-}
-
 static void *work(void *data)
 {
 	struct worker *worker = data;
 	struct session *session = worker->session;
-	void *buffer = new_buffer();
+	struct request_buffer buffer;
 	int got = -ENOMEM;
 
-	while (buffer && (got = receive(session, buffer)) > 0)
-		serve(worker, buffer, (size_t)got);
-	if (buffer)
-		munmap(buffer, BUFFER_SIZE);
+	if (request_buffer_init(&buffer, BUFFER_SIZE)) {
+		while ((got = receive(session, buffer.data)) > 0)
+			serve(worker, buffer.data, (size_t)got);
+		request_buffer_clear(&buffer);
+	}
 	fuse_session_exit(session->fuse);
 	if (got < 0 && g_atomic_int_compare_and_exchange(&session->result, 0, got))
 		g_idle_add(stop, session); /* the others wait for requests still */

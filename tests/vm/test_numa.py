@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """NUMA on a machine that has nodes: where the memory of files really is, as the firmware's own table (SRAT) tells."""
 
+import ctypes
 import os
 import re
 import struct
@@ -14,6 +15,9 @@ from helpers.quota import sized
 pytestmark = pytest.mark.page_sizes("2M")
 
 MIB = 1 << 20
+PAGE = 4096
+MOVE_PAGES = 279  # x86-64: <asm/unistd_64.h>
+MPOL_MF_MOVE_ALL = 4  # <linux/mempolicy.h>
 SHARE = 32 * MIB  # of each node
 
 
@@ -98,3 +102,35 @@ def test_local_is_the_node_of_the_cpu(both):
 
     with Child(on_each_cpu) as child:
         child.wait()
+
+
+def buffers_of(pid):
+    """Page addresses of what requests are read into: no child gets a copy of it, and it is locked."""
+    found, at = [], None
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            at = range(int(match[1], 16), int(match[2], 16), PAGE)
+        elif line.startswith("VmFlags:") and {"dc", "lo"} <= set(line.split()):
+            found += at
+    return found
+
+
+def move_pages(pid, pages, node=None):
+    """Where each page is, after it was moved to @node if it can be; below 0: why not (move_pages(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    status = (ctypes.c_int * len(pages))()
+    nodes = (ctypes.c_int * len(pages))(*[node] * len(pages)) if node is not None else None
+    addresses = (ctypes.c_void_p * len(pages))(*pages)
+    if libc.syscall(MOVE_PAGES, pid, ctypes.c_ulong(len(pages)), addresses, nodes, status, MPOL_MF_MOVE_ALL) < 0:
+        raise OSError(ctypes.get_errno(), "move_pages")
+    return list(status)
+
+
+def test_what_requests_are_read_into_stays_where_it_is(fs):
+    """Were a page of it on its way elsewhere when the daemon is killed, a request would fail."""
+    pages = buffers_of(fs.daemon.pid)
+    assert len(pages) >= 32
+    before = move_pages(fs.daemon.pid, pages)
+    for node in (0, 1):
+        move_pages(fs.daemon.pid, pages, node)
+        assert move_pages(fs.daemon.pid, pages) == before
