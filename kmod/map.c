@@ -111,6 +111,21 @@ static u64 page_sizes(const struct vm_area_struct *vma)
 	return vma->vm_flags & VM_MIXEDMAP ? dmemfs_discard_page_sizes() : dmemfs_page_sizes();
 }
 
+/*
+ * Zapping one page takes the large entry that it lies in, and with it pages that others are about to use. The access is
+ * made again then. But KVM looks for the entry itself, has the page faulted in, looks again, and tells user space of a
+ * bad address if the entry has gone in between; unless the fault let go of the mmap_lock, which makes it begin anew.
+ */
+static bool needs_another_look(const struct vm_fault *vmf, unsigned int order)
+{
+	const unsigned int unwanted = FAULT_FLAG_USER | FAULT_FLAG_TRIED | FAULT_FLAG_RETRY_NOWAIT;
+
+	/* A small entry goes by itself only where memory is given back while a guest runs. */
+	if (!order && !(vmf->vma->vm_flags & VM_MIXEDMAP))
+		return false;
+	return (vmf->flags & FAULT_FLAG_ALLOW_RETRY) && !(vmf->flags & unwanted);
+}
+
 static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -138,6 +153,10 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	if (ret == VM_FAULT_NOPAGE)
 		count(obj, order);
 	up_read(&obj->lock);
+	if (ret == VM_FAULT_NOPAGE && needs_another_look(vmf, order)) {
+		release_fault_lock(vmf);
+		return VM_FAULT_RETRY;
+	}
 	if (!wish)
 		return ret;
 	if (IS_ERR(wish))
