@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from helpers.manager import Manager
-from helpers.processes import freeze, holders_of, lazy_unmount, mounts_under, stacks_of, state_of
+from helpers.processes import NO_HOLDERS, freeze, holders_of, lazy_unmount, mounts_under, stacks_of, state_of
 
 START_TIMEOUT = 30
 STOP_TIMEOUT = 30
+RELEASE_TIMEOUT = 5  # the kernel does it as soon as the process is gone
 
 # Lines that no test lets pass unless it says that it expects them.
 COMPLAINT = re.compile(r"error|warning|Sanitizer|critical|assert", re.IGNORECASE)
@@ -113,6 +114,16 @@ class Daemon:
         done = subprocess.run(["fusermount3", "-u", str(self.mountpoint)], capture_output=True, text=True, check=False)
         return None if done.returncode == 0 else done.stderr.strip()
 
+    def unmount_soon(self):
+        """The same, when what killed processes had open may not have been let go of yet."""
+        deadline = time.monotonic() + RELEASE_TIMEOUT
+        while refusal := self.unmount():
+            holders = holders_of(str(self.mountpoint))
+            if holders != NO_HOLDERS or time.monotonic() > deadline:
+                return f"{refusal}; the mount is held by:\n{holders}"
+            time.sleep(0.05)
+        return None
+
     def wait(self, timeout=STOP_TIMEOUT):
         """The exit status of the daemon, which the test has told to stop."""
         self.ended_by_test = True
@@ -127,8 +138,8 @@ class Daemon:
         """Unmounts, and holds the daemon to its promises: exit status 0 and a clean log."""
         problems = []
         if self.running:
-            if self.mounted and (refusal := self.unmount()):
-                problems.append(f"fusermount3 -u: {refusal}; the mount is held by:\n{holders_of(str(self.mountpoint))}")
+            if self.mounted and (refusal := self.unmount_soon()):
+                problems.append(f"fusermount3 -u: {refusal}")
                 self.kill()
             else:
                 self.wait()

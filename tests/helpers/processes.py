@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 FUSECTL = Path("/sys/fs/fuse/connections")
+NO_HOLDERS = "nobody that /proc shows"
 
 
 def mounts_under(directory):
@@ -84,7 +85,7 @@ def holders_of(mountpoint):
             held = [f"{link.name} -> {os.readlink(link)}" for link in links if os.readlink(link).startswith(mountpoint)]
             held += [line for line in (entry / "maps").read_text().splitlines() if mountpoint in line]
             lines += [f"process {entry.name}: {what}" for what in held]
-    return "\n".join(lines) or "nobody that /proc shows"
+    return "\n".join(lines) or NO_HOLDERS
 
 
 def stacks_of(pid, user=True):
