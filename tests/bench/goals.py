@@ -46,7 +46,7 @@ GOALS = (
     Goal("zeroing in advance, of memset's rate", ZEROING, "dmemfs, in advance, one thread", None, 0.9),
     Goal("the same by CPU time", ZEROING, "dmemfs, in advance, of the CPU time", None, 0.9),
     *(Goal(f"rate of {operation}, of passthrough_hp's on tmpfs", METADATA.format(operation), "dmemfs", None, 1.0)
-      for operation in ("create", "stat", "rename", "unlink")),
+      for operation in ("create", "stat", "rename", "unlink", "a file's life")),
 )
 
 

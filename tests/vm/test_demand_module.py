@@ -51,6 +51,14 @@ def write_byte(fd, length, offset, value=b"x"):
         return mapping.read(offset, 1)
 
 
+def write_byte_when_told(pipe, fd, length, offset):
+    """A process that is there already is quick."""
+    with Mapping(fd, length) as mapping:
+        pipe.send("ready")
+        pipe.recv()
+        mapping.write(offset, b"x")
+
+
 def wait_asked(device, count):
     deadline = time.monotonic() + WAIT
     while device.info(1).asked != count:
@@ -135,13 +143,14 @@ def test_the_next_daemon_is_asked_again(device, region, demanding):
 
 def test_refused(device, demanding):
     fd = demanding(4 * MIB, 4 * KIB)
-    with Child(write_byte, fd, 4 * MIB, 0) as child:
-        event = next_fault(device)
-        device.call("FAULT_ANSWER", id=1, offset=event.offset, length=event.length, error=errno.ENOSPC)
-        assert child.wait_status() == -signal.SIGBUS
-    # For a while nobody is asked; then again.
-    with Child(write_byte, fd, 4 * MIB, 0) as child:
-        assert child.wait_status() == -signal.SIGBUS and not is_asked(device)
+    with Child(write_byte_when_told, fd, 4 * MIB, 0, with_pipe=True) as second:
+        assert second.receive() == "ready"
+        with Child(write_byte, fd, 4 * MIB, 0) as first:
+            event = next_fault(device)
+            device.call("FAULT_ANSWER", id=1, offset=event.offset, length=event.length, error=errno.ENOSPC)
+            # For a while nobody is asked; then again.
+            second.pipe.send("go on")
+            assert first.wait_status() == second.wait_status() == -signal.SIGBUS and not is_asked(device)
     time.sleep(1.5)
     with Child(write_byte, fd, 4 * MIB, 0) as child:
         assert next_fault(device).offset == 0
