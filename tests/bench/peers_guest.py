@@ -27,7 +27,7 @@ KVM_CREATE_VM = 0xAE01
 FIO_TIME = 2  # seconds
 # Seconds of the VM's clock that a guest gets for all it does. Where that counts instructions, a guest starts in 5, and one that hangs
 # takes ten times as long by the host's.
-GUEST_TIME = 120 if PLAN["turns"] else 20
+GUEST_TIME = 120 if PLAN["turns"] else 12
 ATTEMPTS = 3
 
 
