@@ -25,7 +25,7 @@ def by_figure(rows):
 
 
 def ratio(row, base):
-    return f"x{number(row.value / base.value)}" if base.value else "-"
+    return f"x{number(row.value / base.value)}" if base.value > 0 else "-"  # a difference may be less than nothing
 
 
 def spread(row):
