@@ -25,9 +25,10 @@ GUEST_SIZE = GIB
 KVM = Path("/sys/kernel/debug/kvm")
 KVM_CREATE_VM = 0xAE01
 FIO_TIME = 2  # seconds
-# Seconds of the VM's clock that a guest gets for all it does. Where that counts instructions, a guest starts in 5, and one that hangs
-# takes ten times as long by the host's.
-GUEST_TIME = 120 if PLAN["turns"] else 12
+GUEST_TIME = 120  # seconds of the VM's clock that a guest gets for all it does
+# Seconds of CPU, where the clock counts instructions: that jumps ahead while the VM waits for the host, and a guest that hangs is
+# busy. One that does not has started after 5, and a minute of the host.
+GUEST_CPU_TIME = float("inf") if PLAN["turns"] else 8
 ATTEMPTS = 3
 
 
@@ -80,6 +81,19 @@ def bound(place, _work):
     yield BOUND_STREAM, "MB/s", said["stream-mbs"]
 
 
+def cpu_time(pid):
+    """Seconds (proc_pid_stat(5): utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def end_if_lost(qemu, ended):
+    until = time.monotonic() + GUEST_TIME
+    while not ended.wait(1):
+        if qemu.poll() is None and (time.monotonic() > until or cpu_time(qemu.pid) > GUEST_CPU_TIME):
+            qemu.kill()
+
+
 @contextmanager
 def started(place, task):
     """(QEMU, seconds to the guest's first process): from nothing, the file included."""
@@ -89,14 +103,14 @@ def started(place, task):
     command = kvm_guest.command(memory, GUEST_SIZE, "stdio", task)
     began = time.monotonic()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
-        patience = threading.Timer(GUEST_TIME, qemu.kill)
-        patience.start()
+        ended = threading.Event()
+        threading.Thread(target=end_if_lost, args=(qemu, ended)).start()
         try:
             if not any(line.startswith("first-process") for line in qemu.stdout):
                 raise GuestLost("before its first process")
             yield qemu, time.monotonic() - began
         finally:
-            patience.cancel()
+            ended.set()
             qemu.kill()
             qemu.wait()
             place.forget()
