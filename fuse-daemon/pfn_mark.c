@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "boot_id.h"
 #include "log.h"
 #include "pfn_device.h"
 
@@ -16,12 +17,12 @@ static const struct store_mark nobody;
 /* "BOOT-ID MARK\n", the mark in hexadecimal; in case /run is no tmpfs. NULL: no such file, or no boot id. */
 static char *describe(const struct store_mark *mark)
 {
-	g_autofree char *boot = NULL;
+	g_autofree char *boot = boot_id();
 	GString *text;
 
-	if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &boot, NULL, NULL))
+	if (!boot)
 		return NULL;
-	text = g_string_new(g_strchomp(boot));
+	text = g_string_new(boot);
 	g_string_append_c(text, ' ');
 	for (size_t i = 0; i < sizeof(mark->bytes); i++)
 		g_string_append_printf(text, "%02x", mark->bytes[i]);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "boot_id.h"
 #include "log.h"
 
 /* Bytes of a half: some hundred transactions, which are applied at a time. */
@@ -66,11 +67,11 @@ static uint32_t record_sum(const struct record *record, const void *rows)
 
 static void read_boot(char boot[static 40])
 {
-	g_autofree char *id = NULL;
+	g_autofree char *id = boot_id();
 
 	memset(boot, 0, 40);
-	if (g_file_get_contents("/proc/sys/kernel/random/boot_id", &id, NULL, NULL))
-		g_strlcpy(boot, g_strstrip(id), 40);
+	if (id)
+		g_strlcpy(boot, id, 40);
 }
 
 G_GNUC_PRINTF(4, 5)

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "boot_id.h"
 #include "log.h"
 #include "mountinfo.h"
 #include "passthrough.h"
@@ -36,11 +37,9 @@ static const char value_init[] = "connection.init";
 /* Names a mount: device numbers are used again after an unmount, and in the next boot. */
 static char *describe(dev_t device)
 {
-	g_autofree char *boot = NULL;
+	g_autofree char *boot = boot_id();
 
-	if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &boot, NULL, NULL))
-		return NULL;
-	return g_strdup_printf("%s %u:%u", g_strchomp(boot), major(device), minor(device));
+	return boot ? g_strdup_printf("%s %u:%u", boot, major(device), minor(device)) : NULL;
 }
 
 static bool is_on_record(struct store *store, dev_t device)
