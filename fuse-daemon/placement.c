@@ -227,8 +227,11 @@ void placement_add_bytes(struct placement *placement, struct extent run, uint64_
 
 static void free_locked(struct placement *placement, const struct extent *runs, guint count, bool unused)
 {
-	g_autoptr(GArray) good = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	g_autoptr(GArray) good = NULL;
 
+	if (!count)
+		return;
+	good = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	for (guint i = 0; i < count; i++)
 		poison_retire(placement, runs[i], good);
 	for (guint i = 0; i < good->len; i++) {
@@ -245,8 +248,6 @@ static void free_locked(struct placement *placement, const struct extent *runs, 
 
 static void give_back(struct placement *placement, const struct extent *runs, guint count, bool unused)
 {
-	if (!count)
-		return;
 	g_mutex_lock(&placement->lock);
 	free_locked(placement, runs, count, unused);
 	g_mutex_unlock(&placement->lock);
@@ -327,8 +328,7 @@ void placement_idle(struct placement *placement, uint64_t id)
 		const struct extent *first = (const struct extent *)runs->data;
 
 		placement->pending_bytes -= runs_bytes(first, runs->len);
-		if (runs->len > 0)
-			free_locked(placement, first, runs->len, false);
+		free_locked(placement, first, runs->len, false);
 		g_hash_table_remove(placement->pending, &id);
 	}
 	g_mutex_unlock(&placement->lock);
