@@ -401,6 +401,7 @@ GBytes *store_get_value(struct store *store, const char *name)
 
 	if (store_lock_database(store) < 0)
 		return NULL;
+	store->failed = SQLITE_OK;
 	prepared = store_statement(store, STATEMENT_GET_VALUE);
 	if (prepared) {
 		sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);

@@ -105,12 +105,13 @@ static void apply_row(struct store *store, const struct row *row)
 {
 	sqlite3_stmt *prepared;
 
-	if (row->what == ROW_PUT_CLEAN) {
-		store_add_clean(store, extent_of(row));
-		return;
-	}
-	if (row->what == ROW_DELETE_CLEAN) {
-		store_remove_clean(store, extent_of(row));
+	if (row->what == ROW_PUT_CLEAN || row->what == ROW_DELETE_CLEAN) {
+		if (row->count != 2)
+			store->failed = SQLITE_MISUSE;
+		else if (row->what == ROW_PUT_CLEAN)
+			store_add_clean(store, extent_of(row));
+		else
+			store_remove_clean(store, extent_of(row));
 		return;
 	}
 	prepared = store_statement(store, (int)row->what);

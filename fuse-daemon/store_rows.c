@@ -84,8 +84,7 @@ bool row_read(const GByteArray *rows, size_t *at, struct row *row)
 
 	if (!take(rows, at, head, sizeof(head)) || head[0] == 0 || head[0] >= ROWS || head[1] > ROW_VALUES_MAX)
 		return false;
-	row->what = head[0];
-	row->count = head[1];
+	*row = (struct row){ .what = head[0], .count = head[1] };
 	for (unsigned i = 0; i < row->count; i++) {
 		if (!read_value(rows, at, &row->values[i]))
 			return false;
