@@ -11,6 +11,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from names import PROGRESS
+from results import progress
+
 HERE = Path(__file__).resolve().parent
 VM = HERE.parent / "vm"
 sys.path.insert(0, str(VM))
@@ -59,11 +62,25 @@ def side_by_side(function, jobs):
         return list(pool.map(function, jobs))
 
 
+def _listen(process):
+    """What it prints; its progress as it goes."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith(PROGRESS):
+            progress(line.rstrip())
+    return "".join(lines)
+
+
 def _communicate(command):
     """Status, output and errors. Interrupted, it lets the VM clear away first."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (tempfile.TemporaryFile("w+") as said,
+          subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process):
         try:
-            output, errors = process.communicate()
+            output = _listen(process)
+            process.wait()
+            said.seek(0)
+            errors = said.read()
         except BaseException:
             process.send_signal(signal.SIGINT)
             try:

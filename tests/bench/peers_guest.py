@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import kvm_guest
-from names import BOUND_CHASE, BOUND_STREAM, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, START, TOUCH, TOUCH_FAULTS
+from names import (BOUND_CHASE, BOUND_STREAM, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, PROGRESS, START, TOUCH,
+                   TOUCH_FAULTS)
 from peers_systems import GIB, MIB, SIZES, SYSTEMS, WORK, run
 
 PROGRAMS, PLAN = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -34,6 +35,11 @@ ATTEMPTS = 3
 
 class GuestLost(Exception):
     """It hung or ended: guests of an emulated KVM do, now and then, whatever their memory is."""
+
+
+def say(text):
+    """To who waits for the VM."""
+    print(PROGRESS, text, flush=True)
 
 
 def touch(place, _work):
@@ -55,14 +61,15 @@ def sized(place):
 
 
 def fio(place, work):
-    """Random reads and writes of 4 KiB through a mapping, on memory that was touched before."""
+    """Random reads and writes of 4 KiB through a mapping, in its first quarter: a device is mapped by whole pages of its own."""
     sized(place)
     engine = ["--ioengine=dev-dax", "--create_on_open=1"] if place.kind == "device" else ["--ioengine=mmap"]
     for kind, part in (("randwrite", "write"), ("randread", "read")):
         report = work / "fio.json"
-        run("fio", "--name=bench", "--thread", *engine, f"--filename={place.path}", f"--size={GIB // 4}", f"--rw={kind}",
-            "--bs=4k", "--norandommap", "--fallocate=none", "--randrepeat=1", "--time_based", f"--runtime={FIO_TIME}",
-            f"--ramp_time={FIO_TIME / 2}", "--output-format=json", f"--output={report}")
+        run("fio", "--name=bench", "--thread", *engine, f"--filename={place.path}", f"--size={GIB}", f"--rw={kind}",
+            "--random_distribution=zoned:100/25:0/75", "--bs=4k", "--norandommap", "--fallocate=none", "--randrepeat=1",
+            "--time_based", f"--runtime={FIO_TIME}", f"--ramp_time={FIO_TIME / 2}", "--output-format=json",
+            f"--output={report}")
         text = report.read_text()
         job = json.loads(text[text.index("{") :])["jobs"][0]
         yield FIO.format(part), "MiB/s", job[part]["bw_bytes"] / MIB
@@ -94,21 +101,30 @@ def end_if_lost(qemu, ended):
             qemu.kill()
 
 
+def time_at_work():
+    """
+    Seconds that the VM's CPUs were not idle (proc_uptime(5)): the clock that counts instructions jumps ahead, by any length,
+    when they are and the VM waits for the host.
+    """
+    up, idle = map(float, Path("/proc/uptime").read_text().split())
+    return up * os.cpu_count() - idle
+
+
 @contextmanager
 def started(place, task):
-    """(QEMU, seconds to the guest's first process): from nothing, the file included."""
+    """(QEMU, seconds of work to the guest's first process): from nothing, the file included."""
     place.settle()
     align = "1G" if place.page == GIB else "2M"
     memory = f"mem-path={place.path},align={align}"
     command = kvm_guest.command(memory, GUEST_SIZE, "stdio", task)
-    began = time.monotonic()
+    began = time_at_work()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
         ended = threading.Event()
         threading.Thread(target=end_if_lost, args=(qemu, ended)).start()
         try:
             if not any(line.startswith("first-process") for line in qemu.stdout):
                 raise GuestLost("before its first process")
-            yield qemu, time.monotonic() - began
+            yield qemu, time_at_work() - began
         finally:
             ended.set()
             qemu.kill()
@@ -169,16 +185,20 @@ class Figures:
         if measure not in self._warm:
             self._warm.add(measure)
             self.add("nobody", place, measure)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                found = list(MEASURES[measure](place, Path("/tmp")))
-                break
-            except GuestLost as lost:
-                print(f"{system}: {measure}: a guest was lost {lost}", file=sys.stderr, flush=True)
-                if attempt == ATTEMPTS:
-                    raise
-        for figure, unit, value in found:
+        say(f"{measure}: {system}")
+        for figure, unit, value in self._round(system, place, measure):
             self.values.setdefault((figure, system, unit), []).append(value)
+
+    @staticmethod
+    def _round(system, place, measure):
+        """Nothing when its guests are lost all: the other rounds, and systems, are still figures."""
+        for _ in range(ATTEMPTS):
+            try:
+                return list(MEASURES[measure](place, Path("/tmp")))
+            except GuestLost as lost:
+                say(f"{measure}: {system}: a guest was lost {lost}")
+        say(f"{measure}: {system}: this round has no figures")
+        return []
 
 
 def one_by_one(plan, figures):

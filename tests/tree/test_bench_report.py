@@ -58,3 +58,10 @@ def test_the_goal_of_zeroing_is_a_share():
     lines = [goals.lines([results.row(names.ZEROING, "dmemfs, in advance, one thread", value, "share", "host")])[0]
              for value in (0.89, 0.9)]
     assert [line.endswith("not hold") for line in lines] == [True, False]
+
+
+def test_goal_of_a_clock_looks_at_no_other():
+    rate = names.METADATA.format("create")
+    rows = [results.row(rate, "dmemfs", value, "times", clock) for value, clock in ((0.9, "host"), (1.5, "icount"))]
+    assert [line.rpartition(": ")[2] for line in goals.lines(rows)] == ["holds", "does not hold"]
+    assert [line.split(", ")[2].split(":")[0] for line in goals.lines(rows)] == ["icount", "host"]
