@@ -130,24 +130,29 @@ static void apply_row(struct store *store, const struct row *row)
  * Rows that set all there is to be set of something, by what that is: earlier ones of the same need not be applied, whatever came between.
  * The times of a directory in which files are made, and what a thread has answered, are such.
  */
-static gpointer key_of(const struct row *row)
+static gpointer key_of(enum store_row what, const struct row *row)
 {
-	if (row->count == 0 || (row->what != ROW_PUT_ATTRIBUTES && row->what != ROW_PUT_SIZE && row->what != ROW_PUT_DONE))
-		return NULL;
-	return (gpointer)((uintptr_t)row->what << 56 ^ (uintptr_t)row->values[0].number);
+	return (gpointer)((uintptr_t)what << 56 ^ (uintptr_t)row->values[0].number);
 }
 
-/* Where the last row of each key begins. */
+static bool has_key(const struct row *row)
+{
+	return row->count > 0 && (row->what == ROW_PUT_ATTRIBUTES || row->what == ROW_PUT_SIZE || row->what == ROW_PUT_DONE);
+}
+
+/* Where the last row of each key begins; what removes an inode comes after all that was ever set of it. */
 static GHashTable *find_last(const GByteArray *rows)
 {
 	GHashTable *last = g_hash_table_new(NULL, NULL);
 	struct row row;
 
 	for (size_t at = 0, begin = 0; row_read(rows, &at, &row); begin = at) {
-		gpointer key = key_of(&row);
-
-		if (key)
-			g_hash_table_insert(last, key, GSIZE_TO_POINTER(begin));
+		if (has_key(&row)) {
+			g_hash_table_insert(last, key_of(row.what, &row), GSIZE_TO_POINTER(begin));
+		} else if (row.what == ROW_DELETE_INODE && row.count > 0) {
+			g_hash_table_insert(last, key_of(ROW_PUT_ATTRIBUTES, &row), GSIZE_TO_POINTER(begin));
+			g_hash_table_insert(last, key_of(ROW_PUT_SIZE, &row), GSIZE_TO_POINTER(begin));
+		}
 	}
 	return last;
 }
@@ -163,9 +168,7 @@ static void apply_rows(struct store *store, const GByteArray *rows)
 			return;
 		}
 
-		gpointer key = key_of(&row);
-
-		if (!key || g_hash_table_lookup(last, key) == GSIZE_TO_POINTER(begin))
+		if (!has_key(&row) || g_hash_table_lookup(last, key_of(row.what, &row)) == GSIZE_TO_POINTER(begin))
 			apply_row(store, &row);
 	}
 }
