@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "leader.h"
 #include "progress.h"
 #include "request.h"
 #include "request_buffer.h"
@@ -34,7 +35,8 @@ struct worker {
 	struct session *session;
 	pthread_t thread;
 	unsigned slot;
-	int running; /* atomic */
+	uint64_t term; /* of it as leader */
+	int running;   /* atomic */
 	_Atomic int64_t since;  /* struct progress_sample */
 	_Atomic unsigned taken; /* the same */
 };
@@ -44,6 +46,7 @@ struct session {
 	const struct session_events *events;
 	void *data;
 	struct worker *workers;
+	struct leader *leader; /* of the workers */
 	struct turns *turns;
 	unsigned count;
 	int running; /* atomic: threads that have not ended */
@@ -52,11 +55,10 @@ struct session {
 	struct progress *progress; /* of who asks session_is_alive() */
 
 	/*
-	 * After a takeover, until every request that comes again was read: one thread reads at a time, so that none of
-	 * them is overlooked between its read and its count.
+	 * After a takeover, until every request that comes again was read: none of them is overlooked, since only the
+	 * leader reads, and counts what it has read.
 	 */
 	int replaying;    /* atomic */
-	GMutex reading;
 	GMutex lock;      /* of the two below */
 	unsigned at_work; /* requests that came again and are not answered */
 	bool all_read;
@@ -133,16 +135,41 @@ static int read_request(const struct session *session, void *buffer)
 
 static int receive(struct session *session, void *buffer)
 {
-	int got;
+	int got = read_request(session, buffer);
 
-	if (!g_atomic_int_get(&session->replaying))
-		return read_request(session, buffer);
-	g_mutex_lock(&session->reading);
-	got = read_request(session, buffer);
-	if (got > 0)
+	if (got > 0 && g_atomic_int_get(&session->replaying))
 		count_read(session, buffer);
-	g_mutex_unlock(&session->reading);
 	return got;
+}
+
+/* Does it move memory, or may it wait for some? All else is over sooner than a thread is woken. */
+static bool takes_long(const void *request_data, size_t size)
+{
+	struct fuse_setattr_in attributes;
+	struct fuse_in_header in;
+
+	memcpy(&in, request_data, sizeof(in));
+	switch (in.opcode) {
+	case FUSE_SETATTR:
+		if (size < sizeof(in) + sizeof(attributes))
+			return true;
+		memcpy(&attributes, (const char *)request_data + sizeof(in), sizeof(attributes));
+		return attributes.valid & FATTR_SIZE;
+	case FUSE_READ:
+	case FUSE_WRITE:
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
+	case FUSE_LSEEK:
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_SYNCFS:
+	case FUSE_IOCTL:
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+		return true;
+	default:
+		return false;
+	}
 }
 
 static void process(struct worker *worker, void *request_data, size_t size)
@@ -161,6 +188,10 @@ static void process(struct worker *worker, void *request_data, size_t size)
 		.slot = worker->slot,
 	};
 
+	if (takes_long(request_data, size))
+		leader_hand_over(session->leader, worker->term);
+	else
+		leader_serves(session->leader, worker->term);
 	if (in.opcode == FUSE_INIT)
 		session->events->init(request_data, size, session->data);
 	worker->taken++;
@@ -225,6 +256,18 @@ static gboolean stop(gpointer session)
 	return G_SOURCE_REMOVE;
 }
 
+/* Serves requests as long as the worker leads. False: there will be no more, by what @got says (read_request()). */
+static bool lead(struct worker *worker, void *buffer, int *got)
+{
+	do {
+		*got = receive(worker->session, buffer);
+		if (*got <= 0)
+			return false;
+		serve(worker, buffer, (size_t)*got);
+	} while (leader_goes_on(worker->session->leader, worker->term));
+	return true;
+}
+
 static void *work(void *data)
 {
 	struct worker *worker = data;
@@ -233,11 +276,14 @@ static void *work(void *data)
 	int got = -ENOMEM;
 
 	if (request_buffer_init(&buffer, BUFFER_SIZE)) {
-		while ((got = receive(session, buffer.data)) > 0)
-			serve(worker, buffer.data, (size_t)got);
+		got = 0;
+		do
+			worker->term = leader_follow(session->leader);
+		while (worker->term && lead(worker, buffer.data, &got));
 		request_buffer_clear(&buffer);
 	}
 	fuse_session_exit(session->fuse);
+	leader_end(session->leader);
 	if (got < 0 && g_atomic_int_compare_and_exchange(&session->result, 0, got))
 		g_idle_add(stop, session); /* the others wait for requests still */
 	g_atomic_int_set(&worker->running, false);
@@ -268,7 +314,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 	session->replaying = takeover;
 	session->workers = g_new0(struct worker, threads);
 	session->turns = turns_new(threads);
-	g_mutex_init(&session->reading);
+	session->leader = leader_new();
 	g_mutex_init(&session->lock);
 	session->running = 1; /* this function: the end comes after the last start */
 	for (unsigned i = 0; i < threads; i++) {
@@ -308,6 +354,7 @@ static gboolean wake(gpointer data)
 void session_stop(struct session *session)
 {
 	fuse_session_exit(session->fuse);
+	leader_end(session->leader);
 	if (session->waker)
 		return;
 	session->waker = g_timeout_add(WAKE_PERIOD_MS, wake, session);
@@ -366,8 +413,8 @@ int session_finish(struct session *session)
 		;
 	result = session->result;
 	progress_free(session->progress);
-	g_mutex_clear(&session->reading);
 	g_mutex_clear(&session->lock);
+	leader_free(session->leader);
 	turns_destroy(session->turns);
 	g_free(session->workers);
 	g_free(session);

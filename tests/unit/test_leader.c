@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One thread leads, always, and a leader that gets stuck is replaced. */
+#include <glib.h>
+#include <time.h>
+
+#include "leader.h"
+
+#define THREADS 4
+#define ROUNDS  20000
+
+/* Threads that lead as those of the daemon do. */
+struct team {
+	struct leader *leader;
+	GAsyncQueue *requests; /* what the next leader is to do */
+	int reading;           /* atomic: threads that read at the moment */
+	int served;            /* atomic */
+	int stuck;             /* atomic: those at a request that ends when @go is set */
+	int go;                /* atomic */
+};
+
+enum request { SHORT = 1, LONG, STUCK, STUCK_LONG, END };
+
+static void ask(struct team *team, enum request request)
+{
+	g_async_queue_push(team->requests, GINT_TO_POINTER(request));
+}
+
+static enum request read_request(struct team *team)
+{
+	enum request request;
+
+	g_assert_cmpint(g_atomic_int_add(&team->reading, 1), ==, 0);
+	request = (enum request)GPOINTER_TO_INT(g_async_queue_pop(team->requests));
+	g_atomic_int_add(&team->reading, -1);
+	return request;
+}
+
+static void serve(struct team *team, enum request request, uint64_t term)
+{
+	if (request == LONG || request == STUCK_LONG)
+		leader_hand_over(team->leader, term);
+	else
+		leader_serves(team->leader, term);
+	if (request == STUCK || request == STUCK_LONG) {
+		g_atomic_int_inc(&team->stuck);
+		while (!g_atomic_int_get(&team->go))
+			g_usleep(100);
+	}
+	g_atomic_int_inc(&team->served);
+}
+
+static gpointer work(gpointer data)
+{
+	struct team *team = data;
+	uint64_t term;
+
+	while ((term = leader_follow(team->leader)) != 0) {
+		do {
+			enum request request = read_request(team);
+
+			if (request == END) {
+				leader_end(team->leader);
+				return NULL;
+			}
+			serve(team, request, term);
+		} while (leader_goes_on(team->leader, term));
+	}
+	return NULL;
+}
+
+static void wait_for(int *count, int wanted)
+{
+	gint64 until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+
+	while (g_atomic_int_get(count) != wanted) {
+		g_assert_cmpint(g_get_monotonic_time(), <, until);
+		g_usleep(100);
+	}
+}
+
+static void start(struct team *team, GThread *threads[THREADS])
+{
+	*team = (struct team){ .leader = leader_new(), .requests = g_async_queue_new() };
+	for (int i = 0; i < THREADS; i++)
+		threads[i] = g_thread_new("worker", work, team);
+}
+
+static void end(struct team *team, GThread *threads[THREADS])
+{
+	ask(team, END);
+	for (int i = 0; i < THREADS; i++)
+		g_thread_join(threads[i]);
+	g_async_queue_unref(team->requests);
+	leader_free(team->leader);
+}
+
+static void one_reads_at_a_time(void)
+{
+	GThread *threads[THREADS];
+	struct team team;
+
+	start(&team, threads);
+	for (int i = 0; i < ROUNDS; i++)
+		ask(&team, i % 3 ? SHORT : LONG);
+	wait_for(&team.served, ROUNDS);
+	end(&team, threads);
+}
+
+static void long_requests_keep_nobody_waiting(void)
+{
+	GThread *threads[THREADS];
+	struct team team;
+
+	start(&team, threads);
+	for (int i = 0; i < THREADS - 1; i++)
+		ask(&team, STUCK_LONG);
+	wait_for(&team.stuck, THREADS - 1);
+	ask(&team, SHORT);
+	wait_for(&team.served, 1);
+	g_atomic_int_set(&team.go, true);
+	wait_for(&team.served, THREADS);
+	end(&team, threads);
+}
+
+/* Again and again: each of them finds the leader before it stuck, and the threads come back. */
+static void a_stuck_leader_is_replaced(void)
+{
+	GThread *threads[THREADS];
+	struct team team;
+
+	start(&team, threads);
+	for (int round = 0; round < 5; round++) {
+		g_atomic_int_set(&team.go, false);
+		g_atomic_int_set(&team.stuck, 0);
+		g_atomic_int_set(&team.served, 0);
+		for (int i = 0; i < THREADS - 1; i++)
+			ask(&team, STUCK);
+		wait_for(&team.stuck, THREADS - 1);
+		ask(&team, SHORT);
+		wait_for(&team.served, 1);
+		g_atomic_int_set(&team.go, true);
+		wait_for(&team.served, THREADS);
+		/* The next round begins after the watch has gone to sleep, and without that. */
+		g_usleep(round % 2 ? 0 : 10 * LEADER_PATIENCE);
+	}
+	end(&team, threads);
+}
+
+static void end_finds_all(void)
+{
+	for (int round = 0; round < 50; round++) {
+		GThread *threads[THREADS];
+		struct team team;
+
+		start(&team, threads);
+		if (round % 2) {
+			ask(&team, SHORT);
+			wait_for(&team.served, 1);
+		}
+		end(&team, threads);
+	}
+}
+
+/* Followers of a leader who is short of requests, or of none, take no time. */
+static void followers_sleep(void)
+{
+	GThread *threads[THREADS];
+	struct team team;
+	clock_t before;
+
+	start(&team, threads);
+	ask(&team, SHORT);
+	wait_for(&team.served, 1);
+	before = clock();
+	g_usleep(20 * LEADER_PATIENCE);
+	g_assert_cmpint(clock() - before, <, CLOCKS_PER_SEC / 20);
+	end(&team, threads);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/leader/one-reads-at-a-time", one_reads_at_a_time);
+	g_test_add_func("/leader/long-requests-keep-nobody-waiting", long_requests_keep_nobody_waiting);
+	g_test_add_func("/leader/a-stuck-leader-is-replaced", a_stuck_leader_is_replaced);
+	g_test_add_func("/leader/end-finds-all", end_finds_all);
+	g_test_add_func("/leader/followers-sleep", followers_sleep);
+	return g_test_run();
+}
