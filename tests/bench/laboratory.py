@@ -21,8 +21,13 @@ from lab import module, nested  # noqa: E402
 from lab.kernel import Kernel  # noqa: E402
 
 TIMEOUT = 1500  # seconds, of one VM
+HUNG = 124  # what tests/vm/boot ends with when that has passed
 VM_MEMORY = 9 << 20  # KiB of this machine that one of them can come to use
 END_TIME = 30  # seconds that a VM gets to end when the operator has lost patience
+
+
+class VmHung(RuntimeError):
+    """It was not done in the time that it had."""
 
 
 class Laboratory:
@@ -39,14 +44,16 @@ class Laboratory:
             "DMEMFS_GUEST_INITRAMFS": nested.build(kernel, build / "guest"),
             "PYTHONPATH": VM}
 
-    def run(self, program, *arguments, options=(), append=()):
-        """@options: for tests/vm/boot; @append: for the kernel's command line."""
+    def run(self, program, *arguments, options=(), append=(), timeout=TIMEOUT):
+        """@options: for tests/vm/boot; @append: for the kernel's command line; @timeout: VmHung after so many seconds."""
         with tempfile.TemporaryDirectory(prefix="dmemfs-bench.") as logs:
-            command = [VM / "boot", "--timeout", TIMEOUT, "--logs", logs, "--visible", self._build, *options]
+            command = [VM / "boot", "--timeout", timeout, "--logs", logs, "--visible", self._build, *options]
             command += [f"--append={argument}" for argument in append]
             command += [f"--env={name}={value}" for name, value in self._environment.items()]
             command += ["--", "/usr/bin/python3", HERE / program, *arguments]
             status, output, errors = _communicate([str(part) for part in command])
+        if status == HUNG:
+            raise VmHung(f"{program}: the VM was not done after {timeout} s:\n{output}{errors}")
         if status:
             raise RuntimeError(f"{program}: the VM ended with status {status}:\n{output}{errors}")
         return json.loads(output.splitlines()[-1])

@@ -6,14 +6,16 @@ memfd, and device-dax on the very range that dmemfs has in another boot.
 
 Under "icount" what it takes to make 1 GiB of memory and touch it once, its faults, the start of a nested KVM guest, its nested
 faults and the pages that KVM maps; by a VM with two CPUs side by side ("tcg") what a mapping and a guest are good for then.
-Each page is touched once; files of dmemfs have units of 1 GiB, and the mapping's place limits its pages.
+Each page is touched once; files of dmemfs have units of 1 GiB, and the mapping's place limits its pages. Guests of an
+emulated KVM hang now and then under "icount", whatever their memory is, and the VM with them, the more so the less of the
+machine it has: so the start of guests of one system has a VM of its own, alone, which is started again when it takes too long.
 """
 
 import argparse
 import json
 from dataclasses import dataclass
 
-from laboratory import Laboratory, side_by_side
+from laboratory import TIMEOUT, Laboratory, VmHung, side_by_side
 from results import add_options, finish, guarded, progress, row
 
 NODE = "8G:3G"  # reserved: one GiB for a file, one for what device-dax has at its start
@@ -21,6 +23,9 @@ NODE_DAX = "8G"
 DAX = "memmap=3G!7G"  # where NODE reserves
 PAGES = ("hugepagesz=1G", "hugepages=1")
 OPTIMISED = "hugetlb_free_vmemmap=on"
+
+START_TIME = 150  # seconds that a VM gets for starting guests, which take a minute
+ATTEMPTS = 3
 
 # In the order of measuring: given back, a page of 1 GiB cannot always be had again; once clean, memory of dmemfs stays so.
 HUGETLBFS = ("hugetlbfs 1G", "hugetlbfs 2M")
@@ -33,13 +38,15 @@ DIRTY = tuple(f"dmemfs {page}, pool dirty" for page in ("1G", "2M", "4K"))
 
 @dataclass(frozen=True)
 class Boot:
-    """One VM. @systems: {measure: those who are measured}; @suffix: for their names."""
+    """One VM. @systems: {measure: those who are measured}; @suffix: for their names; @alone: no other VM runs meanwhile."""
 
     clock: str
     systems: dict
     node: str = NODE
     append: tuple = PAGES
     suffix: str = ""
+    timeout: int = TIMEOUT
+    alone: bool = False
 
     def names(self):
         return list(dict.fromkeys(name for systems in self.systems.values() for name in systems))
@@ -50,25 +57,44 @@ class Boot:
                 "systems": {name: [measure for measure, systems in self.systems.items() if name in systems]
                             for name in self.names()}}
         options = ["--icount" if self.clock == "icount" else "--cpus=2", "--node", self.node]
-        found = laboratory.run("peers_guest.py", laboratory.programs, json.dumps(plan), options=options, append=self.append)
+        found = self._run(laboratory, json.dumps(plan), options)
         return [row(figure, system + self.suffix, values, unit, self.clock) for figure, system, unit, values in found]
+
+
+    def _run(self, laboratory, plan, options):
+        for attempt in range(ATTEMPTS):
+            try:
+                return laboratory.run("peers_guest.py", laboratory.programs, plan, options=options, append=self.append,
+                                      timeout=self.timeout)
+            except VmHung:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                progress(f"VM: {', '.join(self.names())}: hung, once more")
 
 
 TOUCHED = (*HUGETLBFS, *NAMELESS, *SHARED, *DIRTY, *CLEAN)
 STARTED = (*HUGETLBFS, *SHARED, *CLEAN[:2])
+
+
+def start(system, *further):
+    return Boot("icount", {"start": (system,)}, *further, timeout=START_TIME, alone=True)
+
+
 BOOTS = (
     Boot("icount", {"touch": TOUCHED}),
-    Boot("icount", {"start": STARTED}),
-    Boot("icount", {"touch": HUGETLBFS, "start": HUGETLBFS[:1]}, append=(*PAGES, OPTIMISED), suffix=", vmemmap optimised"),
-    Boot("icount", {"touch": DEVICES, "start": DEVICES}, NODE_DAX, (DAX,)),
-    Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[2]), "guest": STARTED}),
-    Boot("tcg", {"fio": DEVICES[:1], "bound": DEVICES[:1], "guest": DEVICES[:1]}, NODE_DAX, (DAX,)),
+    *map(start, STARTED),
+    Boot("icount", {"touch": HUGETLBFS}, append=(*PAGES, OPTIMISED), suffix=", vmemmap optimised"),
+    Boot("icount", {"touch": DEVICES}, NODE_DAX, (DAX,)),
+    start(DEVICES[0], NODE_DAX, (DAX,)),
+    Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[2]), "guest": STARTED}, alone=True),
+    Boot("tcg", {"fio": DEVICES[:1], "bound": DEVICES[:1], "guest": DEVICES[:1]}, NODE_DAX, (DAX,), alone=True),
 )
 ROUNDS = {"touch": 3, "start": 2, "fio": 3, "bound": 5, "guest": 2}
 BEST = (HUGETLBFS[0], CLEAN[0])
 QUICK_BOOTS = (
-    Boot("icount", {"touch": (*HUGETLBFS, SHARED[1], DIRTY[0], CLEAN[0]), "start": BEST}),
+    Boot("icount", {"touch": (*HUGETLBFS, SHARED[1], DIRTY[0], CLEAN[0])}),
     Boot("icount", {"touch": DEVICES[:1]}, NODE_DAX, (DAX,)),
+    *map(start, BEST),
 )
 QUICK_ROUNDS = {"touch": 3, "start": 1}
 
@@ -82,14 +108,22 @@ def main():
     laboratory = Laboratory(options.build.resolve())
     chosen = [boot for number, boot in enumerate(boots, 1) if not options.boot or number in options.boot]
 
+    hung = []
+
     def one(boot):
         progress(f"VM: {boot.clock}: {', '.join(boot.systems)}: {', '.join(boot.names())}")
-        return boot.run(laboratory, rounds)
+        try:
+            return boot.run(laboratory, rounds)
+        except VmHung as error:
+            hung.append(str(error))
+            return []
 
-    found = side_by_side(one, [boot for boot in chosen if boot.clock == "icount"])
-    found += [one(boot) for boot in chosen if boot.clock != "icount"]
+    found = side_by_side(one, [boot for boot in chosen if not boot.alone])
+    found += [one(boot) for boot in chosen if boot.alone]
     rows = [entry for entries in found for entry in entries]
     finish(options, " ".join(["peers", *map(str, options.boot)]), rows)
+    if hung:
+        raise RuntimeError("not all was measured:\n" + "\n".join(hung))
 
 
 if __name__ == "__main__":
