@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which thread reads the next request. */
+/* Which threads read requests. */
 #include "leader.h"
 
 #include <glib.h>
+#include <stdint.h>
 
 struct leader {
 	GMutex lock; /* guards all below */
-	GCond free;  /* for followers: there is no leader */
-	GCond look;  /* for the watch: the same, or the leader has something to do */
-	uint64_t term;   /* of the last one to lead */
-	uint64_t served; /* requests, by all leaders */
-	unsigned followers; /* that wait for @free */
-	bool led;
-	bool serving; /* the leader is */
-	bool watched; /* somebody waits for @look */
-	bool dozes;   /* that one, with no limit of time */
+	GCond lead;  /* for followers: somebody is to lead */
+	GCond look;  /* for the watch: the same, or the leaders have something to do */
+	unsigned leaders;
+	unsigned readers;   /* leaders that read; the others serve */
+	unsigned followers; /* that wait for @lead */
+	uint64_t served;    /* requests, by all leaders */
+	bool wanted;        /* one more leader is */
+	bool watched;       /* somebody waits for @look */
+	bool dozes;         /* that one, with no limit of time */
 	bool ended;
 };
 
@@ -23,7 +24,7 @@ struct leader *leader_new(void)
 	struct leader *self = g_new0(struct leader, 1);
 
 	g_mutex_init(&self->lock);
-	g_cond_init(&self->free);
+	g_cond_init(&self->lead);
 	g_cond_init(&self->look);
 	return self;
 }
@@ -33,98 +34,123 @@ void leader_free(struct leader *self)
 	if (!self)
 		return;
 	g_cond_clear(&self->look);
-	g_cond_clear(&self->free);
+	g_cond_clear(&self->lead);
 	g_mutex_clear(&self->lock);
 	g_free(self);
 }
 
-/* One look at the leader, who has no place any more if it is still at the same request. */
+/* One look: leaders that are still at the same requests get one more. */
 static void watch(struct leader *self)
 {
 	uint64_t served = self->served;
-	bool serving = self->serving;
+	bool busy = self->readers == 0;
 
 	self->watched = true;
-	self->dozes = !serving;
-	if (serving)
+	self->dozes = !busy;
+	if (busy)
 		g_cond_wait_until(&self->look, &self->lock, g_get_monotonic_time() + LEADER_PATIENCE);
 	else
 		g_cond_wait(&self->look, &self->lock);
 	self->watched = self->dozes = false;
-	if (serving && self->serving && self->served == served)
-		self->led = false;
+	if (busy && self->readers == 0 && self->served == served)
+		self->wanted = true;
 }
 
-uint64_t leader_follow(struct leader *self)
+static bool needs_leader(const struct leader *self)
 {
-	uint64_t term = 0;
+	return self->leaders == 0 || self->wanted;
+}
+
+/* Somebody is to lead. */
+static void wake(struct leader *self)
+{
+	g_cond_signal(self->followers > 0 ? &self->lead : &self->look);
+}
+
+bool leader_follow(struct leader *self)
+{
+	bool leads;
 
 	g_mutex_lock(&self->lock);
-	while (self->led && !self->ended) {
+	while (!needs_leader(self) && !self->ended) {
 		if (self->watched) {
 			self->followers++;
-			g_cond_wait(&self->free, &self->lock);
+			g_cond_wait(&self->lead, &self->lock);
 			self->followers--;
 		} else {
 			watch(self);
 		}
 	}
-	if (!self->ended) {
-		self->led = true;
-		self->serving = false;
-		term = ++self->term;
-		/* The watch that has become the leader needs a successor. */
+	leads = !self->ended;
+	if (leads) {
+		self->leaders++;
+		self->readers++;
+		self->wanted = false;
+		/* A watch that leads needs a successor. */
 		if (!self->watched && self->followers > 0)
-			g_cond_signal(&self->free);
+			g_cond_signal(&self->lead);
 	}
 	g_mutex_unlock(&self->lock);
-	return term;
+	return leads;
 }
 
-static bool leads(const struct leader *self, uint64_t term)
-{
-	return self->led && self->term == term;
-}
-
-void leader_serves(struct leader *self, uint64_t term)
+void leader_serves(struct leader *self, bool more)
 {
 	g_mutex_lock(&self->lock);
-	if (leads(self, term)) {
-		self->serving = true;
-		self->served++;
-		if (self->dozes)
-			g_cond_signal(&self->look);
+	self->readers--;
+	self->served++;
+	if (more && !self->wanted && (self->followers > 0 || self->watched)) {
+		self->wanted = true;
+		wake(self);
+	} else if (self->dozes && self->readers == 0) {
+		g_cond_signal(&self->look);
 	}
 	g_mutex_unlock(&self->lock);
 }
 
-void leader_hand_over(struct leader *self, uint64_t term)
+void leader_hand_over(struct leader *self, bool reads)
 {
 	g_mutex_lock(&self->lock);
-	if (leads(self, term)) {
-		self->led = false;
-		g_cond_signal(self->followers > 0 ? &self->free : &self->look);
+	self->leaders--;
+	self->readers -= reads;
+	if (self->readers == 0) {
+		self->wanted = true; /* other leaders may be at something that takes long as well */
+		wake(self);
 	}
 	g_mutex_unlock(&self->lock);
 }
 
-bool leader_goes_on(struct leader *self, uint64_t term)
+bool leader_others_read(struct leader *self)
 {
-	bool still;
+	bool read;
 
 	g_mutex_lock(&self->lock);
-	still = leads(self, term) && !self->ended;
-	if (still)
-		self->serving = false;
+	read = self->readers > 0;
 	g_mutex_unlock(&self->lock);
-	return still;
+	return read;
+}
+
+bool leader_goes_on(struct leader *self, bool more)
+{
+	bool leads;
+
+	g_mutex_lock(&self->lock);
+	leads = (self->readers == 0 || more) && !self->ended;
+	if (!leads) {
+		self->leaders--;
+	} else {
+		self->readers++;
+		self->wanted = self->wanted && more;
+	}
+	g_mutex_unlock(&self->lock);
+	return leads;
 }
 
 void leader_end(struct leader *self)
 {
 	g_mutex_lock(&self->lock);
 	self->ended = true;
-	g_cond_broadcast(&self->free);
+	g_cond_broadcast(&self->lead);
 	g_cond_broadcast(&self->look);
 	g_mutex_unlock(&self->lock);
 }

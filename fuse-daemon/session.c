@@ -27,6 +27,9 @@
 /* libfuse's FUSE_BUFFER_HEADER_SIZE: a page for the headers. */
 #define BUFFER_SIZE (SESSION_MAX_WRITE + 4096)
 
+/* Requests between two looks whether more of them wait. */
+#define LOOK_AFTER 4
+
 /* Interrupts the read(2) of a thread that shall end. */
 #define WAKE_SIGNAL    SIGUSR1
 #define WAKE_PERIOD_MS 5
@@ -35,7 +38,8 @@ struct worker {
 	struct session *session;
 	pthread_t thread;
 	unsigned slot;
-	uint64_t term; /* of it as leader */
+	enum { FOLLOWS, READS, SERVES } role; /* the last two: it leads (leader.h) */
+	bool saw_more; /* at its last look */
 	int running;   /* atomic */
 	_Atomic int64_t since;  /* struct progress_sample */
 	_Atomic unsigned taken; /* the same */
@@ -55,8 +59,8 @@ struct session {
 	struct progress *progress; /* of who asks session_is_alive() */
 
 	/*
-	 * After a takeover, until every request that comes again was read: none of them is overlooked, since only the
-	 * leader reads, and counts what it has read.
+	 * After a takeover, until every request that comes again was read: one thread reads at a time, and counts what it
+	 * has read, so that none of them is overlooked.
 	 */
 	int replaying;    /* atomic */
 	GMutex lock;      /* of the two below */
@@ -172,6 +176,40 @@ static bool takes_long(const void *request_data, size_t size)
 	}
 }
 
+/* Do requests wait that nobody has read? */
+static bool more_wait(const struct session *session)
+{
+	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
+
+	return !g_atomic_int_get(&session->replaying) && poll(&connection, 1, 0) == 1 && connection.revents == POLLIN;
+}
+
+/* Is it time for another leader? Asked now and then, since it costs a system call; one request that waits is not many. */
+static bool needs_help(struct worker *worker)
+{
+	bool before = worker->saw_more;
+
+	if (worker->taken % LOOK_AFTER != 0)
+		return false;
+	worker->saw_more = more_wait(worker->session);
+	return before && worker->saw_more;
+}
+
+static void take_role(struct worker *worker, bool long_request)
+{
+	struct leader *leader = worker->session->leader;
+
+	if (worker->role == FOLLOWS)
+		return;
+	if (long_request) {
+		leader_hand_over(leader, worker->role == READS);
+		worker->role = FOLLOWS;
+	} else if (worker->role == READS) {
+		leader_serves(leader, needs_help(worker));
+		worker->role = SERVES;
+	}
+}
+
 static void process(struct worker *worker, void *request_data, size_t size)
 {
 	const struct fuse_buf buffer = { .mem = request_data, .size = size };
@@ -188,10 +226,7 @@ static void process(struct worker *worker, void *request_data, size_t size)
 		.slot = worker->slot,
 	};
 
-	if (takes_long(request_data, size))
-		leader_hand_over(session->leader, worker->term);
-	else
-		leader_serves(session->leader, worker->term);
+	take_role(worker, takes_long(request_data, size));
 	if (in.opcode == FUSE_INIT)
 		session->events->init(request_data, size, session->data);
 	worker->taken++;
@@ -256,6 +291,18 @@ static gboolean stop(gpointer session)
 	return G_SOURCE_REMOVE;
 }
 
+/* It has served what it had read. */
+static void go_on(struct worker *worker)
+{
+	struct leader *leader = worker->session->leader;
+	bool more;
+
+	if (worker->role != SERVES)
+		return;
+	more = leader_others_read(leader) && more_wait(worker->session);
+	worker->role = leader_goes_on(leader, more) ? READS : FOLLOWS;
+}
+
 /* Serves requests as long as the worker leads. False: there will be no more, by what @got says (read_request()). */
 static bool lead(struct worker *worker, void *buffer, int *got)
 {
@@ -264,7 +311,8 @@ static bool lead(struct worker *worker, void *buffer, int *got)
 		if (*got <= 0)
 			return false;
 		serve(worker, buffer, (size_t)*got);
-	} while (leader_goes_on(worker->session->leader, worker->term));
+		go_on(worker);
+	} while (worker->role == READS);
 	return true;
 }
 
@@ -278,8 +326,8 @@ static void *work(void *data)
 	if (request_buffer_init(&buffer, BUFFER_SIZE)) {
 		got = 0;
 		do
-			worker->term = leader_follow(session->leader);
-		while (worker->term && lead(worker, buffer.data, &got));
+			worker->role = leader_follow(session->leader) ? READS : FOLLOWS;
+		while (worker->role == READS && lead(worker, buffer.data, &got));
 		request_buffer_clear(&buffer);
 	}
 	fuse_session_exit(session->fuse);
