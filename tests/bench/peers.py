@@ -89,7 +89,7 @@ BOOTS = (
     Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[2]), "guest": STARTED}, alone=True),
     Boot("tcg", {"fio": DEVICES[:1], "bound": DEVICES[:1], "guest": DEVICES[:1]}, NODE_DAX, (DAX,), alone=True),
 )
-ROUNDS = {"touch": 3, "start": 2, "fio": 3, "bound": 5, "guest": 2}
+ROUNDS = {"touch": 3, "start": 2, "fio": 3, "bound": 3, "guest": 2}
 BEST = (HUGETLBFS[0], CLEAN[0])
 QUICK_BOOTS = (
     Boot("icount", {"touch": (*HUGETLBFS, SHARED[1], DIRTY[0], CLEAN[0])}),
