@@ -130,11 +130,13 @@ static void in_need_all_is_zeroed(void)
 	struct fake *fake = fake_new(64 * M2, M2);
 	struct file *file = file_new(&fake->storage, 2);
 	struct zeroer_stats stats;
+	gint64 begun = g_get_monotonic_time();
 
 	g_assert_cmpint(file_truncate(file, 10 * M2), ==, 0);
 	zeroer_get_stats(fake->storage.zeroer, &stats);
 	g_assert_cmpuint(stats.zeroed, ==, 10 * M2);
-	g_assert_cmpuint(stats.rate, >, 0);
+	/* On a machine that is so busy, it may have been longer ago than "lately" is. */
+	g_assert_true(stats.rate > 0 || g_get_monotonic_time() - begun > G_USEC_PER_SEC);
 	g_assert_cmpuint(stats.workers, ==, 0);
 	file_destroy(file);
 	fake_destroy(fake);
