@@ -176,6 +176,50 @@ static void others_that_are_stuck_are_no_help(void)
 	end(&team, threads);
 }
 
+/* No thread is bound to its place: one has all of these here. */
+static void who_is_back_first_reads(void)
+{
+	struct leader *leader = leader_new();
+
+	g_assert_true(leader_follow(leader));
+	leader_serves(leader, false);
+	g_assert_true(leader_follow(leader)); /* the first is at its request for too long */
+	leader_serves(leader, false);
+	g_assert_false(leader_others_read(leader));
+	g_assert_true(leader_goes_on(leader, false));
+	g_assert_true(leader_others_read(leader));
+	g_assert_false(leader_goes_on(leader, false));
+	leader_free(leader);
+}
+
+static gpointer follow(gpointer leader)
+{
+	return GINT_TO_POINTER(leader_follow(leader));
+}
+
+/* The leader is never at a request for long, but there are too many of them. */
+static void help_comes_when_more_wait(void)
+{
+	struct leader *leader = leader_new();
+	GThread *helper;
+	gint64 until;
+	bool helped;
+
+	g_assert_true(leader_follow(leader));
+	helper = g_thread_new("helper", follow, leader);
+	until = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+	do {
+		g_assert_cmpint(g_get_monotonic_time(), <, until);
+		leader_serves(leader, true);
+		helped = leader_others_read(leader);
+		g_assert_true(leader_goes_on(leader, true));
+	} while (!helped);
+	leader_serves(leader, false);
+	g_assert_false(leader_goes_on(leader, false));
+	g_assert_true(GPOINTER_TO_INT(g_thread_join(helper)));
+	leader_free(leader);
+}
+
 /* As many as there are, and no longer than they are needed. */
 static void more_read_when_more_wait(void)
 {
@@ -240,6 +284,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/leader/long-requests-keep-nobody-waiting", long_requests_keep_nobody_waiting);
 	g_test_add_func("/leader/a-stuck-leader-is-replaced", a_stuck_leader_is_replaced);
 	g_test_add_func("/leader/others-that-are-stuck-are-no-help", others_that_are_stuck_are_no_help);
+	g_test_add_func("/leader/who-is-back-first-reads", who_is_back_first_reads);
+	g_test_add_func("/leader/help-comes-when-more-wait", help_comes_when_more_wait);
 	g_test_add_func("/leader/more-read-when-more-wait", more_read_when_more_wait);
 	g_test_add_func("/leader/end-finds-all", end_finds_all);
 	g_test_add_func("/leader/followers-sleep", followers_sleep);
