@@ -24,8 +24,8 @@ DMEMFS, PASSTHROUGH = "dmemfs", "passthrough_hp on tmpfs"
 class Server:
     """A file system under test: a process and its mount point."""
 
-    def __init__(self, work):
-        self.mountpoint = work
+    def __init__(self, mountpoint):
+        self.mountpoint = mountpoint
         self.mountpoint.mkdir()
         self._process = None
 

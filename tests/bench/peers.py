@@ -25,7 +25,7 @@ PAGES = ("hugepagesz=1G", "hugepages=1")
 OPTIMISED = "hugetlb_free_vmemmap=on"
 
 START_TIME = 150  # seconds that a VM gets for starting guests, which take a minute
-ATTEMPTS = 3
+START_TRIES = 3
 
 # In the order of measuring: given back, a page of 1 GiB cannot always be had again; once clean, memory of dmemfs stays so.
 HUGETLBFS = ("hugetlbfs 1G", "hugetlbfs 2M")
@@ -38,7 +38,8 @@ DIRTY = tuple(f"dmemfs {page}, pool dirty" for page in ("1G", "2M", "4K"))
 
 @dataclass(frozen=True)
 class Boot:
-    """One VM. @systems: {measure: those who are measured}; @suffix: for their names; @alone: no other VM runs meanwhile."""
+    """One VM. @systems: {measure: those who are measured}; @suffix: for their names; @alone: no other VM runs meanwhile; @tries:
+    how often it is started, when it hangs."""
 
     clock: str
     systems: dict
@@ -47,6 +48,7 @@ class Boot:
     suffix: str = ""
     timeout: int = TIMEOUT
     alone: bool = False
+    tries: int = 1
 
     def names(self):
         return list(dict.fromkeys(name for systems in self.systems.values() for name in systems))
@@ -60,14 +62,13 @@ class Boot:
         found = self._run(laboratory, json.dumps(plan), options)
         return [row(figure, system + self.suffix, values, unit, self.clock) for figure, system, unit, values in found]
 
-
     def _run(self, laboratory, plan, options):
-        for attempt in range(ATTEMPTS):
+        for left in reversed(range(self.tries)):
             try:
                 return laboratory.run("peers_guest.py", laboratory.programs, plan, options=options, append=self.append,
                                       timeout=self.timeout)
             except VmHung:
-                if attempt + 1 == ATTEMPTS:
+                if left == 0:
                     raise
                 progress(f"VM: {', '.join(self.names())}: hung, once more")
 
@@ -77,7 +78,7 @@ STARTED = (*HUGETLBFS, *SHARED, *CLEAN[:2])
 
 
 def start(system, *further):
-    return Boot("icount", {"start": (system,)}, *further, timeout=START_TIME, alone=True)
+    return Boot("icount", {"start": (system,)}, *further, timeout=START_TIME, alone=True, tries=START_TRIES)
 
 
 BOOTS = (
