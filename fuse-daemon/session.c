@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "busy_poll.h"
 #include "leader.h"
 #include "progress.h"
 #include "request.h"
@@ -40,6 +41,7 @@ struct worker {
 	unsigned slot;
 	enum { FOLLOWS, READS, SERVES } role; /* the last two: it leads (leader.h) */
 	bool saw_more; /* at its last look */
+	struct busy_poll next;
 	int running;   /* atomic */
 	_Atomic int64_t since;  /* struct progress_sample */
 	_Atomic unsigned taken; /* the same */
@@ -291,27 +293,35 @@ static gboolean stop(gpointer session)
 	return G_SOURCE_REMOVE;
 }
 
-/* It has served what it had read. */
-static void go_on(struct worker *worker)
+/* It has served what it had read. Is it the only one that reads? */
+static bool go_on(struct worker *worker)
 {
 	struct leader *leader = worker->session->leader;
+	bool others;
 	bool more;
 
 	if (worker->role != SERVES)
-		return;
-	more = leader_others_read(leader) && more_wait(worker->session);
+		return false;
+	others = leader_others_read(leader);
+	more = others && more_wait(worker->session);
 	worker->role = leader_goes_on(leader, more) ? READS : FOLLOWS;
+	return !others && worker->role == READS;
 }
 
 /* Serves requests as long as the worker leads. False: there will be no more, by what @got says (read_request()). */
 static bool lead(struct worker *worker, void *buffer, int *got)
 {
+	struct session *session = worker->session;
+
 	do {
-		*got = receive(worker->session, buffer);
+		busy_poll_wait(&worker->next, fuse_session_fd(session->fuse));
+		*got = receive(session, buffer);
 		if (*got <= 0)
 			return false;
+		busy_poll_came(&worker->next, g_get_monotonic_time());
 		serve(worker, buffer, (size_t)*got);
-		go_on(worker);
+		if (go_on(worker))
+			busy_poll_answered(&worker->next, g_get_monotonic_time());
 	} while (worker->role == READS);
 	return true;
 }
@@ -349,7 +359,7 @@ void session_feed_init(struct fuse_session *fuse, const void *request, size_t si
 	g_free(buffer.mem);
 }
 
-struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
+struct session *session_start(struct fuse_session *fuse, unsigned threads, int64_t busy_poll, bool takeover,
                               const struct session_events *events, void *data)
 {
 	struct session *session = g_new0(struct session, 1);
@@ -369,7 +379,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 		struct worker *worker = &session->workers[i];
 		char name[16]; /* pthread_setname_np(3) */
 
-		*worker = (struct worker){ .session = session, .slot = i, .running = true };
+		*worker = (struct worker){ .session = session, .slot = i, .next.limit = busy_poll, .running = true };
 		g_atomic_int_inc(&session->running);
 		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
 			g_atomic_int_add(&session->running, -1);

@@ -38,10 +38,10 @@ struct session_events {
 void session_feed_init(struct fuse_session *fuse, const void *request, size_t size);
 
 /*
- * @threads of them serve @fuse, which is mounted. @takeover: requests will come again (FUSE_NOTIFY_RESEND was written), and
- * come first.
+ * @threads of them serve @fuse, which is mounted. @busy_poll: microseconds, the limit of busy_poll.h. @takeover: requests
+ * will come again (FUSE_NOTIFY_RESEND was written), and come first.
  */
-struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
+struct session *session_start(struct fuse_session *fuse, unsigned threads, int64_t busy_poll, bool takeover,
                               const struct session_events *events, void *data);
 /* Each thread answers its request at hand, then ends. On the thread of the main loop, which must go on until the end. */
 void session_stop(struct session *session);

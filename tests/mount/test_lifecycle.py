@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -228,6 +230,22 @@ def test_descriptor_is_needed_only_while_a_file_is_open(fs):
     for number in range(200):
         fs.make_file(f"file{number}", b"x")
     wait_until(lambda: descriptors() <= before + 8, "no descriptor for files at rest")
+
+
+def cpu_time_of(pid):
+    """In seconds, of the whole process."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc_pid_stat(5)
+
+
+@pytest.mark.dmemfs(busy_poll=1000)
+def test_daemon_looks_for_requests_only_while_they_come(fs):
+    """It looks for the next one before it sleeps: as long as it may be worth it, and not when there is nothing to do."""
+    for number in range(1000):
+        (fs / f"directory{number}").mkdir()
+    before = cpu_time_of(fs.daemon.pid)
+    time.sleep(2)
+    assert cpu_time_of(fs.daemon.pid) - before < 1  # 2: all the time
 
 
 def test_hung_client_does_not_block_the_others(fs):

@@ -81,6 +81,8 @@ static const struct bad {
 	{ "threads-negative", "[daemon]\nthreads=-1\n", { "[daemon] threads: ", "from 1 to 256" } },
 	{ "threads-huge", "[daemon]\nthreads=99999999999999999999\n", { "[daemon] threads: ", "from 1 to 256" } },
 	{ "threads-text", "[daemon]\nthreads=4 # four\n", { "[daemon] threads: ", "from 1 to 256" } },
+	{ "busy-poll-long", "[daemon]\nbusy-poll=1001\n", { ":2: [daemon] busy-poll: ", "from 0 to 1000" } },
+	{ "busy-poll-unit", "[daemon]\nbusy-poll=50us\n", { "[daemon] busy-poll: ", "from 0 to 1000" } },
 	{ "metrics-interval-zero", "[daemon]\nmetrics-interval=0\n", { "[daemon] metrics-interval: ", "from 1 to 3600" } },
 	{ "metrics-file-name", "[daemon]\nmetrics-file=/run/x.txt\n", { ":2: [daemon] metrics-file: ", "/run/x.txt", ".prom" } },
 	{ "metrics-file-relative", "[daemon]\nmetrics-file=x.prom\n", { "[daemon] metrics-file: ", "relative path" } },
