@@ -39,6 +39,8 @@ struct daemon {
 	bool unmounted; /* nobody reaches removed files any more */
 	bool keep;   /* the mount stays: there is a next daemon */
 	bool ending; /* it does not, whatever signal comes after */
+	bool stopping; /* this run ends */
+	struct reload_check *reload_check;
 	bool reload; /* it is this process, with the program that is installed then */
 };
 
@@ -76,6 +78,7 @@ static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
 static gboolean stop(struct daemon *daemon, bool keep)
 {
 	daemon->keep = keep;
+	daemon->stopping = true;
 	notify_send("STOPPING=1");
 	mount_stop(daemon->mount);
 	return G_SOURCE_CONTINUE;
@@ -100,15 +103,23 @@ static gboolean on_terminate(gpointer data)
 
 static gboolean on_hangup(gpointer data)
 {
+	const struct daemon *daemon = data;
+
+	if (!daemon->stopping)
+		reload_check_ask(daemon->reload_check);
+	return G_SOURCE_CONTINUE;
+}
+
+static void reload_is_safe(void *data)
+{
 	struct daemon *daemon = data;
 
-	if (daemon->keep || daemon->ending || !reload_is_safe(daemon->server.config->file))
-		return G_SOURCE_CONTINUE;
+	if (daemon->stopping) /* meanwhile */
+		return;
 	log_info("reloading");
 	notify_reloading();
-	daemon->keep = daemon->reload = true;
+	daemon->keep = daemon->reload = daemon->stopping = true;
 	mount_stop(daemon->mount);
-	return G_SOURCE_CONTINUE;
 }
 
 static gboolean quit(gpointer loop)
@@ -201,6 +212,7 @@ static void add_sources(struct daemon *daemon)
 	struct storage *storage = &daemon->server.storage;
 	int fd = storage->ops->event_fd(storage->backend);
 
+	daemon->reload_check = reload_check_new(daemon->server.config->file, reload_is_safe, daemon);
 	daemon->sources[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
 	daemon->sources[1] = g_unix_signal_add(SIGINT, on_interrupt, daemon);
 	daemon->sources[2] = g_unix_signal_add(SIGHUP, on_hangup, daemon);
@@ -214,6 +226,7 @@ static void remove_sources(struct daemon *daemon)
 		if (daemon->sources[i])
 			g_source_remove(daemon->sources[i]);
 	}
+	reload_check_free(daemon->reload_check);
 }
 
 /* The mountpoint, made ready: a connection to take over, or a directory with nothing on it. Owns @connection. */

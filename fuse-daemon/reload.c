@@ -25,7 +25,7 @@ void reload_init(char **argv)
 	directory = g_get_current_dir();
 }
 
-bool reload_is_safe(const char *config_file)
+static bool program_accepts(const char *config_file)
 {
 	char *argv[] = { program, (char *)"--check-config", (char *)"--config", (char *)config_file, NULL };
 	g_autofree char *complaint = NULL;
@@ -41,6 +41,74 @@ bool reload_is_safe(const char *config_file)
 		return false;
 	}
 	return true;
+}
+
+struct reload_check {
+	char *config_file;
+	void (*is_safe)(void *data);
+	void *data;
+	GThread *thread; /* that looks; NULL: none */
+	bool again;      /* asked since it began */
+	bool safe;       /* its thread's, until that has ended */
+};
+
+static void look(struct reload_check *check);
+
+/* The thread has looked. */
+static gboolean on_looked(gpointer data)
+{
+	struct reload_check *check = data;
+
+	g_thread_join(g_steal_pointer(&check->thread));
+	if (check->again)
+		look(check);
+	else if (check->safe)
+		check->is_safe(check->data);
+	return G_SOURCE_REMOVE;
+}
+
+static gpointer ask_program(gpointer data)
+{
+	struct reload_check *check = data;
+
+	check->safe = program_accepts(check->config_file);
+	g_idle_add(on_looked, check);
+	return NULL;
+}
+
+static void look(struct reload_check *check)
+{
+	check->again = false;
+	check->thread = g_thread_new("reload", ask_program, check);
+}
+
+struct reload_check *reload_check_new(const char *config_file, void (*is_safe)(void *data), void *data)
+{
+	struct reload_check *check = g_new0(struct reload_check, 1);
+
+	check->config_file = g_strdup(config_file);
+	check->is_safe = is_safe;
+	check->data = data;
+	return check;
+}
+
+void reload_check_ask(struct reload_check *check)
+{
+	if (check->thread)
+		check->again = true;
+	else
+		look(check);
+}
+
+void reload_check_free(struct reload_check *check)
+{
+	if (!check)
+		return;
+	if (check->thread)
+		g_thread_join(check->thread);
+	g_idle_remove_by_data(check);
+	g_free(check->config_file);
+	g_free(check);
 }
 
 static void change_signals(int how)

@@ -4,6 +4,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -328,6 +329,57 @@ def test_reload_goes_on_with_the_new_configuration(fs):
         reload(fs.daemon)
         assert os.pread(fd, 4, 0) == b"kept"
     assert len(os.listdir(f"/proc/{fs.daemon.pid}/task")) != threads
+
+
+def start_copy(daemon, program):
+    """Starts the daemon again from a copy of its program at @program, which the test may replace."""
+    original = daemon.program
+    shutil.copy2(original, program)
+    daemon.stop()
+    daemon.program = str(program)
+    daemon.start()
+    daemon.program = original
+
+
+def install_slow_program(program, original, go):
+    """The program that is installed now says whether it accepts a configuration when @go exists; returns what tells that it was asked."""
+    asked = program.with_suffix(".asked")
+    script = program.with_suffix(".new")
+    script.write_text(f"""#!/bin/sh
+case "$*" in *--check-config*)
+    touch {asked}
+    while ! [ -e {go} ]; do sleep 0.05; done
+esac
+exec {original} "$@"
+""")
+    script.chmod(0o755)
+    os.replace(script, program)
+    return asked
+
+
+def test_memory_comes_back_while_the_configuration_is_checked(fs, work):
+    start_copy(fs.daemon, work / "dmemfsd")
+    asked = install_slow_program(work / "dmemfsd", fs.daemon.program, work / "go")
+    fs.daemon.manager.messages.clear()
+    os.kill(fs.daemon.pid, signal.SIGHUP)
+    wait_until(asked.exists, "the program is asked")
+    for _ in range(3):
+        os.unlink(fs.make_file("all", size=fs.capacity))  # ENOSPC if what the last one had does not come back
+    os.kill(fs.daemon.pid, signal.SIGHUP)  # the configuration may have changed since
+    (work / "go").touch()
+    assert fs.daemon.manager.wait_for("READY=1", 30)
+
+
+def test_stop_while_the_configuration_is_checked(fs, work):
+    start_copy(fs.daemon, work / "dmemfsd")
+    asked = install_slow_program(work / "dmemfsd", fs.daemon.program, work / "go")
+    os.kill(fs.daemon.pid, signal.SIGHUP)
+    wait_until(asked.exists, "the program is asked")
+    os.kill(fs.daemon.pid, signal.SIGINT)
+    wait_until(lambda: not fs.daemon.mounted, "it is unmounted")
+    (work / "go").touch()
+    assert fs.daemon.wait() == 0
+    assert "reloading" not in fs.daemon.log
 
 
 @pytest.mark.dmemfs(size=512 * MIB)
