@@ -29,14 +29,18 @@ class Goal:
         if ours is None or (self.theirs and theirs is None):
             return None
         if theirs is None:
-            return self._line(ours.value >= self.factor, f"{ours.value:.2f}", f"at least {self.factor:g}")
-        # The rounds of the peer are what it is by itself: to be no worse than the worst of them is to be no worse.
-        limit = self.factor * theirs.spread[1]
+            return self._line(_verdict(ours.value >= self.factor), f"{ours.value:.2f}", f"at least {self.factor:g}")
         ratio = ours.value / theirs.value if theirs.value else float("inf") if ours.value else 1.0
-        return self._line(ours.value <= limit, f"{ratio:.4g} times {self.theirs}", f"at most {self.factor:g}")
+        # The rounds of the peer are what it is by itself: no worse than the worst of them is not known to be worse.
+        verdict = _verdict(ours.value <= self.factor * theirs.value, ours.value <= self.factor * theirs.spread[1])
+        return self._line(verdict, f"{ratio:.4g} times {self.theirs}", f"at most {self.factor:g}")
 
-    def _line(self, holds, found, wanted):
-        return f"goal: {self.text}: {found}, {wanted} wanted: {'holds' if holds else 'does not hold'}"
+    def _line(self, verdict, found, wanted):
+        return f"goal: {self.text}: {found}, {wanted} wanted: {verdict}"
+
+
+def _verdict(holds, undecided=False):
+    return "holds" if holds else "within the spread of the peer's rounds" if undecided else "does not hold"
 
 
 GOALS = (
