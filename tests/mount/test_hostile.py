@@ -12,7 +12,7 @@ import pytest
 from helpers.backends import MIB
 from helpers.children import Child, in_child
 from helpers.mount import wait_until
-from helpers.processes import resident
+from helpers.processes import NO_HOLDERS, holders_of, resident
 from helpers.syscalls import opened
 
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
@@ -161,6 +161,7 @@ def stuck(fs, playground):
     if fs.daemon.running:
         fs.daemon.kill()
     fs.daemon.take_over()
+    wait_until(lambda: holders_of(str(fs.root)) == NO_HOLDERS, "whoever was stuck has had an answer, and ends")
 
 
 def use(directory):
