@@ -113,7 +113,7 @@ def test_free_memory(spoiled):
     os.unlink(path)
     fs.wait_free(fs.capacity)
     inject(address)
-    wait_until(lambda: poisoned(fs) == (PAGE, 0), "the daemon knows")
+    wait_until(lambda: poisoned(fs) == (PAGE, 0) and re.search(WARNING, fs.daemon.log), "the daemon knows")
     assert f"memory error at {address:#x}: 4 KiB that no file has" in fs.daemon.log
     assert not covers(fill(fs, "all"), address)
     os.unlink(fs / "all" / "all")
