@@ -30,6 +30,8 @@ class Goal:
             return None
         if theirs is None:
             return self._line(_verdict(ours.value >= self.factor), f"{ours.value:.2f}", f"at least {self.factor:g}")
+        if min(ours.value, theirs.value) < 0:
+            return self._line("cannot be told", f"{ours.value:.3g} to {theirs.value:.3g}, less than nothing", f"at most {self.factor:g}")
         ratio = ours.value / theirs.value if theirs.value else float("inf") if ours.value else 1.0
         # The rounds of the peer are what it is by itself: no worse than the worst of them is not known to be worse.
         verdict = _verdict(ours.value <= self.factor * theirs.value, ours.value <= self.factor * theirs.spread[1])

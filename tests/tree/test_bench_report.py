@@ -45,6 +45,7 @@ def test_others_are_told_as_multiples_of_dmemfs():
 
 @pytest.mark.parametrize("ours, theirs, word", [([1.0], [100.0], "holds"), ([1.1], [100.0], "does not hold"),
                                                 ([0.0], [0.0], "holds"),
+                                                    ([-3.0], [-1.0], "cannot be told"), ([-1.0], [1.0], "cannot be told"),
                                                     ([1.02], [100.0, 101.0, 103.0], "within the spread of the peer's rounds")])
 def test_a_goal_is_undecided_up_to_the_worst_round_of_the_peer(ours, theirs, word):
     line, = goals.lines(peers(ours, theirs))
