@@ -36,11 +36,11 @@ struct daemon {
 	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
 	int lock;         /* of the state directory */
 	struct takeover takeover;
+	struct reload_check *reload_check;
 	bool unmounted; /* nobody reaches removed files any more */
 	bool keep;   /* the mount stays: there is a next daemon */
 	bool ending; /* it does not, whatever signal comes after */
 	bool stopping; /* this run ends */
-	struct reload_check *reload_check;
 	bool reload; /* it is this process, with the program that is installed then */
 };
 

@@ -341,14 +341,20 @@ def start_copy(daemon, program):
     daemon.program = original
 
 
-def install_slow_program(program, original, go):
-    """The program that is installed now says whether it accepts a configuration when @go exists; returns what tells that it was asked."""
+def install_slow_program(program, original, go, first=":"):
+    """
+    The program that is installed now says whether it accepts a configuration when @go exists, after it has done @first, once.
+    Returns what tells that it was asked.
+    """
     asked = program.with_suffix(".asked")
     script = program.with_suffix(".new")
     script.write_text(f"""#!/bin/sh
 case "$*" in *--check-config*)
-    touch {asked}
-    while ! [ -e {go} ]; do sleep 0.05; done
+    if ! [ -e {asked} ]; then
+        touch {asked}
+        while ! [ -e {go} ]; do sleep 0.05; done
+        {first}
+    fi
 esac
 exec {original} "$@"
 """)
@@ -366,6 +372,20 @@ def test_memory_comes_back_while_the_configuration_is_checked(fs, work):
     for _ in range(3):
         os.unlink(fs.make_file("all", size=fs.capacity))  # ENOSPC if what the last one had does not come back
     os.kill(fs.daemon.pid, signal.SIGHUP)  # the configuration may have changed since
+    (work / "go").touch()
+    assert fs.daemon.manager.wait_for("READY=1", 30)
+
+
+def test_reload_is_asked_for_again_while_the_configuration_is_checked(fs, work):
+    """What is refused is what was there first."""
+    start_copy(fs.daemon, work / "dmemfsd")
+    fs.daemon.expected.append("not reloaded: bananas")
+    asked = install_slow_program(work / "dmemfsd", fs.daemon.program, work / "go", "echo bananas >&2; exit 1")
+    fs.daemon.manager.messages.clear()
+    os.kill(fs.daemon.pid, signal.SIGHUP)
+    wait_until(asked.exists, "the program is asked")
+    os.kill(fs.daemon.pid, signal.SIGHUP)
+    time.sleep(0.2)  # the main loop has taken it
     (work / "go").touch()
     assert fs.daemon.manager.wait_for("READY=1", 30)
 
