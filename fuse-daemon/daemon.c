@@ -19,6 +19,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "mount.h"
+#include "mount_watch.h"
 #include "notify.h"
 #include "placement_clean.h"
 #include "poison.h"
@@ -302,6 +303,7 @@ static bool is_alive(void *data, int64_t limit)
 static bool serve(struct daemon *daemon, int *connection)
 {
 	const char *mountpoint = daemon->server.config->mountpoint;
+	struct mount_watch *watch;
 	struct metrics *metrics;
 	bool clean;
 
@@ -314,7 +316,9 @@ static bool serve(struct daemon *daemon, int *connection)
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
 	metrics = metrics_start(&daemon->server, daemon->mount);
+	watch = mount_watch_start(mountpoint);
 	g_main_loop_run(daemon->loop);
+	mount_watch_stop(watch);
 
 	/* Unmounted meanwhile: there is nothing to keep. */
 	daemon->keep = daemon->keep && takeover_is_alive(mount_fd(daemon->mount));

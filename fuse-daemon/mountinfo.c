@@ -56,24 +56,42 @@ static char *resolve(const char *path)
 	return NULL;
 }
 
+/* NULL: the reason is in the log. */
+static char **read_lines(void)
+{
+	g_autofree char *text = NULL;
+	g_autoptr(GError) error = NULL;
+
+	if (g_file_get_contents(MOUNTINFO_FILE, &text, NULL, &error))
+		return g_strsplit(text, "\n", -1);
+	log_warning("%s", error->message);
+	return NULL;
+}
+
 bool mountinfo_find(const char *mountpoint, dev_t *device)
 {
 	g_autofree char *point = resolve(mountpoint);
-	g_autofree char *text = NULL;
-	g_autoptr(GError) error = NULL;
+	g_auto(GStrv) lines = point ? read_lines() : NULL;
 	bool found = false;
 
-	if (!point)
-		return false;
-	if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, &error)) {
-		log_warning("%s", error->message);
-		return false;
-	}
-
-	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
 	/* Later lines lie on top of earlier ones. */
-	for (char **line = lines; *line; line++)
+	for (char **line = lines; line && *line; line++)
 		parse(*line, point, device, &found);
 	return found;
+}
+
+bool mountinfo_has(dev_t device)
+{
+	g_auto(GStrv) lines = read_lines();
+
+	if (!lines)
+		return true;
+	for (char **line = lines; *line; line++) {
+		unsigned major_number, minor_number;
+
+		if (sscanf(*line, "%*u %*u %u:%u ", &major_number, &minor_number) == 2 &&
+		    makedev(major_number, minor_number) == device)
+			return true;
+	}
+	return false;
 }

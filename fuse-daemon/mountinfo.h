@@ -6,10 +6,16 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* proc(5). poll(2) of it tells of changes, by POLLERR and POLLPRI. */
+#define MOUNTINFO_FILE "/proc/self/mountinfo"
+
 /* The file system type in /proc/mounts of every mount of the daemon. */
 #define MOUNTINFO_TYPE "fuse.dmemfs"
 
 /* Is dmemfs the last that was mounted at @mountpoint, an absolute path? @device: of that mount. */
 bool mountinfo_find(const char *mountpoint, dev_t *device);
+
+/* Is it mounted anywhere in the mount namespace of this process? True if that cannot be told. */
+bool mountinfo_has(dev_t device);
 
 #endif

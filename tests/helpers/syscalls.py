@@ -83,12 +83,17 @@ _mbind = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_void_p, cty
 _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
+def make_mount_namespace():
+    """With a copy of each mount, which hears of no unmounts unless its original is shared (mount_namespaces(7))."""
+    _unshare(CLONE_NEWNS)
+
+
 def keep_mounts_private():
     """
     From now on the mounts of this process and its children are theirs alone. Else anybody who makes a mount namespace
     meanwhile gets a copy of them, which keeps a file system alive, and its daemon, after the tests have unmounted it.
     """
-    _unshare(CLONE_NEWNS)
+    make_mount_namespace()
     _mount(None, b"/", None, MS_REC | MS_SLAVE, None)
 
 

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from helpers.daemon import Daemon
 from helpers.expect import fails_with, refused
 from helpers.mount import wait_until
 from helpers.processes import processes_naming, state_of
-from helpers.syscalls import Mapping, opened
+from helpers.syscalls import Mapping, make_mount_namespace, opened
 
 pytestmark = pytest.mark.page_sizes("2M")
 
@@ -135,6 +136,52 @@ def test_unmounting_is_ebusy_while_a_file_is_open(fs):
     with opened(fs.make_file("file"), os.O_RDONLY):
         assert "busy" in fs.daemon.unmount()
     assert fs.daemon.mounted
+
+
+def find_copies(log):
+    """The pids of the processes that the command in the log finds."""
+    command = re.search(r"\((grep -l .*) finds the copies\)", log).group(1)
+    found = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout
+    return [int(path.split("/")[2]) for path in found.split()]
+
+
+def test_unmounting_with_a_copy_in_another_namespace(fs):
+    """As with a container that was made meanwhile: it goes on, says why, and ends with the copy."""
+
+    def container(pipe):
+        make_mount_namespace()
+        pipe.send("copied")
+        pipe.recv()
+
+    daemon = fs.daemon
+    daemon.expected.append("unmounted here, but")
+    # What else is mounted and unmounted is no reason to say so, nor to look no more.
+    other = daemon.work / "other"
+    other.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", other], check=True)
+    time.sleep(3)
+    subprocess.run(["umount", other], check=True)
+    assert "unmounted here" not in daemon.log
+    with Child(container, with_pipe=True) as child:
+        assert child.receive() == "copied"
+        assert daemon.unmount() is None
+        wait_until(lambda: f"warning: {fs.root}: unmounted here, but" in daemon.log, "it says that it goes on")
+        assert daemon.running
+        assert daemon.manager.wait_for(f"STATUS=Unmounted from {fs.root}, serving whoever uses it still", 5)
+        assert find_copies(daemon.log) == [child.pid]
+        child.pipe.send("end")
+        child.wait()
+    assert daemon.wait() == 0
+
+
+def test_unmounting_lazily_while_a_guest_maps_a_file(fs, holder):
+    fs.daemon.expected.append("unmounted here, but")
+    subprocess.run(["umount", "-l", fs.root], check=True)
+    wait_until(lambda: "unmounted here, but" in fs.daemon.log, "it says that it goes on")
+    assert fs.daemon.running
+    assert alive(holder)
+    end(holder)
+    assert fs.daemon.wait() == 0
 
 
 def test_guest_outlives_sigterm(fs, holder):
