@@ -8,6 +8,14 @@ die()
 	exit 1
 }
 
+# own_mounts "$@": makes the script go on in a mount namespace of its own. Else whoever makes such a namespace meanwhile (a
+# container, unshare(1)) has a copy of what the script mounts, and the file system lives on when the script unmounts it.
+own_mounts()
+{
+	[ "${DMEMFS_OWN_MOUNTS-}" = "$$" ] ||
+		DMEMFS_OWN_MOUNTS=$$ exec unshare --mount -- "$(readlink -f "$0")" "$@"
+}
+
 # Downloads and what is made from them; safe to remove at any time.
 cache_directory()
 {
