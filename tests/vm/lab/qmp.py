@@ -2,15 +2,19 @@
 """QEMU's machine protocol, as much of it as the laboratory uses. The socket belongs to the caller's event loop."""
 
 import json
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
+
+USER_MODE_TIMEOUT = 60  # seconds
 
 
 class Qmp:
-    """Commands go out unanswered: QEMU ends when the VM does, and nobody waits for it in between."""
+    """Commands go out unanswered, or else nothing else of the VM is listened to until the answer comes."""
 
     def __init__(self, connection):
         self._socket = connection
         self._buffer = b""
+        self._answer = None
         self.shutdown_reason = None
         self.command("qmp_capabilities")
 
@@ -26,3 +30,31 @@ class Qmp:
             message = json.loads(line)
             if message.get("event") == "SHUTDOWN":
                 self.shutdown_reason = message["data"]["reason"]
+            elif message.get("id") == "asked":
+                self._answer = message
+
+    def _ask(self, name, **arguments):
+        """The same, and what it returns."""
+        self._answer = None
+        request = {"execute": name, "id": "asked", **({"arguments": arguments} if arguments else {})}
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        while self._answer is None:
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError("the VM has ended")
+            self.receive(data)
+        return self._answer["return"]
+
+    @contextmanager
+    def stopped_in_user_mode(self, cpu):
+        """The VM stands still, and @cpu is at no system call and no interrupt."""
+        until = time.monotonic() + USER_MODE_TIMEOUT
+        self._ask("stop")
+        while "CPL=3" not in self._ask("human-monitor-command", **{"command-line": "info registers", "cpu-index": cpu}):
+            self._ask("cont")
+            if time.monotonic() > until:
+                raise TimeoutError(f"CPU {cpu} was in the kernel for {USER_MODE_TIMEOUT} s, whenever it was looked at")
+            time.sleep(0.001)
+            self._ask("stop")
+        yield
+        self.command("cont")

@@ -128,8 +128,9 @@ class Session:
 
     def _message(self, message):
         self._ready |= "ready" in message
-        if "monitor" in message:  # a command of QEMU's for people
-            self._qmp.command("human-monitor-command", **{"command-line": message["monitor"]})
+        if "monitor" in message:  # a command of QEMU's for people, while that CPU is in user mode
+            with suppress(ConnectionError), self._qmp.stopped_in_user_mode(message["cpu"]):
+                self._qmp.command("human-monitor-command", **{"command-line": message["monitor"]})
         if "exit" in message:
             self._verdict.status = message["exit"]
         if "begin" in message:
