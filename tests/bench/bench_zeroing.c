@@ -24,7 +24,7 @@
 
 #define BYTES  (UINT64_C(512) << 20)
 #define START  (UINT64_C(4) << 30)
-#define ROUNDS 9
+#define ROUNDS 31
 #define STEP   (2 << 20) /* as the module does it */
 
 struct backend {

@@ -39,9 +39,9 @@ def main():
     options = parser.parse_args()
     build = options.build.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    rows = list(rows_of(measure(build, *((2000, 5) if options.quick else (10000, 7))), "host"))
+    rows = list(rows_of(measure(build, *((2000, 3) if options.quick else (10000, 7))), "host"))
     progress("VM: icount: the same")
-    files, rounds = (400, 3) if options.quick else (2000, 5)
+    files, rounds = (400, 2) if options.quick else (2000, 5)
     found = Laboratory(build).run("metadata_rounds.py", build, files, rounds, options=["--icount"])
     finish(options, "metadata", rows + list(rows_of(found, "icount")))
 
