@@ -34,7 +34,7 @@ class Qmp:
                 self._answer = message
 
     def _ask(self, name, **arguments):
-        """The same, and what it returns."""
+        """As command(), and what it returns."""
         self._answer = None
         request = {"execute": name, "id": "asked", **({"arguments": arguments} if arguments else {})}
         self._socket.sendall(json.dumps(request).encode() + b"\n")
