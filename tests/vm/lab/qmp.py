@@ -18,10 +18,13 @@ class Qmp:
         self.shutdown_reason = None
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
-        message = {"execute": name, **({"arguments": arguments} if arguments else {})}
+    def _send(self, name, arguments, **more):
+        message = {"execute": name, **more, **({"arguments": arguments} if arguments else {})}
         with suppress(BrokenPipeError):
             self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def command(self, name, **arguments):
+        self._send(name, arguments)
 
     def receive(self, data):
         """Takes what was read from the socket."""
@@ -36,8 +39,7 @@ class Qmp:
     def _ask(self, name, **arguments):
         """As command(), and what it returns."""
         self._answer = None
-        request = {"execute": name, "id": "asked", **({"arguments": arguments} if arguments else {})}
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        self._send(name, arguments, id="asked")
         while self._answer is None:
             data = self._socket.recv(1 << 16)
             if not data:
