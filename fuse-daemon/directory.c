@@ -144,12 +144,10 @@ void directory_remove(struct directory *dir, struct directory_entry *entry)
 	g_free(entry);
 }
 
-struct directory_entry *directory_next(const struct directory *dir, uint64_t cookie)
+struct directory_entry *directory_before(const struct directory *dir, uint64_t cookie)
 {
-	if (cookie == UINT64_MAX)
-		return NULL;
-	for (guint i = slot_at(dir, cookie + 1); i < dir->slots->len; i++) {
-		struct slot slot = g_array_index(dir->slots, struct slot, i);
+	for (guint i = slot_at(dir, cookie); i > 0; i--) {
+		struct slot slot = g_array_index(dir->slots, struct slot, i - 1);
 
 		if (slot.entry)
 			return slot.entry;

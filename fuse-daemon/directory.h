@@ -3,7 +3,8 @@
  * The entries of one directory: by name for lookup, by cookie for readdir. Pure; namespace.c holds the lock.
  *
  * Each entry gets a cookie when its name appears, rising and never used again, and keeps it when another inode takes the
- * name. A readdir that goes on from a cookie therefore sees every entry that was there all the time exactly once.
+ * name. A scan goes from the newest entry to the oldest: it sees every entry that was there all the time exactly once,
+ * and none whose name appeared after it began. So it ends, also when what it found is renamed as it goes.
  */
 #ifndef DMEMFS_DIRECTORY_H
 #define DMEMFS_DIRECTORY_H
@@ -37,7 +38,7 @@ struct directory_entry *directory_insert(struct directory *dir, const char *name
 /* From the record: at @cookie, larger than all so far. */
 void directory_restore(struct directory *dir, uint64_t cookie, const char *name, uint64_t ino);
 void directory_remove(struct directory *dir, struct directory_entry *entry);
-/* The entry with the smallest cookie greater than @cookie, or NULL. O(log n), O(1) amortised in a scan. */
-struct directory_entry *directory_next(const struct directory *dir, uint64_t cookie);
+/* The entry with the largest cookie smaller than @cookie, or NULL. O(log n), O(1) amortised in a scan. */
+struct directory_entry *directory_before(const struct directory *dir, uint64_t cookie);
 
 #endif

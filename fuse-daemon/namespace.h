@@ -126,7 +126,8 @@ int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, ui
 int namespace_readlink(struct namespace *ns, uint64_t ino, char **target);
 
 /*
- * Calls @visit for each entry after @cookie, "." and ".." first, until it returns false. @attr has st_ino and the
+ * Calls @visit for each entry after @cookie, "." and ".." first, then from the newest to the oldest (directory.h), until
+ * it returns false. @attr has st_ino and the
  * type in st_mode, and all the rest with @full; then each visited entry but "." and ".." has counted one
  * kernel lookup when @visit returns true. @demand: a file whose st_blocks change as it is touched.
  */

@@ -128,7 +128,7 @@ static void gather_entries(struct gathering *gathering, const struct inode *dir)
 {
 	struct directory_entry *entry;
 
-	for (uint64_t cookie = 0; (entry = directory_next(dir->entries, cookie)); cookie = entry->cookie)
+	for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie)); cookie = entry->cookie)
 		gather_inode(gathering, inode_find(gathering->ns, entry->ino));
 }
 

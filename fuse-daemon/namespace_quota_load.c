@@ -114,7 +114,7 @@ static uint64_t count_names(const struct count *count, const struct inode *dir)
 	struct quota *tree = quota_inside(count->ns, dir);
 	struct directory_entry *entry;
 
-	for (uint64_t cookie = 0; (entry = directory_next(dir->entries, cookie)); cookie = entry->cookie) {
+	for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie)); cookie = entry->cookie) {
 		if (!count_name(count, tree, inode_find(count->ns, entry->ino)))
 			return entry->ino;
 	}
@@ -195,7 +195,7 @@ static void recount_names(struct recount *recount, const struct inode *dir)
 	struct quota *tree = quota_inside(recount->ns, dir);
 	struct directory_entry *entry;
 
-	for (uint64_t cookie = 0; (entry = directory_next(dir->entries, cookie)); cookie = entry->cookie) {
+	for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie)); cookie = entry->cookie) {
 		struct inode *inode = inode_find(recount->ns, entry->ino);
 		struct quota_account *account = quota_account_of(inode);
 

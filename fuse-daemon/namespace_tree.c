@@ -512,8 +512,9 @@ int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool 
 		attr.st_ino = dir->parent;
 		more = visit("..", DIRECTORY_COOKIE_DOTDOT, &attr, false, data);
 	}
-	cookie = MAX(cookie, DIRECTORY_COOKIE_DOTDOT);
-	while (more && (entry = directory_next(dir->entries, cookie))) {
+	if (cookie < DIRECTORY_COOKIE_FIRST)
+		cookie = UINT64_MAX;
+	while (more && (entry = directory_before(dir->entries, cookie))) {
 		struct inode *inode = inode_find(ns, entry->ino);
 
 		if (full) {
