@@ -101,6 +101,10 @@ void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts)
 /* How many inodes there are, and how many more there can be, with short names; O(1). */
 void namespace_get_inodes(struct namespace *ns, uint64_t *there, uint64_t *free);
 
+/*
+ * @name may also be "." (then @parent may be any inode) and "..": the kernel asks for them when a file handle (NFS,
+ * open_by_handle_at(2)) names an inode that it does not have any more.
+ */
 int namespace_lookup(struct namespace *ns, uint64_t parent, const char *name, struct stat *attr);
 void namespace_forget(struct namespace *ns, uint64_t ino, uint64_t count);
 

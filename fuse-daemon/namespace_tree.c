@@ -44,18 +44,37 @@ static void count_lookup(struct inode *inode, struct stat *attr)
 	inode_stat(inode, attr);
 }
 
-int namespace_lookup(struct namespace *ns, uint64_t parent, const char *name, struct stat *attr)
+/* NULL and *@err when there is none. */
+static struct inode *find_named(struct namespace *ns, uint64_t parent, const char *name, int *err)
 {
 	struct directory_entry *entry;
-	struct inode *dir;
-	int err;
+	struct inode *inode = NULL, *dir;
+
+	if (strcmp(name, ".") == 0) {
+		inode = inode_find(ns, parent);
+		if (inode && inode->nlink == 0)
+			inode = NULL;
+	} else if (strcmp(name, "..") == 0) {
+		dir = inode_find_directory(ns, parent, err);
+		inode = dir ? inode_find(ns, dir->parent) : NULL;
+	} else {
+		*err = find_entry(ns, parent, name, &dir, &entry);
+		inode = entry ? inode_find(ns, entry->ino) : NULL;
+	}
+	if (!inode && !*err)
+		*err = -ENOENT;
+	return inode;
+}
+
+int namespace_lookup(struct namespace *ns, uint64_t parent, const char *name, struct stat *attr)
+{
+	int err = 0;
 
 	g_mutex_lock(&ns->lock);
-	err = find_entry(ns, parent, name, &dir, &entry);
-	if (!err && !entry)
-		err = -ENOENT;
-	if (!err)
-		count_lookup(inode_find(ns, entry->ino), attr);
+	struct inode *inode = find_named(ns, parent, name, &err);
+
+	if (inode)
+		count_lookup(inode, attr);
 	g_mutex_unlock(&ns->lock);
 	return err;
 }

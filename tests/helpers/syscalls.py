@@ -26,6 +26,7 @@ AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
+MAX_HANDLE_SZ = 128
 
 # linux/stat.h
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
@@ -80,6 +81,9 @@ _msync = _function("msync", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctyp
 SYS_MBIND = 237  # x86-64; the C library has no function for it
 _mbind = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
                    ctypes.c_void_p, ctypes.c_ulong, ctypes.c_uint)
+_name_to_handle_at = _function("name_to_handle_at", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p,
+                               ctypes.c_void_p, ctypes.c_int)
+_open_by_handle_at = _function("open_by_handle_at", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -126,6 +130,24 @@ def utimensat(directory_fd, path, atime, mtime, follow=True):
 def link_fd(fd, new):
     """Gives the open file a name, as one makes an O_TMPFILE file appear."""
     _linkat(AT_FDCWD, f"/proc/self/fd/{fd}".encode(), AT_FDCWD, os.fsencode(new), AT_SYMLINK_FOLLOW)
+
+
+def handle_of(path):
+    """name_to_handle_at(2): what names the file for as long as it is there, as bytes."""
+    buffer = ctypes.create_string_buffer(struct.pack("=Ii", MAX_HANDLE_SZ, 0), 8 + MAX_HANDLE_SZ)
+    _name_to_handle_at(AT_FDCWD, os.fsencode(path), buffer, ctypes.byref(ctypes.c_int()), 0)
+    return buffer.raw
+
+
+@contextmanager
+def opened_by_handle(mount, handle, flags=os.O_RDONLY):
+    """As opened(), of a file on the same mount as the path @mount."""
+    with opened(mount, os.O_RDONLY) as top:
+        fd = _open_by_handle_at(top, handle, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 class Dirent(NamedTuple):
