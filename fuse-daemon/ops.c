@@ -17,7 +17,7 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 		return;
 	}
 	conn->max_write = SESSION_MAX_WRITE;
-	conn->max_backing_stack_depth = 1; /* backing files lie on no stacked file system */
+	conn->max_backing_stack_depth = 0; /* backing files lie on no stacked file system, so one may lie on this */
 	fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
 	fuse_set_feature_flag(conn, FUSE_CAP_EXPORT_SUPPORT);
 	fuse_set_feature_flag(conn, FUSE_CAP_CACHE_SYMLINKS);
