@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -21,6 +22,7 @@
 
 #include "backend.h"
 #include "log.h"
+#include "private.h"
 
 /* Addresses of the imaginary region when the configuration names none: above where a PC keeps its devices. */
 #define IMAGINARY_START (UINT64_C(4) << 30)
@@ -89,13 +91,31 @@ static void memory_close(struct backend *backend)
 	g_free(backend);
 }
 
-static bool open_descriptors(struct backend *backend, const char *path, GError **error)
+/* Anybody can make the default directory before the daemon does, whose own then takes its place. */
+static void win_back(const char *path)
 {
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return set_error(error, "cannot make memory-dir", path, errno);
-	backend->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (backend->dir < 0)
-		return set_error(error, "cannot open memory-dir", path, errno);
+	g_autofree char *other = g_strconcat(path, ".XXXXXX", NULL);
+	struct stat st;
+
+	if (lstat(path, &st) < 0 || (st.st_uid == geteuid() && S_ISDIR(st.st_mode)) || !g_mkdtemp(other))
+		return;
+	if (renameat2(AT_FDCWD, other, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
+		log_warning("%s was made by user %u: it is %s now, remove that", path, st.st_uid, other);
+	else
+		rmdir(other);
+}
+
+static bool open_descriptors(struct backend *backend, const struct config *config, GError **error)
+{
+	const char *path = config->memory_dir;
+
+	if (!config->memory_dir_given)
+		win_back(path);
+	backend->dir = private_directory(path, true, error);
+	if (backend->dir < 0) {
+		g_prefix_error(error, "memory-dir: ");
+		return false;
+	}
 	/* The files of a daemon that lives would be taken for left-overs. */
 	if (flock(backend->dir, LOCK_EX | LOCK_NB) < 0) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
@@ -116,7 +136,7 @@ static struct backend *memory_open(const struct config *config, GArray *regions,
 	backend->populate = config->populate;
 	backend->watches = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_mutex_init(&backend->lock);
-	if (!open_descriptors(backend, config->memory_dir, error)) {
+	if (!open_descriptors(backend, config, error)) {
 		memory_close(backend);
 		return NULL;
 	}

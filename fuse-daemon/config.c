@@ -160,6 +160,7 @@ static bool load_memory_backend(const struct config_text *text, struct config *c
 		return config_text_fail(text, CONFIG_DAEMON, "alloc", error,
 		                        "demand needs backend=pfn: tmpfs does not ask when a page is touched: use eager");
 	config->memory_dir = default_memory_dir(config->state_dir);
+	config->memory_dir_given = config_text_has(text, CONFIG_DAEMON, "memory-dir");
 	config->populate = true;
 	return config_text_get_path(text, CONFIG_DAEMON, "memory-dir", &config->memory_dir, error) &&
 	       config_text_get_bool(text, CONFIG_DAEMON, "populate", &config->populate, error) &&

@@ -32,6 +32,7 @@ struct config {
 	char *mountpoint;  /* absolute */
 	char *state_dir;   /* absolute */
 	char *memory_dir;  /* absolute; the tmpfs directory that holds the bytes of the files; NULL: not that backend */
+	bool memory_dir_given; /* by the configuration: else it may have to be won back from others */
 	enum backend_kind backend;
 	enum alloc_mode alloc;
 	enum lost_contents lost_contents;

@@ -11,6 +11,7 @@
 #include "config.h"
 #include "log.h"
 #include "mountinfo.h"
+#include "private.h"
 
 static bool fail(const struct config *config, const char *place, GError **error, const char *format, ...)
 	G_GNUC_PRINTF(4, 5);
@@ -49,36 +50,19 @@ bool config_check_mountpoint(const struct config *config, GError **error)
 	return true;
 }
 
-/* What other users may write, or own, is no place for the memory of guests and the daemon's state. */
-static bool check_private(const struct config *config, const char *place, const char *path, const struct stat *st,
-                          GError **error)
-{
-	if (!S_ISDIR(st->st_mode))
-		return fail(config, place, error, "%s is not a directory: remove it, or name another", path);
-	if (st->st_uid != geteuid())
-		return fail(config, place, error, "%s belongs to user %u: run chown %u %s, or name another directory", path,
-		            st->st_uid, geteuid(), path);
-	if (st->st_mode & (S_IWGRP | S_IWOTH))
-		return fail(config, place, error, "%s can be written by others (mode %04o): name a directory of the daemon's own",
-		            path, st->st_mode & 07777);
-	return true;
-}
-
 /* A directory that the daemon can use, or can make: only its last part may be missing. @exists tells which. */
 static bool check_directory(const struct config *config, const char *place, const char *path, bool *exists,
                             GError **error)
 {
 	g_autofree char *parent = g_path_get_dirname(path);
-	struct stat st;
+	g_autoptr(GError) reason = NULL;
+	int fd = private_directory(path, false, &reason);
 
-	*exists = lstat(path, &st) == 0;
-	if (*exists)
-		return check_private(config, place, path, &st, error);
-	if (errno != ENOENT && errno != ENOTDIR)
-		return fail(config, place, error, "%s: %s: name a directory that can be reached", path, g_strerror(errno));
-	if (stat(parent, &st) < 0 || !S_ISDIR(st.st_mode))
-		return fail(config, place, error, "%s cannot be made, %s is no directory: run mkdir -p %s, or name another", path,
-		            parent, parent);
+	*exists = fd >= 0;
+	if (fd >= 0)
+		return close(fd) == 0;
+	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+		return fail(config, place, error, "%s", reason->message);
 	if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
 		return fail(config, place, error, "%s cannot be made in %s: %s: make it, or run the daemon as root", path, parent,
 		            g_strerror(errno));
@@ -108,9 +92,9 @@ static bool check_memory_dir(const struct config *config, GError **error)
 	static const char place[] = "[daemon] memory-dir";
 	g_autofree char *parent = g_path_get_dirname(config->memory_dir);
 	struct statfs fs;
-	bool exists;
+	bool exists = false;
 
-	if (!check_directory(config, place, config->memory_dir, &exists, error))
+	if (config->memory_dir_given && !check_directory(config, place, config->memory_dir, &exists, error))
 		return false;
 	if (statfs(exists ? config->memory_dir : parent, &fs) < 0)
 		return fail(config, place, error, "%s: %s: name a directory that can be reached", config->memory_dir,

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crash_point.h"
@@ -345,7 +344,6 @@ bool daemon_run(const struct config *config, int *connection, GError **error)
 	bool done;
 
 	*connection = -1;
-	umask(0); /* modes come from the clients, who have applied theirs */
 	raise_limits();
 	done = start(&daemon, config, inherited, error) && serve(&daemon, connection);
 	takeover_clear(&daemon.takeover);

@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "private.h"
+#include "store.h"
+
 static int fail(GError **error, const char *path, const char *what, int err)
 {
 	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s: %s: %s", path, what, g_strerror(err));
@@ -43,29 +46,53 @@ void instance_ready(int lock)
 	futimens(lock, NULL); /* now */
 }
 
-int instance_lock(const char *state_dir, GError **error)
+/* What an earlier version left readable. SQLite gives what it makes beside the database the mode of that. */
+static bool close_to_others(int directory, GError **error)
 {
-	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
+	static const char *const names[] = { STORE_FILE, STORE_FILE "-wal", STORE_FILE "-shm" };
 
-	if (mkdir(state_dir, 0700) < 0 && errno != EEXIST)
-		return fail(error, state_dir, "cannot make the state directory", errno);
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autoptr(GError) reason = NULL;
+		int fd = private_file(directory, names[i], O_RDONLY, &reason);
 
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd >= 0) {
+			close(fd);
+		} else if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+			g_propagate_error(error, g_steal_pointer(&reason));
+			return false;
+		}
+	}
+	return true;
+}
 
-	if (fd < 0)
-		return fail(error, path, "cannot open", errno);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+/* Owns @directory. */
+static int take_lock(int directory, const char *path, GError **error)
+{
+	int fd = private_file(directory, "lock", O_RDWR | O_CREAT, error);
+	bool done = false;
+
+	if (fd < 0) {
+		/* said */
+	} else if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
 			held_by_other(error, path, fd);
 		else
 			fail(error, path, "cannot lock", errno);
-		close(fd);
-		return -1;
-	}
-	if (!names_this_process(fd) && (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)) {
+	} else if (!names_this_process(fd) && (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)) {
 		fail(error, path, "cannot write", errno);
-		close(fd);
-		return -1;
+	} else {
+		done = close_to_others(directory, error);
 	}
-	return fd;
+	close(directory);
+	if (fd >= 0 && !done)
+		close(fd);
+	return done ? fd : -1;
+}
+
+int instance_lock(const char *state_dir, GError **error)
+{
+	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
+	int directory = private_directory(state_dir, true, error);
+
+	return directory < 0 ? -1 : take_lock(directory, path, error);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config.h"
 #include "daemon.h"
@@ -55,6 +56,8 @@ int main(int argc, char **argv)
 	struct options options;
 	int status, connection;
 
+	/* What SQLite and GLib make is the daemon's own, too. The modes of files on the mount come from the kernel. */
+	umask(0077);
 	connection = keeper_take();
 	log_init();
 	reload_init(argv);

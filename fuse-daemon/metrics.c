@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -18,7 +19,6 @@ struct metrics {
 	GThread *thread;
 	double started;  /* s since the epoch */
 	char *labels;    /* that every sample has: mountpoint="..." */
-	char *temporary; /* what is renamed to the file */
 	bool failed;     /* the last time, as the log knows */
 	GMutex lock;     /* of the one below */
 	GCond changed;
@@ -255,17 +255,25 @@ static int write_all(int fd, const char *text, size_t length)
 	return 0;
 }
 
+/*
+ * Everybody may read it. It may be in a directory of somebody else, as Prometheus' own: a name that nobody knew before
+ * leads to no other file, and nothing there is waited for.
+ */
 static int replace(const struct metrics *metrics, const GString *text)
 {
-	int fd = open(metrics->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	const char *path = metrics->server->config->metrics_file;
+	g_autofree char *temporary = g_strconcat(path, ".XXXXXX", NULL);
+	int fd = g_mkstemp_full(temporary, O_WRONLY | O_CLOEXEC, 0600);
 	int err = fd < 0 ? -errno : write_all(fd, text->str, text->len);
 
+	if (!err && fchmod(fd, 0644) < 0)
+		err = -errno;
 	if (fd >= 0 && close(fd) < 0 && !err)
 		err = -errno;
-	if (!err && rename(metrics->temporary, metrics->server->config->metrics_file) < 0)
+	if (!err && rename(temporary, path) < 0)
 		err = -errno;
 	if (err && fd >= 0)
-		unlink(metrics->temporary);
+		unlink(temporary);
 	return err;
 }
 
@@ -322,7 +330,6 @@ struct metrics *metrics_start(struct server *server, struct mount *mount)
 	metrics->mount = mount;
 	metrics->started = now();
 	metrics->labels = g_strconcat("mountpoint=", mountpoint, NULL);
-	metrics->temporary = g_strconcat(config->metrics_file, ".new", NULL);
 	g_mutex_init(&metrics->lock);
 	g_cond_init(&metrics->changed);
 	metrics->thread = g_thread_new("metrics", run, metrics);
@@ -343,6 +350,5 @@ void metrics_stop(struct metrics *metrics, bool remove)
 	g_mutex_clear(&metrics->lock);
 	g_cond_clear(&metrics->changed);
 	g_free(metrics->labels);
-	g_free(metrics->temporary);
 	g_free(metrics);
 }

@@ -6,11 +6,12 @@
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "boot_id.h"
 #include "log.h"
 #include "pfn_device.h"
+#include "private.h"
 
 static const struct store_mark nobody;
 
@@ -28,6 +29,14 @@ static char *describe(const struct store_mark *mark)
 		g_string_append_printf(text, "%02x", mark->bytes[i]);
 	g_string_append_c(text, '\n');
 	return g_string_free(text, FALSE);
+}
+
+static bool is_private(bool make, GError **error)
+{
+	g_autofree char *path = g_path_get_dirname(PFN_MARK_FILE);
+	int directory = private_directory(path, make, error);
+
+	return directory >= 0 && close(directory) == 0;
 }
 
 /* Only the daemon itself writes the file: what does not read back to the very same text is none of it. */
@@ -52,23 +61,28 @@ static struct store_mark read_copy(void)
 static void write_copy(const struct store_mark *mark)
 {
 	g_autofree char *text = describe(mark);
-	g_autofree char *directory = g_path_get_dirname(PFN_MARK_FILE);
 	g_autoptr(GError) error = NULL;
 
-	g_mkdir_with_parents(directory, 0700);
-	if (!text || !g_file_set_contents(PFN_MARK_FILE, text, -1, &error))
+	if (!text || !is_private(true, &error) || !g_file_set_contents(PFN_MARK_FILE, text, -1, &error))
 		log_warning("%s: the contents would not outlive the module: %s", PFN_MARK_FILE, error ? error->message : "no boot id");
 }
 
 int pfn_mark_get(int device, struct store_mark *mark)
 {
 	struct dmemfs_mark request = { 0 };
+	g_autoptr(GError) error = NULL;
 	int err = pfn_call(device, DMEMFS_IOC_MARK_GET, &request);
 
 	memcpy(mark->bytes, request.bytes, sizeof(mark->bytes));
-	if (!err && memcmp(mark, &nobody, sizeof(*mark)) == 0)
+	if (err || memcmp(mark, &nobody, sizeof(*mark)) != 0)
+		return err;
+	if (is_private(false, &error)) {
 		*mark = read_copy();
-	return err;
+	} else if (!g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+		log_error("%s", error->message);
+		return -EPERM;
+	}
+	return 0;
 }
 
 int pfn_mark_set(int device, const struct store_mark *mark)

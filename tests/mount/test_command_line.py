@@ -190,7 +190,7 @@ def test_unreadable_file(machine):
 def test_other_users_directories(machine):
     machine.state_dir.mkdir()
     machine.fails_for_nobody("--config", machine.config, "--check-config",
-                             says=["[daemon] state-dir: ", "belongs to user 0: run chown 65534 "])
+                             says=["[daemon] state-dir: ", "belongs to user 0 (mode 0755): run chown -h 65534 "])
     machine.state_dir.rmdir()
     machine.fails_for_nobody("--config", machine.config, "--check-config",
                              says=["[daemon] state-dir: ", "cannot be made", "Permission denied", "as root"])

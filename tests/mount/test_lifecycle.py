@@ -2,10 +2,12 @@
 """Start and stop: what READY promises, how a mount ends, what a crash leaves, and who is refused."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -21,6 +23,9 @@ from helpers.processes import processes_naming, state_of
 from helpers.syscalls import Mapping, make_mount_namespace, opened
 
 pytestmark = pytest.mark.page_sizes("2M")
+
+
+NOBODY = 65534
 
 
 def run(daemon, *options):
@@ -265,6 +270,103 @@ def test_state_directory_is_free_again_after_a_stop(daemon):
     for _ in range(3):
         daemon.start()
         daemon.stop()
+
+
+# --- what it makes is its own ---
+
+def modes_below(directory):
+    return {path.name: path.stat().st_mode & 0o7777 for path in directory.iterdir()}
+
+
+@pytest.mark.memory_only("memory-dir is a key of the memory backend")
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_what_it_makes_is_private_whatever_the_umask(daemon, umask):
+    """The caller's umask counts neither for what the daemon keeps nor for what others have it make."""
+    daemon.state_dir.rmdir()
+    memory_dir = Path(tempfile.mkdtemp(dir="/dev/shm")) / "memory"
+    keys = settings_of(daemon)
+    daemon.config.write_text(daemon.config.read_text().replace(keys["memory-dir"], str(memory_dir)))
+    before = os.umask(umask)
+    try:
+        daemon.start()
+    finally:
+        os.umask(before)
+    try:
+        (daemon.mountpoint / "file").write_bytes(b"x")
+        (daemon.mountpoint / "directory").mkdir()
+        modes = modes_below(daemon.mountpoint)
+        made = {path: path.stat().st_mode & 0o7777 for path in (daemon.state_dir, memory_dir)}
+        files = {**modes_below(daemon.state_dir), **modes_below(memory_dir)}
+        daemon.stop()
+    finally:
+        shutil.rmtree(memory_dir.parent)
+    assert modes == {"file": 0o644, "directory": 0o755}
+    assert set(made.values()) == {0o700}
+    assert {"lock", "metadata.db", "metadata.db-wal", "metadata.db-shm", "mark"} <= set(files)
+    assert set(files.values()) == {0o600}
+
+
+def test_record_that_others_could_read_is_private_again(daemon):
+    """As an earlier version left it."""
+    daemon.start()
+    daemon.stop()
+    for path in daemon.state_dir.iterdir():
+        path.chmod(0o644)
+    daemon.start()
+    assert set(modes_below(daemon.state_dir).values()) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["lock", "metadata.db", "metadata.db-wal"])
+@pytest.mark.parametrize("plant, says", [
+    (lambda path: path.write_bytes(b"") or os.chown(path, NOBODY, NOBODY), "belongs to user 65534"),
+    (lambda path: path.write_bytes(b"") or path.chmod(0o666), "can be written by others"),
+    (lambda path: path.symlink_to("/etc/passwd"), "Too many levels of symbolic links"),
+    (os.mkfifo, "is not a regular file"),
+])
+def test_file_of_somebody_else_is_refused(daemon, name, plant, says):
+    path = daemon.state_dir / name
+    plant(path)
+    done = run(daemon, "--foreground")
+    path.unlink()
+    assert done.returncode == 1
+    assert f"{path}" in done.stderr and says in done.stderr
+
+
+@pytest.mark.memory_only("memory-dir is a key of the memory backend")
+@pytest.mark.expect_log(f"was made by user {NOBODY}: it is .*, remove that")
+@pytest.mark.parametrize("squat", ["directory", "file", "link"])
+def test_default_memory_directory_cannot_be_taken(daemon, squat):
+    """Its name can be guessed, and anybody may make it in /dev/shm."""
+    text = re.sub("^memory-dir=.*\n", "", daemon.config.read_text(), flags=re.MULTILINE)
+    daemon.config.write_text(text)
+    path = Path("/dev/shm/dmemfs-" + hashlib.sha256(str(daemon.state_dir).encode()).hexdigest()[:8])
+
+    def take():
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        if squat == "directory":
+            path.mkdir()
+            (path / "mark").write_bytes(bytes(16))
+        elif squat == "file":
+            path.write_bytes(b"")
+        else:
+            path.symlink_to("/etc")
+
+    with Child(take) as child:
+        child.wait()
+    assert run(daemon, "--check-config").returncode == 0
+    daemon.start()
+    status = path.lstat()
+    daemon.stop()
+    shutil.rmtree(path)
+    for other in path.parent.glob(path.name + ".*"):
+        if other.is_dir() and not other.is_symlink():
+            shutil.rmtree(other)
+        else:
+            other.unlink()
+    assert stat.S_ISDIR(status.st_mode)
+    assert (status.st_uid, status.st_mode & 0o7777) == (0, 0o700)
 
 
 @pytest.mark.page_sizes("4K")

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import stat
 import signal
 import time
 from pathlib import Path
@@ -185,6 +186,31 @@ def test_directory_that_is_not_there(fs, metrics):
     wait_until((gone / "x.prom").exists, "the file is written")
     assert fs.daemon.log.count("are not written") == 1
     fs.daemon.expected.append("x.prom: No such file or directory: metrics are not written until that is mended")
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("../victim")])
+def test_what_others_put_beside_it(fs, metrics, plant):
+    """The directory may be somebody else's: nothing there is waited for, followed or kept in use."""
+    directory = fs.daemon.work / "theirs"
+    directory.mkdir()
+    os.chown(directory, 65534, 65534)
+    (fs.daemon.work / "victim").write_text("kept")
+    for name in ("dmemfs.prom.new", "dmemfs.prom"):
+        plant(directory / name)
+    text = fs.daemon.config.read_text()
+    fs.daemon.config.write_text(text.replace(str(fs.daemon.work / "dmemfs.prom"), str(directory / "dmemfs.prom")))
+    fs.daemon.stop()
+    fs.daemon.start()
+    path = directory / "dmemfs.prom"
+    if path.is_dir():
+        fs.daemon.expected.append("dmemfs.prom: Is a directory: metrics are not written until that is mended")
+        wait_until(lambda: "are not written" in fs.daemon.log, "it complains")
+    else:
+        wait_until(lambda: stat.S_ISREG(path.lstat().st_mode), "the file is written")
+    fs.daemon.stop()
+    assert (fs.daemon.work / "victim").read_text() == "kept"
+    assert {entry.name for entry in directory.iterdir()} <= {"dmemfs.prom.new", "dmemfs.prom"}
+    fs.daemon.start()
 
 
 # --- what is made of them ---

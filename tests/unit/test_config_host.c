@@ -138,7 +138,35 @@ static void state_dir_is_the_daemons(struct fixture *fixture, gconstpointer data
 	g_assert_cmpint(g_mkdir(fixture->state_dir, 0700), ==, 0);
 	g_assert_cmpint(chown(fixture->state_dir, 4711, 0), ==, 0);
 	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "belongs to user 4711: ", "run chown 0 ");
+	     "belongs to user 4711 (mode 0700): ", "run chown -h 0 ");
+}
+
+/* Whoever can replace a directory on the way can have the daemon use one of his own. */
+static void way_is_private(struct fixture *fixture, gconstpointer data)
+{
+	g_autofree char *way = g_build_filename(fixture->directory, "way", NULL);
+	g_autofree char *state_dir = g_build_filename(way, "state", NULL);
+
+	(void)data;
+	g_assert_cmpint(g_mkdir(way, 0700), ==, 0);
+	g_assert_cmpint(chmod(way, 0777), ==, 0);
+	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
+	     "way can be written by others (mode 0777): ", "run chmod go-w ");
+	g_assert_cmpint(chmod(way, 01777), ==, 0);
+	g_assert_null(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""));
+	if (geteuid() != 0)
+		return;
+	g_assert_cmpint(chmod(way, 0755), ==, 0);
+	g_assert_cmpint(chown(way, 4711, 0), ==, 0);
+	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
+	     "way belongs to user 4711 (mode 0755): ", "run chown -h 0 ");
+	/* A link to a good place is as bad when it is of somebody else. */
+	g_assert_cmpint(g_rmdir(way), ==, 0);
+	g_assert_cmpint(symlink(".", way), ==, 0);
+	g_assert_null(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""));
+	g_assert_cmpint(lchown(way, 4711, 0), ==, 0);
+	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
+	     "way belongs to user 4711 (mode 0777): ", "run chown -h 0 ");
 }
 
 static void state_dir_is_a_directory(struct fixture *fixture, gconstpointer data)
@@ -161,7 +189,7 @@ static void state_dir_has_a_parent(struct fixture *fixture, gconstpointer data)
 	says(check(fixture, fixture->mountpoint, deep, fixture->memory_dir, ""), "[daemon] state-dir: ", "cannot be made",
 	     "run mkdir -p ");
 	says(check(fixture, fixture->mountpoint, below, fixture->memory_dir, ""), "[daemon] state-dir: ", "cannot be made",
-	     "is no directory");
+	     "Not a directory");
 }
 
 static void memory_dir_is_on_tmpfs(struct fixture *fixture, gconstpointer data)
@@ -198,6 +226,7 @@ int main(int argc, char **argv)
 		{ "/config/host/mountpoint/link", mountpoint_may_be_a_link },
 		{ "/config/host/state-dir/private", state_dir_is_private },
 		{ "/config/host/state-dir/owner", state_dir_is_the_daemons },
+		{ "/config/host/state-dir/way", way_is_private },
 		{ "/config/host/state-dir/type", state_dir_is_a_directory },
 		{ "/config/host/state-dir/parent", state_dir_has_a_parent },
 		{ "/config/host/memory-dir/tmpfs", memory_dir_is_on_tmpfs },
