@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Death, or a hang, at a named place, for tests. */
+/* Death, or a hang, at a named place, and commits that fail, for tests. */
 #include "crash_point.h"
 
 #include <signal.h>
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef NDEBUG
@@ -50,6 +51,16 @@ void crash_point(const char *name)
 		for (;;)
 			pause();
 	}
+}
+
+bool commit_fails(void)
+{
+	const char *path = getenv("DMEMFS_FAIL_COMMITS");
+	struct stat st;
+
+	if (!path || stat(path, &st) < 0)
+		return false;
+	return st.st_size == 0 || truncate(path, st.st_size - 1) < 0;
 }
 
 #endif

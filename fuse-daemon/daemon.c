@@ -234,9 +234,11 @@ static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **e
 {
 	const struct config *config = daemon->server.config;
 
-	switch (takeover_find(config->mountpoint, daemon->server.storage.store, connection, &daemon->takeover)) {
+	switch (takeover_find(config->mountpoint, daemon->server.storage.store, connection, &daemon->takeover, error)) {
 	case TAKEOVER_READY:
 		return true;
+	case TAKEOVER_UNREADABLE:
+		return false;
 	case TAKEOVER_DEAD:
 		log_info("%s: nobody can serve the mount of an earlier run any more: unmounted", config->mountpoint);
 		umount2(config->mountpoint, MNT_DETACH);

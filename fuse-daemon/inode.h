@@ -54,7 +54,6 @@ struct namespace {
 	GHashTable *recent; /* owned ino, of the answers of those requests: the kernel may not have looked at them yet */
 	int64_t recent_until; /* g_get_monotonic_time() */
 	uint64_t next_ino;
-	uint64_t reserved_ino; /* numbers below it are on record as taken */
 	uint64_t directories;
 	uint64_t files;
 	uint64_t held; /* bytes that inodes in the table, names and attributes count for */

@@ -71,10 +71,9 @@ bool kexec_prepare(struct store *store, char **argument, GError **error)
 	return true;
 }
 
-/* The two words on record; NULL when there was no preparation. */
-static char **get_prepared(struct store *store)
+/* The two words of the record's @value; NULL when there was no preparation. */
+static char **split_prepared(GBytes *value)
 {
-	g_autoptr(GBytes) value = store_get_value(store, VALUE_PREPARED);
 	gsize size;
 
 	if (!value)
@@ -107,10 +106,9 @@ static bool command_line_has(const char *token)
 	return g_strv_contains((const char *const *)words, wanted);
 }
 
-/* Is all of where files may have memory still there? */
-static bool has_regions(struct store *store, const GArray *regions)
+/* Is all of where files may have memory, as the record's @value says, still there? */
+static bool has_regions(GBytes *value, const GArray *regions)
 {
-	g_autoptr(GBytes) value = store_get_value(store, VALUE_REGIONS);
 	g_autoptr(GArray) now = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	gsize size;
 
@@ -136,12 +134,16 @@ static bool has_regions(struct store *store, const GArray *regions)
 	return true;
 }
 
-bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not)
+bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error)
 {
-	g_auto(GStrv) prepared = get_prepared(store);
 	g_autofree char *boot = read_proc("sys/kernel/random/boot_id");
+	g_autoptr(GBytes) token = NULL, then = NULL;
+	g_auto(GStrv) prepared = NULL;
 
 	*why_not = NULL;
+	if (!store_get_value(store, VALUE_PREPARED, &token, error) || !store_get_value(store, VALUE_REGIONS, &then, error))
+		return false;
+	prepared = split_prepared(token);
 	if (!prepared)
 		*why_not = "no dmemfsctl prepare-kexec came before the end of the last kernel";
 	else if (!boot || strcmp(prepared[1], boot) == 0)
@@ -150,17 +152,13 @@ bool kexec_was_prepared(struct store *store, const GArray *regions, const char *
 		*why_not = "prepared for a kexec, but this kernel was started by the firmware";
 	else if (!command_line_has(prepared[0]))
 		*why_not = "prepared for a kexec, but this kernel's command line lacks the argument of dmemfsctl prepare-kexec";
-	else if (!has_regions(store, regions))
+	else if (!has_regions(then, regions))
 		*why_not = "prepared for a kexec, but a region has changed";
-	return !*why_not;
+	return true;
 }
 
 int kexec_forget(struct store *store)
 {
-	g_auto(GStrv) prepared = get_prepared(store);
-
-	if (!prepared)
-		return 0;
 	store_begin(store);
 	store_put_value(store, VALUE_PREPARED, NULL, 0);
 	return store_commit(store);

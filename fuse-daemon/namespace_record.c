@@ -12,9 +12,6 @@
 #include "namespace_unit.h"
 #include "request.h"
 
-/* So many inode numbers are taken with one record. A crash leaves the rest of them unused. */
-#define INO_BATCH 1024
-
 /*
  * In microseconds: a client whose request was answered is given so long to be scheduled, and so to tell the kernel of the
  * inode in the answer, before a takeover concludes that nobody has it.
@@ -57,14 +54,11 @@ void record_touched(const struct namespace *ns, const struct inode *inode, struc
 	store_put_attributes(ns->storage->store, &row);
 }
 
-void record_inode(struct namespace *ns, const struct inode *inode)
+void record_inode(const struct namespace *ns, const struct inode *inode)
 {
 	struct store_inode row = inode_row(inode);
 
-	if (inode->ino >= ns->reserved_ino) {
-		ns->reserved_ino = inode->ino + INO_BATCH;
-		store_reserve_inos(ns->storage->store, ns->reserved_ino);
-	}
+	store_reserve_inos(ns->storage->store, inode->ino + 1);
 	store_put_inode(ns->storage->store, &row);
 }
 
@@ -248,7 +242,7 @@ bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **err
 	g_autoptr(quota_record_t) quotas = quota_record_new();
 	struct load load = { ns, kept, takeover, quotas };
 
-	ns->next_ino = ns->reserved_ino = store_get_next_ino(store);
+	ns->next_ino = store_get_next_ino(store);
 	if (!store_load(store, &visitor, &load, error))
 		return false;
 

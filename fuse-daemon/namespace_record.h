@@ -31,7 +31,7 @@ static inline void record_begin(const struct namespace *ns)
 int record_commit(const struct namespace *ns, uint64_t ino);
 /* Attributes as they are, but with a new ctime and, with @modified, mtime. */
 void record_touched(const struct namespace *ns, const struct inode *inode, struct timespec now, bool modified);
-/* A new inode, whose number may be the first of a new batch. */
-void record_inode(struct namespace *ns, const struct inode *inode);
+/* A new inode, and that its number is taken for good. */
+void record_inode(const struct namespace *ns, const struct inode *inode);
 
 #endif

@@ -2,6 +2,7 @@
 /* Memory errors: found by the backend, put on record, taken out of the pool. */
 #include "poison.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "crash_point.h"
@@ -77,8 +78,14 @@ static void say(const struct storage *storage, uint64_t address)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	struct store_place place;
+	int err = store_find_memory(storage->store, address, &place);
 
-	if (!store_find_memory(storage->store, address, &place)) {
+	if (err && err != -ENOENT) {
+		log_limited(&limit, LOG_LEVEL_WARNING, "memory error at 0x%" PRIx64 ": 4 KiB are lost; whose they were, the record "
+		            "does not say: %s", address, g_strerror(-err));
+		return;
+	}
+	if (err) {
 		log_limited(&limit, LOG_LEVEL_WARNING, "memory error at 0x%" PRIx64 ": 4 KiB that no file has: nobody gets them "
 		            "any more", address);
 		return;
@@ -96,9 +103,12 @@ void poison_update(const struct storage *storage)
 	g_autoptr(GArray) recorded = new_runs();
 	g_autoptr(GArray) fresh = NULL;
 	g_autoptr(GArray) added = new_runs();
+	int err = store_list_poison(storage->store, recorded);
 
-	if (store_list_poison(storage->store, recorded) < 0)
+	if (err) {
+		log_error("cannot read what memory is bad: %s: new errors are not looked for", g_strerror(-err));
 		return;
+	}
 	fresh = list_unrecorded(storage, recorded);
 	if (fresh->len == 0)
 		return;

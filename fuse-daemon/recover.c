@@ -43,13 +43,16 @@ static bool failed(GError **error, const char *what, int err)
  */
 static bool record_regions(const struct storage *storage, bool and_former, GError **error)
 {
-	g_autoptr(GBytes) former = store_get_value(storage->store, "regions");
+	g_autoptr(GBytes) former = NULL;
 	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
 	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	gconstpointer old;
 	gsize size = 0;
-	gconstpointer old = former ? g_bytes_get_data(former, &size) : NULL;
 	int err;
 
+	if (!store_get_value(storage->store, "regions", &former, error))
+		return false;
+	old = former ? g_bytes_get_data(former, &size) : NULL;
 	for (guint i = 0; i < regions->len; i++)
 		g_array_append_val(extents, g_array_index(regions, struct placement_region, i).extent);
 	if (old && and_former)
@@ -63,19 +66,21 @@ static bool record_regions(const struct storage *storage, bool and_former, GErro
 	return err ? failed(error, "cannot record the regions", err) : true;
 }
 
-/* Are the contents those of the record? @why_not: static text. */
-static bool are_kept(const struct storage *storage, const struct store_mark *held, const char **why_not)
+/* Are the contents those of the record? @why_not: static text, NULL when they are. */
+static bool are_kept(const struct storage *storage, const struct store_mark *held, const char **why_not, GError **error)
 {
 	static const struct store_mark nobody;
 	const struct store_mark own = store_get_mark(storage->store);
 	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
 
-	*why_not = "others have used the memory since";
-	if (memcmp(held, &nobody, sizeof(nobody)) != 0)
-		return memcmp(held, &own, sizeof(own)) == 0;
-	if (!kexec_was_prepared(storage->store, regions, why_not))
+	if (memcmp(held, &nobody, sizeof(nobody)) != 0) {
+		*why_not = memcmp(held, &own, sizeof(own)) == 0 ? NULL : "others have used the memory since";
+		return true;
+	}
+	if (!kexec_was_prepared(storage->store, regions, why_not, error))
 		return false;
-	log_info("the contents were kept through a kexec");
+	if (!*why_not)
+		log_info("the contents were kept through a kexec");
 	return true;
 }
 
@@ -136,7 +141,9 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 
 	if (err)
 		return failed(error, "whose memory is it", err);
-	recovery.kept = are_kept(storage, &held, &why_not);
+	if (!are_kept(storage, &held, &why_not, error))
+		return false;
+	recovery.kept = !why_not;
 	CRASH_POINT("loading");
 	if (!recovery.kept && !declare_lost(storage, remove_lost, why_not, error))
 		return false;

@@ -4,27 +4,90 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include "crash_point.h"
 #include "log.h"
 #include "store_internal.h"
-#include "store_redo.h"
 
 #define REMEDY "look with dmemfsctl fsck, then restore a copy or start empty with dmemfsctl fsck --move-aside"
+/* What daemons before version 5 of the schema left when they died: changes that are not in the database. */
+#define REDO_FILE STORE_FILE "-redo"
 /* Deletions that wait for a transaction to go with. */
 #define GRAVES_MAX 256
+/* Milliseconds. Nobody else opens the database while a daemon runs, but for a moment at its start. */
+#define BUSY_TIMEOUT 10000
+/*
+ * Bytes. SQLite moves the log into the database and begins it anew every 1,000 pages, after a commit, and cuts the file to the
+ * first of these. Should it have failed until the second, nothing is changed before it works.
+ */
+#define LOG_KEPT 8388608
+#define LOG_MAX  (32 << 20)
 
 G_DEFINE_QUARK(dmemfs-store-error-quark, store_error)
 
-bool store_fail(GError **error, enum store_error code, const char *path, sqlite3 *db, const char *what)
+bool store_is_damage(int result)
 {
-	int result = db ? sqlite3_errcode(db) : SQLITE_OK;
+	switch (result & 0xff) { /* primary result code (sqlite3.h) */
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_ERROR: /* no such table */
+		return true;
+	default:
+		return false;
+	}
+}
 
-	if (result == SQLITE_CORRUPT || result == SQLITE_NOTADB)
-		code = STORE_ERROR_DAMAGED;
-	g_set_error(error, STORE_ERROR, code, "%s: %s%s%s", path, what, db ? ": " : "", db ? sqlite3_errmsg(db) : "");
+static bool is_memory(int result)
+{
+	return (result & 0xff) == SQLITE_NOMEM || result == SQLITE_IOERR_NOMEM;
+}
+
+int store_errno(int result)
+{
+	if (is_memory(result))
+		return -ENOMEM;
+	if ((result & 0xff) == SQLITE_FULL)
+		return -ENOSPC;
+	return result == SQLITE_OK ? 0 : -EIO;
+}
+
+/* What makes it work again. */
+static char *remedy(int result, const char *path)
+{
+	g_autofree char *directory = g_path_get_dirname(path);
+
+	if (store_is_damage(result))
+		return g_strdup(REMEDY);
+	if (is_memory(result))
+		return g_strdup("nothing is lost: free some memory, then try again");
+	if ((result & 0xff) == SQLITE_FULL)
+		return g_strdup_printf("nothing is lost: free some space in %s, then try again", directory);
+	if ((result & 0xff) == SQLITE_BUSY)
+		return g_strdup("nothing is lost: end the process that has it open (fuser), then try again");
+	return g_strdup_printf("nothing is lost: see whether %s can be read and written, has free space, and what the kernel "
+	                       "says of its disk, then try again", directory);
+}
+
+bool store_refuse(GError **error, enum store_error code, const char *path, const char *why)
+{
+	g_set_error(error, STORE_ERROR, code, "%s: %s", path, why);
+	return false;
+}
+
+/* SQLite's last word on @db, where it is about @result. */
+static const char *reason(sqlite3 *db, int result)
+{
+	return db && sqlite3_extended_errcode(db) == result ? sqlite3_errmsg(db) : sqlite3_errstr(result);
+}
+
+bool store_fail(GError **error, const char *path, sqlite3 *db, int result, const char *what)
+{
+	g_autofree char *help = remedy(result, path);
+
+	g_set_error(error, STORE_ERROR, store_is_damage(result) ? STORE_ERROR_DAMAGED : STORE_ERROR_IO, "%s: %s: %s: %s", path,
+	            what, reason(db, result), help);
 	return false;
 }
 
@@ -57,28 +120,26 @@ static void crc_function(sqlite3_context *context, int count, sqlite3_value **va
 sqlite3 *store_connect(const char *path, int flags, GError **error)
 {
 	sqlite3 *db = NULL;
+	int result = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW, NULL);
 
-	if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL) != SQLITE_OK) {
-		store_fail(error, STORE_ERROR_IO, path, db, "cannot open");
+	if (result == SQLITE_OK)
+		result = sqlite3_create_function(db, "crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, crc_function, NULL, NULL);
+	/* What is sorted or put aside needs no file in a directory that may be full. */
+	if (result == SQLITE_OK)
+		result = sqlite3_exec(db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL);
+	if (result != SQLITE_OK) {
+		store_fail(error, path, db, result, "cannot open");
 		sqlite3_close(db);
 		return NULL;
 	}
-	sqlite3_busy_timeout(db, STORE_BUSY_TIMEOUT);
+	sqlite3_busy_timeout(db, BUSY_TIMEOUT);
 	/* Names in a damaged schema must not become code (sqlite3_db_config(3), "Security"). */
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_create_function(db, "crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, crc_function, NULL, NULL);
 	return db;
 }
 
-static bool execute(sqlite3 *db, const char *path, const char *text, GError **error)
-{
-	if (sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK)
-		return true;
-	return store_fail(error, STORE_ERROR_IO, path, db, "cannot prepare the database");
-}
-
-/* Adds what store_check() found to one message: the first few. */
+/* Turns what store_check() found into one message: the first few. */
 static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
@@ -90,21 +151,24 @@ static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 	return false;
 }
 
-static bool load_mark(struct store *store, GError **error)
+static bool is_sound(struct store *store, GError **error)
 {
-	g_autoptr(GBytes) mark = store_get_value(store, "mark");
-	g_autoptr(GBytes) next = store_get_value(store, "next_ino");
-	g_autoptr(GBytes) generation = store_get_value(store, "generation");
-	g_autoptr(GBytes) applied = store_get_value(store, STORE_APPLIED);
+	g_autoptr(GPtrArray) problems = store_check(store, error);
 
-	if (!mark || g_bytes_get_size(mark) != sizeof(store->mark) || !next || g_bytes_get_size(next) != 8 ||
-	    !generation || g_bytes_get_size(generation) != 4 || !applied || g_bytes_get_size(applied) != 8)
-		return store_fail(error, STORE_ERROR_DAMAGED, store->path, NULL,
-		                  "damaged: no mark, next_ino, generation or applied");
-	memcpy(&store->mark, g_bytes_get_data(mark, NULL), sizeof(store->mark));
-	memcpy(&store->next_ino, g_bytes_get_data(next, NULL), 8);
-	memcpy(&store->generation, g_bytes_get_data(generation, NULL), 4);
-	memcpy(&store->applied, g_bytes_get_data(applied, NULL), 8);
+	return problems && (problems->len == 0 || damaged(error, store->path, problems));
+}
+
+/* Copies the value of @name, which has to have @size bytes. */
+static bool load_value(struct store *store, const char *name, void *to, gsize size, GError **error)
+{
+	g_autoptr(GBytes) value = NULL;
+
+	if (!store_get_value(store, name, &value, error))
+		return false;
+	if (!value || g_bytes_get_size(value) != size)
+		return store_refuse(error, STORE_ERROR_DAMAGED, store->path,
+		                    "damaged: no mark, next_ino or generation: " REMEDY);
+	memcpy(to, g_bytes_get_data(value, NULL), size);
 	return true;
 }
 
@@ -114,64 +178,28 @@ static bool count_generation(struct store *store, GError **error)
 	store->generation++;
 	store_begin(store);
 	store_put_value(store, "generation", &store->generation, sizeof(store->generation));
-	if (store_commit(store) == 0)
-		return true;
-	return store_fail(error, STORE_ERROR_IO, store->path, store->db, "cannot write");
-}
-
-static bool is_sound(struct store *store, GError **error)
-{
-	g_autoptr(GPtrArray) problems = store_check(store);
-
-	return !problems || damaged(error, store->path, problems);
-}
-
-/* What the last daemon had no time to apply, because it died. */
-static bool apply_left_log(struct store *store, GError **error)
-{
-	g_autoptr(GByteArray) rows = g_byte_array_new();
-	g_autoptr(GError) reason = NULL;
-	uint64_t last;
-
-	if (!redo_read(store->redo_path, &store->mark, store->applied, rows, &last, &reason)) {
-		bool is_damaged = g_error_matches(reason, STORE_ERROR, STORE_ERROR_DAMAGED);
-
-		g_set_error(error, STORE_ERROR, reason->code, "%s%s", reason->message, is_damaged ? ": " REMEDY : "");
-		return false;
-	}
-	if (last == store->applied)
-		return true;
-	if (store_apply(store, rows, last) < 0)
-		return store_fail(error, STORE_ERROR_IO, store->path, store->db, "cannot apply its redo log");
-	log_debug("%s: %" G_GUINT64_FORMAT " changes were still to be applied", store->path, last - store->applied);
-	return is_sound(store, error) && load_mark(store, error);
+	return store_commit(store) == 0 || store_fail(error, store->path, store->db, store->failed, "cannot write");
 }
 
 static bool prepare(struct store *store, uid_t root_uid, gid_t root_gid, GError **error)
 {
-	if (!store_schema_prepare(store->db, store->path, root_uid, root_gid, error))
-		return false;
-	if (!execute(store->db, store->path, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-	             " PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -2048", error))
-		return false;
-	if (!is_sound(store, error))
-		return false;
-	store_checkpoint_left_log(store->db, store->path);
-	return load_mark(store, error) && apply_left_log(store, error) && count_generation(store, error);
+	/* Nobody reads beside the daemon, so nobody keeps the log from beginning anew, and it needs no shared index in a file. */
+	static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;"
+				       " PRAGMA journal_size_limit = " G_STRINGIFY(LOG_KEPT);
+	int result = sqlite3_exec(store->db, settings, NULL, NULL, NULL);
+
+	if (result != SQLITE_OK)
+		return store_fail(error, store->path, store->db, result, "cannot prepare the database");
+	return store_schema_prepare(store->db, store->path, root_uid, root_gid, error) && is_sound(store, error) &&
+	       load_value(store, "mark", &store->mark, sizeof(store->mark), error) &&
+	       load_value(store, "next_ino", &store->next_ino, sizeof(store->next_ino), error) &&
+	       load_value(store, "generation", &store->generation, sizeof(store->generation), error) &&
+	       count_generation(store, error);
 }
 
-static bool start(struct store *store, GError **error)
+static void finalize(gpointer statement)
 {
-	struct redo *redo;
-
-	store->checkpointer = store_checkpointer_start(store->db, store->path, error);
-	if (!store->checkpointer)
-		return false;
-	redo = redo_create(store->redo_path, &store->mark, error);
-	if (!redo)
-		return false;
-	store->applier = store_applier_start(store, redo, store->applied);
-	return true;
+	sqlite3_finalize(statement);
 }
 
 static struct store *store_new(const char *state_dir)
@@ -180,18 +208,31 @@ static struct store *store_new(const char *state_dir)
 
 	g_mutex_init(&store->lock);
 	store->graves = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-	store->rows = g_byte_array_new();
+	store->statements = g_hash_table_new_full(NULL, NULL, NULL, finalize);
 	store->path = g_build_filename(state_dir, STORE_FILE, NULL);
-	store->redo_path = g_build_filename(state_dir, STORE_REDO_FILE, NULL);
+	store->log_path = g_strconcat(store->path, "-wal", NULL);
 	return store;
+}
+
+static bool has_no_redo_log(const char *state_dir, GError **error)
+{
+	g_autofree char *path = g_build_filename(state_dir, REDO_FILE, NULL);
+
+	return !g_file_test(path, G_FILE_TEST_EXISTS) ||
+	       store_refuse(error, STORE_ERROR_FOREIGN, path,
+	                    "has the last changes of an older dmemfsd that died: start that version once more and stop it, "
+	                    "which removes this file, then upgrade");
 }
 
 struct store *store_open(const char *state_dir, uid_t root_uid, gid_t root_gid, GError **error)
 {
-	struct store *store = store_new(state_dir);
+	struct store *store;
 
-	store->db = store_connect(store->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, error);
-	if (store->db && prepare(store, root_uid, root_gid, error) && start(store, error))
+	if (!has_no_redo_log(state_dir, error))
+		return NULL;
+	store = store_new(state_dir);
+	store->db = store_connect(store->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, error);
+	if (store->db && prepare(store, root_uid, root_gid, error))
 		return store;
 	store_close(store);
 	return NULL;
@@ -201,59 +242,37 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	if (store->applier)
-		store_flush(store);
-	store_applier_stop(store->applier);
-	store_checkpointer_stop(store->checkpointer);
-	for (int i = 0; i < STATEMENTS; i++)
-		sqlite3_finalize(store->statements[i]);
+	store_flush(store);
+	g_hash_table_unref(store->statements);
 	sqlite3_close(store->db); /* checkpoints */
 	g_array_unref(store->graves);
-	g_byte_array_unref(store->rows);
 	g_mutex_clear(&store->lock);
-	g_free(store->redo_path);
+	g_free(store->log_path);
 	g_free(store->path);
 	g_free(store);
 }
 
-GPtrArray *store_check(struct store *store)
+GPtrArray *store_check(struct store *store, GError **error)
 {
 	GPtrArray *problems;
 
-	if (store_lock_database(store) < 0) {
-		problems = g_ptr_array_new_with_free_func(g_free);
-		g_ptr_array_add(problems, g_strdup("the last changes cannot be written"));
-		return problems;
-	}
-	problems = store_check_database(store->db);
-	store_unlock_database(store);
+	g_mutex_lock(&store->lock);
+	problems = store_check_database(store->db, store->path, error);
+	g_mutex_unlock(&store->lock);
 	return problems;
-}
-
-/* Can the next start apply what the database lacks? */
-static void check_left_log(struct store *store, GPtrArray *problems)
-{
-	g_autoptr(GByteArray) rows = g_byte_array_new();
-	g_autoptr(GError) error = NULL;
-	uint64_t last;
-
-	if (!load_mark(store, &error) || !redo_read(store->redo_path, &store->mark, store->applied, rows, &last, &error))
-		g_ptr_array_add(problems, g_strdup(error->message));
 }
 
 GPtrArray *store_fsck(const char *state_dir, GError **error)
 {
-	struct store *store = store_new(state_dir);
+	struct store *store;
 	GPtrArray *problems = NULL;
 
-	store->db = store_connect(store->path, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, error);
-	if (store->db && store_schema_verify(store->db, store->path, error)) {
-		problems = store_check(store);
-		if (!problems) {
-			problems = g_ptr_array_new_with_free_func(g_free);
-			check_left_log(store, problems);
-		}
-	}
+	if (!has_no_redo_log(state_dir, error))
+		return NULL;
+	store = store_new(state_dir);
+	store->db = store_connect(store->path, SQLITE_OPEN_READONLY, error);
+	if (store->db && store_schema_verify(store->db, store->path, error))
+		problems = store_check(store, error);
 	store_close(store);
 	return problems;
 }
@@ -273,54 +292,52 @@ uint64_t store_get_next_ino(struct store *store)
 	return store->next_ino;
 }
 
-static void dig_graves(struct store *store)
+/* What its automatic checkpoints did not: they are silent when they fail. */
+static int bound_log(struct store *store)
 {
-	for (guint i = 0; i < store->graves->len; i++)
-		store_delete_inode(store, g_array_index(store->graves, uint64_t, i));
+	struct stat st;
+
+	if (stat(store->log_path, &st) < 0 || st.st_size <= LOG_MAX)
+		return SQLITE_OK;
+	return sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
 void store_begin(struct store *store)
 {
 	g_mutex_lock(&store->lock);
-	g_byte_array_set_size(store->rows, 0);
-	dig_graves(store);
-}
-
-int store_errno(int result)
-{
-	switch (result & 0xff) { /* primary result code (sqlite3.h) */
-	case SQLITE_OK:
-		return 0;
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_NOMEM:
-		return -ENOMEM;
-	default:
-		return -EIO;
-	}
+	store->failed = bound_log(store);
+	store_run(store, "BEGIN IMMEDIATE", NULL, 0);
+	for (guint i = 0; i < store->graves->len; i++)
+		store_delete_inode(store, g_array_index(store->graves, uint64_t, i));
 }
 
 static int commit(struct store *store)
 {
-	if (store->rows->len == 0)
+	static struct log_limit limit = LOG_LIMIT_INIT;
+	g_autofree char *help = NULL;
+
+	if (COMMIT_FAILS() && !store->failed)
+		store->failed = SQLITE_FULL;
+	store_run(store, "COMMIT", NULL, 0);
+	if (!store->failed)
 		return 0;
-	if (store->applier)
-		return store_applier_commit(store->applier, store->rows);
-	return store_apply(store, store->rows, store->applied); /* at the start */
+	help = remedy(store->failed, store->path);
+	log_limited(&limit, LOG_LEVEL_ERROR, "%s: the change is refused: %s: %s", store->path, reason(store->db, store->failed),
+	            help);
+	if (!sqlite3_get_autocommit(store->db))
+		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+	return store_errno(store->failed);
 }
 
 int store_commit(struct store *store)
 {
-	static struct log_limit limit = LOG_LIMIT_INIT;
 	g_autoptr(GArray) deleted = NULL;
 	int err;
 
 	CRASH_POINT("before-commit");
 	err = commit(store);
 	CRASH_POINT("after-commit");
-	if (err) {
-		log_limited(&limit, LOG_LEVEL_ERROR, "%s: %s: the change is refused", store->path, g_strerror(-err));
-	} else if (store->graves->len) {
+	if (!err && store->graves->len) {
 		deleted = g_steal_pointer(&store->graves);
 		store->graves = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	}
@@ -328,27 +345,6 @@ int store_commit(struct store *store)
 	for (guint i = 0; deleted && store->deleted && i < deleted->len; i++)
 		store->deleted(g_array_index(deleted, uint64_t, i), store->deleted_data);
 	return err;
-}
-
-void store_rollback(struct store *store)
-{
-	g_mutex_unlock(&store->lock);
-}
-
-int store_lock_database(struct store *store)
-{
-	int err;
-
-	g_mutex_lock(&store->lock);
-	err = store->applier ? store_applier_drain(store->applier) : 0;
-	if (err)
-		g_mutex_unlock(&store->lock);
-	return err;
-}
-
-void store_unlock_database(struct store *store)
-{
-	g_mutex_unlock(&store->lock);
 }
 
 void store_set_deleted_callback(struct store *store, void (*deleted)(uint64_t ino, void *data), void *data)
@@ -382,33 +378,33 @@ int store_flush(struct store *store)
 
 int store_sync(struct store *store)
 {
-	int result = store_lock_database(store);
+	int result;
 
-	if (result)
-		return result;
-	store_applier_bypass(store->applier);
+	g_mutex_lock(&store->lock);
 	result = sqlite3_exec(store->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
 	if (result == SQLITE_OK)
 		result = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	store_unlock_database(store);
+	g_mutex_unlock(&store->lock);
 	return store_errno(result);
 }
 
-GBytes *store_get_value(struct store *store, const char *name)
+bool store_get_value(struct store *store, const char *name, GBytes **value, GError **error)
 {
-	sqlite3_stmt *prepared;
-	GBytes *found = NULL;
+	sqlite3_stmt *query = NULL;
+	int result;
 
-	if (store_lock_database(store) < 0)
-		return NULL;
-	store->failed = SQLITE_OK;
-	prepared = store_statement(store, STATEMENT_GET_VALUE);
-	if (prepared) {
-		sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);
-		if (sqlite3_step(prepared) == SQLITE_ROW)
-			found = g_bytes_new(sqlite3_column_blob(prepared, 0), (gsize)sqlite3_column_bytes(prepared, 0));
-		sqlite3_reset(prepared);
+	*value = NULL;
+	g_mutex_lock(&store->lock);
+	result = sqlite3_prepare_v2(store->db, "SELECT value FROM value WHERE name = ?1", -1, &query, NULL);
+	if (result == SQLITE_OK) {
+		sqlite3_bind_text(query, 1, name, -1, SQLITE_STATIC);
+		result = sqlite3_step(query);
 	}
-	store_unlock_database(store);
-	return found;
+	if (result == SQLITE_ROW)
+		*value = g_bytes_new(sqlite3_column_blob(query, 0), (gsize)sqlite3_column_bytes(query, 0));
+	else if (result != SQLITE_DONE)
+		store_fail(error, store->path, store->db, result, "cannot read");
+	sqlite3_finalize(query);
+	g_mutex_unlock(&store->lock);
+	return result == SQLITE_ROW || result == SQLITE_DONE;
 }

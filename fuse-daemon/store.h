@@ -4,14 +4,19 @@
  * and the module's objects are copies of it, loaded at the start.
  *
  * One operation is one transaction: store_begin(), rows, store_commit(). Rows cannot fail on their own: the commit
- * does, and nothing of the transaction is there then. So an operation checks all it
- * can, commits, and only then changes its copy. One lock, held from begin to commit or rollback; it is taken
- * under the namespace's or a file's lock, and nothing but the quotas' and the pool's, which are leaves, is taken under it.
+ * does, and nothing of the transaction is there then. One lock, held from begin to commit; it is taken under the namespace's or a
+ * file's lock, and nothing but the quotas' and the pool's, which are leaves, is taken under it.
  *
- * What is durable when: a transaction is committed by one write to a redo log beside the database, and applied to that
- * within a second, together with others (store_redo.h, store_applier.h). It survives the death of the process at any
- * instruction; it survives that of the kernel once the database was checkpointed after that (a few seconds) or after store_sync(),
- * and the database stays whole without (WAL, synchronous=NORMAL).
+ * The rule for who changes something: check all that can be checked, commit, and only then change the copy in memory. A copy
+ * that has to change first (memory is taken from the module before the record says that it is free) is changed back when the commit
+ * fails. So a commit that fails, and any may, leaves memory as it was: equal to the record.
+ *
+ * What is durable when: a committed transaction is in SQLite's write-ahead log (metadata.db-wal), in the kernel's page cache. It
+ * survives the death of the process at any instruction. It survives that of the kernel, or a power cut, once the kernel has written it to the
+ * disk: at the next checkpoint, by itself about half a minute later, or at once with store_sync(). What is lost then are
+ * the last transactions, all of them from some moment on; the database stays whole (synchronous=NORMAL: the log is on the disk before the
+ * database changes). A copy of the two files, taken while a daemon runs, has to be of one moment: STORE_FILE first, then the log, and again if
+ * the first 32 bytes of the log have changed meanwhile, which is when it began anew.
  *
  * Link counts and parents are not stored: they follow from the entries. An inode without an entry is an orphan:
  * unlinked, but open, mapped, or about to be deleted when the last daemon died.
@@ -20,7 +25,7 @@
  * transaction (store_put_done()). A daemon that takes the connection over gets unanswered requests again, and
  * answers those on record without applying them (DESIGN: FUSE_NOTIFY_RESEND).
  *
- * Functions that return int: 0 or a negative errno (-ENOSPC: the file system of the state directory is full, -EIO).
+ * Functions that return int: 0 or a negative errno (-ENOSPC: the file system of the state directory is full, -ENOMEM, -EIO).
  */
 #ifndef DMEMFS_STORE_H
 #define DMEMFS_STORE_H
@@ -33,12 +38,10 @@
 #include "extent_map.h"
 
 #define STORE_FILE "metadata.db"
-/* What is not in it yet (store_redo.h). */
-#define STORE_REDO_FILE STORE_FILE "-redo"
 /* PRAGMA application_id: "dmem". */
 #define STORE_APPLICATION_ID 0x646d656d
 /* PRAGMA user_version: of the schema. Older ones are migrated, newer ones refused. */
-#define STORE_VERSION 4
+#define STORE_VERSION 5
 
 struct store;
 
@@ -103,20 +106,19 @@ void store_close(struct store *store);
  * (at most 100); NULL and @error when it cannot be opened at all. O(everything).
  */
 GPtrArray *store_fsck(const char *state_dir, GError **error);
-/* The same on an open database: NULL when all is well, else what is wrong. */
-GPtrArray *store_check(struct store *store);
+/* The same on an open database. */
+GPtrArray *store_check(struct store *store, GError **error);
 
 struct store_mark store_get_mark(struct store *store);
 /* Of this process: no other that had the database open had the same. */
 uint32_t store_get_generation(const struct store *store);
-/* Inode numbers below it may be in use or were once; see store_reserve_inos(). */
+/* When it was opened: inode numbers below it may be in use or were once; see store_reserve_inos(). */
 uint64_t store_get_next_ino(struct store *store);
 /* Hands over every row. Called once, before the first transaction. */
 bool store_load(struct store *store, const struct store_visitor *visitor, void *data, GError **error);
 
 void store_begin(struct store *store);
 int store_commit(struct store *store);
-void store_rollback(struct store *store);
 
 /* Rows, between begin and commit. */
 void store_put_inode(struct store *store, const struct store_inode *inode);
@@ -145,8 +147,8 @@ int store_list_clean(struct store *store, GArray *runs);
 void store_put_poison(struct store *store, struct extent run);
 /* As store_list_clean(). */
 int store_list_poison(struct store *store, GArray *runs);
-/* Whose memory is at @address? False: no file's. O(everything), outside of a transaction. */
-bool store_find_memory(struct store *store, uint64_t address, struct store_place *place);
+/* Whose memory is at @address? -ENOENT: no file's. O(everything), outside of a transaction. */
+int store_find_memory(struct store *store, uint64_t address, struct store_place *place);
 /* The passthrough registration of a file. */
 void store_put_backing(struct store *store, uint64_t ino, int id);
 /* The request in @slot, one of a small number of request threads, was applied. Replaces what the slot had. */
@@ -164,8 +166,8 @@ void store_reserve_inos(struct store *store, uint64_t next);
 
 /* Small values by name, of those who own no table: @value NULL deletes. */
 void store_put_value(struct store *store, const char *name, const void *value, size_t size);
-/* NULL when there is none. Outside of a transaction. */
-GBytes *store_get_value(struct store *store, const char *name);
+/* *@value NULL: there is none. False: it cannot be read. Outside of a transaction. */
+bool store_get_value(struct store *store, const char *name, GBytes **value, GError **error);
 
 /*
  * An inode without name or user is deleted with one of the next transactions, at the latest by store_flush(): until

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Verifies that the rows of a database fit each other. Reads only. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -24,6 +25,7 @@ struct checked_inode {
 
 struct check {
 	sqlite3 *db;
+	int failed; /* SQLite's code: the rest cannot be read */
 	GPtrArray *problems;
 	GHashTable *inodes; /* &ino -> struct checked_inode, owned */
 	struct extent *regions;
@@ -47,15 +49,20 @@ static void scan(struct check *check, const char *text, void (*row)(struct check
                  void *data)
 {
 	sqlite3_stmt *query = NULL;
-	int result = sqlite3_prepare_v2(check->db, text, -1, &query, NULL);
+	int result;
 
+	if (check->failed)
+		return;
+	result = sqlite3_prepare_v2(check->db, text, -1, &query, NULL);
 	while (result == SQLITE_OK || result == SQLITE_ROW) {
 		result = sqlite3_step(query);
 		if (result == SQLITE_ROW)
 			row(check, query, data);
 	}
-	if (result != SQLITE_DONE)
+	if (store_is_damage(result))
 		problem(check, "%s", sqlite3_errmsg(check->db));
+	else if (result != SQLITE_DONE)
+		check->failed = result;
 	sqlite3_finalize(query);
 }
 
@@ -67,10 +74,16 @@ static struct checked_inode *find(struct check *check, int64_t ino)
 static void check_page_row(struct check *check, sqlite3_stmt *query, void *data)
 {
 	const char *text = (const char *)sqlite3_column_text(query, 0);
+	const char *code = text ? strstr(text, "error code=") : NULL;
+	int result = code ? atoi(code + strlen("error code=")) : SQLITE_CORRUPT;
 
 	(void)data;
-	if (!text || strcmp(text, "ok") != 0)
-		problem(check, "%s", text ? text : "out of memory");
+	if (!text)
+		check->failed = SQLITE_NOMEM;
+	else if (!store_is_damage(result)) /* a page that cannot be read */
+		check->failed = result;
+	else if (strcmp(text, "ok") != 0)
+		problem(check, "%s", text);
 }
 
 static void check_inode(struct check *check, sqlite3_stmt *query, void *next_ino)
@@ -388,7 +401,7 @@ static void check_rows(struct check *check)
 	check_tree(check);
 }
 
-GPtrArray *store_check_database(sqlite3 *db)
+GPtrArray *store_check_database(sqlite3 *db, const char *path, GError **error)
 {
 	struct check check = {
 		.db = db,
@@ -403,7 +416,9 @@ GPtrArray *store_check_database(sqlite3 *db)
 		check_rows(&check);
 	g_hash_table_unref(check.inodes);
 	g_free(check.regions);
-	if (check.problems->len == 0)
+	if (check.failed) {
+		store_fail(error, path, db, check.failed, "cannot check");
 		g_clear_pointer(&check.problems, g_ptr_array_unref);
+	}
 	return check.problems;
 }

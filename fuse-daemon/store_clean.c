@@ -5,7 +5,8 @@
 /* The last row that begins at or before @address; false when there is none. */
 static bool last_row(struct store *store, uint64_t address, struct extent *row)
 {
-	sqlite3_stmt *query = store_statement(store, STATEMENT_GET_CLEAN);
+	sqlite3_stmt *query =
+		store_statement(store, "SELECT start, length FROM clean WHERE start <= ?1 ORDER BY start DESC LIMIT 1");
 	int result;
 
 	if (!query)
@@ -25,10 +26,15 @@ static bool last_row(struct store *store, uint64_t address, struct extent *row)
 static void put(struct store *store, uint64_t start, uint64_t end)
 {
 	if (start < end)
-		STORE_RUN(store, STATEMENT_ADD_CLEAN, start, end - start);
+		STORE_RUN(store, "INSERT INTO clean (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))", start, end - start);
 }
 
-void store_add_clean(struct store *store, struct extent run)
+static void remove_row(struct store *store, uint64_t start)
+{
+	STORE_RUN(store, "DELETE FROM clean WHERE start = ?1", start);
+}
+
+void store_put_clean(struct store *store, struct extent run)
 {
 	uint64_t start = run.start, end = run.start + run.length;
 	struct extent row;
@@ -37,30 +43,34 @@ void store_add_clean(struct store *store, struct extent run)
 	while (last_row(store, end, &row) && row.start + row.length >= start) {
 		start = MIN(start, row.start);
 		end = MAX(end, row.start + row.length);
-		STORE_RUN(store, STATEMENT_REMOVE_CLEAN, row.start);
+		remove_row(store, row.start);
 	}
 	put(store, start, end);
 }
 
-void store_remove_clean(struct store *store, struct extent run)
+void store_delete_clean(struct store *store, struct extent run)
 {
 	uint64_t end = run.start + run.length;
 	struct extent row;
 
 	while (last_row(store, end - 1, &row) && row.start + row.length > run.start) {
-		STORE_RUN(store, STATEMENT_REMOVE_CLEAN, row.start);
+		remove_row(store, row.start);
 		put(store, end, row.start + row.length);
 		put(store, row.start, run.start);
 	}
 }
 
+void store_forget_clean(struct store *store)
+{
+	store_run(store, "DELETE FROM clean", NULL, 0);
+}
+
 int store_list_runs(struct store *store, const char *text, GArray *runs)
 {
 	sqlite3_stmt *query = NULL;
-	int result = store_lock_database(store);
+	int result;
 
-	if (result)
-		return result;
+	g_mutex_lock(&store->lock);
 	result = sqlite3_prepare_v2(store->db, text, -1, &query, NULL);
 	while (result == SQLITE_OK || result == SQLITE_ROW) {
 		result = sqlite3_step(query);
@@ -71,7 +81,7 @@ int store_list_runs(struct store *store, const char *text, GArray *runs)
 		}
 	}
 	sqlite3_finalize(query);
-	store_unlock_database(store);
+	g_mutex_unlock(&store->lock);
 	return store_errno(result == SQLITE_DONE ? SQLITE_OK : result);
 }
 

@@ -24,7 +24,7 @@ static bool scan(const struct load *load, const char *text,
 	}
 	sqlite3_finalize(query);
 	if (go_on && result != SQLITE_DONE)
-		go_on = store_fail(load->error, STORE_ERROR_IO, load->store->path, load->store->db, "cannot read");
+		go_on = store_fail(load->error, load->store->path, load->store->db, result, "cannot read");
 	return go_on;
 }
 

@@ -1,206 +1,170 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Rows of a transaction: written down by those who change something, and read back. */
-#include "store_rows.h"
-
+/* Rows of a transaction. Each has a checksum of its columns (store.c). */
 #include <string.h>
 
 #include "store_internal.h"
 
-void row_begin(GByteArray *rows, enum store_row what, unsigned count)
+sqlite3_stmt *store_statement(struct store *store, const char *sql)
 {
-	const guint8 head[] = { (guint8)what, (guint8)count };
+	sqlite3_stmt *prepared = g_hash_table_lookup(store->statements, sql);
 
-	g_byte_array_append(rows, head, sizeof(head));
+	if (prepared || store->failed)
+		return store->failed ? NULL : prepared;
+	store->failed = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &prepared, NULL);
+	if (store->failed)
+		return NULL;
+	g_hash_table_insert(store->statements, (gpointer)sql, prepared);
+	return prepared;
 }
 
-static void put_type(GByteArray *rows, int type)
+void store_step(struct store *store, sqlite3_stmt *prepared)
 {
-	g_byte_array_append(rows, &(guint8){ (guint8)type }, 1);
+	int result = sqlite3_step(prepared);
+
+	sqlite3_reset(prepared);
+	sqlite3_clear_bindings(prepared);
+	if (result != SQLITE_DONE && !store->failed)
+		store->failed = result;
 }
 
-void row_number(GByteArray *rows, uint64_t number)
+void store_run(struct store *store, const char *sql, const uint64_t *numbers, int count)
 {
-	put_type(rows, SQLITE_INTEGER);
-	g_byte_array_append(rows, (const guint8 *)&number, sizeof(number));
+	sqlite3_stmt *prepared = store_statement(store, sql);
+
+	if (!prepared)
+		return;
+	for (int i = 0; i < count; i++)
+		sqlite3_bind_int64(prepared, i + 1, (sqlite3_int64)numbers[i]);
+	store_step(store, prepared);
 }
 
-void row_bytes(GByteArray *rows, int type, const void *bytes, size_t size)
+/* An empty one is no NULL. */
+static void bind_blob(sqlite3_stmt *prepared, int index, const void *bytes, size_t size)
 {
-	uint32_t length = (uint32_t)size;
-
-	put_type(rows, type);
-	g_byte_array_append(rows, (const guint8 *)&length, sizeof(length));
-	g_byte_array_append(rows, bytes, length);
+	sqlite3_bind_blob64(prepared, index, size ? bytes : "", size, SQLITE_STATIC);
 }
 
-void row_null(GByteArray *rows)
+static void bind_attributes(sqlite3_stmt *prepared, const struct store_inode *inode)
 {
-	put_type(rows, SQLITE_NULL);
-}
+	const sqlite3_int64 numbers[] = {
+		(sqlite3_int64)inode->ino, inode->mode, inode->uid, inode->gid, (sqlite3_int64)inode->size,
+		inode->atime.tv_sec, inode->atime.tv_nsec, inode->mtime.tv_sec, inode->mtime.tv_nsec,
+		inode->ctime.tv_sec, inode->ctime.tv_nsec,
+	};
 
-void row_numbers(GByteArray *rows, enum store_row what, const uint64_t *numbers, unsigned count)
-{
-	row_begin(rows, what, count);
-	for (unsigned i = 0; i < count; i++)
-		row_number(rows, numbers[i]);
-}
-
-static bool take(const GByteArray *rows, size_t *at, void *to, size_t size)
-{
-	if (size > rows->len - *at)
-		return false;
-	memcpy(to, rows->data + *at, size);
-	*at += size;
-	return true;
-}
-
-static bool read_value(const GByteArray *rows, size_t *at, struct row_value *value)
-{
-	guint8 type;
-
-	if (!take(rows, at, &type, 1))
-		return false;
-	value->type = type;
-	switch (type) {
-	case SQLITE_NULL:
-		return true;
-	case SQLITE_INTEGER:
-		return take(rows, at, &value->number, sizeof(value->number));
-	case SQLITE_TEXT:
-	case SQLITE_BLOB:
-		if (!take(rows, at, &value->size, sizeof(value->size)) || value->size > rows->len - *at)
-			return false;
-		value->bytes = rows->data + *at;
-		*at += value->size;
-		return true;
-	default:
-		return false;
-	}
-}
-
-bool row_read(const GByteArray *rows, size_t *at, struct row *row)
-{
-	guint8 head[2];
-
-	if (!take(rows, at, head, sizeof(head)) || head[0] == 0 || head[0] >= ROWS || head[1] > ROW_VALUES_MAX)
-		return false;
-	*row = (struct row){ .what = head[0], .count = head[1] };
-	for (unsigned i = 0; i < row->count; i++) {
-		if (!read_value(rows, at, &row->values[i]))
-			return false;
-	}
-	return true;
-}
-
-/* What both kinds of rows of an inode begin with. */
-static void put_inode(struct store *store, enum store_row what, unsigned count, const struct store_inode *inode)
-{
-	row_begin(store->rows, what, count);
-	row_number(store->rows, inode->ino);
-	row_number(store->rows, inode->mode);
-	row_number(store->rows, inode->uid);
-	row_number(store->rows, inode->gid);
-	row_number(store->rows, inode->size);
-	row_number(store->rows, (uint64_t)inode->atime.tv_sec);
-	row_number(store->rows, (uint64_t)inode->atime.tv_nsec);
-	row_number(store->rows, (uint64_t)inode->mtime.tv_sec);
-	row_number(store->rows, (uint64_t)inode->mtime.tv_nsec);
-	row_number(store->rows, (uint64_t)inode->ctime.tv_sec);
-	row_number(store->rows, (uint64_t)inode->ctime.tv_nsec);
+	for (int i = 0; i < (int)G_N_ELEMENTS(numbers); i++)
+		sqlite3_bind_int64(prepared, i + 1, numbers[i]);
 }
 
 void store_put_inode(struct store *store, const struct store_inode *inode)
 {
-	put_inode(store, ROW_PUT_INODE, 12, inode);
+	sqlite3_stmt *prepared = store_statement(
+		store, "INSERT INTO inode (ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns,"
+		       " target, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
+		       " crc(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12))");
+
+	if (!prepared)
+		return;
+	bind_attributes(prepared, inode);
 	if (inode->target)
-		row_bytes(store->rows, SQLITE_BLOB, inode->target, strlen(inode->target));
-	else
-		row_null(store->rows);
+		bind_blob(prepared, 12, inode->target, strlen(inode->target));
+	store_step(store, prepared);
 }
 
 void store_put_attributes(struct store *store, const struct store_inode *inode)
 {
-	put_inode(store, ROW_PUT_ATTRIBUTES, 11, inode);
+	/* ?5, the size, stays */
+	sqlite3_stmt *prepared = store_statement(
+		store, "UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, atime = ?6, atime_ns = ?7, mtime = ?8, mtime_ns = ?9,"
+		       " ctime = ?10, ctime_ns = ?11,"
+		       " sum = crc(?1, ?2, ?3, ?4, size, ?6, ?7, ?8, ?9, ?10, ?11, target) WHERE ino = ?1");
+
+	if (!prepared)
+		return;
+	bind_attributes(prepared, inode);
+	store_step(store, prepared);
 }
 
 void store_put_size(struct store *store, uint64_t ino, uint64_t size)
 {
-	ROW(store->rows, ROW_PUT_SIZE, ino, size);
+	STORE_RUN(store, "UPDATE inode SET size = ?2, sum = crc(?1, mode, uid, gid, ?2, atime, atime_ns, mtime, mtime_ns,"
+	                 " ctime, ctime_ns, target) WHERE ino = ?1", ino, size);
 }
 
 void store_delete_inode(struct store *store, uint64_t ino)
 {
-	ROW(store->rows, ROW_DELETE_INODE, ino);
-	ROW(store->rows, ROW_DELETE_INODE_XATTRS, ino);
-	ROW(store->rows, ROW_DELETE_INODE_EXTENTS, ino);
-	ROW(store->rows, ROW_DELETE_INODE_BACKING, ino);
+	STORE_RUN(store, "DELETE FROM inode WHERE ino = ?1", ino);
+	STORE_RUN(store, "DELETE FROM xattr WHERE ino = ?1", ino);
+	STORE_RUN(store, "DELETE FROM extent WHERE ino = ?1", ino);
+	STORE_RUN(store, "DELETE FROM backing WHERE ino = ?1", ino);
 }
 
 void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino)
 {
-	row_begin(store->rows, ROW_PUT_ENTRY, 4);
-	row_number(store->rows, parent);
-	row_number(store->rows, cookie);
-	row_bytes(store->rows, SQLITE_BLOB, name, strlen(name));
-	row_number(store->rows, ino);
+	sqlite3_stmt *prepared = store_statement(store, "INSERT OR REPLACE INTO entry (parent, cookie, name, ino, sum)"
+	                                                " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))");
+
+	if (!prepared)
+		return;
+	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)parent);
+	sqlite3_bind_int64(prepared, 2, (sqlite3_int64)cookie);
+	bind_blob(prepared, 3, name, strlen(name));
+	sqlite3_bind_int64(prepared, 4, (sqlite3_int64)ino);
+	store_step(store, prepared);
 }
 
 void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
 {
-	ROW(store->rows, ROW_DELETE_ENTRY, parent, cookie);
+	STORE_RUN(store, "DELETE FROM entry WHERE parent = ?1 AND cookie = ?2", parent, cookie);
 }
 
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size)
 {
-	row_begin(store->rows, ROW_PUT_XATTR, 3);
-	row_number(store->rows, ino);
-	row_bytes(store->rows, SQLITE_BLOB, name, strlen(name));
-	row_bytes(store->rows, SQLITE_BLOB, value, size);
+	sqlite3_stmt *prepared = store_statement(store, "INSERT OR REPLACE INTO xattr (ino, name, value, sum)"
+	                                                " VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))");
+
+	if (!prepared)
+		return;
+	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
+	bind_blob(prepared, 2, name, strlen(name));
+	bind_blob(prepared, 3, value, size);
+	store_step(store, prepared);
 }
 
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
 {
-	row_begin(store->rows, ROW_DELETE_XATTR, 2);
-	row_number(store->rows, ino);
-	row_bytes(store->rows, SQLITE_BLOB, name, strlen(name));
+	sqlite3_stmt *prepared = store_statement(store, "DELETE FROM xattr WHERE ino = ?1 AND name = ?2");
+
+	if (!prepared)
+		return;
+	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
+	bind_blob(prepared, 2, name, strlen(name));
+	store_step(store, prepared);
 }
 
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run)
 {
 	store_delete_clean(store, run->extent);
 	store_delete_extents(store, ino, run->offset, run->offset + run->extent.length);
-	ROW(store->rows, ROW_PUT_EXTENT, ino, run->offset, run->extent.start, run->extent.length);
+	STORE_RUN(store, "INSERT INTO extent (ino, offset, start, length, sum) VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",
+	          ino, run->offset, run->extent.start, run->extent.length);
 }
 
 void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint64_t to)
 {
-	ROW(store->rows, ROW_DELETE_EXTENTS, ino, from, MIN(to, (uint64_t)INT64_MAX));
-}
-
-void store_put_clean(struct store *store, struct extent run)
-{
-	ROW(store->rows, ROW_PUT_CLEAN, run.start, run.length);
-}
-
-void store_delete_clean(struct store *store, struct extent run)
-{
-	ROW(store->rows, ROW_DELETE_CLEAN, run.start, run.length);
-}
-
-void store_forget_clean(struct store *store)
-{
-	row_begin(store->rows, ROW_FORGET_CLEAN, 0);
+	STORE_RUN(store, "DELETE FROM extent WHERE ino = ?1 AND offset >= ?2 AND offset < ?3", ino, from,
+	          MIN(to, (uint64_t)INT64_MAX));
 }
 
 void store_put_poison(struct store *store, struct extent run)
 {
 	store_delete_clean(store, run);
-	ROW(store->rows, ROW_PUT_POISON, run.start, run.length);
+	STORE_RUN(store, "INSERT INTO poison (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))", run.start, run.length);
 }
 
 void store_put_backing(struct store *store, uint64_t ino, int id)
 {
-	ROW(store->rows, ROW_PUT_BACKING, ino, (uint64_t)id);
+	STORE_RUN(store, "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))", ino, (uint64_t)id);
 }
 
 static uint64_t first_slot(const struct store *store)
@@ -210,19 +174,20 @@ static uint64_t first_slot(const struct store *store)
 
 void store_put_done(struct store *store, unsigned slot, const struct store_done *done)
 {
-	ROW(store->rows, ROW_PUT_DONE, first_slot(store) + slot, done->unique, done->ino);
+	STORE_RUN(store, "INSERT OR REPLACE INTO done (slot, unique_id, ino, sum) VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))",
+	          first_slot(store) + slot, done->unique, done->ino);
 }
 
 void store_delete_old_done(struct store *store)
 {
-	ROW(store->rows, ROW_DELETE_OLD_DONE, first_slot(store));
+	STORE_RUN(store, "DELETE FROM done WHERE slot < ?1", first_slot(store));
 }
 
 int store_forget_connection(struct store *store)
 {
 	store_begin(store);
-	row_begin(store->rows, ROW_FORGET_DONE, 0);
-	row_begin(store->rows, ROW_FORGET_BACKING, 0);
+	store_run(store, "DELETE FROM done", NULL, 0);
+	store_run(store, "DELETE FROM backing", NULL, 0);
 	return store_commit(store);
 }
 
@@ -233,8 +198,14 @@ void store_reserve_inos(struct store *store, uint64_t next)
 
 void store_put_value(struct store *store, const char *name, const void *value, size_t size)
 {
-	row_begin(store->rows, value ? ROW_PUT_VALUE : ROW_DELETE_VALUE, value ? 2 : 1);
-	row_bytes(store->rows, SQLITE_TEXT, name, strlen(name));
+	sqlite3_stmt *prepared = store_statement(
+		store, value ? "INSERT OR REPLACE INTO value (name, value, sum) VALUES (?1, ?2, crc(?1, ?2))" :
+			       "DELETE FROM value WHERE name = ?1");
+
+	if (!prepared)
+		return;
+	sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);
 	if (value)
-		row_bytes(store->rows, SQLITE_BLOB, value, size);
+		bind_blob(prepared, 2, value, size);
+	store_step(store, prepared);
 }

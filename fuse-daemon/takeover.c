@@ -42,10 +42,10 @@ static char *describe(dev_t device)
 	return boot ? g_strdup_printf("%s %u:%u", boot, major(device), minor(device)) : NULL;
 }
 
-static bool is_on_record(struct store *store, dev_t device)
+/* @known: the record's. */
+static bool is_on_record(GBytes *known, dev_t device)
 {
 	g_autofree char *mounted = describe(device);
-	g_autoptr(GBytes) known = store_get_value(store, value_mount);
 	gsize size = 0;
 	const void *text = known ? g_bytes_get_data(known, &size) : NULL;
 
@@ -61,7 +61,8 @@ bool takeover_is_alive(int fd)
 	       poll(&connection, 1, 0) >= 0 && !(connection.revents & (POLLERR | POLLNVAL));
 }
 
-static bool fill_in(struct takeover *takeover, struct store *store, int fd)
+/* Takes the record's @init over. */
+static bool fill_in(struct takeover *takeover, GBytes **init, int fd)
 {
 	if (fd < 0)
 		return false;
@@ -69,30 +70,32 @@ static bool fill_in(struct takeover *takeover, struct store *store, int fd)
 		log_info("the FUSE connection that was kept is no more");
 		return false;
 	}
-
-	g_autoptr(GBytes) init = store_get_value(store, value_init);
-
-	if (!init || g_bytes_get_size(init) < sizeof(struct fuse_in_header))
+	if (!*init || g_bytes_get_size(*init) < sizeof(struct fuse_in_header))
 		return false;
-	takeover->init = g_steal_pointer(&init);
+	takeover->init = g_steal_pointer(init);
 	takeover->fd = fd;
 	return true;
 }
 
-static enum takeover_state find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover)
+static enum takeover_state find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover,
+                                GError **error)
 {
+	g_autoptr(GBytes) known = NULL, init = NULL;
 	dev_t device;
 
+	if (!store_get_value(store, value_mount, &known, error) || !store_get_value(store, value_init, &init, error))
+		return TAKEOVER_UNREADABLE;
 	if (!mountinfo_find(mountpoint, &device))
 		return TAKEOVER_NONE;
-	if (!is_on_record(store, device))
+	if (!is_on_record(known, device))
 		return TAKEOVER_FOREIGN;
-	return fill_in(takeover, store, fd) ? TAKEOVER_READY : TAKEOVER_DEAD;
+	return fill_in(takeover, &init, fd) ? TAKEOVER_READY : TAKEOVER_DEAD;
 }
 
-enum takeover_state takeover_find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover)
+enum takeover_state takeover_find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover,
+                                  GError **error)
 {
-	enum takeover_state state = find(mountpoint, store, fd, takeover);
+	enum takeover_state state = find(mountpoint, store, fd, takeover, error);
 
 	if (state != TAKEOVER_READY && fd >= 0)
 		close(fd);

@@ -28,10 +28,12 @@ enum takeover_state {
 	TAKEOVER_READY,   /* it is, and @takeover was filled in */
 	TAKEOVER_DEAD,    /* it is, from an earlier run with this record, but nobody can serve it */
 	TAKEOVER_FOREIGN, /* it is, of another record */
+	TAKEOVER_UNREADABLE, /* @error says why the record cannot be read */
 };
 
 /* @takeover is empty. Takes ownership of @fd, -1 or what keeper_take() returned, and closes it unless TAKEOVER_READY. */
-enum takeover_state takeover_find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover);
+enum takeover_state takeover_find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover,
+                                  GError **error);
 /* Closes the descriptor, if it is still there. */
 void takeover_clear(struct takeover *takeover);
 

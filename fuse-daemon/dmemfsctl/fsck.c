@@ -26,7 +26,7 @@ static const GOptionEntry options[] = {
 	G_OPTION_ENTRY_NULL
 };
 
-/* The database first: without it SQLite never looks at its log, and a daemon makes nothing of another one's redo log. */
+/* The database first: without it SQLite never looks at its log. The last one is an older daemon's (store_open()). */
 static const char *const suffixes[] = { "", "-wal", "-shm", "-redo" };
 
 /* SQLite makes a log and an index of it even for a reader. Where there was no log before, both are empty. */

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from helpers.control import DAEMON, FAILED, FOUND
-from helpers.record import RedoLog, restore_sums
+from helpers.record import restore_sums
 
 pytestmark = pytest.mark.page_sizes("4K")
 
@@ -58,22 +58,6 @@ def test_after_a_kill(ctl, fs):
     assert ctl.json("fsck", fs.daemon.state_dir)["clean"]
     fs.daemon.next()
     assert (fs / "file").read_bytes() == b"x" * 10000
-
-
-def test_damaged_redo_log(ctl, fs):
-    """It is part of the record: found to be damaged, and moved aside with the database."""
-    for number in range(3):
-        (fs / str(number)).mkdir()
-    fs.daemon.kill()
-    log = RedoLog(fs.daemon.state_dir)
-    log.flip(log.records()[-2][1])
-    log.write()
-    (problem,) = ctl.json("fsck", fs.daemon.state_dir, status=FOUND)["problems"]
-    assert re.fullmatch(re.escape(f"{log.path}: damaged: change ") + r"\d+ is missing", problem)
-    moved = ctl.json("fsck", "--move-aside", fs.daemon.state_dir)["moved_to"]
-    assert open(f"{moved}-redo", "rb").read() == log.contents
-    fs.daemon.next()
-    assert os.listdir(fs.root) == []
 
 
 def test_running_daemon(ctl, fs):

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The daemon's record, changed by a test."""
+"""The daemon's record, copied and changed by a test."""
 
-import struct
+import shutil
+import sqlite3
+import tempfile
 import zlib
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 
 def _crc(*values):
@@ -26,49 +30,32 @@ def restore_sums(connection):
         connection.execute(f"UPDATE {table} SET sum = crc({', '.join(columns)})")
 
 
-class RedoLog:
-    """What the daemon committed and had not applied to the database yet (store_redo.h)."""
+def _start_of_log(path):
+    try:
+        with open(path, "rb") as log:
+            return log.read(32)
+    except FileNotFoundError:
+        return b""
 
-    HEADER = struct.Struct("<8sII16s40sII")
-    RECORD = struct.Struct("<IIQII")
-    HALVES_AT = 4096
 
-    def __init__(self, state_dir):
-        self.path = state_dir / "metadata.db-redo"
-        self.contents = bytearray(self.path.read_bytes())
+def copy_record(state_dir, to):
+    """
+    As the manual says, while the daemon runs: the database first, since its log has all that changes in it meanwhile; and all of
+    it again where the log began anew, after which it has not.
+    """
+    log = state_dir / "metadata.db-wal"
+    while True:
+        before = _start_of_log(log)
+        shutil.copy(state_dir / "metadata.db", to / "metadata.db")
+        if before:
+            shutil.copy(log, to / "metadata.db-wal")
+        if before == _start_of_log(log):
+            return to / "metadata.db"
 
-    def write(self):
-        self.path.write_bytes(self.contents)
 
-    def records(self):
-        """(number, offset, size with its head) of each transaction in the order they were made."""
-        half_size = self.HEADER.unpack_from(self.contents)[2]
-        found = []
-        for at in (self.HALVES_AT, self.HALVES_AT + half_size):
-            last = 0
-            while True:
-                magic, size, number, _, _ = self.RECORD.unpack_from(self.contents, at)
-                if magic != int.from_bytes(b"redo", "little") or number <= last:
-                    break
-                size = (self.RECORD.size + size + 7) // 8 * 8
-                found.append((number, at, size))
-                at += size
-                last = number
-        return sorted(found)
-
-    def bytes_of(self, record):
-        _, at, size = record
-        return self.contents[at:at + size]
-
-    def remove(self, record):
-        _, at, size = record
-        self.contents[at:at + size] = bytes(size)
-
-    def change_header(self, **changes):
-        names = ("magic", "format", "half_size", "mark", "boot", "reserved")
-        fields = dict(zip(names, self.HEADER.unpack_from(self.contents))) | changes
-        head = self.HEADER.pack(*fields.values(), 0)[:-4]
-        self.contents[:self.HEADER.size] = head + zlib.crc32(head).to_bytes(4, "little")
-
-    def flip(self, at):
-        self.contents[at] ^= 1
+@contextmanager
+def opened_copy(state_dir):
+    """A connection to a copy: nobody can read the record itself beside the daemon."""
+    with tempfile.TemporaryDirectory() as directory, \
+            closing(sqlite3.connect(copy_record(state_dir, Path(directory)))) as connection:
+        yield connection

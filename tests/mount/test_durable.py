@@ -11,15 +11,16 @@ import sqlite3
 import stat
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
 from helpers.children import Child, ChildError
-from helpers.daemon import DaemonError
+from helpers.control import Control
+from helpers.daemon import DaemonError, control_program
 from helpers.expect import fails_with
 from helpers.mount import wait_until
-from helpers.record import restore_sums
+from helpers.record import copy_record, opened_copy, restore_sums
 from helpers.snapshot import snapshot
 from helpers.syscalls import Mapping, renameat2
 
@@ -93,6 +94,92 @@ def test_kill_loses_nothing(fs):
     assert snapshot(fs.root) == before
 
 
+def churn(pipe, fs):
+    """Makes, renames and removes files, telling what was answered: after the end of the daemon all of that is true."""
+    chance = random.Random(os.getpid())
+    there = []
+    try:
+        for number in range(100000):
+            name = f"new{number}"
+            fd = os.open(fs / name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+            pipe.send(("made", name))
+            os.close(fd)
+            there.append(name)
+            if len(there) > 20:
+                old = there.pop(chance.randrange(len(there)))
+                pipe.send(("may", old))
+                if number % 2:
+                    os.rename(fs / old, fs / f"{old}r")
+                    pipe.send(("renamed", old))
+                else:
+                    os.unlink(fs / old)
+                    pipe.send(("removed", old))
+    except OSError:
+        pipe.send(("end", None))
+
+
+@pytest.mark.page_sizes("4K")
+@pytest.mark.parametrize("seconds", [0.05, 0.8, 3])
+def test_kill_while_many_changes_are_made(fs, seconds):
+    """Some of them in the database, some in its log, some being moved: all that was answered is there."""
+    expected, unsure = set(), None
+    with Child(churn, fs, with_pipe=True) as child:
+        deadline = time.monotonic() + seconds
+        killed = False
+        while True:
+            if not killed and time.monotonic() > deadline:
+                fs.daemon.kill()
+                killed = True
+            if not child.pipe.poll(0.01):
+                continue
+            what, name = child.receive()
+            if what == "end":
+                break
+            if what == "made":
+                expected.add(name)
+            elif what == "may":
+                unsure = name
+            else:
+                expected.discard(name)
+                if what == "renamed":
+                    expected.add(f"{name}r")
+                unsure = None
+        child.wait()
+    fs.daemon.next()
+    seen = {name for name in os.listdir(fs.root) if name.startswith("new")}
+    if unsure:  # asked for, and not answered
+        expected -= {unsure}
+        seen -= {unsure, f"{unsure}r"}
+    assert len(seen - expected) <= 1 and expected <= seen
+    fs.daemon.stop()
+
+
+@pytest.mark.page_sizes("4K")
+def test_copy_of_the_record_taken_at_any_moment_is_in_order(fs):
+    """A backup, or what the disk has after a power cut: in order, with all that was answered before, up to some moment."""
+    ctl = Control(control_program(fs.daemon.program), fs.daemon.work)
+
+    def client(pipe):
+        for number in range(100000):
+            os.mkdir(fs / f"new{number}")
+            os.setxattr(fs / f"new{number}", "user.text", bytes(3000))
+            if pipe.poll():
+                return
+
+    with Child(client, with_pipe=True) as child:
+        for copied in range(15):
+            there = len(os.listdir(fs.root))
+            copy = fs.daemon.work / f"copy{copied}"
+            copy.mkdir()
+            copy_record(fs.daemon.state_dir, copy)
+            assert ctl.text("fsck", str(copy)) == f"{copy}/metadata.db: in order\n"
+            with closing(sqlite3.connect(copy / "metadata.db")) as record:
+                known = {bytes(name).decode() for (name,) in record.execute("SELECT name FROM entry")}
+            assert len(known) >= there and known == {f"new{number}" for number in range(len(known))}
+        child.pipe.send("enough")
+        child.wait()
+
+
 def test_inode_numbers_are_not_used_again(fs):
     (fs / "file").write_bytes(b"x")
     last = os.stat(fs / "file").st_ino
@@ -153,8 +240,6 @@ def open_and_close(fs):
 CRASHES = {
     "before-commit": (make, grow, shrink, remove, open_and_close),
     "after-commit": (make, grow, shrink, remove, open_and_close),
-    "before-apply": (make, grow, shrink, remove, open_and_close),
-    "after-apply": (make, grow, shrink, remove, open_and_close),
     "cleaned": (grow,),
     "extents-committed": (grow,),
     "extents-given": (grow,),
@@ -166,7 +251,7 @@ CRASHES = {
 }
 
 
-STARTS = ("before-commit", "after-commit", "before-apply", "after-apply", "loading", "unknown-given-up", "attached")
+STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
 POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison_mount.py
@@ -327,6 +412,34 @@ def refused(daemon, *, because):
     assert str(database(daemon)) in str(failure.value)
     assert because in str(failure.value)
     assert database(daemon).read_bytes() == before
+
+
+@pytest.mark.page_sizes("4K")
+def test_record_of_the_version_before(fs):
+    """It had a redo log beside the database: without one it opens, with one the old daemon is needed once more."""
+    furnish(fs.root, fs.unit)
+    before = snapshot(fs.root)
+    fs.daemon.stop()
+    with closing(sqlite3.connect(database(fs.daemon))) as record:
+        record.executescript("PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM; PRAGMA journal_mode = WAL")
+        record.execute("INSERT INTO value VALUES ('applied', x'2a00000000000000', 0)")
+        restore_sums(record)
+        record.execute("PRAGMA user_version = 4")
+        record.commit()
+    redo = fs.daemon.state_dir / "metadata.db-redo"
+    redo.write_bytes(b"dmemfsre" + bytes(4088))
+    whole = database(fs.daemon).read_bytes()
+    fs.daemon.expected.append("metadata.db-redo")
+    with pytest.raises(DaemonError, match="metadata.db-redo: .* start that version once more and stop it"):
+        fs.daemon.start()
+    fs.daemon.process = None
+    assert database(fs.daemon).read_bytes() == whole and redo.stat().st_size == 4096
+    redo.unlink()
+    fs.daemon.start()
+    assert snapshot(fs.root) == before
+    fs.daemon.kill()
+    fs.daemon.next()
+    assert snapshot(fs.root) == before
 
 
 @pytest.mark.page_sizes("4K")

@@ -17,6 +17,7 @@ from helpers.children import Child
 from helpers.daemon import control_program
 from helpers.expect import same_bytes
 from helpers.mount import wait_until
+from helpers.record import opened_copy
 from helpers.syscalls import Mapping, opened
 from test_durable import ZEROING
 
@@ -57,8 +58,7 @@ def wait_clean(fs):
 
 def recorded(fs):
     """Bytes on record as clean."""
-    path = fs.daemon.state_dir / "metadata.db"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as record:
+    with opened_copy(fs.daemon.state_dir) as record:
         return record.execute("SELECT coalesce(sum(length), 0) FROM clean").fetchone()[0]
 
 
@@ -157,7 +157,7 @@ def test_record_of_an_earlier_version_has_no_clean_memory(pool, dmemfsd):
     path = touched(pool, "file", 3 * pool.unit)
     pool.daemon.stop()
     with closing(sqlite3.connect(pool.daemon.state_dir / "metadata.db")) as record:
-        record.executescript("DELETE FROM value WHERE name = 'applied'; DROP TABLE clean; DROP TABLE poison;"
+        record.executescript("DROP TABLE clean; DROP TABLE poison;"
                              "PRAGMA user_version = 1")
     checked = subprocess.run([control_program(dmemfsd), "fsck", pool.daemon.state_dir], capture_output=True, text=True,
                              check=False)

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The database: transactions that are there as a whole or not at all. */
+#include <errno.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "store.h"
+
+struct state {
+	char *directory, *path, *log;
+};
+
+static void set_up(struct state *state, gconstpointer data)
+{
+	(void)data;
+	state->directory = g_dir_make_tmp("dmemfs-store-XXXXXX", NULL);
+	g_assert_nonnull(state->directory);
+	state->path = g_build_filename(state->directory, STORE_FILE, NULL);
+	state->log = g_strconcat(state->path, "-wal", NULL);
+}
+
+static void tear_down(struct state *state, gconstpointer data)
+{
+	(void)data;
+	g_unlink(state->path);
+	/* A store that was closed leaves nothing else. */
+	g_assert_cmpint(g_rmdir(state->directory), ==, 0);
+	g_free(state->directory);
+	g_free(state->path);
+	g_free(state->log);
+}
+
+static struct store *open_store(const struct state *state)
+{
+	g_autoptr(GError) error = NULL;
+	struct store *store = store_open(state->directory, 0, 0, &error);
+
+	g_assert_no_error(error);
+	return store;
+}
+
+static void put_value(struct store *store, unsigned number, size_t size)
+{
+	g_autofree char *name = g_strdup_printf("value%u", number);
+	g_autofree char *value = g_malloc0(size + 1);
+
+	store_put_value(store, name, value, size);
+}
+
+/* -1: there is none. */
+static int64_t get_value(struct store *store, unsigned number)
+{
+	g_autofree char *name = g_strdup_printf("value%u", number);
+	g_autoptr(GBytes) value = NULL;
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(store_get_value(store, name, &value, &error));
+	g_assert_no_error(error);
+	return value ? (int64_t)g_bytes_get_size(value) : -1;
+}
+
+static void assert_in_order(struct store *store)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GPtrArray) problems = store_check(store, &error);
+
+	g_assert_no_error(error);
+	g_assert_cmpuint(problems->len, ==, 0);
+}
+
+static void test_values(struct state *state, gconstpointer data)
+{
+	struct store *store = open_store(state);
+
+	(void)data;
+	g_assert_cmpint(get_value(store, 1), ==, -1);
+	store_begin(store);
+	put_value(store, 1, 100);
+	put_value(store, 2, 0);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	store_begin(store);
+	store_put_value(store, "value1", NULL, 0);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	store_close(store);
+	store = open_store(state);
+	g_assert_cmpint(get_value(store, 1), ==, -1);
+	g_assert_cmpint(get_value(store, 2), ==, 0);
+	assert_in_order(store);
+	store_close(store);
+}
+
+/* A row that fails takes the whole transaction along, and nothing else. */
+static void test_row_that_fails(struct state *state, gconstpointer data)
+{
+	const struct store_inode root = { .ino = 1, .mode = S_IFDIR | 0755 };
+	struct store *store = open_store(state);
+
+	(void)data;
+	store_begin(store);
+	put_value(store, 1, 10);
+	store_put_inode(store, &root); /* is there */
+	put_value(store, 2, 10);
+	g_assert_cmpint(store_commit(store), ==, -EIO);
+	g_assert_cmpint(get_value(store, 1), ==, -1);
+	g_assert_cmpint(get_value(store, 2), ==, -1);
+	store_begin(store); /* of nothing */
+	g_assert_cmpint(store_commit(store), ==, 0);
+	store_begin(store);
+	put_value(store, 2, 10);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	g_assert_cmpint(get_value(store, 2), ==, 10);
+	assert_in_order(store);
+	store_close(store);
+}
+
+static int64_t log_size(const struct state *state)
+{
+	GStatBuf st;
+
+	return g_stat(state->log, &st) == 0 ? st.st_size : 0;
+}
+
+/* The log begins anew by itself, and is cut after a transaction that was larger than all others. */
+static void test_log_stays_small(struct state *state, gconstpointer data)
+{
+	struct store *store = open_store(state);
+
+	(void)data;
+	for (unsigned i = 0; i < 3000; i++) {
+		store_begin(store);
+		put_value(store, i % 7, i == 1500 ? 20 << 20 : 60000);
+		g_assert_cmpint(store_commit(store), ==, 0);
+		g_assert_cmpint(log_size(state), <, i < 1500 || i > 1510 ? 9 << 20 : 64 << 20);
+	}
+	store_close(store);
+}
+
+/* Once it is synced, each commit is in the database, as somebody who takes a copy of that expects. */
+static void test_sync(struct state *state, gconstpointer data)
+{
+	struct store *store = open_store(state);
+
+	(void)data;
+	store_begin(store);
+	put_value(store, 1, 10);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	g_assert_cmpint(log_size(state), >, 0);
+	g_assert_cmpint(store_sync(store), ==, 0);
+	g_assert_cmpint(log_size(state), ==, 0);
+	store_close(store);
+}
+
+#define ADD(name, function) g_test_add("/store/" name, struct state, NULL, set_up, function, tear_down)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	ADD("values", test_values);
+	ADD("row-that-fails", test_row_that_fails);
+	ADD("log-stays-small", test_log_stays_small);
+	ADD("sync", test_sync);
+	return g_test_run();
+}
