@@ -17,14 +17,15 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		ops_reply(req, namespace_setxattr(server->ns, ino, name, value, size, flags));
 }
 
-static int get(struct server *server, fuse_ino_t ino, const char *name, void **value, size_t *size)
+static int get(fuse_req_t req, fuse_ino_t ino, const char *name, void **value, size_t *size)
 {
+	struct server *server = ops_server(req);
 	char *text = NULL;
 
 	if (!vxattr_is_virtual(name))
 		return namespace_getxattr(server->ns, ino, name, value, size);
 
-	int err = vxattr_get(server, ino, name, &text);
+	int err = vxattr_get(server, fuse_req_ctx(req)->uid, ino, name, &text);
 
 	*value = text;
 	*size = text ? strlen(text) : 0;
@@ -35,7 +36,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	g_autofree void *value = NULL;
 	size_t length = 0;
-	int err = get(ops_server(req), ino, name, &value, &length);
+	int err = get(req, ino, name, &value, &length);
 
 	if (!err && size > 0 && length > size)
 		err = -ERANGE;

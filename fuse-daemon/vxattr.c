@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The virtual extended attributes "dmemfs.*". */
+/* The virtual extended attributes "dmemfs.*" and "trusted.dmemfs.*". */
 #include "vxattr.h"
 
 #include <errno.h>
@@ -7,14 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "quota_limit.h"
 #include "zeroer.h"
 
-#define PREFIX "dmemfs."
+#define PREFIX  "dmemfs."
+#define TRUSTED "trusted."
 
 bool vxattr_is_virtual(const char *name)
 {
-	return g_str_has_prefix(name, PREFIX);
+	return g_str_has_prefix(name, PREFIX) || g_str_has_prefix(name, TRUSTED PREFIX);
 }
 
 /* "OFFSET START LENGTH" in decimal bytes, a line per run, in file order. */
@@ -251,14 +253,12 @@ static int get_used_files(struct server *server, uint64_t ino, char **value)
 	return get_used(server, ino, QUOTA_FILES, value);
 }
 
-/* Limits are the administrator's, also on directories that belong to others. */
-static int set_limit(struct server *server, uid_t uid, uint64_t ino, enum quota_resource resource, const void *value,
-                     size_t size, int flags)
+/* Also on directories that belong to others. */
+static int set_limit(struct server *server, uint64_t ino, enum quota_resource resource, const void *value, size_t size,
+                     int flags)
 {
 	uint64_t max = QUOTA_UNLIMITED;
 
-	if (uid != 0)
-		return -EPERM;
 	if (value && !quota_limit_parse(resource, value, size, &max))
 		return -EINVAL;
 	return namespace_set_limit(server->ns, ino, resource, max, flags);
@@ -266,12 +266,14 @@ static int set_limit(struct server *server, uid_t uid, uint64_t ino, enum quota_
 
 static int set_max_bytes(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
 {
-	return set_limit(server, uid, ino, QUOTA_BYTES, value, size, flags);
+	(void)uid;
+	return set_limit(server, ino, QUOTA_BYTES, value, size, flags);
 }
 
 static int set_max_files(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
 {
-	return set_limit(server, uid, ino, QUOTA_FILES, value, size, flags);
+	(void)uid;
+	return set_limit(server, ino, QUOTA_FILES, value, size, flags);
 }
 
 static int get_node(struct server *server, uint64_t ino, char **value)
@@ -319,29 +321,35 @@ static int get_poison(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
+enum {
+	ROOT_READS = 1, /* it has physical addresses in it */
+	ADMIN_SETS = 2, /* under its trusted name only */
+};
+
 struct attribute {
 	const char *name;
+	unsigned flags;
 	int (*get)(struct server *server, uint64_t ino, char **value);
 	/* NULL: read-only. Arguments as of vxattr_set(). */
 	int (*set)(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags);
 };
 
 static const struct attribute attributes[] = {
-	{ PREFIX "alloc", get_alloc, set_alloc },
-	{ PREFIX "daemon", get_daemon, NULL },
-	{ PREFIX "discard", get_discard, set_discard },
-	{ PREFIX "extents", get_extents, NULL },
-	{ PREFIX "faults", get_faults, NULL },
-	{ PREFIX "node", get_node, set_node },
-	{ PREFIX "node_bytes", get_node_bytes, NULL },
-	{ PREFIX "page_size", get_page_size, set_page_size },
-	{ PREFIX "poison", get_poison, NULL },
-	{ PREFIX "quota.max_bytes", get_max_bytes, set_max_bytes },
-	{ PREFIX "quota.max_files", get_max_files, set_max_files },
-	{ PREFIX "quota.used_bytes", get_used_bytes, NULL },
-	{ PREFIX "quota.used_files", get_used_files, NULL },
-	{ PREFIX "regions", get_regions, NULL },
-	{ PREFIX "stats", get_stats, NULL },
+	{ PREFIX "alloc", 0, get_alloc, set_alloc },
+	{ PREFIX "daemon", 0, get_daemon, NULL },
+	{ PREFIX "discard", 0, get_discard, set_discard },
+	{ PREFIX "extents", ROOT_READS, get_extents, NULL },
+	{ PREFIX "faults", 0, get_faults, NULL },
+	{ PREFIX "node", 0, get_node, set_node },
+	{ PREFIX "node_bytes", 0, get_node_bytes, NULL },
+	{ PREFIX "page_size", 0, get_page_size, set_page_size },
+	{ PREFIX "poison", ROOT_READS, get_poison, NULL },
+	{ PREFIX "quota.max_bytes", ADMIN_SETS, get_max_bytes, set_max_bytes },
+	{ PREFIX "quota.max_files", ADMIN_SETS, get_max_files, set_max_files },
+	{ PREFIX "quota.used_bytes", 0, get_used_bytes, NULL },
+	{ PREFIX "quota.used_files", 0, get_used_files, NULL },
+	{ PREFIX "regions", ROOT_READS, get_regions, NULL },
+	{ PREFIX "stats", 0, get_stats, NULL },
 };
 
 static const struct attribute *find_attribute(const char *name)
@@ -353,19 +361,44 @@ static const struct attribute *find_attribute(const char *name)
 	return NULL;
 }
 
-int vxattr_get(struct server *server, uint64_t ino, const char *name, char **value)
+/* True: the kernel has found the caller to have CAP_SYS_ADMIN. *@name loses what says so. */
+static bool is_trusted(const char **name)
 {
-	const struct attribute *attribute = find_attribute(name);
+	bool trusted = g_str_has_prefix(*name, TRUSTED);
 
-	if (g_str_has_prefix(name, PREFIX "extents@"))
-		return get_extents_from(server, ino, name + strlen(PREFIX "extents@"), value);
-	return attribute ? attribute->get(server, ino, value) : -ENODATA;
+	if (trusted)
+		*name += strlen(TRUSTED);
+	return trusted;
+}
+
+int vxattr_get(struct server *server, uid_t uid, uint64_t ino, const char *name, char **value)
+{
+	bool root = is_trusted(&name) || uid == 0;
+	const char *from = g_str_has_prefix(name, PREFIX "extents@") ? strchr(name, '@') + 1 : NULL;
+	const struct attribute *attribute = find_attribute(from ? PREFIX "extents" : name);
+
+	if (!attribute)
+		return -ENODATA;
+	if ((attribute->flags & ROOT_READS) && !root)
+		return -EPERM;
+	return from ? get_extents_from(server, ino, from, value) : attribute->get(server, ino, value);
 }
 
 int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name, const void *value, size_t size,
                int flags)
 {
+	static struct log_limit limit = LOG_LIMIT_INIT;
+	bool trusted = is_trusted(&name);
 	const struct attribute *attribute = find_attribute(name);
 
-	return attribute && attribute->set ? attribute->set(server, uid, ino, value, size, flags) : -EPERM;
+	if (!attribute || !attribute->set)
+		return -EPERM;
+	if ((attribute->flags & ADMIN_SETS) && !trusted) {
+		/* A request names a user, which may be root without any capability, or that of a container. */
+		if (uid == 0)
+			log_limited(&limit, LOG_LEVEL_INFO, "%s is not set: set " TRUSTED "%s, for which the kernel demands "
+			            "CAP_SYS_ADMIN, or use dmemfsctl quota", name, name);
+		return -EPERM;
+	}
+	return attribute->set(server, trusted ? 0 : uid, ino, value, size, flags);
 }

@@ -102,7 +102,7 @@ const struct command command_ls = {
 	.operands = "[PATH]",
 	.summary = "List files with their memory, its nodes and who maps them",
 	.details = "PAGES are the sizes that a well aligned mapping can use. Files that were removed while a process\n"
-		   "maps them are listed last: their memory is pending until it ends. Run as root to see all processes.",
+		   "maps them are listed last: their memory is pending until it ends. Only root may see where memory lies.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -62,7 +62,7 @@ static bool check_options(GError **error)
 /* -1 and errno. No limit where there is none is well. */
 static int change(const char *directory, enum quota_resource resource, const char *text)
 {
-	const char *name = quota_limit_name(resource);
+	g_autofree char *name = g_strconcat("trusted.", quota_limit_name(resource), NULL);
 
 	if (!is_none(text))
 		return setxattr(directory, name, text, strlen(text), 0);
@@ -71,7 +71,7 @@ static int change(const char *directory, enum quota_resource resource, const cha
 
 static bool fail_to_change(const char *directory, enum quota_resource resource, int err, GError **error)
 {
-	const char *remedy = err == EPERM || err == EACCES ? "only root sets limits" :
+	const char *remedy = err == EPERM || err == EACCES ? "only root sets limits, with CAP_SYS_ADMIN, and not from a container" :
 	                     err == EXDEV ? "a hard link leads into or out of the tree, which is not possible with a limit: "
 	                                    "remove one of its names" :
 	                                    "see dmemfs(7)";
@@ -192,8 +192,8 @@ const struct command command_quota = {
 	.name = "quota",
 	.operands = "DIR",
 	.summary = "Show or set how much a directory tree may hold",
-	.details = "A limit holds for all below the directory, from now on, until it is set to none. Only root sets limits. Without\n"
-		   "options nothing changes.",
+	.details = "A limit holds for all below the directory, from now on, until it is set to none. Only root sets limits, and\n"
+		   "not from a container. Without options nothing changes.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = 1,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "config.h"
@@ -28,6 +29,9 @@ static void fail_to_read(const char *path, const char *name, int err, GError **e
 	case E2BIG:
 	case ERANGE:
 		command_fail(error, STATUS_FAILED, "%s: %s: is longer than the 64 KiB that the kernel passes on", path, name);
+		break;
+	case EPERM:
+		command_fail(error, STATUS_FAILED, "%s: %s: only root may see where memory lies", path, name);
 		break;
 	default:
 		command_fail(error, STATUS_FAILED, "%s: %s: %s", path, name, g_strerror(err));
@@ -106,15 +110,17 @@ static bool fill(struct view *view, GError **error)
 {
 	g_autofree char *figures = view_read_attribute(view->root, "dmemfs.stats", error);
 	g_autofree char *daemon = figures ? view_read_attribute(view->root, "dmemfs.daemon", error) : NULL;
-	g_autofree char *regions = daemon ? view_read_attribute(view->root, "dmemfs.regions", error) : NULL;
-	g_autofree char *page_size = regions ? view_read_attribute(view->root, "dmemfs.page_size", error) : NULL;
+	g_autofree char *page_size = daemon ? view_read_attribute(view->root, "dmemfs.page_size", error) : NULL;
+	bool root = geteuid() == 0;
+	g_autofree char *regions = page_size && root ? view_read_attribute(view->root, "dmemfs.regions", error) : NULL;
 
-	view->alloc = page_size ? view_read_attribute(view->root, "dmemfs.alloc", error) : NULL;
+	view->alloc = regions || (page_size && !root) ? view_read_attribute(view->root, "dmemfs.alloc", error) : NULL;
 	if (!view->alloc || !config_parse_size(page_size, &view->page_size, error))
 		return false;
 	parse_figures(view->figures, figures);
 	parse_daemon(view->daemon, daemon);
-	parse_regions(view->regions, regions);
+	if (regions)
+		parse_regions(view->regions, regions);
 	return true;
 }
 

@@ -32,7 +32,7 @@ struct view {
 	uint64_t page_size;
 	char *alloc;
 	GArray *figures; /* struct view_figure: all of dmemfs.stats, in its order */
-	GArray *regions; /* struct view_region */
+	GArray *regions; /* struct view_region; none for users other than root */
 };
 
 /*

@@ -93,3 +93,10 @@ def test_who_is_not_root(ctl, tenant):
     ctl.text("quota", tenant, "--max-files=9")
     assert ctl.json("quota", tenant, user=65534)["max_files"] == 9
     ctl.fails("quota", tenant, "--max-files=none", user=65534, says=["--max-files", "only root sets limits"])
+
+
+def test_who_is_not_root_sees_how_much_and_not_where(ctl, fs, tenant):
+    (tenant / "file").touch()
+    assert ctl.json("status", fs.root, user=65534)["mounts"][0]["files"] == 1
+    for command in (["extents", tenant / "file"], ["map", fs.root], ["ls", fs.root]):
+        ctl.fails(*command, user=65534, says=["only root may see where memory lies"])

@@ -48,7 +48,7 @@ def root(daemon):
     for number, name in enumerate(("tenant1", "tenant2")):
         (daemon.mountpoint / name).mkdir()
         os.setxattr(daemon.mountpoint / name, "dmemfs.node", str(number).encode())
-    os.setxattr(daemon.mountpoint / "tenant1", "dmemfs.quota.max_bytes", b"8G")
+    os.setxattr(daemon.mountpoint / "tenant1", "trusted.dmemfs.quota.max_bytes", b"8G")
     for name, size in SIZES.items():
         with open(daemon.mountpoint / name, "wb") as file:
             file.truncate(size << 30)

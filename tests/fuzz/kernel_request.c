@@ -10,8 +10,8 @@
 /* Few, so that requests meet; the last one stands for a name of the input's own. */
 static const char *const names[] = { "a", "b", "c", "d", "directory", "a name that is longer than the others", NULL };
 static const char *const attributes[] = {
-	"user.a", "user.b", "trusted.a", "security.a", "dmemfs.quota.max_bytes", "dmemfs.quota.max_files", "dmemfs.node",
-	"dmemfs.page_size", "dmemfs.alloc", "dmemfs.stats", "dmemfs.extents", "dmemfs.regions", "dmemfs.daemon",
+	"user.a", "user.b", "trusted.a", "security.a", "trusted.dmemfs.quota.max_bytes", "trusted.dmemfs.quota.max_files",
+	"dmemfs.node", "dmemfs.page_size", "dmemfs.alloc", "dmemfs.stats", "dmemfs.extents", "dmemfs.regions", "dmemfs.daemon",
 	"system.posix_acl_access", NULL,
 };
 static const char *const values[] = { "", "0", "1", "3", "4K", "2M", "8M", "64G", "prefer:0", "local", "0,1", NULL };

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 
-MAX_BYTES, MAX_FILES = "dmemfs.quota.max_bytes", "dmemfs.quota.max_files"
+MAX_BYTES, MAX_FILES = "trusted.dmemfs.quota.max_bytes", "trusted.dmemfs.quota.max_files"
 SETTLE_TIMEOUT = 10  # seconds until the memory of removed files is back
 
 

@@ -197,6 +197,24 @@ def test_attributes(fs, tenant):
     assert os.listxattr(tenant) == []
 
 
+@pytest.mark.parametrize("confined", [["setpriv", "--bounding-set", "-sys_admin"], ["unshare", "--user", "--map-root-user"]],
+                         ids=["without_capability", "in_a_container"])
+def test_user_0_is_not_enough_to_set_a_limit(tenant, confined):
+    for change in (["-v", "1T", "-n"], ["-x"]):
+        for name in (MAX_BYTES, MAX_BYTES.removeprefix("trusted.")):
+            done = subprocess.run([*confined, "setfattr", *change, name, tenant], capture_output=True, text=True, check=False)
+            assert done.returncode and "not permitted" in done.stderr
+    assert used(tenant) == (0, 0) and is_tree(tenant)
+
+
+def test_plain_names_of_limits_are_for_reading(fs, tenant):
+    plain = MAX_BYTES.removeprefix("trusted.")
+    assert os.getxattr(tenant, plain) == os.getxattr(tenant, MAX_BYTES)
+    refused(errno.EPERM, os.setxattr, tenant, plain, b"1T")
+    refused(errno.EPERM, os.removexattr, tenant, plain)
+    assert f"set {MAX_BYTES}" in fs.daemon.log
+
+
 def test_setfattr(tenant):
     subprocess.run(["setfattr", "-n", MAX_BYTES, "-v", "64G", tenant], check=True)
     assert os.getxattr(tenant, MAX_BYTES) == b"64G"

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from helpers.children import Child
 from helpers.expect import fails_with, refused
 from helpers.syscalls import opened
 
@@ -189,6 +190,22 @@ def test_virtual_regions_and_daemon(fs, path):
     said = dict(line.split(" ", 1) for line in os.getxattr(fs.root, "dmemfs.daemon").decode().splitlines())
     assert said.keys() == {"version", "pid", "backend", "state_dir"}
     assert (said["pid"], said["state_dir"]) == (str(fs.daemon.pid), str(fs.daemon.state_dir))
+
+
+def test_addresses_are_for_root_only(fs, path):
+    os.truncate(path, fs.unit)
+    attributes = ((path, "dmemfs.extents"), (path, "dmemfs.extents@0"), (path, "dmemfs.poison"), (fs.root, "dmemfs.regions"))
+    for target, name in attributes:
+        assert os.getxattr(target, f"trusted.{name}") == os.getxattr(target, name)
+
+    def user():
+        for target, name in attributes:
+            refused(errno.EPERM, os.getxattr, target, name)
+            refused(errno.ENODATA, os.getxattr, target, f"trusted.{name}")
+        assert int(os.getxattr(path, "dmemfs.node_bytes").split()[1]) == fs.unit
+
+    with Child(user, uid=1234) as child:
+        child.wait()
 
 
 def test_virtual_attributes_are_read_only_and_not_listed(fs, path):
