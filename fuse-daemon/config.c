@@ -11,9 +11,6 @@
 #include "extent.h"
 
 #define THREADS_MAX          256
-/* Microseconds: above what a client takes from an answer to its next request (5 to 15 seen). */
-#define BUSY_POLL_DEFAULT    20
-#define BUSY_POLL_MAX        1000
 /* Bytes. About what NAMESPACE_INODES_MAX files take. */
 #define MAX_METADATA_DEFAULT (UINT64_C(2) << 30)
 #define MAX_METADATA_LEAST   (UINT64_C(1) << 20)
@@ -66,17 +63,6 @@ static bool get_threads(const struct config_text *text, struct config *config, G
 	return true;
 }
 
-static bool get_busy_poll(const struct config_text *text, struct config *config, GError **error)
-{
-	/* On an only CPU it would keep the client from running. */
-	uint64_t limit = g_get_num_processors() > 1 ? BUSY_POLL_DEFAULT : 0;
-
-	if (!config_text_get_number(text, CONFIG_DAEMON, "busy-poll", 0, BUSY_POLL_MAX, &limit, error))
-		return false;
-	config->busy_poll = (unsigned)limit;
-	return true;
-}
-
 static bool get_metrics(const struct config_text *text, struct config *config, GError **error)
 {
 	uint64_t interval = 15; /* Prometheus asks every 15 s to 60 s */
@@ -113,7 +99,7 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	    !get_page_size(text, "demand-extent", &config->demand_extent, error) ||
 	    !config_text_get_factor(text, CONFIG_DAEMON, "overcommit", OVERCOMMIT_MAX, &config->overcommit, error) ||
 	    !get_max_metadata(text, config, error) || !get_threads(text, config, error) ||
-	    !get_busy_poll(text, config, error) || !get_metrics(text, config, error))
+	    !get_metrics(text, config, error))
 		return false;
 	config->backend = (enum backend_kind)backend;
 	config->alloc = (enum alloc_mode)alloc;

@@ -45,7 +45,6 @@ struct config {
 	uint64_t zero_rate; /* bytes per second and node that are zeroed in advance at most; 0: no limit */
 	uint64_t max_metadata; /* bytes that names, inodes and attributes may take in the daemon */
 	unsigned threads;   /* request threads, at least 1 */
-	unsigned busy_poll; /* microseconds, busy_poll.h; 0: never */
 	char *metrics_file; /* absolute; NULL: none is written */
 	unsigned metrics_interval; /* seconds, at least 1 */
 	GPtrArray *regions; /* struct region_config *, sorted by start */

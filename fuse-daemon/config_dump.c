@@ -49,7 +49,6 @@ static void dump_daemon(GKeyFile *keys, const struct config *config)
 	}
 	dump_size(keys, CONFIG_DAEMON, "max-metadata", config->max_metadata);
 	g_key_file_set_integer(keys, CONFIG_DAEMON, "threads", (gint)config->threads);
-	g_key_file_set_integer(keys, CONFIG_DAEMON, "busy-poll", (gint)config->busy_poll);
 	if (config->metrics_file)
 		dump_path(keys, CONFIG_DAEMON, "metrics-file", config->metrics_file);
 	g_key_file_set_integer(keys, CONFIG_DAEMON, "metrics-interval", (gint)config->metrics_interval);

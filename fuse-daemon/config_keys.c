@@ -5,14 +5,17 @@
 #include <string.h>
 
 #include "config.h"
+#include "log.h"
 
 #define NAME_MAX_BYTES 63
 
 static const char *const daemon_keys[] = { "mountpoint", "state-dir", "backend", "page-size", "size", "alloc",
-	                                   "memory-dir", "populate", "threads", "busy-poll", "lost-contents", "zero-in-advance",
+	                                   "memory-dir", "populate", "threads", "lost-contents", "zero-in-advance",
 	                                   "zero-rate", "overcommit", "demand-extent", "max-metadata", "metrics-file",
 	                                   "metrics-interval", NULL };
 static const char *const region_keys[] = { "start", "size", "node", NULL };
+/* Of earlier versions: they do nothing any more, and keep no daemon from starting. */
+static const char *const obsolete_daemon_keys[] = { "busy-poll", NULL };
 static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
 
 const char *const config_backend_names[] = { [BACKEND_MEMORY] = "memory", [BACKEND_PFN] = "pfn", NULL };
@@ -30,6 +33,17 @@ static const char *const *keys_of_group(const char *group)
 	return NULL;
 }
 
+static bool is_obsolete(const struct config_text *text, const char *group, const char *key)
+{
+	g_autoptr(GError) remark = NULL;
+
+	if (!g_str_equal(group, CONFIG_DAEMON) || !g_strv_contains(obsolete_daemon_keys, key))
+		return false;
+	config_text_fail(text, group, key, &remark, "obsolete, and ignored: remove the line");
+	log_warning("%s", remark->message);
+	return true;
+}
+
 static bool check_keys(const struct config_text *text, const char *group, const char *const *known, GError **error)
 {
 	g_auto(GStrv) keys = g_key_file_get_keys(text->keys, group, NULL, NULL);
@@ -37,7 +51,7 @@ static bool check_keys(const struct config_text *text, const char *group, const 
 	for (char **key = keys; *key; key++) {
 		g_autofree char *list = NULL;
 
-		if (g_strv_contains(known, *key))
+		if (g_strv_contains(known, *key) || is_obsolete(text, group, *key))
 			continue;
 		list = config_text_join(known, ", ");
 		return config_text_fail(text, group, *key, error, "unknown key: this group has %s", list);

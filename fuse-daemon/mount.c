@@ -227,8 +227,7 @@ struct mount *mount_start(struct server *server, struct takeover *takeover, void
 		return NULL;
 	}
 	connection = mount_fd(mount);
-	mount->session = session_start(mount->fuse, server->config->threads, server->config->busy_poll, inherited, &events,
-	                               mount);
+	mount->session = session_start(mount->fuse, server->config->threads, inherited, &events, mount);
 	if (!wait_for_init(mount) || !check_features(mount, error)) {
 		if (error && !*error)
 			g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "%s: the mount does not answer",

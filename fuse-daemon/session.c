@@ -13,8 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "busy_poll.h"
-#include "leader.h"
 #include "progress.h"
 #include "request.h"
 #include "request_buffer.h"
@@ -28,9 +26,6 @@
 /* libfuse's FUSE_BUFFER_HEADER_SIZE: a page for the headers. */
 #define BUFFER_SIZE (SESSION_MAX_WRITE + 4096)
 
-/* Requests between two looks whether more of them wait. */
-#define LOOK_AFTER 4
-
 /* Interrupts the read(2) of a thread that shall end. */
 #define WAKE_SIGNAL    SIGUSR1
 #define WAKE_PERIOD_MS 5
@@ -39,9 +34,6 @@ struct worker {
 	struct session *session;
 	pthread_t thread;
 	unsigned slot;
-	enum { FOLLOWS, READS, SERVES } role; /* the last two: it leads (leader.h) */
-	bool saw_more; /* at its last look */
-	struct busy_poll next;
 	int running;   /* atomic */
 	_Atomic int64_t since;  /* struct progress_sample */
 	_Atomic unsigned taken; /* the same */
@@ -52,7 +44,6 @@ struct session {
 	const struct session_events *events;
 	void *data;
 	struct worker *workers;
-	struct leader *leader; /* of the workers */
 	struct turns *turns;
 	unsigned count;
 	int running; /* atomic: threads that have not ended */
@@ -62,9 +53,10 @@ struct session {
 
 	/*
 	 * After a takeover, until every request that comes again was read: one thread reads at a time, and counts what it
-	 * has read, so that none of them is overlooked.
+	 * has read before the next one reads, so that none of them is overlooked.
 	 */
 	int replaying;    /* atomic */
+	GMutex reading;   /* held while one is read and counted, above @lock */
 	GMutex lock;      /* of the two below */
 	unsigned at_work; /* requests that came again and are not answered */
 	bool all_read;
@@ -141,75 +133,21 @@ static int read_request(const struct session *session, void *buffer)
 
 static int receive(struct session *session, void *buffer)
 {
-	int got = read_request(session, buffer);
+	int got;
 
-	if (got > 0 && g_atomic_int_get(&session->replaying))
-		count_read(session, buffer);
-	return got;
-}
-
-/* Does it move memory, or may it wait for some? All else is over sooner than a thread is woken. */
-static bool takes_long(const void *request_data, size_t size)
-{
-	struct fuse_setattr_in attributes;
-	struct fuse_in_header in;
-
-	memcpy(&in, request_data, sizeof(in));
-	switch (in.opcode) {
-	case FUSE_SETATTR:
-		if (size < sizeof(in) + sizeof(attributes))
-			return true;
-		memcpy(&attributes, (const char *)request_data + sizeof(in), sizeof(attributes));
-		return attributes.valid & FATTR_SIZE;
-	case FUSE_READ:
-	case FUSE_WRITE:
-	case FUSE_FALLOCATE:
-	case FUSE_COPY_FILE_RANGE:
-	case FUSE_LSEEK:
-	case FUSE_FSYNC:
-	case FUSE_FSYNCDIR:
-	case FUSE_SYNCFS:
-	case FUSE_IOCTL:
-	case FUSE_INIT:
-	case FUSE_DESTROY:
-		return true;
-	default:
-		return false;
+	if (!g_atomic_int_get(&session->replaying))
+		return read_request(session, buffer);
+	g_mutex_lock(&session->reading);
+	/* Asked again: the thread before this one may have read the last of them. */
+	if (g_atomic_int_get(&session->replaying)) {
+		got = read_request(session, buffer);
+		if (got > 0)
+			count_read(session, buffer);
+		g_mutex_unlock(&session->reading);
+		return got;
 	}
-}
-
-/* Do requests wait that nobody has read? */
-static bool more_wait(const struct session *session)
-{
-	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
-
-	return !g_atomic_int_get(&session->replaying) && poll(&connection, 1, 0) == 1 && connection.revents == POLLIN;
-}
-
-/* Is it time for another leader? Asked now and then, since it costs a system call; one request that waits is not many. */
-static bool needs_help(struct worker *worker)
-{
-	bool before = worker->saw_more;
-
-	if (worker->taken % LOOK_AFTER != 0)
-		return false;
-	worker->saw_more = more_wait(worker->session);
-	return before && worker->saw_more;
-}
-
-static void take_role(struct worker *worker, bool long_request)
-{
-	struct leader *leader = worker->session->leader;
-
-	if (worker->role == FOLLOWS)
-		return;
-	if (long_request) {
-		leader_hand_over(leader, worker->role == READS);
-		worker->role = FOLLOWS;
-	} else if (worker->role == READS) {
-		leader_serves(leader, needs_help(worker));
-		worker->role = SERVES;
-	}
+	g_mutex_unlock(&session->reading);
+	return read_request(session, buffer);
 }
 
 static void process(struct worker *worker, void *request_data, size_t size)
@@ -228,7 +166,6 @@ static void process(struct worker *worker, void *request_data, size_t size)
 		.slot = worker->slot,
 	};
 
-	take_role(worker, takes_long(request_data, size));
 	if (in.opcode == FUSE_INIT)
 		session->events->init(request_data, size, session->data);
 	worker->taken++;
@@ -293,39 +230,6 @@ static gboolean stop(gpointer session)
 	return G_SOURCE_REMOVE;
 }
 
-/* It has served what it had read. Is it the only one that reads? */
-static bool go_on(struct worker *worker)
-{
-	struct leader *leader = worker->session->leader;
-	bool others;
-	bool more;
-
-	if (worker->role != SERVES)
-		return false;
-	others = leader_others_read(leader);
-	more = others && more_wait(worker->session);
-	worker->role = leader_goes_on(leader, more) ? READS : FOLLOWS;
-	return !others && worker->role == READS;
-}
-
-/* Serves requests as long as the worker leads. False: there will be no more, by what @got says (read_request()). */
-static bool lead(struct worker *worker, void *buffer, int *got)
-{
-	struct session *session = worker->session;
-
-	do {
-		busy_poll_wait(&worker->next, fuse_session_fd(session->fuse));
-		*got = receive(session, buffer);
-		if (*got <= 0)
-			return false;
-		busy_poll_came(&worker->next, g_get_monotonic_time());
-		serve(worker, buffer, (size_t)*got);
-		if (go_on(worker))
-			busy_poll_answered(&worker->next, g_get_monotonic_time());
-	} while (worker->role == READS);
-	return true;
-}
-
 static void *work(void *data)
 {
 	struct worker *worker = data;
@@ -334,14 +238,11 @@ static void *work(void *data)
 	int got = -ENOMEM;
 
 	if (request_buffer_init(&buffer, BUFFER_SIZE)) {
-		got = 0;
-		do
-			worker->role = leader_follow(session->leader) ? READS : FOLLOWS;
-		while (worker->role == READS && lead(worker, buffer.data, &got));
+		while ((got = receive(session, buffer.data)) > 0)
+			serve(worker, buffer.data, (size_t)got);
 		request_buffer_clear(&buffer);
 	}
 	fuse_session_exit(session->fuse);
-	leader_end(session->leader);
 	if (got < 0 && g_atomic_int_compare_and_exchange(&session->result, 0, got))
 		g_idle_add(stop, session); /* the others wait for requests still */
 	g_atomic_int_set(&worker->running, false);
@@ -359,7 +260,7 @@ void session_feed_init(struct fuse_session *fuse, const void *request, size_t si
 	g_free(buffer.mem);
 }
 
-struct session *session_start(struct fuse_session *fuse, unsigned threads, int64_t busy_poll, bool takeover,
+struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
                               const struct session_events *events, void *data)
 {
 	struct session *session = g_new0(struct session, 1);
@@ -372,14 +273,14 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, int64
 	session->replaying = takeover;
 	session->workers = g_new0(struct worker, threads);
 	session->turns = turns_new(threads);
-	session->leader = leader_new();
+	g_mutex_init(&session->reading);
 	g_mutex_init(&session->lock);
 	session->running = 1; /* this function: the end comes after the last start */
 	for (unsigned i = 0; i < threads; i++) {
 		struct worker *worker = &session->workers[i];
 		char name[16]; /* pthread_setname_np(3) */
 
-		*worker = (struct worker){ .session = session, .slot = i, .next.limit = busy_poll, .running = true };
+		*worker = (struct worker){ .session = session, .slot = i, .running = true };
 		g_atomic_int_inc(&session->running);
 		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
 			g_atomic_int_add(&session->running, -1);
@@ -412,7 +313,6 @@ static gboolean wake(gpointer data)
 void session_stop(struct session *session)
 {
 	fuse_session_exit(session->fuse);
-	leader_end(session->leader);
 	if (session->waker)
 		return;
 	session->waker = g_timeout_add(WAKE_PERIOD_MS, wake, session);
@@ -472,7 +372,7 @@ int session_finish(struct session *session)
 	result = session->result;
 	progress_free(session->progress);
 	g_mutex_clear(&session->lock);
-	leader_free(session->leader);
+	g_mutex_clear(&session->reading);
 	turns_destroy(session->turns);
 	g_free(session->workers);
 	g_free(session);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The request loop: threads that read FUSE requests and let libfuse process them.
+ * The request loop: each thread reads a FUSE request, lets libfuse process it, which replies, and reads on.
  *
  * libfuse has loops of its own, but they hide what a takeover must know: the INIT request as the kernel sent it, the
- * number of each request, and whether an earlier daemon had taken it already (request.h).
+ * number of each request, whether an earlier daemon had taken it already (request.h), and when the last of those was
+ * answered.
  *
  * Users take turns at the threads (turns.h).
  *
@@ -38,10 +39,10 @@ struct session_events {
 void session_feed_init(struct fuse_session *fuse, const void *request, size_t size);
 
 /*
- * @threads of them serve @fuse, which is mounted. @busy_poll: microseconds, the limit of busy_poll.h. @takeover: requests
- * will come again (FUSE_NOTIFY_RESEND was written), and come first.
+ * @threads of them serve @fuse, which is mounted. @takeover: requests will come again (FUSE_NOTIFY_RESEND was written),
+ * and come first.
  */
-struct session *session_start(struct fuse_session *fuse, unsigned threads, int64_t busy_poll, bool takeover,
+struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
                               const struct session_events *events, void *data);
 /* Each thread answers its request at hand, then ends. On the thread of the main loop, which must go on until the end. */
 void session_stop(struct session *session);

@@ -81,7 +81,6 @@ static void every_key_is_read(void)
 	                                  "zero-rate=512M\n"
 	                                  "max-metadata=64M\n"
 	                                  "threads=256\n"
-	                                  "busy-poll=1000\n"
 	                                  "metrics-file=/run/dmemfs.prom\n"
 	                                  "metrics-interval=3600\n"
 	                                  "[quota a.b_c-1]\n"
@@ -103,7 +102,6 @@ static void every_key_is_read(void)
 	g_assert_cmpuint(config->zero_rate, ==, 512 << 20);
 	g_assert_cmpuint(config->max_metadata, ==, 64 << 20);
 	g_assert_cmpuint(config->threads, ==, 256);
-	g_assert_cmpuint(config->busy_poll, ==, 1000);
 	g_assert_cmpstr(config->metrics_file, ==, "/run/dmemfs.prom");
 	g_assert_cmpuint(config->metrics_interval, ==, 3600);
 	g_assert_cmpuint(config->quotas->len, ==, 2);
@@ -228,7 +226,6 @@ static void configs_equal(const struct config *a, const struct config *b)
 	g_assert_cmpuint(a->zero_rate, ==, b->zero_rate);
 	g_assert_cmpuint(a->max_metadata, ==, b->max_metadata);
 	g_assert_cmpuint(a->threads, ==, b->threads);
-	g_assert_cmpuint(a->busy_poll, ==, b->busy_poll);
 	g_assert_cmpstr(a->metrics_file, ==, b->metrics_file);
 	g_assert_cmpuint(a->metrics_interval, ==, b->metrics_interval);
 	regions_equal(a, b);
@@ -252,7 +249,7 @@ static const struct {
 } dumped[] = {
 	{ "defaults", "[daemon]\n" },
 	{ "metrics", "[daemon]\nmetrics-file=/a b.prom\nmetrics-interval=1\n" },
-	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\nbusy-poll=0\npopulate=false\nlost-contents=remove\n" },
+	{ "odd-size", "[daemon]\npage-size=4K\nsize=1234567168\nthreads=1\npopulate=false\nlost-contents=remove\n" },
 	{ "zeroing", "[daemon]\nzero-in-advance=false\nzero-rate=1000000000\n" },
 	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
 	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
@@ -288,7 +285,6 @@ static void the_example_shows_the_defaults(void)
 	assert_contains(text, "\n#zero-in-advance=true\n");
 	assert_contains(text, "\n#zero-rate=0\n");
 	assert_contains(text, "\n#threads=");
-	assert_contains(text, "\n#busy-poll=20\n");
 	assert_contains(text, "\n#metrics-file=");
 	assert_contains(text, "\n#metrics-interval=15\n");
 	assert_contains(text, "\n#size=");
