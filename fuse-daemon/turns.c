@@ -10,7 +10,7 @@ struct user {
 	uid_t uid;
 	unsigned served; /* at the moment */
 	GQueue waiting;  /* struct turns_request */
-	size_t bytes;    /* of those */
+	size_t bytes;    /* that those cost */
 };
 
 struct turns {
@@ -18,6 +18,7 @@ struct turns {
 	unsigned most;  /* for all of them */
 	GMutex lock;    /* guards all below */
 	unsigned served;
+	size_t bytes;      /* that all that waits costs */
 	GHashTable *users; /* by number: struct user, while it is served or waits */
 	GQueue line;       /* of the users that have something waiting, the next one first */
 };
@@ -65,6 +66,12 @@ static struct user *get_user(struct turns *turns, uid_t uid)
 	return user;
 }
 
+static void drop_unless_needed(struct turns *turns, struct user *user)
+{
+	if (user->served == 0 && g_queue_is_empty(&user->waiting))
+		g_hash_table_remove(turns->users, GUINT_TO_POINTER(user->uid));
+}
+
 static bool may_be_served(const struct turns *turns, const struct user *user)
 {
 	return turns->served < turns->most && user->served < turns->share;
@@ -76,11 +83,17 @@ static void serve(struct turns *turns, struct user *user)
 	user->served++;
 }
 
+/* What a request of @size bytes costs while it waits, its user's share of the tables included. */
+static size_t cost(size_t size)
+{
+	return sizeof(struct turns_request) + size + sizeof(GList) + sizeof(struct user);
+}
+
 static enum turn wait_in_line(struct turns *turns, struct user *user, const void *data, size_t size)
 {
 	struct turns_request *request;
 
-	if (user->bytes + sizeof(*request) + size > TURNS_WAITING_MAX)
+	if (user->bytes + cost(size) > TURNS_WAITING_MAX - turns->bytes)
 		return TURN_REFUSED;
 	request = g_malloc(sizeof(*request) + size);
 	request->uid = user->uid;
@@ -89,7 +102,8 @@ static enum turn wait_in_line(struct turns *turns, struct user *user, const void
 	if (g_queue_is_empty(&user->waiting))
 		g_queue_push_tail(&turns->line, user);
 	g_queue_push_tail(&user->waiting, request);
-	user->bytes += sizeof(*request) + size;
+	user->bytes += cost(size);
+	turns->bytes += cost(size);
 	return TURN_LATER;
 }
 
@@ -106,6 +120,7 @@ enum turn turns_begin(struct turns *turns, uid_t uid, const void *request, size_
 		serve(turns, user);
 	else
 		turn = wait_in_line(turns, user, request, size);
+	drop_unless_needed(turns, user); /* who was refused at once */
 	g_mutex_unlock(&turns->lock);
 	return turn;
 }
@@ -121,7 +136,8 @@ static struct turns_request *next_in_line(struct turns *turns)
 			continue;
 		g_queue_delete_link(&turns->line, at);
 		request = g_queue_pop_head(&user->waiting);
-		user->bytes -= sizeof(*request) + request->size;
+		user->bytes -= cost(request->size);
+		turns->bytes -= cost(request->size);
 		if (!g_queue_is_empty(&user->waiting))
 			g_queue_push_tail(&turns->line, user);
 		serve(turns, user);
@@ -142,8 +158,7 @@ struct turns_request *turns_end(struct turns *turns, uid_t uid)
 	turns->served--;
 	user->served--;
 	request = next_in_line(turns);
-	if (user->served == 0 && g_queue_is_empty(&user->waiting))
-		g_hash_table_remove(turns->users, GUINT_TO_POINTER(uid));
+	drop_unless_needed(turns, user);
 	g_mutex_unlock(&turns->lock);
 	return request;
 }

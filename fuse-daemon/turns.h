@@ -7,6 +7,11 @@
  * here, in a queue of its user; who has waited longest is next. Root is always served at once, as is what the kernel says
  * on its own (session.c knows which requests those are).
  *
+ * What waits has one limit, TURNS_WAITING_MAX, for all users together, and of that each may fill as much as is still free
+ * ("Dynamic queue length thresholds for shared-memory packet switches", Choudhury and Hahne 1998): one user alone gets
+ * half of it, two get a third each, and a newcomer always finds room. A request past that is refused: not to read it, so
+ * that it waits in the kernel, would have root's requests wait behind it, for there is one queue for all.
+ *
  * One lock, a leaf. Invariant under it: no request waits that may be served.
  */
 #ifndef DMEMFS_TURNS_H
@@ -16,11 +21,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/*
- * What one user may have waiting, in bytes: 500 writes of the largest size, or a request of each of 100,000 threads. A request
- * past it is refused: else the daemon's memory would be the user's.
- */
-#define TURNS_WAITING_MAX (64UL * 1024 * 1024)
+/* In bytes. The half of it that one user alone gets: 500 writes of the largest size, or a request of each of 100,000 threads. */
+#define TURNS_WAITING_MAX (128UL * 1024 * 1024)
 
 struct turns;
 
@@ -36,7 +38,7 @@ struct turns_request {
 struct turns *turns_new(unsigned threads);
 /* With what waits. NULL is fine. */
 void turns_destroy(struct turns *turns);
-/* NOW: to be served by the caller, turns_end() follows. LATER: a copy waits. */
+/* NOW: to be served by the caller, turns_end() follows. LATER: a copy waits. REFUSED: too much waits. */
 enum turn turns_begin(struct turns *turns, uid_t uid, const void *request, size_t size);
 /* A request of @uid was served. What the caller is to serve next, for g_free(), turns_end() follows; NULL: nothing. */
 struct turns_request *turns_end(struct turns *turns, uid_t uid);

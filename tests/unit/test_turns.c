@@ -103,19 +103,59 @@ static void test_one_thread_serves_all(void)
 	turns_destroy(turns);
 }
 
+#define LARGE ((size_t)128 * 1024)
+
+/* How many of her requests wait before one is refused. */
+static unsigned fill(struct turns *turns, uid_t uid)
+{
+	g_autofree char *large = g_malloc0(LARGE);
+	unsigned waiting = 0;
+
+	while (turns_begin(turns, uid, large, LARGE) == TURN_LATER)
+		waiting++;
+	g_assert_cmpint(turns_begin(turns, uid, large, LARGE), ==, TURN_REFUSED);
+	return waiting;
+}
+
+/* One user alone fills half of it; the others still find room, and get it back as it is served. */
 static void test_what_waits_has_a_limit(void)
 {
 	struct turns *turns = turns_new(2);
-	size_t size = 1024 * 1024;
-	g_autofree char *large = g_malloc0(size);
-	unsigned waiting = 0;
+	struct turns_request *next;
+	unsigned alone, second, served = 0;
 
 	assert_begins(turns, ALICE, "a1");
-	while (turns_begin(turns, ALICE, large, size) == TURN_LATER)
-		waiting++;
-	g_assert_cmpuint(waiting, ==, TURNS_WAITING_MAX / size - 1);
-	g_assert_cmpint(turns_begin(turns, ALICE, large, size), ==, TURN_REFUSED);
-	assert_waits(turns, BOB, "b1"); /* it is hers alone */
+	alone = fill(turns, ALICE);
+	g_assert_cmpuint(alone, <=, TURNS_WAITING_MAX / 2 / LARGE);
+	g_assert_cmpuint(alone, >=, TURNS_WAITING_MAX / 2 / LARGE - 2);
+	second = fill(turns, BOB);
+	g_assert_cmpuint(second, >=, alone / 2 - 2);
+	assert_waits(turns, CAROL, "c1");
+	assert_begins(turns, ROOT, "r");
+	/* All of it is served, and there is as much room as before. */
+	for (uid_t uid = ALICE; (next = turns_end(turns, uid)); g_free(next)) {
+		uid = next->uid;
+		served++;
+	}
+	g_assert_cmpuint(served, ==, alone + second + 1);
+	assert_begins(turns, ALICE, "a1");
+	g_assert_cmpuint(fill(turns, ALICE), ==, alone);
+	turns_destroy(turns);
+}
+
+/* A thousand users together get no more than one, however many they are. */
+static void test_the_limit_is_one_for_all(void)
+{
+	struct turns *turns = turns_new(2);
+	size_t waiting = 0;
+
+	assert_begins(turns, ALICE, "a1");
+	for (uid_t uid = 10000; uid < 11000; uid++)
+		waiting += fill(turns, uid);
+	g_assert_cmpuint(waiting, >, TURNS_WAITING_MAX / LARGE * 9 / 10);
+	g_assert_cmpuint(waiting * LARGE, <, TURNS_WAITING_MAX);
+	assert_waits(turns, BOB, "b1"); /* what is small still finds room */
+	assert_begins(turns, ROOT, "r");
 	turns_destroy(turns);
 }
 
@@ -127,5 +167,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/turns/who-has-waited-longest-is-next", test_who_has_waited_longest_is_next);
 	g_test_add_func("/turns/one-thread-serves-all", test_one_thread_serves_all);
 	g_test_add_func("/turns/what-waits-has-a-limit", test_what_waits_has_a_limit);
+	g_test_add_func("/turns/the-limit-is-one-for-all", test_the_limit_is_one_for_all);
 	return g_test_run();
 }
