@@ -188,9 +188,10 @@ static bool is_the_kernels(const struct fuse_in_header *in)
 	       in->opcode == FUSE_INIT || in->opcode == FUSE_DESTROY;
 }
 
+/* Under the number that it came with: one that came again has the bit in the kernel's list, too. */
 static void refuse(struct session *session, const struct fuse_in_header *in)
 {
-	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOMEM, .unique = in->unique & ~FUSE_UNIQUE_RESEND };
+	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOMEM, .unique = in->unique };
 	ssize_t written = write(fuse_session_fd(session->fuse), &out, sizeof(out));
 
 	(void)written; /* it fails when nobody waits for the answer any more */
