@@ -176,8 +176,7 @@ void inode_destroy(const struct namespace *ns, struct inode *inode)
 	if (S_ISREG(inode->mode)) {
 		file_destroy(inode->file);
 	} else {
-		if (!S_ISDIR(inode->mode))
-			quota_assign(ns->storage->quotas, &inode->account, NULL, 0);
+		quota_assign(ns->storage->quotas, &inode->account, NULL, 0);
 		store_delete_inode_later(ns->storage->store, inode->ino);
 	}
 	free_inode(inode);

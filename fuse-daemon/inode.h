@@ -28,6 +28,7 @@ struct inode {
 	gid_t gid;
 	struct timespec atime, mtime, ctime;
 	struct xattrs *xattrs; /* NULL: none */
+	struct quota_account account; /* of all but files, whose is in file.h: the tree that it counts in */
 	union {
 		struct file *file; /* S_ISREG */
 		struct {
@@ -39,10 +40,7 @@ struct inode {
 			enum dir_alloc alloc;
 			bool discard;
 		};
-		struct {
-			struct quota_account account; /* all other types; of files it is in file.h */
-			char *target;                 /* S_ISLNK */
-		};
+		char *target; /* S_ISLNK */
 	};
 };
 

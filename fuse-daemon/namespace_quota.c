@@ -16,26 +16,17 @@ static struct quotas *quotas_of(const struct namespace *ns)
 
 struct quota *quota_inside(const struct namespace *ns, const struct inode *dir)
 {
-	while (dir && !dir->quota) {
-		/* A removed directory may have outlived the one that it was in. */
-		dir = dir->ino == NAMESPACE_ROOT_INO ? NULL : inode_find(ns, dir->parent);
-	}
-	return dir ? dir->quota : quotas_root(quotas_of(ns));
+	return dir->quota ?: quota_tree_of(quotas_of(ns), &dir->account);
 }
 
 struct quota_account *quota_account_of(struct inode *inode)
 {
-	if (S_ISREG(inode->mode))
-		return file_account(inode->file);
-	return S_ISDIR(inode->mode) ? NULL : &inode->account;
+	return S_ISREG(inode->mode) ? file_account(inode->file) : &inode->account;
 }
 
 void quota_place(const struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
-	struct quota_account *account = quota_account_of(inode);
-
-	if (account)
-		quota_assign(quotas_of(ns), account, quota_inside(ns, dir), 0);
+	quota_assign(quotas_of(ns), quota_account_of(inode), quota_inside(ns, dir), 0);
 }
 
 void quota_record_nameless(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
@@ -105,13 +96,10 @@ static void gather_inode(struct gathering *gathering, struct inode *inode)
 	struct quota_cargo *cargo = gathering->cargo;
 
 	if (S_ISDIR(inode->mode)) {
-		cargo->files++;
 		/* All names of what is in an inner tree are in there. */
 		g_ptr_array_add(inode->quota ? cargo->trees : gathering->directories,
 		                inode->quota ? (gpointer)inode->quota : (gpointer)inode);
-		return;
-	}
-	if (inode->nlink > 1) {
+	} else if (inode->nlink > 1) {
 		gpointer unseen;
 		bool known = g_hash_table_lookup_extended(gathering->names, inode, NULL, &unseen);
 
@@ -294,9 +282,10 @@ void namespace_get_room(struct namespace *ns, uint64_t ino, struct quota_usage *
 {
 	g_mutex_lock(&ns->lock);
 	struct inode *inode = inode_find(ns, ino);
-	struct quota_account *account = inode ? quota_account_of(inode) : NULL;
-	struct quota *tree = account ? quota_tree_of(quotas_of(ns), account) : quota_inside(ns, inode);
+	struct quota *tree = quotas_root(quotas_of(ns));
 
+	if (inode)
+		tree = S_ISDIR(inode->mode) ? quota_inside(ns, inode) : quota_tree_of(quotas_of(ns), quota_account_of(inode));
 	quota_get_usage(quotas_of(ns), tree, usage);
 	g_mutex_unlock(&ns->lock);
 }

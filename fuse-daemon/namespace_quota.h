@@ -13,9 +13,9 @@
 /* What no client sees: numbers of directories, inner ones first. Those without a limit, or gone, are passed over. */
 #define RECORD_TREES "dmemfs.quota.trees"
 
-/* The innermost tree that @dir, or what is in it, belongs to. */
+/* The innermost tree that what is in @dir belongs to. O(1): each inode carries the tree that it counts in. */
 struct quota *quota_inside(const struct namespace *ns, const struct inode *dir);
-/* Account of all but directories; NULL for those. */
+/* Never NULL. That of a directory names the tree around it, and charges nothing. */
 struct quota_account *quota_account_of(struct inode *inode);
 /* A new inode in @dir, in the table from now on. */
 void quota_place(const struct namespace *ns, const struct inode *dir, struct inode *inode);
@@ -63,7 +63,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(quota_record_t, quota_record_free)
 bool quota_record_is(const char *name);
 /* False: no value that was ever put on record. */
 bool quota_record_add(struct quota_record *record, uint64_t ino, const char *name, const void *value, size_t size);
-/* Makes the trees, and counts what is in them. Everything else is loaded. The number of an inode in two trees, or 0. */
-uint64_t quota_count_all(struct namespace *ns, const struct quota_record *record);
+/* Makes the trees, and counts what is in them. Everything else is loaded. */
+void quota_count_all(struct namespace *ns, const struct quota_record *record);
 
 #endif

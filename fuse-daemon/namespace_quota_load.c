@@ -64,61 +64,75 @@ bool quota_record_add(struct quota_record *record, uint64_t ino, const char *nam
 	return true;
 }
 
-/* Makes the tree of @dir, outer ones first. */
-static void make_tree(struct namespace *ns, const struct quota_record *record, struct inode *dir)
+/* The limits of @dir, if any: a tree begins there. @dir itself is counted already. */
+static void begin_tree(struct namespace *ns, const struct quota_record *record, struct inode *dir)
 {
 	const struct limits *limits = g_hash_table_lookup(record->limits, &dir->ino);
 	struct quotas *quotas = ns->storage->quotas;
 
-	if (dir->ino != NAMESPACE_ROOT_INO) {
+	if (limits && !dir->quota) {
 		g_autoptr(GPtrArray) none = g_ptr_array_new();
 		const struct quota_cargo nothing = { none, none, 0 };
-		struct inode *parent = inode_find(ns, dir->parent);
 
-		if (!limits || dir->quota || !parent)
-			return;
-		for (; parent->ino != NAMESPACE_ROOT_INO; parent = inode_find(ns, parent->parent))
-			if (g_hash_table_contains(record->limits, &parent->ino)) {
-				make_tree(ns, record, parent);
-				break;
-			}
-		dir->quota = quota_new(quotas, quota_inside(ns, inode_find(ns, dir->parent)), dir->ino, &nothing);
+		dir->quota = quota_new(quotas, quota_inside(ns, dir), dir->ino, &nothing);
 	}
 	for (int i = 0; limits && i < QUOTA_RESOURCES; i++)
 		quota_set_limit(quotas, dir->quota, i, limits->max[i]);
 }
 
-/* The counting of names. */
-struct count {
-	struct namespace *ns;
-	GHashTable *seen; /* inodes with several names that were counted */
-};
-
-/* False: an earlier name of it is in another tree. */
-static bool count_name(const struct count *count, struct quota *tree, struct inode *inode)
+/*
+ * No operation gives an inode names in two trees, so the record is not what it was. The trees that part its names are not in
+ * force, then: what all the others say stays true. They are on record, and back at the first start after that was mended.
+ */
+static void join_trees(struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
-	struct quotas *quotas = count->ns->storage->quotas;
-	struct quota_account *account = quota_account_of(inode);
+	struct quotas *quotas = ns->storage->quotas;
+	uint64_t ino;
 
-	if (account && inode->nlink > 1 && !g_hash_table_add(count->seen, inode))
-		return quota_tree_of(quotas, account) == tree;
-	quota_add_file(quotas, tree, true);
-	if (account)
-		quota_assign(quotas, account, tree, S_ISREG(inode->mode) ? file_charged(inode->file) : 0);
-	return true;
+	while ((ino = quota_parting(quotas, quota_tree_of(quotas, quota_account_of(inode)), quota_inside(ns, dir)))) {
+		struct inode *top = inode_find(ns, ino);
+
+		log_warning("the quota of directory %" G_GUINT64_FORMAT " is not in force: inode %" G_GUINT64_FORMAT
+		            " has names in it and outside of it: remove the ones or the others (find -inum), and reload", ino,
+		            inode->ino);
+		quota_dissolve(quotas, top->quota);
+		top->quota = NULL;
+	}
 }
 
-/* The number of an inode with names in two trees, or 0. */
-static uint64_t count_names(const struct count *count, const struct inode *dir)
+static void count_name(struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
-	struct quota *tree = quota_inside(count->ns, dir);
-	struct directory_entry *entry;
+	struct quotas *quotas = ns->storage->quotas;
+	struct quota_account *account = quota_account_of(inode);
+	struct quota *tree = quota_inside(ns, dir);
 
-	for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie)); cookie = entry->cookie) {
-		if (!count_name(count, tree, inode_find(count->ns, entry->ino)))
-			return entry->ino;
+	if (quota_tree_of(quotas, account)) {
+		join_trees(ns, dir, inode); /* another name of it was counted */
+		return;
 	}
-	return 0;
+	quota_add_file(quotas, tree, true);
+	quota_assign(quotas, account, tree, S_ISREG(inode->mode) ? file_charged(inode->file) : 0);
+}
+
+/* From the root downward, so that a directory's tree is there before what is in it. */
+static void count_named(struct namespace *ns, const struct quota_record *record)
+{
+	g_autoptr(GPtrArray) directories = g_ptr_array_new();
+
+	g_ptr_array_add(directories, inode_find(ns, NAMESPACE_ROOT_INO));
+	while (directories->len > 0) {
+		struct inode *dir = g_ptr_array_steal_index_fast(directories, directories->len - 1);
+		struct directory_entry *entry;
+
+		begin_tree(ns, record, dir);
+		for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie)); cookie = entry->cookie) {
+			struct inode *inode = inode_find(ns, entry->ino);
+
+			count_name(ns, dir, inode);
+			if (S_ISDIR(inode->mode))
+				g_ptr_array_add(directories, inode);
+		}
+	}
 }
 
 /* The innermost of the trees in @path, or NULL, that is still one. */
@@ -145,30 +159,18 @@ static void count_nameless(struct namespace *ns, const struct quota_record *reco
 	             S_ISREG(inode->mode) ? file_charged(inode->file) : 0);
 }
 
-uint64_t quota_count_all(struct namespace *ns, const struct quota_record *record)
+void quota_count_all(struct namespace *ns, const struct quota_record *record)
 {
-	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
-	const struct count count = { ns, seen };
 	GHashTableIter iter;
 	gpointer value;
-	uint64_t torn = 0;
 
+	count_named(ns, record);
 	g_hash_table_iter_init(&iter, ns->inodes);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		if (S_ISDIR(((struct inode *)value)->mode))
-			make_tree(ns, record, value);
+		if (((struct inode *)value)->nlink == 0)
+			count_nameless(ns, record, value);
 	}
-	g_hash_table_iter_init(&iter, ns->inodes);
-	while (!torn && g_hash_table_iter_next(&iter, NULL, &value)) {
-		struct inode *inode = value;
-
-		if (S_ISDIR(inode->mode))
-			torn = count_names(&count, inode);
-		else if (inode->nlink == 0)
-			count_nameless(ns, record, inode);
-	}
-	ns->counted = !torn;
-	return torn;
+	ns->counted = true;
 }
 
 /* What is in trees, inner ones left out: struct quota -> struct quota_amount, counted anew. */
@@ -199,7 +201,7 @@ static void recount_names(struct recount *recount, const struct inode *dir)
 		struct inode *inode = inode_find(recount->ns, entry->ino);
 		struct quota_account *account = quota_account_of(inode);
 
-		if (account && quota_tree_of(recount->ns->storage->quotas, account) != tree)
+		if (quota_tree_of(recount->ns->storage->quotas, account) != tree)
 			recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT ": counts in a tree that it is not in",
 			                                  entry->ino);
 		if (recount->reason)

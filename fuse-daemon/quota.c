@@ -327,6 +327,16 @@ struct quota *quota_tree_of(struct quotas *quotas, const struct quota_account *a
 	return tree;
 }
 
+uint64_t quota_parting(struct quotas *quotas, const struct quota *tree, const struct quota *other)
+{
+	g_mutex_lock(&quotas->lock);
+	const struct quota *inner = is_around(tree, other) ? other : tree;
+	uint64_t ino = tree == other ? 0 : inner->ino;
+
+	g_mutex_unlock(&quotas->lock);
+	return ino;
+}
+
 /* Something may be on its way back to @full, enough of it may be, and a waiter would not take the last thread. */
 static bool may_wait(const struct quotas *quotas, const struct quota *full, uint64_t bytes)
 {

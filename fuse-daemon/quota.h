@@ -94,6 +94,8 @@ void quota_remove_file(struct quotas *quotas, struct quota *tree);
 void quota_assign(struct quotas *quotas, struct quota_account *account, struct quota *tree, uint64_t bytes);
 /* Its tree, NULL when it has none; compare with that of another. */
 struct quota *quota_tree_of(struct quotas *quotas, const struct quota_account *account);
+/* The directory of the innermost tree that holds one of the two, which are live, and not the other. 0: they are the same. */
+uint64_t quota_parting(struct quotas *quotas, const struct quota *tree, const struct quota *other);
 /* Before memory is taken: 0, or nothing is charged and -EDQUOT (-ENOSPC: more than any memory has). */
 int quota_charge(struct quotas *quotas, struct quota_account *account, uint64_t bytes);
 /* After the pool has memory back, or did not give it: the file has no more than @bytes. */

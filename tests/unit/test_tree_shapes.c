@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Trees of any shape, as anybody can make them: a start and a stop are linear in them, and others pay nothing for them. */
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "fake_backend.h"
+#include "namespace.h"
+#include "namespace_quota.h"
+
+#define ROOT NAMESPACE_ROOT_INO
+/* A walk to the root for each directory of a chain so deep costs some fifty times the rest. */
+#define COUNT 20000
+/* Between shapes, and sanitizers. */
+#define SLACK 6
+
+static const struct namespace_caller alice = { 1000, 1001 };
+
+struct world {
+	struct fake *fake;
+	struct namespace *ns;
+};
+
+static void start(struct world *world)
+{
+	GError *error = NULL;
+
+	world->ns = namespace_new(&world->fake->storage);
+	g_assert_true(namespace_load(world->ns, true, false, &error));
+	g_assert_no_error(error);
+	g_assert_true(namespace_attach(world->ns, &error));
+	g_assert_no_error(error);
+}
+
+static void set_up(struct world *world, gconstpointer data)
+{
+	(void)data;
+	world->fake = fake_new(DMEMFS_PAGE_2M, DMEMFS_PAGE_4K);
+	start(world);
+}
+
+static void tear_down(struct world *world, gconstpointer data)
+{
+	(void)data;
+	namespace_destroy(world->ns, true);
+	fake_destroy(world->fake);
+}
+
+/* Seconds of this thread. */
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static uint64_t make(struct world *world, uint64_t parent, const char *name, mode_t mode)
+{
+	struct stat attr;
+
+	g_assert_cmpint(namespace_make(world->ns, parent, name, mode, NULL, alice, &attr), ==, 0);
+	namespace_forget(world->ns, attr.st_ino, 1);
+	return attr.st_ino;
+}
+
+static void link_to(struct world *world, uint64_t ino, uint64_t parent, const char *name)
+{
+	struct stat attr;
+
+	g_assert_cmpint(namespace_link(world->ns, ino, parent, name, &attr), ==, 0);
+	namespace_forget(world->ns, ino, 1);
+}
+
+/* Each returns the directory that was made last. */
+static uint64_t chain(struct world *world, uint64_t top)
+{
+	for (unsigned i = 0; i < COUNT; i++)
+		top = make(world, top, "d", S_IFDIR | 0755);
+	return top;
+}
+
+static uint64_t one_directory(struct world *world, uint64_t top)
+{
+	uint64_t last = top;
+	char name[16];
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		snprintf(name, sizeof(name), "d%u", i);
+		last = make(world, top, name, S_IFDIR | 0755);
+	}
+	return last;
+}
+
+static uint64_t links_to_one(struct world *world, uint64_t top)
+{
+	uint64_t file = make(world, top, "file", S_IFREG | 0644);
+	char name[16];
+
+	for (unsigned i = 1; i < COUNT; i++) {
+		snprintf(name, sizeof(name), "l%u", i);
+		link_to(world, file, top, name);
+	}
+	return top;
+}
+
+static uint64_t links_to_many(struct world *world, uint64_t top)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < COUNT / 2; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		uint64_t file = make(world, top, name, S_IFIFO | 0644);
+
+		name[0] = 'l';
+		link_to(world, file, top, name);
+	}
+	return top;
+}
+
+static void set_limit(struct world *world, uint64_t dir)
+{
+	g_assert_cmpint(namespace_set_limit(world->ns, dir, QUOTA_FILES, 10 * COUNT, 0), ==, 0);
+}
+
+static uint64_t used(struct world *world, uint64_t dir)
+{
+	struct quota_usage usage;
+
+	g_assert_cmpint(namespace_get_quota(world->ns, dir, &usage), ==, 0);
+	return usage.used.of[QUOTA_FILES];
+}
+
+/* The next daemon: opened with all its checks, loaded, counted, and at the end counted again. Seconds. */
+static double restart(struct world *world)
+{
+	double before = now();
+
+	namespace_destroy(world->ns, true);
+	fake_restart(world->fake);
+	start(world);
+	return now() - before;
+}
+
+/* Of a limit around the shape: with one more further down, where a directory of it can have one. */
+static double cost_of_restart(uint64_t (*shape)(struct world *world, uint64_t top), uint64_t inodes)
+{
+	struct world world;
+	double cost;
+
+	set_up(&world, NULL);
+	uint64_t top = make(&world, ROOT, "top", S_IFDIR | 0755);
+	uint64_t last = shape(&world, top);
+
+	set_limit(&world, top);
+	set_limit(&world, last);
+	g_assert_cmpuint(used(&world, top), ==, inodes);
+	cost = restart(&world);
+	g_assert_cmpuint(used(&world, top), ==, inodes);
+	g_assert_null(namespace_check_quotas(world.ns));
+	tear_down(&world, NULL);
+	return cost;
+}
+
+static void starts_are_linear(void)
+{
+	double flat = cost_of_restart(one_directory, COUNT);
+
+	g_assert_cmpfloat(cost_of_restart(chain, COUNT), <, SLACK * flat);
+	g_assert_cmpfloat(cost_of_restart(links_to_one, 1), <, SLACK * flat);
+	g_assert_cmpfloat(cost_of_restart(links_to_many, COUNT / 2), <, SLACK * flat);
+}
+
+static double cost_of_makes(struct world *world, uint64_t dir, unsigned round)
+{
+	double before = now();
+	char name[16];
+
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "f%u.%u", round, i);
+		make(world, dir, name, S_IFREG | 0644);
+	}
+	return now() - before;
+}
+
+static void a_create_costs_the_same_at_any_depth(struct world *world, gconstpointer data)
+{
+	uint64_t shallow = make(world, make(world, ROOT, "a", S_IFDIR | 0755), "b", S_IFDIR | 0755);
+	uint64_t deep = chain(world, make(world, ROOT, "top", S_IFDIR | 0755));
+	double least_shallow = G_MAXDOUBLE, least_deep = G_MAXDOUBLE;
+
+	(void)data;
+	for (unsigned round = 0; round < 5; round++) {
+		double cost_shallow = cost_of_makes(world, shallow, round), cost_deep = cost_of_makes(world, deep, round);
+
+		least_shallow = MIN(least_shallow, cost_shallow);
+		least_deep = MIN(least_deep, cost_deep);
+	}
+	g_assert_cmpfloat(least_deep, <, 2 * least_shallow);
+}
+
+/* Directories that are made, moved or limited later know their tree as those that were there. */
+static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer data)
+{
+	uint64_t outer = make(world, ROOT, "outer", S_IFDIR | 0755), other = make(world, ROOT, "other", S_IFDIR | 0755);
+	uint64_t dir = make(world, outer, "dir", S_IFDIR | 0755), below = make(world, dir, "below", S_IFDIR | 0755);
+
+	(void)data;
+	set_limit(world, outer);
+	make(world, below, "1", S_IFIFO);
+	g_assert_cmpuint(used(world, outer), ==, 3);
+	set_limit(world, other);
+	g_assert_cmpint(namespace_rename(world->ns, outer, "dir", other, "dir", 0), ==, 0);
+	make(world, below, "2", S_IFIFO);
+	g_assert_cmpuint(used(world, outer), ==, 0);
+	g_assert_cmpuint(used(world, other), ==, 4);
+	set_limit(world, dir);
+	make(world, below, "3", S_IFIFO);
+	g_assert_cmpuint(used(world, dir), ==, 4);
+	g_assert_cmpint(namespace_set_limit(world->ns, other, QUOTA_FILES, QUOTA_UNLIMITED, 0), ==, 0);
+	g_assert_cmpint(namespace_set_limit(world->ns, dir, QUOTA_FILES, QUOTA_UNLIMITED, 0), ==, 0);
+	make(world, below, "4", S_IFIFO);
+	g_assert_null(namespace_check_quotas(world->ns));
+}
+
+/* A record that no daemon writes: the limits that part the names are not in force, and all the others are. */
+static void torn_trees_are_served(struct world *world, gconstpointer data)
+{
+	uint64_t around = make(world, ROOT, "around", S_IFDIR | 0755), a = make(world, around, "a", S_IFDIR | 0755);
+	uint64_t b = make(world, around, "b", S_IFDIR | 0755), c = make(world, around, "c", S_IFDIR | 0755);
+	uint64_t file = make(world, a, "file", S_IFREG | 0644);
+	struct store *store = world->fake->storage.store;
+	struct quota_usage usage;
+
+	(void)data;
+	link_to(world, file, b, "link");
+	set_limit(world, around);
+	set_limit(world, c);
+	make(world, c, "other", S_IFREG | 0644);
+	store_begin(store);
+	store_put_xattr(store, a, "dmemfs.quota.max_files", "9", 1);
+	store_put_xattr(store, b, "dmemfs.quota.max_files", "9", 1);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	restart(world);
+	g_assert_cmpint(namespace_get_quota(world->ns, a, &usage), ==, -ENODATA);
+	g_assert_cmpint(namespace_get_quota(world->ns, b, &usage), ==, -ENODATA);
+	g_assert_cmpuint(used(world, around), ==, 5);
+	g_assert_cmpuint(used(world, c), ==, 1);
+	g_assert_null(namespace_check_quotas(world->ns));
+
+	g_assert_cmpint(namespace_unlink(world->ns, b, "link"), ==, 0);
+	g_assert_cmpint(namespace_set_limit(world->ns, b, QUOTA_FILES, 8, 0), ==, 0);
+	restart(world);
+	g_assert_cmpuint(used(world, a), ==, 1);
+	g_assert_cmpuint(used(world, b), ==, 0);
+	g_assert_cmpuint(used(world, around), ==, 5);
+	g_assert_null(namespace_check_quotas(world->ns));
+}
+
+#define TEST(name, function) g_test_add("/tree-shapes/" name, struct world, NULL, set_up, function, tear_down)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/tree-shapes/starts-are-linear", starts_are_linear);
+	TEST("create-at-any-depth", a_create_costs_the_same_at_any_depth);
+	TEST("inodes-keep-their-tree", inodes_keep_the_tree_they_are_in);
+	TEST("torn-trees", torn_trees_are_served);
+	return g_test_run();
+}
