@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "metrics.h"
 #include "mount.h"
 #include "mount_watch.h"
+#include "mountinfo.h"
 #include "notify.h"
 #include "placement_clean.h"
 #include "poison.h"
@@ -241,7 +241,7 @@ static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **e
 		return false;
 	case TAKEOVER_DEAD:
 		log_info("%s: nobody can serve the mount of an earlier run any more: unmounted", config->mountpoint);
-		umount2(config->mountpoint, MNT_DETACH);
+		mountinfo_unmount(config->mountpoint, daemon->takeover.device);
 		break;
 	case TAKEOVER_NONE:
 	case TAKEOVER_FOREIGN:
@@ -317,7 +317,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
 	metrics = metrics_start(&daemon->server, daemon->mount);
-	watch = mount_watch_start(mountpoint);
+	watch = mount_watch_start(mountpoint, mount_device(daemon->mount));
 	g_main_loop_run(daemon->loop);
 	mount_watch_stop(watch);
 

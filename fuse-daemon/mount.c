@@ -18,6 +18,7 @@ struct mount {
 	struct server *server;
 	struct fuse_session *fuse;
 	struct session *session; /* NULL: not served yet */
+	dev_t device;            /* of the mount; 0: it is no longer, or not, the last at the mountpoint */
 	void (*ended)(void *data);
 	void *ended_data;
 	GMutex lock; /* of the two below */
@@ -226,6 +227,8 @@ struct mount *mount_start(struct server *server, struct takeover *takeover, void
 		mount_finish(mount, true);
 		return NULL;
 	}
+	if (!mountinfo_find(server->config->mountpoint, &mount->device))
+		mount->device = 0;
 	connection = mount_fd(mount);
 	mount->session = session_start(mount->fuse, server->config->threads, inherited, &events, mount);
 	if (!wait_for_init(mount) || !check_features(mount, error)) {
@@ -244,6 +247,11 @@ int mount_fd(const struct mount *mount)
 	return fuse_session_fd(mount->fuse);
 }
 
+dev_t mount_device(const struct mount *mount)
+{
+	return mount->device;
+}
+
 bool mount_is_alive(struct mount *mount, int64_t limit)
 {
 	return session_is_alive(mount->session, limit);
@@ -259,17 +267,6 @@ void mount_stop(struct mount *mount)
 	session_stop(mount->session);
 }
 
-static void take_down(const char *mountpoint)
-{
-	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
-		return;
-	if (errno == EBUSY)
-		log_info("%s: files are in use: whoever maps them keeps that memory, their names are back with the next daemon",
-		         mountpoint);
-	if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-		log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
-}
-
 bool mount_finish(struct mount *mount, bool keep)
 {
 	const char *mountpoint = mount->server->config->mountpoint;
@@ -282,7 +279,7 @@ bool mount_finish(struct mount *mount, bool keep)
 		fuse_session_destroy(mount->fuse);
 		connection = -1;
 		if (mounted && !keep)
-			take_down(mountpoint);
+			mountinfo_unmount(mountpoint, mount->device);
 	}
 	g_cond_clear(&mount->changed);
 	g_mutex_clear(&mount->lock);

@@ -26,6 +26,8 @@ struct mount *mount_start(struct server *server, struct takeover *takeover, void
                           GError **error);
 /* The connection's descriptor, of the mount's own. */
 int mount_fd(const struct mount *mount);
+/* By which it is known in mountinfo; 0: it was not found there when it was begun with. */
+dev_t mount_device(const struct mount *mount);
 /* Has anything gone on within the last @limit us (session_is_alive())? */
 bool mount_is_alive(struct mount *mount, int64_t limit);
 /* As session_load(). */

@@ -58,17 +58,13 @@ static void await_change(struct mount_watch *watch)
 	watch->source = g_unix_fd_add(watch->fd, G_IO_PRI | G_IO_ERR, on_change, watch);
 }
 
-struct mount_watch *mount_watch_start(const char *mountpoint)
+struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device)
 {
 	int fd = open(MOUNTINFO_FILE, O_RDONLY | O_CLOEXEC); /* from here on the kernel remembers changes for it */
 	struct mount_watch *watch;
-	dev_t device;
 
-	if (fd < 0 || !mountinfo_find(mountpoint, &device)) {
-		if (fd >= 0)
-			close(fd);
+	if (fd < 0)
 		return NULL;
-	}
 	watch = g_new(struct mount_watch, 1);
 	*watch = (struct mount_watch){ .mountpoint = mountpoint, .device = device, .fd = fd };
 	await_change(watch);

@@ -8,13 +8,15 @@
 #ifndef DMEMFS_MOUNT_WATCH_H
 #define DMEMFS_MOUNT_WATCH_H
 
+#include <sys/types.h>
+
 /* An unmount that ends the connection, and many mounts in a row, are over by then. */
 #define MOUNT_WATCH_DELAY_MS 2000
 
 struct mount_watch;
 
-/* Watches what is mounted at @mountpoint, which must outlive the watch, from the main loop. NULL: it cannot. */
-struct mount_watch *mount_watch_start(const char *mountpoint);
+/* Watches the mount of @device at @mountpoint, which must outlive the watch, from the main loop. NULL: it cannot. */
+struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device);
 /* NULL is fine. */
 void mount_watch_stop(struct mount_watch *watch);
 

@@ -2,11 +2,13 @@
 /* What is mounted where: /proc/self/mountinfo (proc(5)). */
 #include "mountinfo.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 
 #include "log.h"
@@ -68,16 +70,48 @@ static char **read_lines(void)
 	return NULL;
 }
 
-bool mountinfo_find(const char *mountpoint, dev_t *device)
+/* @point: of mountinfo. */
+static bool find(const char *point, dev_t *device)
 {
-	g_autofree char *point = resolve(mountpoint);
 	g_auto(GStrv) lines = point ? read_lines() : NULL;
 	bool found = false;
+
+	*device = 0;
 
 	/* Later lines lie on top of earlier ones. */
 	for (char **line = lines; line && *line; line++)
 		parse(*line, point, device, &found);
 	return found;
+}
+
+bool mountinfo_find(const char *mountpoint, dev_t *device)
+{
+	g_autofree char *point = resolve(mountpoint);
+
+	return find(point, device);
+}
+
+static bool unmount(const char *point, dev_t device, int flags)
+{
+	dev_t found;
+
+	return !find(point, &found) || found != device || umount2(point, UMOUNT_NOFOLLOW | flags) == 0;
+}
+
+void mountinfo_unmount(const char *mountpoint, dev_t device)
+{
+	g_autofree char *point = resolve(mountpoint);
+
+	if (unmount(point, device, 0)) {
+		if (mountinfo_has(device))
+			log_warning("%s: left alone: something else was mounted over it, or it has copies", mountpoint);
+		return;
+	}
+	if (errno == EBUSY)
+		log_info("%s: files are in use: whoever maps them keeps that memory, their names are back with the next daemon",
+		         mountpoint);
+	if (!unmount(point, device, MNT_DETACH))
+		log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
 }
 
 bool mountinfo_has(dev_t device)

@@ -12,8 +12,15 @@
 /* The file system type in /proc/mounts of every mount of the daemon. */
 #define MOUNTINFO_TYPE "fuse.dmemfs"
 
-/* Is dmemfs the last that was mounted at @mountpoint, an absolute path? @device: of that mount. */
+/* Is dmemfs the last that was mounted at @mountpoint, an absolute path? @device: of the last, 0: none. */
 bool mountinfo_find(const char *mountpoint, dev_t *device);
+
+/*
+ * Takes down the mount of @device at @mountpoint, in whatever use it is, if it is the last that was mounted there; else
+ * nothing. Nobody serves it any more. What is mounted there between the look and the unmount, by root,
+ * cannot be told apart: umount2(2) knows mounts by their paths alone.
+ */
+void mountinfo_unmount(const char *mountpoint, dev_t device);
 
 /* Is it mounted anywhere in the mount namespace of this process? True if that cannot be told. */
 bool mountinfo_has(dev_t device);

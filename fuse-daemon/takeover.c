@@ -81,13 +81,12 @@ static enum takeover_state find(const char *mountpoint, struct store *store, int
                                 GError **error)
 {
 	g_autoptr(GBytes) known = NULL, init = NULL;
-	dev_t device;
 
 	if (!store_get_value(store, value_mount, &known, error) || !store_get_value(store, value_init, &init, error))
 		return TAKEOVER_UNREADABLE;
-	if (!mountinfo_find(mountpoint, &device))
+	if (!mountinfo_find(mountpoint, &takeover->device))
 		return TAKEOVER_NONE;
-	if (!is_on_record(known, device))
+	if (!is_on_record(known, takeover->device))
 		return TAKEOVER_FOREIGN;
 	return fill_in(takeover, &init, fd) ? TAKEOVER_READY : TAKEOVER_DEAD;
 }

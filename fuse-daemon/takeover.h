@@ -20,6 +20,7 @@
 struct takeover {
 	int fd;       /* of the connection; -1: none to take over */
 	GBytes *init; /* its INIT request */
+	dev_t device; /* of the last mount at the mountpoint, 0: none */
 };
 
 /* What became of the mount of an earlier run. */

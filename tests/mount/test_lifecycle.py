@@ -189,6 +189,38 @@ def test_unmounting_lazily_while_a_guest_maps_a_file(fs, holder):
     assert fs.daemon.wait() == 0
 
 
+@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
+@pytest.mark.parametrize("lazily", (True, False))
+def test_stop_touches_no_other_mount(fs, number, lazily):
+    """Whether its own was unmounted before, with a file open, or lies below."""
+    daemon = fs.daemon
+    with opened(fs.make_file("file", b"x")):
+        if lazily:
+            subprocess.run(["umount", "-l", fs.root], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", fs.root], check=True)
+        try:
+            (fs / "other").touch()
+            os.kill(daemon.pid, number)
+            assert daemon.wait() == 0
+            assert os.listdir(fs.root) == ["other"]
+        finally:
+            subprocess.run(["umount", fs.root], check=True)
+    if not lazily:
+        daemon.expected.append("left alone: something else was mounted over it")
+        subprocess.run(["umount", fs.root], check=True)
+
+
+def test_stop_where_the_mountpoint_is_a_link(daemon):
+    real = daemon.work / "real"
+    real.mkdir()
+    daemon.mountpoint.rmdir()
+    daemon.mountpoint.symlink_to(real)
+    daemon.start()
+    os.kill(daemon.pid, signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert not os.path.ismount(real)
+
+
 def test_guest_outlives_sigterm(fs, holder):
     """The memory is its own: the daemon was only asked where it is."""
     os.kill(fs.daemon.pid, signal.SIGTERM)
