@@ -277,7 +277,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 		return false;
 	namespace_settle(daemon->server.ns);
 	if (!inherited)
-		keeper_store(mount_fd(daemon->mount)); /* whoever gave it has it still */
+		keeper_store(mount_fd(daemon->mount), config->mountpoint); /* whoever gave it has it still */
 	log_info("%s %s: %" G_GUINT64_FORMAT " MiB, backend %s", inherited ? "took over the mount at" : "mounted at",
 	         config->mountpoint, capacity(storage) >> 20, storage->ops->name);
 	return true;

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <glib.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,13 +49,16 @@ int keeper_take(void)
 bool keeper_exists(void)
 {
 	const char *room = getenv("FDSTORE"), *socket = getenv("NOTIFY_SOCKET");
+	struct pollfd supervisor = { .fd = notify_inherited() };
 
-	return socket && *socket && room && atoi(room) > 0;
+	return socket && *socket && room && atoi(room) > 0 && poll(&supervisor, 1, 0) == 0;
 }
 
-void keeper_store(int fd)
+void keeper_store(int fd, const char *mountpoint)
 {
-	notify_send_fd("FDSTORE=1\nFDNAME=" KEEPER_FDNAME, fd);
+	g_autofree char *state = g_strconcat("FDSTORE=1\nFDNAME=" KEEPER_FDNAME "\n" KEEPER_MOUNTPOINT, mountpoint, NULL);
+
+	notify_send_fd(state, fd);
 }
 
 void keeper_forget(void)

@@ -13,15 +13,20 @@
 #define KEEPER_FIRST_FD 3
 /* FDNAME of the connection. */
 #define KEEPER_FDNAME "dmemfs-fuse"
+/* Goes with it: where its mount is, for a keeper that ends before there is another daemon. Others ignore it. */
+#define KEEPER_MOUNTPOINT "X_DMEMFS_MOUNTPOINT="
 
 /*
  * First thing in main(), before any thread: the descriptor of the connection that an earlier process kept, -1 for none.
  * Whatever else was passed is closed, and the environment says no more of it. The caller owns the descriptor.
  */
 int keeper_take(void);
-/* Will there be a next daemon that gets what keeper_store() sends? systemd says so since version 254, and the unit. */
+/*
+ * Will there be a next daemon that gets what keeper_store() sends? systemd says so since version 254, and the unit. A
+ * supervisor that was killed will have none.
+ */
 bool keeper_exists(void);
-void keeper_store(int fd);
+void keeper_store(int fd, const char *mountpoint);
 /* The connection is no more. */
 void keeper_forget(void);
 

@@ -14,6 +14,17 @@
 
 #include "log.h"
 
+int notify_inherited(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	guint64 fd;
+
+	if (!path || !g_str_has_prefix(path, NOTIFY_INHERITED) ||
+	    !g_ascii_string_to_unsigned(path + strlen(NOTIFY_INHERITED), 10, 0, G_MAXINT, &fd, NULL))
+		return -1;
+	return (int)fd;
+}
+
 /* Where to send to; its length, 0 when there is nobody. */
 static socklen_t get_address(struct sockaddr_un *address)
 {
@@ -54,17 +65,20 @@ void notify_send_fd(const char *state, int fd)
 	struct iovec text = { .iov_base = (void *)state, .iov_len = strlen(state) };
 	struct msghdr message = { .msg_name = &address, .msg_iov = &text, .msg_iovlen = 1 };
 
-	message.msg_namelen = get_address(&address);
-	if (message.msg_namelen == 0)
+	int out = notify_inherited();
+
+	if (out >= 0)
+		message.msg_name = NULL;
+	else if ((message.msg_namelen = get_address(&address)) == 0)
 		return;
+	else
+		out = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0)
 		attach_fd(&message, control, sizeof(control), fd);
 
-	int out = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
 	if (out < 0 || setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 || sendmsg(out, &message, MSG_NOSIGNAL) < 0)
 		log_warning("NOTIFY_SOCKET: %s: %s", getenv("NOTIFY_SOCKET"), strerror(errno));
-	if (out >= 0)
+	if (out >= 0 && message.msg_name)
 		close(out);
 }
 

@@ -3,6 +3,11 @@
 #ifndef DMEMFS_NOTIFY_H
 #define DMEMFS_NOTIFY_H
 
+/* A value of NOTIFY_SOCKET that only dmemfsd --supervise sets: a connected socket, by its descriptor's number. */
+#define NOTIFY_INHERITED "fd:"
+
+/* That descriptor, -1: there is none. */
+int notify_inherited(void);
 /* Sends @state ("READY=1", "STOPPING=1", "STATUS=..."). Does nothing without NOTIFY_SOCKET in the environment. */
 void notify_send(const char *state);
 /* The same, with a descriptor. */

@@ -7,29 +7,31 @@
 #include <glib.h>
 #include <poll.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemonize.h"
 #include "keeper.h"
 #include "log.h"
+#include "mountinfo.h"
 #include "notify.h"
+#include "takeover.h"
 
 struct supervisor {
 	char **argv; /* of the child */
 	char *program;
-	char *address; /* NOTIFY_SOCKET of the child */
 	sigset_t old_mask;
-	int notify;     /* socket of that address */
-	int signals;    /* signalfd */
-	int connection; /* what the child stored; -1: nothing */
+	int notify;       /* what the child says */
+	int childs_end;   /* of that socket pair */
+	int signals;      /* signalfd */
+	int connection;   /* what the child stored; -1: nothing */
+	char *mountpoint; /* of the connection */
+	dev_t device;     /* of its mount */
 	pid_t child;    /* 0: none */
 	bool ready;     /* this child was */
 	bool was_ready; /* some child was */
@@ -37,19 +39,18 @@ struct supervisor {
 	unsigned failures; /* children in a row that were never ready */
 };
 
+/* Nobody but the child, which inherits the other end, can send here. */
 static bool open_notify(struct supervisor *supervisor)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const int on = 1;
+	int ends[2];
 
-	/* In the abstract name space, which has no permissions: senders are told by their credentials. */
-	supervisor->address = g_strdup_printf("@dmemfsd-%d-%" G_GINT64_FORMAT, (int)getpid(), g_get_monotonic_time());
-	memcpy(address.sun_path + 1, supervisor->address + 1, strlen(supervisor->address + 1));
-	supervisor->notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	return supervisor->notify >= 0 &&
-	       setsockopt(supervisor->notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0 &&
-	       bind(supervisor->notify, (struct sockaddr *)&address,
-	            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(supervisor->address))) == 0;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return false;
+	supervisor->notify = ends[0];
+	/* Where no descriptor that is passed on will be. */
+	supervisor->childs_end = fcntl(ends[1], F_DUPFD_CLOEXEC, KEEPER_FIRST_FD + 1);
+	close(ends[1]);
+	return supervisor->childs_end >= 0;
 }
 
 static bool open_signals(struct supervisor *supervisor)
@@ -61,6 +62,7 @@ static bool open_signals(struct supervisor *supervisor)
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGQUIT);
 	supervisor->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	return supervisor->signals >= 0 && sigprocmask(SIG_BLOCK, &mask, &supervisor->old_mask) == 0;
 }
@@ -82,10 +84,12 @@ static char **child_arguments(char **argv)
 
 static _Noreturn void become_child(const struct supervisor *supervisor)
 {
-	char pid[16];
+	char pid[16], address[16];
 
 	sigprocmask(SIG_SETMASK, &supervisor->old_mask, NULL);
-	setenv("NOTIFY_SOCKET", supervisor->address, true);
+	snprintf(address, sizeof(address), NOTIFY_INHERITED "%d", supervisor->childs_end);
+	setenv("NOTIFY_SOCKET", address, true);
+	fcntl(supervisor->childs_end, F_SETFD, 0);
 	setenv("FDSTORE", "1", true);
 	if (supervisor->connection >= 0) {
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
@@ -116,11 +120,31 @@ static void start_child(struct supervisor *supervisor)
 	supervisor->ready = false;
 }
 
-static void keep(struct supervisor *supervisor, int fd)
+/* Owns @fd, -1 for none. */
+static void keep(struct supervisor *supervisor, int fd, const char *mountpoint)
 {
 	if (supervisor->connection >= 0)
 		close(supervisor->connection);
+	g_free(supervisor->mountpoint);
 	supervisor->connection = fd;
+	supervisor->mountpoint = g_strdup(mountpoint);
+	supervisor->device = 0;
+	if (mountpoint)
+		mountinfo_find(mountpoint, &supervisor->device);
+}
+
+/* No daemon comes any more: what the last one left would hang or fail for ever. */
+static void take_down(struct supervisor *supervisor)
+{
+	g_autofree char *mountpoint = g_strdup(supervisor->mountpoint);
+	dev_t device = supervisor->device;
+	bool mounted = supervisor->connection >= 0 && takeover_is_alive(supervisor->connection);
+
+	keep(supervisor, -1, NULL); /* ends the connection */
+	if (!mounted || !mountpoint)
+		return;
+	log_info("%s: no daemon will serve it any more: unmounted", mountpoint);
+	mountinfo_unmount(mountpoint, device);
 }
 
 static void on_ready(struct supervisor *supervisor)
@@ -128,6 +152,13 @@ static void on_ready(struct supervisor *supervisor)
 	supervisor->ready = supervisor->was_ready = true;
 	supervisor->failures = 0;
 	daemonize_ready();
+}
+
+static const char *find_value(const char *const *lines, const char *key)
+{
+	while (*lines && !g_str_has_prefix(*lines, key))
+		lines++;
+	return *lines ? *lines + strlen(key) : NULL;
 }
 
 /* Takes ownership of @fd, -1 for none. */
@@ -138,10 +169,10 @@ static void take_message(struct supervisor *supervisor, const char *text, int fd
 
 	if (g_strv_contains(all, "FDNAME=" KEEPER_FDNAME)) {
 		if (g_strv_contains(all, "FDSTORE=1") && fd >= 0) {
-			keep(supervisor, fd);
+			keep(supervisor, fd, find_value(all, KEEPER_MOUNTPOINT));
 			fd = -1;
 		} else if (g_strv_contains(all, "FDSTOREREMOVE=1")) {
-			keep(supervisor, -1);
+			keep(supervisor, -1, NULL);
 		}
 	} else {
 		if (g_strv_contains(all, "READY=1"))
@@ -155,28 +186,22 @@ static void take_message(struct supervisor *supervisor, const char *text, int fd
 /* One message; false when there is none. */
 static bool receive(struct supervisor *supervisor)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+	/* With room for a single one the kernel lets no more in. */
+	_Alignas(struct cmsghdr) char control[CMSG_LEN(sizeof(int))];
 	char text[4096];
 	struct iovec data = { .iov_base = text, .iov_len = sizeof(text) - 1 };
 	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
 		                  .msg_controllen = sizeof(control) };
 	ssize_t got = recvmsg(supervisor->notify, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	struct ucred sender = { .uid = (uid_t)-1 };
+	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 	int fd = -1;
 
 	if (got < 0)
 		return false;
 	text[got] = '\0';
-	for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
-		if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS)
-			memcpy(&sender, CMSG_DATA(header), sizeof(sender));
-		else if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-			memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	}
-	if (sender.uid == geteuid())
-		take_message(supervisor, text, fd);
-	else if (fd >= 0)
-		close(fd);
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+	take_message(supervisor, text, fd);
 	return true;
 }
 
@@ -188,7 +213,7 @@ static void take_signals(struct supervisor *supervisor)
 		if (info.ssi_signo == SIGCHLD)
 			continue;
 		/* The child takes SIGTERM for the first half of a restart, as there is a keeper. */
-		int number = info.ssi_signo == SIGTERM ? SIGINT : (int)info.ssi_signo;
+		int number = info.ssi_signo == SIGHUP ? SIGHUP : SIGINT;
 
 		supervisor->stopping = supervisor->stopping || number == SIGINT;
 		if (supervisor->child)
@@ -260,6 +285,7 @@ static int run(struct supervisor *supervisor)
 			if (supervisor->stopping || (WIFEXITED(status) && WEXITSTATUS(status) == 0) || !supervisor->was_ready)
 				break;
 			log_end(supervisor, status);
+			status = 0; /* has been told; what comes next is another matter */
 		}
 		pause_before_next(supervisor);
 	}
@@ -276,8 +302,7 @@ int supervise(char **argv)
 		log_error("cannot supervise: %s", strerror(errno));
 	else
 		status = run(&supervisor);
-	keep(&supervisor, -1);
-	g_free(supervisor.address);
+	take_down(&supervisor);
 	g_free(supervisor.program);
 	g_free(supervisor.argv);
 	return status;

@@ -4,8 +4,10 @@
  * service manager does so. It is a keeper (keeper.h): its child tells it apart from systemd in nothing.
  *
  * The child is restarted at once when it had been ready, else after a pause that doubles. A first child that never
- * gets ready is not restarted: what it complains of will not go away by itself. SIGTERM and SIGINT end the child for
- * good (it unmounts), SIGHUP reloads it; when the child ends well, because of an unmount, so does the parent.
+ * gets ready is not restarted: what it complains of will not go away by itself. SIGTERM, SIGINT and SIGQUIT end the child for
+ * good (it unmounts), SIGHUP reloads it; when the child ends well, because of an unmount, so does the parent. A mount that no
+ * child is left for is taken down at the end. Of a parent that is killed by SIGKILL the child serves on, and then
+ * unmounts when it is told to end; if there was none at that moment, the dead mount stays until the next start.
  */
 #ifndef DMEMFS_SUPERVISE_H
 #define DMEMFS_SUPERVISE_H

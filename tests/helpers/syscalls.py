@@ -43,6 +43,7 @@ MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE = 0x10, 0x20, 0x4000
 MS_ASYNC, MS_SYNC = 1, 4
 MADV_DONTNEED, MADV_REMOVE = 4, 9
 MREMAP_MAYMOVE = 1
+SYS_PIDFD_GETFD = 438  # the same on every architecture
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 
@@ -84,6 +85,7 @@ _mbind = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_void_p, cty
 _name_to_handle_at = _function("name_to_handle_at", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p,
                                ctypes.c_void_p, ctypes.c_int)
 _open_by_handle_at = _function("open_by_handle_at", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
+_syscall = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_uint)
 _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -112,6 +114,15 @@ def ftruncate_raw(fd, length):
 
 def renameat2(old, new, flags=0):
     _renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags)
+
+
+def take_descriptor(pid, number):
+    """A copy of the descriptor @number of another process: pidfd_getfd(2)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return _syscall(SYS_PIDFD_GETFD, pidfd, number, 0)
+    finally:
+        os.close(pidfd)
 
 
 def _timespec(text):

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A daemon that dies, stops or is upgraded while its users go on: they see a pause, and no error."""
 
-import errno
 import os
 import random
 import shutil
 import signal
 import stat
-import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,9 +16,7 @@ from helpers.children import Child
 from helpers.clients import Client, pauses
 from helpers.daemon import DaemonError
 from helpers.effort import rounds
-from helpers.expect import fails_with
 from helpers.mount import wait_until
-from helpers.processes import processes_naming
 from helpers.snapshot import snapshot
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, RENAME_EXCHANGE, Mapping, fallocate, opened, renameat2
 from mount.test_durable import TAKEOVERS, furnish, record_times
@@ -434,96 +429,6 @@ def test_reload_with_a_bad_configuration_changes_nothing(fs):
     fs.daemon.config.write_text(good)
     reload(fs.daemon)
     assert (fs / "file").read_bytes() == b"kept"
-
-
-# --- the supervisor ---
-
-@contextmanager
-def supervised(fs):
-    fs.daemon.stop()
-    fs.daemon.options.append("--supervise")
-    fs.daemon.start()
-    yield fs.daemon
-    if fs.daemon.running and fs.daemon.mounted:
-        fs.check()
-
-
-def child_of(daemon):
-    (child,) = map(int, open(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read().split())
-    return child
-
-
-@pytest.mark.dmemfs(size=512 * MIB)
-def test_supervisor_starts_another_daemon(fs):
-    with supervised(fs) as daemon:
-        daemon.expected.append("the daemon was ended by signal 9: starting another")
-        clients = [Client(fs, number) for number in range(2)]
-        for _ in range(3):
-            child = child_of(daemon)
-            before = daemon.log.count("took over")
-            os.kill(child, signal.SIGKILL)
-            wait_until(lambda seen=before: daemon.log.count("took over") > seen, "another daemon has taken over")
-        for client in clients:
-            client.finish()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_supervisor_ends_for_good(fs, number):
-    with supervised(fs) as daemon:
-        os.kill(daemon.pid, number)
-        assert daemon.wait() == 0
-        assert not daemon.mounted
-
-
-def test_supervisor_ends_with_the_mount(fs):
-    with supervised(fs) as daemon:
-        assert daemon.unmount() is None
-        assert daemon.wait() == 0
-
-
-def test_supervisor_passes_the_reload_on(fs):
-    with supervised(fs) as daemon:
-        fs.make_file("file", b"kept")
-        child = child_of(daemon)
-        reload(daemon)
-        assert child_of(daemon) == child
-        assert (fs / "file").read_bytes() == b"kept"
-
-
-def test_supervisor_in_the_background(fs):
-    fs.daemon.stop()
-    done = subprocess.run(fs.daemon.command("--supervise"), capture_output=True, text=True, env=fs.daemon.environment(),
-                          timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
-    (fs / "file").write_bytes(b"x")
-    fs.daemon.process = None
-    assert fs.daemon.unmount() is None
-    wait_until(lambda: not processes_naming(str(fs.daemon.config)), "the supervisor and the daemon have ended", 30)
-
-
-@pytest.mark.page_sizes("4K")
-def test_supervisor_does_not_repeat_what_cannot_work(fs):
-    fs.daemon.stop()
-    os.chmod(fs.daemon.state_dir, 0o777)
-    done = subprocess.run(fs.daemon.command("--supervise", "--foreground"), capture_output=True, text=True,
-                          env=fs.daemon.environment(), timeout=30, check=False)
-    os.chmod(fs.daemon.state_dir, 0o700)
-    assert done.returncode == 1
-    assert done.stderr.count("can be written by others") == 1
-    fs.daemon.process = None
-
-
-@pytest.mark.page_sizes("4K")
-def test_daemon_outlives_its_supervisor(fs):
-    with supervised(fs) as daemon:
-        child = child_of(daemon)
-        os.kill(daemon.pid, signal.SIGKILL)
-        daemon.process.wait()
-        daemon.ended_by_test = True
-        (fs / "file").write_bytes(b"x")
-        assert daemon.unmount() is None
-        wait_until(lambda: not os.path.exists(f"/proc/{child}"), "the daemon has ended")
-        daemon.expected.append("NOTIFY_SOCKET")
 
 
 # --- many deaths ---
