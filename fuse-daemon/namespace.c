@@ -351,27 +351,35 @@ void namespace_put_file(struct namespace *ns, uint64_t ino)
 	inode_destroy(ns, dead);
 }
 
-void namespace_modified(struct namespace *ns, uint64_t ino, bool unprivileged)
+int namespace_kill_privileges(struct namespace *ns, uint64_t ino, bool set_id)
+{
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	struct inode *inode = inode_find(ns, ino);
+
+	if (inode && set_id && (inode->mode & (S_ISUID | S_ISGID))) {
+		struct store_inode row = inode_row(inode);
+
+		/* Without group execution S_ISGID means mandatory locking, not privilege (inode(7)). */
+		row.mode &= ~(mode_t)(S_ISUID | (row.mode & S_IXGRP ? S_ISGID : 0));
+		if (row.mode != inode->mode)
+			err = put_attributes(ns, inode, &row);
+	}
+	if (!err && inode && inode->xattrs)
+		err = remove_xattr(ns, inode, "security.capability");
+	g_mutex_unlock(&ns->lock);
+	return err == -ENODATA ? 0 : err;
+}
+
+void namespace_modified(struct namespace *ns, uint64_t ino)
 {
 	g_mutex_lock(&ns->lock);
 	struct inode *inode = inode_find(ns, ino);
 
 	if (inode) {
-		struct store_inode row = inode_row(inode);
-
-		row.mtime = row.ctime = inode_now();
-		if (unprivileged) {
-			row.mode &= ~(mode_t)S_ISUID;
-			/* Without group execution the bit means mandatory locking, not privilege (inode(7)). */
-			if (row.mode & S_IXGRP)
-				row.mode &= ~(mode_t)S_ISGID;
-		}
-		if (row.mode != inode->mode) {
-			put_attributes(ns, inode, &row);
-		} else {
-			inode->mtime = inode->ctime = row.mtime;
-			g_hash_table_add(ns->stale, &inode->ino);
-		}
+		inode->mtime = inode->ctime = inode_now();
+		g_hash_table_add(ns->stale, &inode->ino);
 	}
 	g_mutex_unlock(&ns->lock);
 }

@@ -193,7 +193,9 @@ char *namespace_check_quotas(struct namespace *ns);
  */
 int namespace_get_file(struct namespace *ns, uint64_t ino, struct file **file);
 void namespace_put_file(struct namespace *ns, uint64_t ino);
-/* The contents changed: mtime and ctime; @unprivileged writers also clear set-user-id and set-group-id. */
-void namespace_modified(struct namespace *ns, uint64_t ino, bool unprivileged);
+/* Before a write: what runs the file gets no privilege from it any more. @set_id: set-user-id and set-group-id go, too. */
+int namespace_kill_privileges(struct namespace *ns, uint64_t ino, bool set_id);
+/* The contents changed: mtime and ctime. */
+void namespace_modified(struct namespace *ns, uint64_t ino);
 
 #endif

@@ -6,7 +6,8 @@
 
 /*
  * Passthrough is what dmemfs lives by. libfuse's defaults that do not fit: its splices cost more than they save on
- * small requests; O_TRUNC and the clearing of set-user-id bits are left to the kernel, which then sends them as SETATTR.
+ * small requests; O_TRUNC and the clearing of set-user-id bits are left to the kernel, which then sends them as SETATTR (but
+ * not before a direct write: ops_file.c).
  */
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -45,7 +46,7 @@ struct fuse_entry_param ops_entry(const struct stat *attr, bool demand)
 	return (struct fuse_entry_param){
 		.ino = attr->st_ino,
 		.attr = *attr,
-		.attr_timeout = ops_attr_timeout(demand),
+		.attr_timeout = ops_attr_timeout(attr, demand),
 		.entry_timeout = OPS_CACHE_TIMEOUT,
 	};
 }

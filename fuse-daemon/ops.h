@@ -43,9 +43,10 @@ void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr);
 struct fuse_entry_param ops_entry(const struct stat *attr, bool demand);
 /* A file with demand allocation? Its st_blocks change as its memory is touched, which the kernel does not see. */
 bool ops_is_demand(fuse_req_t req, const struct stat *attr);
-static inline double ops_attr_timeout(bool demand)
+/* Nor does it see that set-user-id and set-group-id go with a write. */
+static inline double ops_attr_timeout(const struct stat *attr, bool demand)
 {
-	return demand ? 0 : OPS_CACHE_TIMEOUT;
+	return demand || (S_ISREG(attr->st_mode) && attr->st_mode & (S_ISUID | S_ISGID)) ? 0 : OPS_CACHE_TIMEOUT;
 }
 struct namespace_caller ops_caller(fuse_req_t req);
 

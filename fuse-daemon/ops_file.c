@@ -10,6 +10,7 @@
 #include <fcntl.h>
 
 #include "ops.h"
+#include "request.h"
 
 /* How much one COPY_FILE_RANGE request moves: the kernel waits for it without a sign of life. */
 #define COPY_AT_ONCE (16 * 1024 * 1024)
@@ -163,10 +164,12 @@ static ssize_t write_contents(fuse_req_t req, fuse_ino_t ino, const char *data, 
 	if (err)
 		return err;
 
-	ssize_t done = file_write(file, data, size, (uint64_t)offset);
+	ssize_t done = namespace_kill_privileges(ns, ino, request_current()->kills_set_id);
 
+	if (done == 0)
+		done = file_write(file, data, size, (uint64_t)offset);
 	if (done > 0)
-		namespace_modified(ns, ino, fuse_req_ctx(req)->uid != 0);
+		namespace_modified(ns, ino);
 	namespace_put_file(ns, ino);
 	return done;
 }
@@ -224,7 +227,7 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 	if (!err) {
 		err = file_allocate(file, mode, (uint64_t)offset, (uint64_t)length);
 		if (!err)
-			namespace_modified(ns, ino, fuse_req_ctx(req)->uid != 0);
+			namespace_modified(ns, ino);
 		namespace_put_file(ns, ino);
 	}
 	ops_reply(req, err);

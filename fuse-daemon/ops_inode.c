@@ -22,7 +22,7 @@ static void reply_attr(fuse_req_t req, int err, const struct stat *attr)
 	if (err)
 		ops_reply(req, err);
 	else
-		fuse_reply_attr(req, attr, ops_attr_timeout(ops_is_demand(req, attr)));
+		fuse_reply_attr(req, attr, ops_attr_timeout(attr, ops_is_demand(req, attr)));
 }
 
 void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

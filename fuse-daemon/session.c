@@ -150,6 +150,17 @@ static int receive(struct session *session, void *buffer)
 	return read_request(session, buffer);
 }
 
+/* Direct writes say so; before any other change of a file the kernel sees to it by SETATTR and REMOVEXATTR. */
+static bool kills_set_id(const struct fuse_in_header *in, const void *request_data, size_t size)
+{
+	struct fuse_write_in write_in;
+
+	if (in->opcode != FUSE_WRITE || size < sizeof(*in) + sizeof(write_in))
+		return false;
+	memcpy(&write_in, (const char *)request_data + sizeof(*in), sizeof(write_in));
+	return write_in.write_flags & FUSE_WRITE_KILL_SUIDGID;
+}
+
 static void process(struct worker *worker, void *request_data, size_t size)
 {
 	const struct fuse_buf buffer = { .mem = request_data, .size = size };
@@ -163,6 +174,7 @@ static void process(struct worker *worker, void *request_data, size_t size)
 		.unique = in.unique & ~FUSE_UNIQUE_RESEND,
 		.resent = is_resent(&in),
 		.caller = (pid_t)in.pid,
+		.kills_set_id = kills_set_id(&in, request_data, size),
 		.slot = worker->slot,
 	};
 

@@ -402,16 +402,18 @@ static void extended_attributes(struct world *world, gconstpointer data)
 	g_assert_cmpstr(list, ==, "user.a");
 }
 
-static void unprivileged_writes_clear_privilege_bits(struct world *world, gconstpointer data)
+static void writes_take_privileges_away(struct world *world, gconstpointer data)
 {
 	uint64_t ino = make(world, ROOT, "f", S_IFREG | S_ISUID | S_ISGID | 0755);
 	struct stat attr;
 
 	(void)data;
-	namespace_modified(world->ns, ino, false);
+	g_assert_cmpint(namespace_setxattr(world->ns, ino, "security.capability", "x", 1, 0), ==, 0);
+	g_assert_cmpint(namespace_kill_privileges(world->ns, ino, false), ==, 0);
+	g_assert_cmpint(namespace_listxattr(world->ns, ino, true, NULL, 0), ==, 0);
 	namespace_getattr(world->ns, ino, &attr);
 	g_assert_cmphex(attr.st_mode, ==, S_IFREG | S_ISUID | S_ISGID | 0755);
-	namespace_modified(world->ns, ino, true);
+	g_assert_cmpint(namespace_kill_privileges(world->ns, ino, true), ==, 0);
 	namespace_getattr(world->ns, ino, &attr);
 	g_assert_cmphex(attr.st_mode, ==, S_IFREG | 0755);
 }
@@ -434,6 +436,6 @@ int main(int argc, char **argv)
 	TEST("list", listing_starts_with_dot_and_dotdot_and_the_newest);
 	TEST("list/full", full_listing_counts_lookups);
 	TEST("xattr", extended_attributes);
-	TEST("privilege", unprivileged_writes_clear_privilege_bits);
+	TEST("privilege", writes_take_privileges_away);
 	return g_test_run();
 }
