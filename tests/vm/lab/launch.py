@@ -39,6 +39,8 @@ def add_options(parser):
     parser.add_argument("--icount", action="store_true",
                         help="one CPU, and a clock that counts instructions: figures repeat to the digit")
     parser.add_argument("--disk", metavar="IMAGE", action="append", default=[], help="raw image, becomes /dev/vda, ...")
+    parser.add_argument("--iommu", action="store_true", help="emulate AMD's IOMMU")
+    parser.add_argument("--device", metavar="DEVICE", action="append", default=[], help="QEMU's -device: edu")
     parser.add_argument("--append", metavar="ARGUMENT", action="append", default=[],
                         help="for the kernel's command line")
     parser.add_argument("--visible", metavar="DIRECTORY", action="append", default=[],
@@ -66,7 +68,8 @@ def machine_for(options):
     """The Machine that @options describe."""
     kernel = Kernel.find(options.kernel)
     return Machine(kernel, Layout(options.node or DEFAULT_NODES), 1 if options.icount else options.cpus,
-                   options.icount, tuple(options.disk), tuple(options.append), tuple(options.cpu), options.from_disk)
+                   options.icount, tuple(options.disk), tuple(options.append), tuple(options.cpu), options.from_disk,
+                   options.iommu, tuple(options.device))
 
 
 def _settings(machine, options, command, interactive):

@@ -25,6 +25,10 @@ KERNEL_ARGUMENTS = (
     "tsc=reliable", "random.trust_cpu=on", "rcupdate.rcu_expedited=1")
 
 
+# VFIO puts devices behind it in their own address space; DMA of all others goes through it as well.
+IOMMU_ARGUMENTS = ("amd_iommu=on", "iommu=nopt")
+
+
 @dataclass(frozen=True)
 class Machine:
     """What to boot, and on what."""
@@ -37,6 +41,8 @@ class Machine:
     arguments: tuple = ()  # more for the kernel's command line
     features: tuple = ()  # more for the CPU's properties
     from_disk: bool = False  # the boot loader on the first disk starts the kernel, and knows its command line
+    iommu: bool = False
+    devices: tuple = ()  # QEMU's -device
     environment: dict = field(default_factory=lambda: os.environ)
 
     def _accelerator(self):
@@ -59,13 +65,18 @@ class Machine:
             command += self._direct_boot(initramfs, interactive)
         if self.icount:
             command += ["-icount", "shift=0,sleep=off"]
+        if self.iommu:
+            command += ["-device", "amd-iommu,intremap=off"]
+        for device in self.devices:
+            command += ["-device", device]
         for number, disk in enumerate(self.disks):
             command += ["-drive", f"if=virtio,format=raw,index={number},file={Path(disk).resolve()}"]
         return command + _channels(sockets, interactive)
 
     def _direct_boot(self, initramfs, interactive):
         verbosity = "quiet" if interactive else "ignore_loglevel"
-        arguments = (verbosity, *KERNEL_ARGUMENTS, *self.layout.kernel_arguments(), *self.arguments)
+        arguments = (verbosity, *KERNEL_ARGUMENTS, *self.layout.kernel_arguments(),
+                     *(IOMMU_ARGUMENTS if self.iommu else ()), *self.arguments)
         return ["-kernel", str(self.kernel.image), "-initrd", str(initramfs), "-append", " ".join(arguments)]
 
 
