@@ -43,8 +43,8 @@ static bool say_hello(int device, GError **error)
 
 	if (err == 0 && hello.abi == DMEMFS_ABI_VERSION) {
 		if (hello.huge == DMEMFS_HUGE_NO_GUARD)
-			log_warning("module dmemfs: no large pages: this kernel needs a kprobe to make them safe and has none "
-			            "(CONFIG_KPROBES, CONFIG_FUNCTION_TRACER)");
+			log_warning("module dmemfs: no large pages: another, a live patch for example, has the kernel's "
+			            "queue_folios_pte_range, which the module must guard to make them safe");
 		return true;
 	}
 	if (err == -EPROTO || err == 0)

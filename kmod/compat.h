@@ -13,12 +13,16 @@
 #if !defined(CONFIG_64BIT) || PAGE_SIZE != 4096
 #error dmemfs needs a 64-bit kernel with pages of 4 KiB
 #endif
+/* See guard.c. */
+#if !defined(CONFIG_DYNAMIC_FTRACE_WITH_ARGS) || !defined(CONFIG_KALLSYMS)
+#error dmemfs needs CONFIG_FUNCTION_TRACER, CONFIG_DYNAMIC_FTRACE and CONFIG_KALLSYMS: devices could reach the memory
+#endif
 
 /*
  * mm/mempolicy.c: until 7.3 queue_folios_pmd() takes the struct page of a 2-MiB entry for granted, and any process can
  * make it walk its own mapping with mbind(2).
  */
-#define DMEMFS_MBIND_NEEDS_GUARD (LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0))
+#define DMEMFS_MBIND_NEEDS_GUARD (LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0) && IS_ENABLED(CONFIG_NUMA))
 
 /*
  * Until 7.3 walkers of page tables look for the struct page of a 2-MiB entry in VM_MIXEDMAP mappings as well: reading

@@ -215,8 +215,10 @@ void dmemfs_events_rearm(void);
 ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos);
 __poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);
 
-/* walk_guard.c */
-enum dmemfs_huge dmemfs_walk_guard_init(void);
-void dmemfs_walk_guard_exit(void);
+/* guard.c */
+/* Errors: the module must not be used. */
+int dmemfs_guard_devices(void);
+enum dmemfs_huge dmemfs_guard_walks(void);
+void dmemfs_guards_exit(void);
 
 #endif

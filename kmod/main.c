@@ -10,7 +10,7 @@
 
 static bool huge_pages = true;
 module_param(huge_pages, bool, 0444);
-MODULE_PARM_DESC(huge_pages, "map with pages of 2 MiB and 1 GiB where possible (default: yes)");
+MODULE_PARM_DESC(huge_pages, "map with pages of 2 MiB and 1 GiB where possible (default: yes); reads N where not");
 
 enum dmemfs_huge dmemfs_huge __ro_after_init;
 
@@ -306,21 +306,24 @@ static enum dmemfs_huge __init choose_huge(void)
 {
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		return DMEMFS_HUGE_KERNEL;
-	return huge_pages ? dmemfs_walk_guard_init() : DMEMFS_HUGE_PARAMETER;
+	return huge_pages ? dmemfs_guard_walks() : DMEMFS_HUGE_PARAMETER;
 }
 
 static int __init dmemfs_init(void)
 {
-	int ret;
+	int ret = dmemfs_guard_devices();
 
+	if (ret)
+		return ret;
 	dmemfs_huge = choose_huge();
+	huge_pages = dmemfs_page_sizes() > PAGE_SIZE;
 	dmemfs_poison_init();
 	dmemfs_failures_init();
 	ret = misc_register(&dmemfs_device);
 	if (ret) {
 		dmemfs_failures_exit();
 		dmemfs_poison_exit();
-		dmemfs_walk_guard_exit();
+		dmemfs_guards_exit();
 	}
 	return ret;
 }
@@ -333,7 +336,7 @@ static void __exit dmemfs_exit(void)
 	dmemfs_objects_exit();
 	dmemfs_regions_exit();
 	dmemfs_failures_exit();
-	dmemfs_walk_guard_exit();
+	dmemfs_guards_exit();
 }
 
 module_init(dmemfs_init);

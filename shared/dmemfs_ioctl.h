@@ -207,8 +207,8 @@
 /* dmemfs_hello.huge: whether pages larger than 4 KiB are used, and why. */
 enum dmemfs_huge {
 	DMEMFS_HUGE_SAFE = 1,     /* yes: this kernel's page-table walkers expect them */
-	DMEMFS_HUGE_GUARDED = 2,  /* yes: a walker that does not is kept away from them by a kprobe */
-	DMEMFS_HUGE_NO_GUARD = 3, /* no: that kprobe could not be set; an unprivileged process could crash the host */
+	DMEMFS_HUGE_GUARDED = 2,  /* yes: a walker that does not is kept away from them by ftrace */
+	DMEMFS_HUGE_NO_GUARD = 3, /* no: ftrace could not do that; an unprivileged process could crash the host */
 	DMEMFS_HUGE_KERNEL = 4,   /* no: the kernel was built without transparent huge pages */
 	DMEMFS_HUGE_PARAMETER = 5 /* no: module parameter huge_pages=0 */
 };

@@ -108,6 +108,7 @@ static bool is_installed(const struct doctor *doctor)
 static void check_loaded(struct doctor *doctor)
 {
 	g_autofree char *version = doctor_read(doctor, "/sys/module/dmemfs/version");
+	g_autofree char *huge = NULL;
 
 	if (version && strcmp(version, DMEMFS_VERSION) != 0) {
 		doctor_add(doctor, LEVEL_PROBLEM, "install module and daemon of the same release, then reload the module",
@@ -119,6 +120,10 @@ static void check_loaded(struct doctor *doctor)
 		           "the module is loaded, but " DMEMFS_DEVICE " does not exist");
 		return;
 	}
+	huge = doctor_read(doctor, "/sys/module/dmemfs/parameters/huge_pages");
+	if (g_strcmp0(huge, "N") == 0)
+		doctor_add(doctor, LEVEL_NOTE, "run dmesg | grep dmemfs, which tells why; then reload the module",
+		           "the module maps with pages of 4 KiB only");
 	doctor_add(doctor, LEVEL_OK, NULL, "module dmemfs %s is loaded", version ? version : "(without a version)");
 }
 
@@ -132,8 +137,9 @@ void doctor_check_module(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_NOTE, NULL, "module dmemfs is not loaded: the memory backend does without");
 	else
 		doctor_add(doctor, LEVEL_PROBLEM,
-		           installed ? "run modprobe dmemfs" : "install dmemfs-dkms, or run make -C kmod install, then modprobe "
-		                                               "dmemfs", "module dmemfs is not %s",
+		           installed ? "run modprobe dmemfs; dmesg tells why if that is refused" :
+		                       "install dmemfs-dkms, or run make -C kmod install, then modprobe dmemfs",
+		           "module dmemfs is not %s",
 		           installed ? "loaded" : "installed for this kernel");
 }
 

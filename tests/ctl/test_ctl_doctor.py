@@ -83,6 +83,7 @@ ILLS = {
                       {"sys/module/dmemfs": None, "lib/modules/6.12.5-amd64/modules.dep": "a.ko:\n"}),
     "other-module": ("module", "problem", "module dmemfs is 0.0.1", "same release", {"sys/module/dmemfs/version": "0.0.1\n"}),
     "no-device": ("module", "problem", "/dev/dmemfs does not exist", "udev", {"dev/dmemfs": None}),
+    "small-pages": ("module", "note", "pages of 4 KiB only", "dmesg", {"sys/module/dmemfs/parameters/huge_pages": "N\n"}),
     "no-huge-pages": ("huge-pages", "problem", '"never"', "echo madvise", {THP: "always madvise [never]\n"}),
     "no-huge-pages-at-all": ("huge-pages", "problem", "no transparent huge pages", "CONFIG_TRANSPARENT_HUGEPAGE",
                              {THP: None}),

@@ -239,4 +239,5 @@ def test_huge_pages_can_be_switched_off():
         with Device() as device:
             assert device.hello.huge == CONSTANTS["HUGE_PARAMETER"]
             assert device.hello.page_sizes == 4096
+        assert Path("/sys/module/dmemfs/parameters/huge_pages").read_text() == "N\n"
         assert unload()[0] == 0

@@ -17,7 +17,7 @@ COMPLAINT = re.compile(r"BUG:|WARNING:|Oops|general protection fault|possible ci
 # An emulated machine is slow, and says so; a guest's kernel tries registers that KVM does not have.
 HARMLESS = re.compile(r"hrtimer: interrupt took|perf: interrupt took too long|"
                       r"NMI handler .* took too long|clocksource: |workqueue: .* hogged CPU|"
-                      r"kvm.* Unhandled (RD|WR)MSR|"
+                      r"kvm.* Unhandled (RD|WR)MSR|ftrace_enabled file is deprecated|"
                       r"loading out-of-tree module taints kernel|module verification failed")
 
 

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+No device reaches raw memory, which nobody can pin: it would keep it when the memory is another's. The device is real, or as
+real as QEMU makes it: it copies through an emulated IOMMU. tests/vm/run gives both to the VM.
+"""
+
+import errno
+import mmap
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import vfio
+from conftest import GIB
+from device import Device
+from dmemfs_ioctl import CONSTANTS
+from helpers.children import Child
+from helpers.expect import fails_with
+from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, Mapping, fallocate, opened
+from kvm_guest import guest
+from test_module import load, unload, unloaded
+
+MIB = 1 << 20
+IOVA = 2 * MIB
+SECRET = b"the victim's"
+FTRACE = Path("/proc/sys/kernel/ftrace_enabled")
+REFUSED = r"dmemfs: .*refused: \S+ (\[vfio_iommu_type1\] )?wants memory that cannot be pinned"
+logs_refusal = pytest.mark.kernel_log(REFUSED)
+
+
+@pytest.fixture
+def edu():
+    with vfio.Edu() as device:
+        yield device
+
+
+def try_map(edu, mapping):
+    """0, or why the device did not get the mapping."""
+    try:
+        edu.map(mapping, IOVA)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+def check_refused(edu, fd, offset=0):
+    with Mapping(fd, 2 * MIB, offset) as mapping:
+        mapping.write(0, b"own")
+        assert try_map(edu, mapping) == errno.EOPNOTSUPP
+        assert mapping.read(0, 3) == b"own"
+
+
+def attack(pipe, edu, how, path, passed):
+    """In a process of its own: has the device map the file, then lets go of the memory."""
+    fd = socket.recv_fds(passed, 1, 1)[1][0] if how == "passed" else os.open(path, os.O_RDWR)
+    mapping = Mapping(fd, 2 * MIB)
+    mapping.write(0, b"own")
+    pipe.send(try_map(edu, mapping))
+    pipe.recv()
+    if how in ("truncate", "passed"):
+        os.ftruncate(fd, 0)
+    elif how == "punch":
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * MIB)
+    elif how == "munmap":
+        mapping.unmap()
+        os.close(fd)
+        os.unlink(path)
+    elif how == "unlink":
+        os.unlink(path)
+    pipe.send(None)
+    pipe.recv()
+
+
+@logs_refusal
+@pytest.mark.page_sizes("2M")
+@pytest.mark.parametrize("how", ["truncate", "munmap", "punch", "unlink", "kill", "passed"])
+def test_memory_of_the_next_owner(fs, edu, how):
+    """The attacker's file has all memory, the victim's gets it. Should the device have it still, its DMA tells."""
+    path = fs / "attacker"
+    path.touch()
+    if how == "punch":
+        os.setxattr(path, "dmemfs.alloc", b"demand")
+    os.truncate(path, fs.capacity)
+    ours, theirs = socket.socketpair()
+    with opened(path) as fd:
+        socket.send_fds(ours, [b"f"], [fd])
+    with Child(attack, edu, how, path, theirs, with_pipe=True) as child:
+        error = child.receive()
+        if how != "kill":
+            child.pipe.send(None)
+            child.receive()
+    path.unlink(missing_ok=True)
+    theirs.close()
+    assert fs.wait_free(fs.capacity) == fs.capacity
+    fs.make_file("victim", SECRET * (fs.capacity // len(SECRET)), size=fs.capacity)
+    assert error or SECRET not in edu.read(IOVA), "the device reads what is the victim's"
+    assert error == errno.EOPNOTSUPP
+
+
+@logs_refusal
+@pytest.mark.parametrize("align", ["4K", "2M", "1G"])
+def test_pages_of_every_size(device, region, edu, align):
+    fd = device.create(1, region.start, GIB)
+    offset = {"4K": 4096, "2M": 2 * MIB, "1G": 0}[align]
+    length = GIB if align == "1G" else 4 * MIB
+    with Mapping(fd, length, 0, skew=offset) as mapping:
+        mapping.write(0, b"own")
+        assert getattr(device.info(1), f"faults_{align.lower()}") > 0
+        assert try_map(edu, mapping) == errno.EOPNOTSUPP
+    os.close(fd)
+
+
+def test_discarding_mappings(device, region, edu):
+    """VFIO does not even ask: they are not of the kind that it follows."""
+    fd = device.create(1, region.start, GIB)
+    device.call("OBJECT_MODE", id=1, mode=CONSTANTS["MODE_DISCARD"], unit=4096)
+    with Mapping(fd, 2 * MIB) as mapping:
+        mapping.write(0, b"own")
+        assert try_map(edu, mapping) == errno.EFAULT
+    os.close(fd)
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "hugetlbfs"])
+def test_other_memory_is_mapped_as_ever(edu, kind):
+    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    pool.write_text("1" if kind == "hugetlbfs" else "0")
+    fd = os.memfd_create("memory", os.MFD_HUGETLB if kind == "hugetlbfs" else 0)
+    os.truncate(fd, 2 * MIB)
+    with Mapping(fd, 2 * MIB) as mapping:
+        mapping.write(mmap.PAGESIZE, b"seen by the device")
+        assert try_map(edu, mapping) == 0
+        assert edu.read(IOVA + mmap.PAGESIZE).startswith(b"seen by the device")
+    os.close(fd)
+    pool.write_text("0")
+
+
+def ftrace_off():
+    """Tries kernel.ftrace_enabled=0; returns whether it was accepted, which kernels from 7.3 on do never."""
+    try:
+        FTRACE.write_text("0")
+    except OSError as error:
+        assert error.errno in (errno.EBUSY, errno.EOPNOTSUPP)
+        return False
+    return True
+
+
+@logs_refusal
+def test_guard_cannot_be_switched_off(device, region, edu):
+    fd = device.create(1, region.start, GIB)
+    assert not ftrace_off()
+    check_refused(edu, fd)
+    os.close(fd)
+
+
+@logs_refusal
+@pytest.mark.parametrize("first", ["vfio", "dmemfs"])
+def test_order_of_loading(reserved, first):
+    with unloaded():
+        vfio.unload()
+        for module in (vfio, None) if first == "vfio" else (None, vfio):
+            module.load() if module else load()
+    with Device() as device, vfio.Edu() as edu:
+        device.claim(reserved[0][0], GIB)
+        fd = device.create(1, reserved[0][0], GIB)
+        check_refused(edu, fd)
+        os.close(fd)
+        device.clear()
+
+
+def refused_module(path):
+    done = subprocess.run(["insmod", path], stderr=subprocess.PIPE, text=True, check=False)
+    return done.returncode != 0 and "Device or resource busy" in done.stderr
+
+
+def test_not_loaded_without_ftrace(kernel_log):
+    with unloaded():
+        if ftrace_off():
+            kernel_log.read()
+            try:
+                assert refused_module(os.environ["DMEMFS_MODULE"])
+                said = [text for _, text in kernel_log.read()]
+            finally:
+                FTRACE.write_text("1")
+            assert any("cannot guard follow_pfnmap_start: -16: kernel.ftrace_enabled is 0" in text for text in said)
+
+
+@pytest.mark.kernel_log("cannot guard follow_pfnmap_start: -16")
+def test_not_loaded_where_the_function_is_taken(work, device):
+    """As by a live patch. It is this very module under another name that comes second."""
+    module = work / "second.ko"
+    module.write_bytes(Path(os.environ["DMEMFS_MODULE"]).read_bytes().replace(b"dmemfs\0", b"second\0"))
+    assert refused_module(module)
+    assert device.hello.huge in (CONSTANTS["HUGE_SAFE"], CONSTANTS["HUGE_GUARDED"])
+
+
+@logs_refusal
+@pytest.mark.parametrize("capacity", [GIB])
+@pytest.mark.page_sizes("2M")
+def test_guest_with_the_device(fs, work, kvm):
+    """QEMU says so and ends; with other memory its guest gets the device."""
+    with vfio.Edu() as edu:
+        options = ["-device", f"vfio-pci,host={edu.address}"]
+    with guest(work, f"mem-path={fs / 'vm1'},align=2M", 512 * MIB, "", options) as running:
+        assert running.process.wait() == 1
+        assert re.search("vfio.*Operation not supported", running.errors())
+    with guest(work, "mem-path=/dev/shm/ram", 256 * MIB, "", options) as running:
+        assert running.wait("guest-token")
