@@ -156,29 +156,6 @@ out:
 	return ret;
 }
 
-static int remove_runs(struct dmemfs_object *obj, struct dmemfs_range range)
-{
-	MA_STATE(mas, &obj->extents, range.first, range.first);
-	void *entry;
-
-	while ((entry = mas_find(&mas, range.last))) {
-		struct dmemfs_range run = { mas.index, mas.last };
-		struct dmemfs_range cut = { max(run.first, range.first), min(run.last, range.last) };
-		int ret;
-
-		ret = remove_run(obj, run, cut, entry);
-		if (ret)
-			return ret;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-		mas_set(&mas, cut.last + 1);
-		if (cut.last == range.last)
-			break;
-	}
-	return 0;
-}
-
 /* @cut of @run becomes punched, one run with punched neighbours that it continues. */
 static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, const void *entry)
 {
@@ -188,6 +165,8 @@ static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct 
 	long more = (run.first < cut.first) + (cut.last < run.last);
 	int ret;
 
+	if (is_punched(entry))
+		return 0;
 	if (cut.first) {
 		mas_set(&mas, cut.first - 1);
 		if (mas_walk(&mas) == punched) {
@@ -209,16 +188,18 @@ static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct 
 	return 0;
 }
 
-int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range)
+/* Calls @change for what of each run is in @range. The caller holds obj->lock exclusively. */
+static int change_runs(struct dmemfs_object *obj, struct dmemfs_range range,
+		       int (*change)(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut,
+				     const void *entry))
 {
 	MA_STATE(mas, &obj->extents, range.first, range.first);
 	void *entry;
 
-	lockdep_assert_held_write(&obj->lock);
 	while ((entry = mas_find(&mas, range.last))) {
 		struct dmemfs_range run = { mas.index, mas.last };
 		struct dmemfs_range cut = { max(run.first, range.first), min(run.last, range.last) };
-		int ret = is_punched(entry) ? 0 : punch_run(obj, run, cut, entry);
+		int ret = change(obj, run, cut, entry);
 
 		if (ret)
 			return ret;
@@ -230,6 +211,12 @@ int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range)
 			break;
 	}
 	return 0;
+}
+
+int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range)
+{
+	lockdep_assert_held_write(&obj->lock);
+	return change_runs(obj, range, punch_run);
 }
 
 /* Is there anything in @range that a process may have mapped? */
@@ -305,7 +292,7 @@ int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 	inode = dmemfs_inode_get(obj, &mnt);
 	if (inode && is_visible(obj, range))
 		dmemfs_zap(inode, offset, offset + length);
-	ret = remove_runs(obj, range);
+	ret = change_runs(obj, range, remove_run);
 	if (!ret && offset <= obj->stale_end && obj->stale_end <= offset + length)
 		obj->stale_end = offset;
 	up_write(&obj->lock);
