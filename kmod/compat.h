@@ -53,20 +53,6 @@ static inline vm_fault_t dmemfs_insert_pte(struct vm_fault *vmf, unsigned long p
 	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
 }
 
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static inline vm_fault_t dmemfs_insert_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
-{
-	return vmf_insert_pfn_pmd(vmf, DMEMFS_PFN(pfn), write);
-}
-
-#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
-static inline vm_fault_t dmemfs_insert_pud(struct vm_fault *vmf, unsigned long pfn, bool write)
-{
-	return vmf_insert_pfn_pud(vmf, DMEMFS_PFN(pfn), write);
-}
-#endif
-#endif
-
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 #define dmemfs_zap_vma zap_special_vma_range
 #else

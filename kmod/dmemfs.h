@@ -6,14 +6,29 @@
  *
  *   mmap_lock or per-VMA lock   the kernel's
  *   object->lock                the object's extents and size. Faults, read, write and zeroing hold it shared,
- *                               changes exclusively. All zapping of page tables happens under it, held exclusively,
- *                               or with the VMA locked for writing; so while a fault holds it, no entry goes away
- *                               under that fault. Never held across a page fault of our own: user memory is copied
- *                               with page faults off.
+ *                               changes exclusively, and what zaps because memory goes, so that no entry is made
+ *                               behind its back. Never held across a page fault of our own: user memory is copied with
+ *                               page faults off.
  *   dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c), what is poisoned
  *                               (poison.c; to look takes no lock)
  *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->notices, ->wishes (object.c,
  *                               events.c, demand.c)
+ *
+ * Entries of page tables come from our faults alone: fork() copies none (->open), mremap() moves them. They go under
+ * obj->lock when the memory does, but the kernel also drops, splits or write-protects them without it:
+ *
+ *   munmap, mremap, mprotect, madvise, mbind, mlock, UFFDIO_REGISTER   mmap_lock and the VMA for writing; 1-GiB entries
+ *                               that are cut go before (->may_split), those that move, too (->open)
+ *   exit, execve                nobody else uses the page tables any more
+ *   /proc/PID/clear_refs        mmap_lock for writing: write-protects (soft-dirty)
+ *   smaps, smaps_rollup, numa_maps, mbind and other walks of page tables   mmap_lock for reading, or more; drop 1-GiB
+ *                               entries
+ *   a write to a large entry that is write-protected   lock of the fault; drops it
+ *   MADV_DONTNEED and its like, VM_MIXEDMAP only   mmap_lock or VMA for reading; in part of a 2-MiB entry: all of it
+ *   UFFDIO_WRITEPROTECT, PAGEMAP_SCAN with write protection, until VM_SPECIAL mappings cannot be registered   mmap_lock
+ *                               for reading; drops large entries, and puts tables with markers in their place
+ *
+ * Neither reclaim, migration, NUMA balancing, khugepaged, KSM nor the OOM reaper touches VM_PFNMAP or VM_IO mappings.
  *
  * A fault that waits for the daemon holds none of them but, where the caller of the fault cannot do without it, the
  * mmap_lock; see demand.c.

@@ -3,7 +3,7 @@
  * Mappings of objects: which pages a process gets, and how large they are.
  *
  * Faults hold obj->lock shared from the look at the extents until the entry is in the page table. Whoever takes memory
- * away holds it exclusively while zapping, so no entry can appear behind that one's back.
+ * away holds it exclusively while zapping, so no entry can appear behind that one's back. Entries may go at any time.
  */
 #include "dmemfs.h"
 #include "compat.h"
@@ -11,6 +11,7 @@
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
+#include <linux/userfaultfd_k.h>
 
 static struct dmemfs_object *vma_object(const struct vm_area_struct *vma)
 {
@@ -30,7 +31,8 @@ bool dmemfs_vma_shows(const struct vm_area_struct *vma, const struct dmemfs_obje
 }
 
 /*
- * The one decision: the memory for the page of @order that is at @index of the file, where it may be mapped.
+ * The one decision: the memory for the page of @order that is at @index of the file, where it may be mapped. Of a large
+ * one the file offset is aligned as well: dmemfs_zap() takes whole pages by their offsets.
  * -EHWPOISON: some of it is lost.
  */
 static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, unsigned long *pfn)
@@ -43,7 +45,7 @@ static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, 
 		return -EFAULT;
 	if (dmemfs_extent_lookup(obj, index, &run, pfn) || last > run.last)
 		return -EFAULT;
-	if (!IS_ALIGNED(*pfn, 1UL << order))
+	if (!IS_ALIGNED(*pfn | index, 1UL << order))
 		return -EFAULT;
 	return dmemfs_poison_find((struct dmemfs_range){ *pfn, *pfn + (last - index) }, &bad) ? -EHWPOISON : 0;
 }
@@ -58,15 +60,13 @@ static bool is_demanded(struct dmemfs_object *obj, pgoff_t index)
 	       dmemfs_extent_lookup(obj, index, &run, &pfn);
 }
 
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /*
- * In two steps. Asking at once for a writable entry would be a WARN in the kernel where another thread has just put a
- * table. An entry that is there after the first step stays, because nobody zaps while obj->lock is held; the second
- * makes it writable where the VMA's protection alone does not (the entry is older, or soft-dirty tracking is on).
+ * Never asks for a writable entry: that would be a WARN in the kernel where it meets a table in the place, and no lock
+ * of ours keeps that away (see dmemfs.h). The VMA's protection makes entries writable, except while soft-dirty tracking
+ * is on: a write to a large entry then has the kernel drop it for small ones.
  */
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
-	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
 	if (!order) {
@@ -75,26 +75,24 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 		if (ret == VM_FAULT_OOM && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
 			ret = VM_FAULT_NOPAGE;
 	}
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	if (order == PMD_ORDER) {
-		ret = dmemfs_insert_pmd(vmf, pfn, false);
-		if (write && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
-			ret = dmemfs_insert_pmd(vmf, pfn, true);
+		pmd_t old = pmdp_get_lockless(vmf->pmd);
+
+		if (!(vmf->flags & FAULT_FLAG_WRITE) || !pmd_trans_huge(old) || pmd_write(old))
+			ret = vmf_insert_pfn_pmd(vmf, DMEMFS_PFN(pfn), false);
 	}
+#endif
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
 	if (order == PUD_ORDER) {
-		ret = dmemfs_insert_pud(vmf, pfn, false);
-		if (write && pud_trans_huge(READ_ONCE(*vmf->pud)))
-			ret = dmemfs_insert_pud(vmf, pfn, true);
+		pud_t old = READ_ONCE(*vmf->pud);
+
+		if (!(vmf->flags & FAULT_FLAG_WRITE) || !pud_trans_huge(old) || pud_write(old))
+			ret = vmf_insert_pfn_pud(vmf, DMEMFS_PFN(pfn), false);
 	}
 #endif
 	return ret;
 }
-#else
-static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
-{
-	return dmemfs_insert_pte(vmf, pfn);
-}
-#endif
 
 static void count(struct dmemfs_object *obj, unsigned int order)
 {
@@ -112,17 +110,14 @@ static u64 page_sizes(const struct vm_area_struct *vma)
 }
 
 /*
- * Zapping one page takes the large entry that it lies in, and with it pages that others are about to use. The access is
+ * Zapping one page takes the entries around it as well, and with them pages that others are about to use. The access is
  * made again then. But KVM looks for the entry itself, has the page faulted in, looks again, and tells user space of a
  * bad address if the entry has gone in between; unless the fault let go of the mmap_lock, which makes it begin anew.
  */
-static bool needs_another_look(const struct vm_fault *vmf, unsigned int order)
+static bool needs_another_look(const struct vm_fault *vmf)
 {
 	const unsigned int unwanted = FAULT_FLAG_USER | FAULT_FLAG_TRIED | FAULT_FLAG_RETRY_NOWAIT;
 
-	/* A small entry goes by itself only where memory is given back while a guest runs. */
-	if (!order && !(vmf->vma->vm_flags & VM_MIXEDMAP))
-		return false;
 	return (vmf->flags & FAULT_FLAG_ALLOW_RETRY) && !(vmf->flags & unwanted);
 }
 
@@ -137,6 +132,12 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	unsigned long pfn;
 	int err;
 
+	/*
+	 * Some kernels register any mapping with userfaultfd for asynchronous write protection. Its markers in the page
+	 * table are not replaced by what is inserted, so the access would fault for ever.
+	 */
+	if (userfaultfd_wp(vma))
+		return VM_FAULT_SIGBUS;
 	if (!(page_sizes(vma) & size) || addr < vma->vm_start || addr + size > vma->vm_end)
 		return ret;
 	down_read(&obj->lock);
@@ -153,7 +154,7 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	if (ret == VM_FAULT_NOPAGE)
 		count(obj, order);
 	up_read(&obj->lock);
-	if (ret == VM_FAULT_NOPAGE && needs_another_look(vmf, order)) {
+	if (ret == VM_FAULT_NOPAGE && needs_another_look(vmf)) {
 		release_fault_lock(vmf);
 		return VM_FAULT_RETRY;
 	}
@@ -188,18 +189,25 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * A VMA was copied: for another process, or for a split, which leaves what it maps in place, or for mremap(), which is
- * about to move the entries of the page table. That takes a 1-GiB entry for garbage and drops it without flushing the
- * TLB: through the old address the process would keep access to memory that may change hands. So the entries go
- * before. No hook sees the old VMA, which is locked already; the file's pages are unmapped wherever they are.
+ * A VMA was copied: for a split, which leaves what it maps in place; or for another process, by fork(), which copies a
+ * 2-MiB entry without making sure under the lock that it is still there (copy_huge_pmd()), so the child gets none and
+ * faults for itself; or for mremap(), which is about to move the entries of the page table. That takes a 1-GiB entry
+ * for garbage and drops it without flushing the TLB: through the old address the process would keep access to memory
+ * that may change hands. So the entries go before. No hook sees the old VMA, which is locked already; the file's pages
+ * are unmapped wherever they are.
  */
 static void dmemfs_vma_open(struct vm_area_struct *vma)
 {
 	struct dmemfs_object *obj = vma_object(vma);
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 
+	if (vma->vm_mm != current->mm) {
+		/* Nothing is wiped: it keeps fork() from copying entries, and the memory is the file's. */
+		vm_flags_set(vma, VM_WIPEONFORK);
+		return;
+	}
 	/* A split's address is still that of the VMA which is being split; mremap() moves to an empty place. */
-	if (vma->vm_mm != current->mm || vma_lookup(vma->vm_mm, vma->vm_start) || !atomic64_read(&obj->faults_1g))
+	if (vma_lookup(vma->vm_mm, vma->vm_start) || !atomic64_read(&obj->faults_1g))
 		return;
 	down_write(&obj->lock);
 	dmemfs_zap(file_inode(vma->vm_file), offset, offset + (vma->vm_end - vma->vm_start));

@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,34 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs dmemfs.ko: tests/vm/run"))
 
 
-@pytest.fixture(scope="session")
-def toucher(tmp_path_factory):
-    """The program demand/toucher.c."""
-    program = tmp_path_factory.mktemp("demand") / "toucher"
-    source = Path(__file__).parent / "demand" / "toucher.c"
+def compile_program(tmp_path_factory, name):
+    """Of demand/NAME.c."""
+    program = tmp_path_factory.mktemp("demand") / name
+    source = Path(__file__).parent / "demand" / f"{name}.c"
     subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread", "-o", program,
                     source], check=True)
     return program
+
+
+@pytest.fixture(scope="session")
+def toucher(tmp_path_factory):
+    """The program demand/toucher.c."""
+    return compile_program(tmp_path_factory, "toucher")
+
+
+@pytest.fixture(scope="session")
+def vcpu(tmp_path_factory):
+    """The program demand/vcpu.c."""
+    return compile_program(tmp_path_factory, "vcpu")
+
+
+@pytest.fixture
+def public():
+    """A directory of root's that anybody may read."""
+    with tempfile.TemporaryDirectory(dir="/run") as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture(scope="session")

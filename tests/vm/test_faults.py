@@ -60,7 +60,7 @@ def expected_pages(skew, offset, length, extents, size):
 def fits(offset, page, extents, size):
     if offset + page > -(-size // (4 * KIB)) * 4 * KIB:
         return False
-    return any(first <= offset and offset + page <= first + length and (memory + offset - first) % page == 0
+    return any(first <= offset and offset + page <= first + length and (memory + offset - first) % page == 0 == offset % page
                for first, memory, length in extents)
 
 
@@ -73,8 +73,10 @@ def fits(offset, page, extents, size):
     (0, 0, 4 * MIB + 8 * KIB, [(0, 0, 6 * MIB)], 4 * MIB + 4 * KIB + 1),
     (0, 0, 8 * MIB, [(0, 0, 3 * MIB), (3 * MIB, 19 * MIB, 5 * MIB)], 8 * MIB),
     (0, 0, 8 * MIB, [(0, 0, 3 * MIB), (3 * MIB, 18 * MIB, 5 * MIB)], 8 * MIB),
+    (0, 2 * MIB, GIB, [(2 * MIB, 0, GIB)], GIB + 2 * MIB),
+    (0, 4 * KIB, 8 * MIB, [(4 * KIB, 0, 8 * MIB)], 8 * MIB + 4 * KIB),
 ], ids=["all of it", "mapping too short", "same skew", "other skew", "memory skewed", "end of the file", "extents in line",
-        "extents out of line"])
+        "extents out of line", "1 GiB at an odd offset", "2 MiB at an odd offset"])
 def test_each_fault_gets_the_largest_page_that_fits(device, region, skew, offset, length, extents, size):
     device.call("OBJECT_CREATE", id=1)
     for at, memory, count in extents:

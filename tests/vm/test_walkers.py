@@ -13,6 +13,8 @@ import pytest
 
 from conftest import GIB
 from dmemfs_ioctl import CONSTANTS
+from helpers.children import Child
+from helpers.syscalls import Mapping
 
 MIB = 1 << 20
 SECONDS = 10
@@ -23,7 +25,7 @@ COMPILE = ("cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Wer
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("walk")
-    for name in ("walkers", "racers"):
+    for name in ("walkers", "racers", "userfault"):
         subprocess.run([*COMPILE, "-o", directory / name, SOURCES / f"{name}.c"], check=True)
     return directory
 
@@ -84,3 +86,74 @@ def test_memory_comes_and_goes_while_others_fault(programs, device, region, gibi
     assert racers.returncode == 0 and int(racers.stdout.read()) > 0
     info = device.info(1)
     assert (info.allocated, info.extents, info.state) == (GIB, 1, CONSTANTS["OBJECT_NAMED"])
+
+
+def test_userfaultfd_in_every_mode(programs, public, gibibyte, record_property):
+    """Refused, or every access ends; root finds the directory unlocked that was read into the mapping."""
+    Path("/proc/sys/vm/unprivileged_userfaultfd").write_text("1\n")
+    try:
+        program = start(programs / "userfault", gibibyte, public, SECONDS, stdout=subprocess.PIPE)
+        said, _ = program.communicate()
+    finally:
+        Path("/proc/sys/vm/unprivileged_userfaultfd").write_text("0\n")
+    record_property("modes", said.split("\n"))
+    assert program.returncode == 0
+    with Child(os.mkdir, public / "new") as child:
+        child.wait()
+
+
+def count_faults(device):
+    info = device.info(1)
+    return info.faults_4k + info.faults_2m + info.faults_1g
+
+
+@pytest.mark.parametrize("skew", [4096, 2 * MIB, 0], ids=["4K", "2M", "1G"])
+def test_a_child_gets_no_entries_but_the_same_memory(device, gibibyte, skew):
+    """fork() copies 2-MiB entries without the lock that whoever takes the memory away relies on."""
+    with Mapping(gibibyte, GIB - skew, skew=skew) as mapping:
+        for at in (5 * MIB, 7 * MIB):
+            mapping.write(at, b"parent")
+        before = count_faults(device)
+
+        def look():
+            assert mapping.read(5 * MIB, 6) == b"parent"
+            mapping.write(7 * MIB, b"child")
+
+        with Child(look) as child:
+            child.wait()
+        assert mapping.read(7 * MIB, 5) == b"child"
+        assert count_faults(device) > before
+
+
+def test_memory_goes_while_processes_fork(programs, device, region, gibibyte):
+    """What was taken away from object 1 belongs to object 2 then, whose bytes no child may see."""
+    device.call("OBJECT_CREATE", id=2)
+    device.call("OBJECT_RESIZE", id=2, size=GIB)
+    other = device.open_object(2)
+    chance = random.Random(2)
+    racers = start(programs / "racers", gibibyte, "fork", SECONDS, stdout=subprocess.PIPE)
+    while racers.poll() is None:
+        offset = chance.randrange(GIB // MIB // 2) * 2 * MIB
+        device.call("EXTENT_REMOVE", id=1, offset=offset, length=2 * MIB)
+        device.add(2, offset, region.start + offset, 2 * MIB)
+        os.pwrite(other, b"secret of object 2", offset)
+        device.call("EXTENT_REMOVE", id=2, offset=offset, length=2 * MIB)
+        device.add(1, offset, region.start + offset, 2 * MIB)
+    os.close(other)
+    assert racers.returncode == 0 and int(racers.stdout.read()) > 0
+
+
+@pytest.mark.parametrize("offset, page", [(2 * MIB, GIB), (4096, 2 * MIB)], ids=["1G", "2M"])
+def test_memory_goes_where_the_offset_allows_no_large_page(device, region, offset, page):
+    """Address and memory are aligned; a page that is taken by its offset must not be part of a larger one."""
+    device.call("OBJECT_CREATE", id=1)
+    device.add(1, offset, region.start, page)
+    device.call("OBJECT_RESIZE", id=1, size=offset + page)
+    fd = device.open_object(1)
+    with Mapping(fd, page, offset, skew=0) as mapping:
+        mapping.write(0, b"x")
+        info = device.info(1)
+        assert info.faults_1g == 0 and (page == GIB or info.faults_2m == 0)
+        device.call("EXTENT_REMOVE", id=1, offset=offset, length=4096)
+        assert mapping.read(4096, 1) == b"\0"
+    os.close(fd)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Threads that touch a mapping while something happens to it: `racers FILE cut|touch SECONDS`.
+ * Threads that touch a mapping while something happens to it: `racers FILE cut|touch|fork SECONDS`.
  *
  * cut    maps the file anew, over and over, and cuts the VMA inside its first page while the others fault that page in.
  *        The kernel looks whether a VMA may be cut before it keeps faults out of it, so the module has to. SIGSEGV is
  *        expected: one page is read-only for a moment.
+ * fork   forks, over and over; the children look whether what they see is what was written through this file.
  * touch  only touches; whoever started this changes size and memory of the file meanwhile. SIGBUS is expected.
  *
  * Prints how often the mapping was touched. It is the kernel that is tested: it must not notice anything.
@@ -21,10 +22,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PAGE    4096UL
+#define LARGE   (2UL << 20)
 #define GIB     (1UL << 30)
 #define THREADS 3
 
@@ -80,6 +83,26 @@ static void cut(int fd, unsigned round)
 		die("mprotect");
 }
 
+/* Only zeroes and ones are ever written to the file. */
+static void fork_and_look(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	if (!pid) {
+		for (size_t i = 0; i < length; i += LARGE)
+			if (!sigsetjmp(after_fault, 1) && *(volatile uint64_t *)(map + i) > 1)
+				_exit(1);
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) != pid || status) {
+		fprintf(stderr, "racers: a child saw what is not of this file\n");
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_fault };
@@ -88,13 +111,16 @@ int main(int argc, char **argv)
 	time_t end;
 	int fd;
 
-	if (argc != 4 || (strcmp(argv[2], "cut") && strcmp(argv[2], "touch"))) {
-		fprintf(stderr, "usage: racers FILE cut|touch SECONDS\n");
+	if (argc != 4 || (strcmp(argv[2], "cut") && strcmp(argv[2], "touch") && strcmp(argv[2], "fork"))) {
+		fprintf(stderr, "usage: racers FILE cut|touch|fork SECONDS\n");
 		return 2;
 	}
 	fd = open(argv[1], O_RDWR | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		die(argv[1]);
+	/* What root can break is not at issue. */
+	if (!getuid() && (setgid(65534) || setuid(65534)))
+		die("setuid");
 	length = (size_t)st.st_size & -PAGE;
 	map = mmap(NULL, length + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
@@ -111,6 +137,8 @@ int main(int argc, char **argv)
 	for (unsigned round = 0; time(NULL) < end; round++) {
 		if (!strcmp(argv[2], "cut"))
 			cut(fd, round);
+		else if (!strcmp(argv[2], "fork"))
+			fork_and_look();
 		else
 			usleep(10000);
 	}
