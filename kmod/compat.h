@@ -5,6 +5,7 @@
 
 #include <linux/huge_mm.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
@@ -51,6 +52,16 @@ static inline vm_fault_t dmemfs_insert_pte(struct vm_fault *vmf, unsigned long p
 	if (vmf->vma->vm_flags & VM_MIXEDMAP)
 		return vmf_insert_mixed(vmf->vma, vmf->address, DMEMFS_PFN(pfn));
 	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+}
+
+/* Whether the task is in KVM_RUN or another request to a vCPU: nothing but KVM has these notifiers. */
+static inline bool dmemfs_is_vcpu(void)
+{
+#ifdef CONFIG_PREEMPT_NOTIFIERS
+	return !hlist_empty(&current->preempt_notifiers);
+#else
+	return false;
+#endif
 }
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)

@@ -12,24 +12,31 @@
  * holds the mapping's file, and by that the inode, the object and the module.
  */
 #include "dmemfs.h"
+#include "compat.h"
 
-#include <linux/completion.h>
 #include <linux/file.h>
 #include <linux/jiffies.h>
 #include <linux/log2.h>
 #include <linux/mempolicy.h>
+#include <linux/moduleparam.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/topology.h>
+#include <linux/wait.h>
 
 /* How long faults are refused without being asked for again: those which waited have to come back and find out. */
 #define REFUSAL HZ
 
+static unsigned int kernel_wait_seconds = 30;
+module_param(kernel_wait_seconds, uint, 0644);
+MODULE_PARM_DESC(kernel_wait_seconds, "seconds that the kernel's own accesses wait for memory on demand (default: 30)");
+
 struct dmemfs_wish {
 	struct list_head link;		/* on obj->wishes, the oldest first */
 	struct dmemfs_notice notice;	/* pending until a daemon reads it */
-	struct completion done;
+	wait_queue_head_t wait;
+	bool answered;
 	unsigned int waiters;
 	bool refused;
 	unsigned long until;		/* jiffies: when the refusal ends */
@@ -135,7 +142,7 @@ static struct dmemfs_wish *wish_new(struct dmemfs_object *obj, const struct vm_f
 		return NULL;
 	INIT_LIST_HEAD(&wish->link);
 	INIT_LIST_HEAD(&wish->notice.link);
-	init_completion(&wish->done);
+	init_waitqueue_head(&wish->wait);
 	event = &wish->notice.event;
 	event->kind = DMEMFS_EVENT_FAULT;
 	event->id = obj->id;
@@ -196,31 +203,47 @@ static unsigned int wait_state(const struct vm_fault *vmf)
 }
 
 /*
+ * User space, and the vCPUs that it runs, hold nothing that others need: they wait until a daemon answers. The kernel
+ * may hold any lock while it copies from or to a process, that of a directory in getdents64(2): it waits for a while,
+ * less than what counts as a hung task, and the system call fails with EFAULT.
+ */
+static long patience(const struct vm_fault *vmf)
+{
+	if ((vmf->flags & FAULT_FLAG_USER) || dmemfs_is_vcpu())
+		return MAX_SCHEDULE_TIMEOUT;
+	return (long)READ_ONCE(kernel_wait_seconds) * HZ;
+}
+
+/*
  * Without the mmap_lock, so that the process can map and unmap meanwhile, and whoever serves it, too; where the
- * caller cannot do without, with it. The access is made again in any case, and finds the memory, the refusal, or a
- * new size.
+ * caller cannot do without, with it. The access is made again, and finds the memory, the refusal, or a new size; unless
+ * nobody answered in time. Suspend does not wait for it.
  */
 vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_wish *wish)
 {
+	bool unlock = vmf->flags & FAULT_FLAG_ALLOW_RETRY;
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	unsigned int state = wait_state(vmf) | TASK_FREEZABLE_UNSAFE;
+	long left = patience(vmf);
 	struct file *file;
-	int ret;
 
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT) {
 		wish_leave(obj, wish);
 		return VM_FAULT_RETRY;
 	}
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
-		ret = wait_for_completion_killable(&wish->done);
-		wish_leave(obj, wish);
-		return ret ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
-	}
 	file = get_file(vmf->vma->vm_file);
-	ret = wait_state(vmf);
-	release_fault_lock(vmf);
-	wait_for_completion_state(&wish->done, ret);
+	if (unlock)
+		release_fault_lock(vmf);
+	left = ___wait_event(wish->wait, ___wait_cond_timeout(READ_ONCE(wish->answered)), state, 0, left,
+			     __ret = schedule_timeout(__ret));
 	wish_leave(obj, wish);
 	fput(file);
-	return VM_FAULT_RETRY;
+	if (unlock && left)
+		return VM_FAULT_RETRY;
+	/* The caller gives up only if it has its lock, which it is: that of a VMA is for user space. */
+	if (unlock)
+		mmap_read_lock(mm);
+	return left > 0 ? VM_FAULT_NOPAGE : VM_FAULT_SIGBUS;
 }
 
 void dmemfs_demand_answer(struct dmemfs_object *obj, struct dmemfs_range range, int error)
@@ -234,7 +257,8 @@ void dmemfs_demand_answer(struct dmemfs_object *obj, struct dmemfs_range range, 
 
 		if (first > range.last || first + (event->length >> PAGE_SHIFT) - 1 < range.first)
 			continue;
-		complete_all(&wish->done);
+		WRITE_ONCE(wish->answered, true);
+		wake_up_all(&wish->wait);
 		if (error) {
 			list_del_init(&wish->notice.link);
 			wish->refused = true;

@@ -170,6 +170,11 @@ class Dirent(NamedTuple):
     name: str
 
 
+def getdents_into(fd, address, size):
+    """getdents64(2) into memory of the caller's; returns the number of bytes."""
+    return _getdents64(fd, address, size)
+
+
 def getdents(fd, size=32768):
     """One getdents64(2): a list of Dirent, empty at the end of the directory."""
     buffer = ctypes.create_string_buffer(size)

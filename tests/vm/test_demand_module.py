@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory that comes on demand, as the module alone does it; the test is the daemon."""
 
+import ctypes
 import errno
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,8 @@ from dmemfs_ioctl import CONSTANTS
 from giver import FAULT, PUNCHED, Giver
 from helpers.children import Child
 from helpers.expect import fails_with
-from helpers.syscalls import MADV_DONTNEED, MADV_REMOVE, Mapping, fallocate, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+from helpers.syscalls import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MADV_DONTNEED, MADV_REMOVE, Mapping, fallocate,
+                              getdents_into)
 
 KIB, MIB = 1 << 10, 1 << 20
 DEMAND, DISCARD = CONSTANTS["MODE_DEMAND"], CONSTANTS["MODE_DISCARD"]
@@ -329,3 +332,88 @@ def test_discard_mappings(device, region, demanding):
     device.call("OBJECT_MODE", id=1, mode=0, unit=4 * KIB)
     with Mapping(fd, 4 * MIB) as mapping, fails_with(errno.EINVAL):
         mapping.advise(MADV_DONTNEED, 0, 4 * MIB)
+
+
+@pytest.fixture
+def short_patience():
+    """Of the kernel's own accesses, in seconds."""
+    parameter = Path("/sys/module/dmemfs/parameters/kernel_wait_seconds")
+    default = parameter.read_text()
+    parameter.write_text("3\n")
+    yield 3
+    parameter.write_text(default)
+
+
+def list_into(fd, directory):
+    """getdents64(2) with the buffer in a hole: the kernel writes it with the directory's lock held."""
+    listed = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with Mapping(fd, 4 * MIB) as mapping:
+        return getdents_into(listed, mapping.address, 4096)
+
+
+def read_into(fd, path):
+    with Mapping(fd, 4 * MIB) as mapping, open(path, "rb", buffering=0) as file:
+        return file.readinto((ctypes.c_char * 4096).from_address(mapping.address))
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["no daemon", "a daemon that does nothing"])
+@pytest.mark.parametrize("access", [list_into, read_into])
+def test_the_kernel_does_not_wait_for_ever(device, demanding, public, short_patience, access, stopped):
+    """A process that may only read root's directory keeps its lock for a while, and gets EFAULT."""
+    fd = demanding(4 * MIB, 2 * MIB)
+    (public / "file").write_bytes(b"x" * 4096)
+
+    def attack():
+        device.close()
+        return access(fd, public if access is list_into else public / "file")
+
+    begun = time.monotonic()
+    with Child(attack, uid=65534) as child:
+        wait_asked(device, 1)
+        if not stopped:
+            device.close()
+        with Child(os.mkdir, public / "new") as root:
+            root.wait()
+        with fails_with(errno.EFAULT):
+            child.wait()
+    assert short_patience <= time.monotonic() - begun < short_patience + WAIT
+    if stopped:
+        assert device.info(1).asked == 0
+
+
+def test_the_kernel_waits_for_a_daemon_that_comes(device, region, demanding, public, short_patience):
+    fd = demanding(4 * MIB, 2 * MIB)
+    (public / "file").write_bytes(b"x" * 4096)
+    with Child(read_into, fd, public / "file") as child:
+        wait_asked(device, 1)
+        device.add(1, 0, region.start, 2 * MIB)
+        assert child.wait() == 4096
+
+
+def test_user_space_and_guests_wait_longer(device, region, demanding, vcpu, kvm, short_patience):
+    """As long as it takes: they hold nothing that others need."""
+    fd = demanding(4 * MIB, 4 * KIB)
+    device.add(1, 0, region.start, 4 * KIB)
+    os.pwrite(fd, bytes.fromhex("a00020f4"), 0)  # mov al, [0x2000]; hlt
+    guest = run(vcpu, f"/proc/self/fd/{fd}", fd=fd)
+    with Child(write_byte, fd, 4 * MIB, 3 * 4 * KIB) as child:
+        wait_asked(device, 2)
+        time.sleep(2 * short_patience)
+        assert device.info(1).asked == 2 and guest.poll() is None
+        device.add(1, 2 * 4 * KIB, region.start + 2 * MIB, 8 * KIB)
+        assert child.wait() == b"x"
+    assert guest.communicate() == ("", "") and guest.returncode == 0
+
+
+def test_suspend_does_not_wait_for_memory(device, demanding, public):
+    """Whoever waits for memory is frozen as it is: an access of the kernel's, too."""
+    fd = demanding(4 * MIB, 2 * MIB)
+    test = Path("/sys/power/pm_test")
+    with Child(list_into, fd, public), Child(write_byte, fd, 4 * MIB, 2 * MIB):
+        wait_asked(device, 2)
+        test.write_text("freezer\n")
+        try:
+            Path("/sys/power/state").write_text("freeze\n")
+        finally:
+            test.write_text("none\n")
+        assert device.info(1).asked == 2
