@@ -8,42 +8,82 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "log.h"
+#include "mountinfo.h"
+#include "notify.h"
 #include "private.h"
 #include "store.h"
 
-static int fail(GError **error, const char *path, const char *what, int err)
+/* us */
+#define POLL (20 * 1000)
+
+static bool fail(GError **error, const char *path, const char *what, int err)
 {
 	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s: %s: %s", path, what, g_strerror(err));
-	return -1;
+	return false;
 }
 
-/* The pid that the holder wrote into the lock file, for the message only. */
-static int held_by_other(GError **error, const char *path, int fd)
-{
-	char pid[16] = "";
-	ssize_t length = pread(fd, pid, sizeof(pid) - 1, 0);
+/* What the holder wrote into the lock file: "PID\nMAJOR:MINOR\n", the second line since it serves. */
+struct holder {
+	int pid; /* 0: unknown */
+	dev_t device; /* 0: does not serve yet */
+};
 
-	pid[MAX(length, 0)] = '\0';
-	g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
-	            "%s: another daemon (pid %s) uses this state directory: stop it, or give each daemon its own state-dir",
-	            path, *pid ? g_strchomp(pid) : "unknown");
-	return -1;
+static struct holder read_holder(int lock)
+{
+	struct holder holder = { 0 };
+	unsigned major_number, minor_number;
+	char text[64] = "";
+
+	if (pread(lock, text, sizeof(text) - 1, 0) > 0 &&
+	    sscanf(text, "%d\n%u:%u", &holder.pid, &major_number, &minor_number) == 3)
+		holder.device = makedev(major_number, minor_number);
+	return holder;
 }
 
-static bool names_this_process(int fd)
+void instance_ready(int lock, dev_t device)
 {
-	char held[16] = "", own[16];
+	g_autofree char *text = g_strdup_printf("%d\n%u:%u\n", (int)getpid(), major(device), minor(device));
 
-	snprintf(own, sizeof(own), "%d\n", (int)getpid());
-	return pread(fd, held, sizeof(held) - 1, 0) > 0 && strcmp(held, own) == 0;
+	if (ftruncate(lock, (off_t)strlen(text)) < 0 || pwrite(lock, text, strlen(text), 0) < 0)
+		log_warning("lock file of the state directory: %s", g_strerror(errno));
 }
 
-void instance_ready(int lock)
+/* One line in the log and for the service manager. */
+static void say_waiting(const struct holder *holder, const char *path)
 {
-	futimens(lock, NULL); /* now */
+	g_autofree char *state = g_strdup_printf("STATUS=Waiting for the daemon with pid %d to end", holder->pid);
+
+	notify_send(state);
+	log_info("%s: waiting for the daemon with pid %d, which is not mounted, to end", path, holder->pid);
+}
+
+/* A daemon whose mount has gone will end soon; one that serves will not. */
+static bool wait_for_lock(int lock, const char *path, unsigned patience, GError **error)
+{
+	int64_t end = g_get_monotonic_time() + patience * G_USEC_PER_SEC;
+	struct holder holder;
+	int waited_for = 0;
+
+	while (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return fail(error, path, "cannot lock", errno);
+		holder = read_holder(lock);
+		if (g_get_monotonic_time() >= end || (holder.device && mountinfo_has(holder.device))) {
+			g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
+			            "%s: another daemon (pid %d) uses this state directory: stop it, or give each daemon its own state-dir",
+			            path, holder.pid);
+			return false;
+		}
+		if (waited_for != holder.pid)
+			say_waiting(&holder, path);
+		waited_for = holder.pid;
+		g_usleep(POLL);
+	}
+	return true;
 }
 
 /* What an earlier version left readable. SQLite gives what it makes beside the database the mode of that. */
@@ -66,33 +106,25 @@ static bool close_to_others(int directory, GError **error)
 }
 
 /* Owns @directory. */
-static int take_lock(int directory, const char *path, GError **error)
+static int take_lock(int directory, const char *path, unsigned patience, GError **error)
 {
 	int fd = private_file(directory, "lock", O_RDWR | O_CREAT, error);
-	bool done = false;
+	bool done = fd >= 0 && wait_for_lock(fd, path, patience, error);
 
-	if (fd < 0) {
-		/* said */
-	} else if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
-			held_by_other(error, path, fd);
-		else
-			fail(error, path, "cannot lock", errno);
-	} else if (!names_this_process(fd) && (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)) {
-		fail(error, path, "cannot write", errno);
-	} else {
-		done = close_to_others(directory, error);
-	}
+	/* After a reload it is the same process: the file stays as it is until that serves. */
+	if (done && read_holder(fd).pid != (int)getpid() && (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0))
+		done = fail(error, path, "cannot write", errno);
+	done = done && close_to_others(directory, error);
 	close(directory);
 	if (fd >= 0 && !done)
 		close(fd);
 	return done ? fd : -1;
 }
 
-int instance_lock(const char *state_dir, GError **error)
+int instance_lock(const char *state_dir, unsigned patience, GError **error)
 {
 	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
 	int directory = private_directory(state_dir, true, error);
 
-	return directory < 0 ? -1 : take_lock(directory, path, error);
+	return directory < 0 ? -1 : take_lock(directory, path, patience, error);
 }

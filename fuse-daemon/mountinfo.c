@@ -124,7 +124,7 @@ bool mountinfo_has(dev_t device)
 		unsigned major_number, minor_number;
 
 		if (sscanf(*line, "%*u %*u %u:%u ", &major_number, &minor_number) == 2 &&
-		    makedev(major_number, minor_number) == device)
+		    makedev(major_number, minor_number) == device && strstr(*line, " - " MOUNTINFO_TYPE " "))
 			return true;
 	}
 	return false;

@@ -22,7 +22,7 @@ bool mountinfo_find(const char *mountpoint, dev_t *device);
  */
 void mountinfo_unmount(const char *mountpoint, dev_t device);
 
-/* Is it mounted anywhere in the mount namespace of this process? True if that cannot be told. */
+/* Is dmemfs of this device mounted anywhere in the mount namespace of this process? True if that cannot be told. */
 bool mountinfo_has(dev_t device);
 
 #endif

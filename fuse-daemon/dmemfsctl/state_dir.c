@@ -3,6 +3,7 @@
 #include "state_dir.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,13 +63,16 @@ static char *read_pid(const char *state_dir)
 	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
 	char *pid = NULL;
 
-	return g_file_get_contents(path, &pid, NULL, NULL) ? g_strstrip(pid) : NULL;
+	if (!g_file_get_contents(path, &pid, NULL, NULL))
+		return NULL;
+	pid[strcspn(pid, "\n")] = '\0';
+	return pid;
 }
 
 int state_dir_lock(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) reason = NULL;
-	int fd = instance_lock(state_dir, &reason);
+	int fd = instance_lock(state_dir, 0, &reason);
 
 	if (fd >= 0)
 		return fd;
@@ -87,7 +91,7 @@ int state_dir_lock(const char *state_dir, GError **error)
 pid_t state_dir_daemon(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) held = NULL;
-	int fd = instance_lock(state_dir, &held);
+	int fd = instance_lock(state_dir, 0, &held);
 	g_autofree char *text = NULL;
 	guint64 pid;
 

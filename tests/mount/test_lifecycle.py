@@ -298,6 +298,32 @@ def test_second_daemon_on_the_same_memory_directory_is_refused(fs):
     assert fs.backend.object_path(path.stat().st_ino).read_bytes() == b"kept"
 
 
+def test_next_daemon_waits_for_the_last_one(daemon):
+    """umount, and start at once: the last one may take a moment to end."""
+    daemon.start()
+    last = daemon.process
+    with daemon.frozen():
+        assert daemon.unmount() is None
+        daemon.process = None
+        text = subprocess.PIPE
+        following = daemon.manager.spawn(daemon.command("--foreground"), env=daemon.environment(), stderr=text, text=True)
+        assert daemon.manager.wait_for(f"STATUS=Waiting for the daemon with pid {last.pid} to end", 10)
+        assert f"waiting for the daemon with pid {last.pid}" in following.stderr.readline()
+        assert following.poll() is None and not daemon.mounted
+        daemon.process = last
+    assert last.wait(30) == 0
+    assert daemon.manager.wait_for("READY=1", 30)
+    daemon.process = following
+    assert daemon.mounted
+
+
+def test_umount_and_start_many_times(daemon):
+    for _ in range(5):
+        assert run(daemon).returncode == 0
+        assert daemon.unmount() is None
+    wait_until(lambda: not processes_naming(str(daemon.config)), "the daemon has ended", 30)
+
+
 def test_state_directory_is_free_again_after_a_stop(daemon):
     for _ in range(3):
         daemon.start()
@@ -334,7 +360,7 @@ def test_what_it_makes_is_private_whatever_the_umask(daemon, umask):
         shutil.rmtree(memory_dir.parent)
     assert modes == {"file": 0o644, "directory": 0o755}
     assert set(made.values()) == {0o700}
-    assert {"lock", "metadata.db", "metadata.db-wal", "metadata.db-shm", "mark"} <= set(files)
+    assert {"lock", "metadata.db", "metadata.db-wal", "mark"} <= set(files)
     assert set(files.values()) == {0o600}
 
 
