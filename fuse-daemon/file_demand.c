@@ -179,34 +179,55 @@ static void list_memory(const struct file *file, uint64_t from, uint64_t to, GAr
 	}
 }
 
+/* Takes the parts from the object. The pool gets those of @runs that are. */
+static void take_all(struct file *file, const GArray *gaps, const GArray *runs)
+{
+	g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(struct extent));
+
+	for (guint i = 0; i < gaps->len; i++) {
+		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
+		struct extent run = g_array_index(runs, struct extent, i);
+		int err = file->storage->ops->take(file->object, gap->offset, gap->length);
+
+		if (err)
+			log_error("inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT " bytes are lost until the daemon starts again: %s",
+			          file->ino, gap->length, g_strerror(-err));
+		else
+			g_array_append_val(taken, run);
+	}
+	CRASH_POINT("hole-taken");
+	file_free_promised(file, taken);
+	file_settle(file);
+}
+
+/* Takes the parts, all in [from, to), off the record and then from the object. */
+static int remove_memory(struct file *file, uint64_t from, uint64_t to, const GArray *gaps, const GArray *runs)
+{
+	g_autoptr(GArray) removed = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	int err;
+
+	for (guint i = 0; i < gaps->len; i++) {
+		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
+
+		file_remove_from_map(file, gap->offset, gap->length, removed);
+	}
+	err = file_commit_extents(file, from, to, file->size);
+	CRASH_POINT("hole-committed");
+	if (err)
+		file_add_to_map(file, gaps, runs);
+	else
+		take_all(file, gaps, runs);
+	return err;
+}
+
 /* Whole units. */
 static int give_back(struct file *file, uint64_t from, uint64_t to)
 {
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	g_autoptr(GArray) removed = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	int err;
 
 	list_memory(file, from, to, gaps, runs);
-	if (gaps->len == 0)
-		return 0;
-	err = file->storage->ops->take(file->object, from, to - from);
-	if (err)
-		return err;
-	CRASH_POINT("hole-taken");
-	file_remove_from_map(file, from, to - from, removed);
-	err = file_commit_extents(file, from, to, file->size);
-	CRASH_POINT("hole-committed");
-	if (err) {
-		/* The object has holes that are none on record: they are filled again by the next daemon. */
-		file_add_to_map(file, gaps, runs);
-		for (guint i = 0; i < gaps->len; i++)
-			file->storage->ops->give(file->object, g_array_index(gaps, struct extent_gap, i).offset,
-			                         g_array_index(runs, struct extent, i));
-		return err;
-	}
-	file_free_promised(file, runs);
-	return 0;
+	return gaps->len > 0 ? remove_memory(file, from, to, gaps, runs) : 0;
 }
 
 int file_demand_punch(struct file *file, uint64_t offset, uint64_t end)
@@ -239,35 +260,13 @@ static bool is_on_record(const struct file *file, const struct extent_map_run *r
 	return found.extent.start + skipped == run->extent.start && run->extent.length <= found.extent.length - skipped;
 }
 
-/* Takes the parts from the object. The pool gets those of @runs that are. */
-static void take_all(struct file *file, const GArray *gaps, const GArray *runs)
-{
-	g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(struct extent));
-
-	for (guint i = 0; i < gaps->len; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-		struct extent run = g_array_index(runs, struct extent, i);
-		int err = file->storage->ops->take(file->object, gap->offset, gap->length);
-
-		if (err)
-			log_error("inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT " bytes are lost until the daemon starts again: %s",
-			          file->ino, gap->length, g_strerror(-err));
-		else
-			g_array_append_val(taken, run);
-	}
-	CRASH_POINT("punched-taken");
-	file_free_promised(file, taken);
-	file_settle(file);
-}
-
 int file_demand_punched_locked(struct file *file, uint64_t from, uint64_t to)
 {
 	const struct backend_ops *ops = file->storage->ops;
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	g_autoptr(GArray) removed = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	const struct extent_gap *last;
 	struct extent_map_run run;
-	int err;
 
 	for (uint64_t at = from; file->object && at < to && ops->next_punched(file->object, at, &run) && run.offset < to;
 	     at = run.offset + run.extent.length) {
@@ -282,20 +281,8 @@ int file_demand_punched_locked(struct file *file, uint64_t from, uint64_t to)
 	if (gaps->len == 0)
 		return 0;
 	CRASH_POINT("punched-found");
-	from = g_array_index(gaps, struct extent_gap, 0).offset;
-	for (guint i = 0; i < gaps->len; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-
-		file_remove_from_map(file, gap->offset, gap->length, removed);
-		to = gap->offset + gap->length;
-	}
-	err = file_commit_extents(file, from, to, file->size);
-	CRASH_POINT("punched-committed");
-	if (err)
-		file_add_to_map(file, gaps, runs);
-	else
-		take_all(file, gaps, runs);
-	return err;
+	last = &g_array_index(gaps, struct extent_gap, gaps->len - 1);
+	return remove_memory(file, g_array_index(gaps, struct extent_gap, 0).offset, last->offset + last->length, gaps, runs);
 }
 
 int file_demand_punched(struct file *file, uint64_t from, uint64_t to)

@@ -316,34 +316,37 @@ static void list_runs(const struct file *file, uint64_t from, GArray *gaps, GArr
 }
 
 /*
- * Free = module, then commit, then the pool. Memory before size: what is left when the size changes is the last unit,
- * whose rest is to be zeroed.
+ * Free = commit, then module, then the pool: whoever dies in between leaves memory in the module that is on no record, and the
+ * next daemon takes it away before anybody else can have it. The size comes after the memory: what is left then is the last
+ * unit, whose rest is to be zeroed.
  */
 int file_shrink(struct file *file, uint64_t size)
 {
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	uint64_t from = file_unit_up(file, size), end = extent_map_end(file->map), old_size = file->size;
-	int err = 0;
+	uint64_t from = file_unit_up(file, size), end = extent_map_end(file->map);
+	int err;
 
-	if (!file->object || (size == old_size && end <= from))
+	if (!file->object || (size == file->size && end <= from))
 		return 0;
 	list_runs(file, from, gaps, runs);
+	remove_gaps(file, gaps);
+	err = file_commit_extents(file, from, MAX(end, from), size);
+	CRASH_POINT("shrunk");
+	if (err) {
+		file_add_to_map(file, gaps, runs);
+		return err;
+	}
 	if (end > from)
 		err = file->storage->ops->take(file->object, from, end - from);
 	CRASH_POINT("memory-taken");
 	if (!err)
 		err = set_size(file, size);
-	if (err)
-		return err;
 	CRASH_POINT("resized");
-	remove_gaps(file, gaps);
-	err = file_commit_extents(file, from, MAX(end, from), size);
-	if (err) {
-		/* Nobody else had the memory meanwhile: what was in it still is. */
+	if (err) { /* the module's: the memory stays the file's */
 		file_add_to_map(file, gaps, runs);
-		if (give_runs(file, gaps, runs) < 0 || set_size(file, old_size) < 0)
-			log_error("inode %" G_GUINT64_FORMAT ": is shorter than on record until the daemon starts again", file->ino);
+		if (give_runs(file, gaps, runs) < 0 || file_commit_extents(file, from, MAX(end, from), file->size) < 0)
+			log_error("inode %" G_GUINT64_FORMAT ": has other memory than on record until the daemon starts again", file->ino);
 		return err;
 	}
 	if (file->demand) /* some of it may be for the size that is left: file_settle() sees to the difference */

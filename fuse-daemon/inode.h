@@ -51,6 +51,7 @@ struct namespace {
 	GHashTable *done;   /* owned &unique -> owned ino: requests that an earlier daemon applied; NULL: all answered */
 	GHashTable *recent; /* owned ino, of the answers of those requests: the kernel may not have looked at them yet */
 	int64_t recent_until; /* g_get_monotonic_time() */
+	bool remembers; /* requests that the kernel will not send again are still on record */
 	uint64_t next_ino;
 	uint64_t directories;
 	uint64_t files;

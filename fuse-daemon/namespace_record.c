@@ -18,6 +18,9 @@
  */
 #define CLIENT_PATIENCE (10 * G_USEC_PER_SEC)
 
+/* Inodes whose times are put on record with one transaction. */
+#define FLUSH_ROWS 2000
+
 bool record_is_done(const struct namespace *ns, uint64_t *ino)
 {
 	const struct request *request = request_current();
@@ -74,23 +77,41 @@ static bool recent_is_over(struct namespace *ns)
 	return over;
 }
 
-void namespace_flush(struct namespace *ns)
+/* Times that only memory has. In pieces: nobody waits long for the lock, and no transaction fills the log. */
+static void flush_times(struct namespace *ns)
 {
-	GHashTableIter iter;
-	gpointer key;
+	guint count, end;
+	g_autofree gpointer *inos = g_hash_table_get_keys_as_array(ns->stale, &count);
+	int err = 0;
 
-	g_mutex_lock(&ns->lock);
-	if (g_hash_table_size(ns->stale) > 0) {
+	for (guint at = 0; at < count && !err; at = end) {
+		end = MIN(count, at + FLUSH_ROWS);
 		record_begin(ns);
-		g_hash_table_iter_init(&iter, ns->stale);
-		while (g_hash_table_iter_next(&iter, &key, NULL)) {
-			struct store_inode row = inode_row(inode_find(ns, *(const uint64_t *)key));
+		for (guint i = at; i < end; i++) {
+			struct store_inode row = inode_row(inode_find(ns, *(const uint64_t *)inos[i]));
 
 			store_put_attributes(ns->storage->store, &row);
 		}
-		if (store_commit(ns->storage->store) == 0)
-			g_hash_table_remove_all(ns->stale);
+		err = store_commit(ns->storage->store);
+		for (guint i = at; i < end && !err; i++)
+			g_hash_table_remove(ns->stale, inos[i]);
 	}
+}
+
+/* Requests of earlier daemons, once the kernel sends none of them again. */
+static void forget_requests(struct namespace *ns)
+{
+	record_begin(ns);
+	store_delete_old_done(ns->storage->store);
+	ns->remembers = store_commit(ns->storage->store) < 0;
+}
+
+void namespace_flush(struct namespace *ns)
+{
+	g_mutex_lock(&ns->lock);
+	flush_times(ns);
+	if (ns->remembers)
+		forget_requests(ns);
 	g_mutex_unlock(&ns->lock);
 	store_flush(ns->storage->store);
 	if (recent_is_over(ns))
@@ -379,9 +400,7 @@ void namespace_replayed(struct namespace *ns)
 	g_mutex_lock(&ns->lock);
 	ns->recent_until = g_get_monotonic_time() + CLIENT_PATIENCE;
 	g_clear_pointer(&ns->done, g_hash_table_unref);
-	record_begin(ns);
-	store_delete_old_done(ns->storage->store);
-	store_commit(ns->storage->store);
+	forget_requests(ns);
 	g_mutex_unlock(&ns->lock);
 	namespace_settle(ns);
 }

@@ -243,6 +243,7 @@ CRASHES = {
     "cleaned": (grow,),
     "extents-committed": (grow,),
     "extents-given": (grow,),
+    "shrunk": (shrink,),
     "memory-taken": (shrink,),
     "resized": (shrink,),
     "before-drop": (remove,),
@@ -255,8 +256,7 @@ STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attac
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
 POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison_mount.py
-DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found", "punched-committed",
-          "punched-taken")  # see ../vm/test_demand.py
+DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found")  # see ../vm/test_demand.py
 
 
 def run_to_the_crash(fs, operation):
@@ -396,6 +396,56 @@ def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
         fs.daemon.stop()
     finally:
         subprocess.run(["umount", "--lazy", fs.daemon.state_dir], check=True)
+
+
+@pytest.mark.page_sizes("4K")
+def test_change_that_was_refused_leaves_no_trace(fs):
+    """A state directory that is full for a while: what comes after is on record as if nothing had been."""
+    fs.daemon.stop()
+    record = database(fs.daemon).read_bytes()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M,mode=700", "none", fs.daemon.state_dir], check=True)
+    database(fs.daemon).write_bytes(record)
+    try:
+        fs.daemon.expected.append("free some space in")
+        fs.daemon.start()
+        fs.make_file("file", b"contents" * 1000)
+        filler = fs.daemon.state_dir / "filler"
+        with suppress(OSError), open(filler, "wb", buffering=0) as full:
+            while True:
+                full.write(bytes(4096))
+        with fails_with(errno.ENOSPC):
+            for number in range(1000):
+                os.mkdir(fs / f"a{number}")
+        before = snapshot(fs.root)
+        for change in (lambda: os.truncate(fs / "file", 1), lambda: os.truncate(fs / "file", 1 << 20),
+                       lambda: os.unlink(fs / "file"), lambda: os.rename(fs / "file", fs / "b"),
+                       lambda: os.setxattr(fs / "file", "user.a", b"1"), lambda: os.chmod(fs / "file", 0o600)):
+            with fails_with(errno.ENOSPC):
+                change()
+        assert snapshot(fs.root) == before
+        filler.unlink()
+        fs.make_file("b", b"b")
+        record_times(fs.root)
+        before = snapshot(fs.root)
+        fs.daemon.kill()
+        fs.daemon.next()
+        assert snapshot(fs.root) == before
+        fs.daemon.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", fs.daemon.state_dir], check=True)
+
+
+@pytest.mark.page_sizes("4K")
+def test_log_of_the_record_is_bounded(fs):
+    """Whatever users do: here large values, without a pause."""
+    log, largest = fs.daemon.state_dir / "metadata.db-wal", 0
+    value = os.urandom(60000)
+    fs.make_file("file", b"")
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        os.setxattr(fs / "file", "user.a", value)
+        largest = max(largest, log.stat().st_size)
+    assert 0 < largest <= 64 << 20
 
 
 def database(daemon):

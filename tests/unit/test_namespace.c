@@ -6,136 +6,9 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "fake_backend.h"
-#include "namespace.h"
+#include "world.h"
 
 #define ROOT NAMESPACE_ROOT_INO
-
-static const struct namespace_caller alice = { 1000, 1001 };
-
-struct world {
-	struct fake *fake;
-	struct namespace *ns;
-};
-
-/* The cookie of "..": a listing from there on has the entries. */
-#define DIRECTORY_DOTS 2
-
-static void start(struct world *world)
-{
-	GError *error = NULL;
-
-	world->ns = namespace_new(&world->fake->storage);
-	g_assert_true(namespace_load(world->ns, true, false, &error));
-	g_assert_no_error(error);
-	g_assert_true(namespace_attach(world->ns, &error));
-	g_assert_no_error(error);
-	namespace_settle(world->ns);
-}
-
-static void set_up(struct world *world, gconstpointer data)
-{
-	(void)data;
-	world->fake = fake_new(16 * DMEMFS_PAGE_2M, DMEMFS_PAGE_2M);
-	start(world);
-}
-
-/* All that a client can see below @ino, in the order of a listing. */
-static void describe(struct namespace *ns, uint64_t ino, GString *text);
-
-static bool describe_entry(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data)
-{
-	(void)demand;
-	g_ptr_array_add(data, g_strdup_printf("%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s", cookie,
-	                                      (guint64)attr->st_ino, name));
-	return true;
-}
-
-static void describe_xattrs(struct namespace *ns, uint64_t ino, GString *text)
-{
-	char names[4096];
-	ssize_t length = namespace_listxattr(ns, ino, true, names, sizeof(names));
-
-	for (ssize_t at = 0; at < length; at += (ssize_t)strlen(names + at) + 1) {
-		g_autofree void *value = NULL;
-		size_t size;
-
-		g_assert_cmpint(namespace_getxattr(ns, ino, names + at, &value, &size), ==, 0);
-		g_string_append_printf(text, " %s=%.*s", names + at, (int)size, (char *)value);
-	}
-}
-
-static void describe_inode(struct namespace *ns, uint64_t ino, GString *text)
-{
-	g_autofree char *target = NULL;
-	struct file *file = NULL;
-	struct stat attr;
-
-	g_assert_cmpint(namespace_getattr(ns, ino, &attr), ==, 0);
-	g_string_append_printf(text, "%" G_GUINT64_FORMAT ": 0%o %u links %u:%u %ld bytes %ld blocks, %ld.%09ld %ld.%09ld "
-	                       "%ld.%09ld", ino, attr.st_mode, (unsigned)attr.st_nlink, attr.st_uid, attr.st_gid,
-	                       attr.st_size, attr.st_blocks, attr.st_atim.tv_sec, attr.st_atim.tv_nsec,
-	                       attr.st_mtim.tv_sec, attr.st_mtim.tv_nsec, attr.st_ctim.tv_sec, attr.st_ctim.tv_nsec);
-	if (S_ISLNK(attr.st_mode) && namespace_readlink(ns, ino, &target) == 0)
-		g_string_append_printf(text, " -> %s", target);
-	if (S_ISREG(attr.st_mode) && namespace_get_file(ns, ino, &file) == 0) {
-		g_autofree char *extents = file_describe_extents(file);
-
-		g_string_append_printf(text, " [%s]", extents);
-		namespace_put_file(ns, ino);
-	}
-	describe_xattrs(ns, ino, text);
-	g_string_append_c(text, '\n');
-	if (S_ISDIR(attr.st_mode))
-		describe(ns, ino, text);
-}
-
-static void describe(struct namespace *ns, uint64_t ino, GString *text)
-{
-	g_autoptr(GPtrArray) entries = g_ptr_array_new_with_free_func(g_free);
-
-	g_assert_cmpint(namespace_readdir(ns, ino, DIRECTORY_DOTS, false, describe_entry, entries), ==, 0);
-	for (guint i = 0; i < entries->len; i++) {
-		const char *entry = g_ptr_array_index(entries, i);
-
-		g_string_append_printf(text, "%s\n", entry);
-		describe_inode(ns, g_ascii_strtoull(strchr(entry, ' '), NULL, 10), text);
-	}
-}
-
-static char *description(struct world *world)
-{
-	GString *text = g_string_new(NULL);
-
-	describe_inode(world->ns, ROOT, text);
-	return g_string_free(text, FALSE);
-}
-
-/* After each test: the next daemon finds what this one leaves. */
-static void tear_down(struct world *world, gconstpointer data)
-{
-	g_autofree char *before = description(world);
-	g_autofree char *after = NULL;
-
-	(void)data;
-	namespace_destroy(world->ns, true);
-	fake_restart(world->fake);
-	start(world);
-	after = description(world);
-	g_assert_cmpstr(after, ==, before);
-	namespace_destroy(world->ns, true);
-	fake_destroy(world->fake);
-}
-
-/* Makes an inode and forgets it again, so that only its name holds it. */
-static uint64_t make(struct world *world, uint64_t parent, const char *name, mode_t mode)
-{
-	struct stat attr;
-
-	g_assert_cmpint(namespace_make(world->ns, parent, name, mode, "target", alice, &attr), ==, 0);
-	namespace_forget(world->ns, attr.st_ino, 1);
-	return attr.st_ino;
-}
 
 static int look(struct world *world, uint64_t parent, const char *name, struct stat *attr)
 {
@@ -167,15 +40,15 @@ static void made_inodes_belong_to_the_caller(struct world *world, gconstpointer 
 	struct stat attr;
 
 	(void)data;
-	make(world, ROOT, "file", S_IFREG | 0640);
+	world_make(world, ROOT, "file", S_IFREG | 0640);
 	g_assert_cmpint(look(world, ROOT, "file", &attr), ==, 0);
-	g_assert_cmpuint(attr.st_uid, ==, alice.uid);
-	g_assert_cmpuint(attr.st_gid, ==, alice.gid);
+	g_assert_cmpuint(attr.st_uid, ==, world_caller.uid);
+	g_assert_cmpuint(attr.st_gid, ==, world_caller.gid);
 	g_assert_cmphex(attr.st_mode, ==, S_IFREG | 0640);
-	g_assert_cmpint(namespace_make(world->ns, ROOT, "file", S_IFREG, NULL, alice, &attr), ==, -EEXIST);
-	g_assert_cmpint(namespace_make(world->ns, ROOT, "dev", S_IFBLK, NULL, alice, &attr), ==, -EPERM);
-	g_assert_cmpint(namespace_make(world->ns, ROOT, "dev", S_IFCHR, NULL, alice, &attr), ==, -EPERM);
-	g_assert_cmpint(namespace_make(world->ns, attr.st_ino + 99, "x", S_IFREG, NULL, alice, &attr), ==, -ENOENT);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, "file", S_IFREG, NULL, world_caller, &attr), ==, -EEXIST);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, "dev", S_IFBLK, NULL, world_caller, &attr), ==, -EPERM);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, "dev", S_IFCHR, NULL, world_caller, &attr), ==, -EPERM);
+	g_assert_cmpint(namespace_make(world->ns, attr.st_ino + 99, "x", S_IFREG, NULL, world_caller, &attr), ==, -ENOENT);
 }
 
 static void names_end_at_255_bytes(struct world *world, gconstpointer data)
@@ -184,9 +57,9 @@ static void names_end_at_255_bytes(struct world *world, gconstpointer data)
 	struct stat attr;
 
 	(void)data;
-	make(world, ROOT, fits, S_IFREG);
+	world_make(world, ROOT, fits, S_IFREG);
 	g_assert_cmpint(look(world, ROOT, fits, &attr), ==, 0);
-	g_assert_cmpint(namespace_make(world->ns, ROOT, too_long, S_IFREG, NULL, alice, &attr), ==, -ENAMETOOLONG);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, too_long, S_IFREG, NULL, world_caller, &attr), ==, -ENAMETOOLONG);
 	g_assert_cmpint(look(world, ROOT, too_long, &attr), ==, -ENAMETOOLONG);
 	g_assert_cmpint(namespace_rename(world->ns, ROOT, fits, ROOT, too_long, 0), ==, -ENAMETOOLONG);
 	g_assert_cmpint(look(world, ROOT, fits, &attr), ==, 0);
@@ -195,12 +68,12 @@ static void names_end_at_255_bytes(struct world *world, gconstpointer data)
 static void set_group_id_directories_hand_down_their_group(struct world *world, gconstpointer data)
 {
 	struct stat attr = { .st_mode = S_ISGID | 0777, .st_gid = 77 };
-	uint64_t dir = make(world, ROOT, "dir", S_IFDIR | 0755);
+	uint64_t dir = world_make(world, ROOT, "dir", S_IFDIR | 0755);
 
 	(void)data;
 	namespace_setattr(world->ns, dir, FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_GID, &attr);
-	make(world, dir, "file", S_IFREG | 0644);
-	make(world, dir, "sub", S_IFDIR | 0755);
+	world_make(world, dir, "file", S_IFREG | 0644);
+	world_make(world, dir, "sub", S_IFDIR | 0755);
 	g_assert_cmpint(look(world, dir, "file", &attr), ==, 0);
 	g_assert_cmpuint(attr.st_gid, ==, 77);
 	g_assert_cmphex(attr.st_mode & S_ISGID, ==, 0);
@@ -211,7 +84,7 @@ static void set_group_id_directories_hand_down_their_group(struct world *world, 
 
 static void links_are_counted(struct world *world, gconstpointer data)
 {
-	uint64_t ino = make(world, ROOT, "a", S_IFREG), dir = make(world, ROOT, "dir", S_IFDIR);
+	uint64_t ino = world_make(world, ROOT, "a", S_IFREG), dir = world_make(world, ROOT, "dir", S_IFDIR);
 	struct stat attr;
 
 	(void)data;
@@ -238,7 +111,7 @@ static void removed_files_live_while_they_are_known(struct world *world, gconstp
 	struct file *file;
 
 	(void)data;
-	g_assert_cmpint(namespace_make(world->ns, ROOT, "f", S_IFREG, NULL, alice, &attr), ==, 0);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, "f", S_IFREG, NULL, world_caller, &attr), ==, 0);
 
 	uint64_t ino = attr.st_ino;
 
@@ -259,7 +132,7 @@ static void nameless_files_can_be_given_a_name(struct world *world, gconstpointe
 	struct stat attr;
 
 	(void)data;
-	g_assert_cmpint(namespace_make(world->ns, ROOT, NULL, S_IFREG | 0600, NULL, alice, &attr), ==, 0);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, NULL, S_IFREG | 0600, NULL, world_caller, &attr), ==, 0);
 	g_assert_cmpuint(attr.st_nlink, ==, 0);
 	g_assert_cmpint(namespace_link(world->ns, attr.st_ino, ROOT, "named", &attr), ==, 0);
 	g_assert_cmpuint(attr.st_nlink, ==, 1);
@@ -269,7 +142,7 @@ static void nameless_files_can_be_given_a_name(struct world *world, gconstpointe
 
 static void rename_replaces(struct world *world, gconstpointer data)
 {
-	uint64_t a = make(world, ROOT, "a", S_IFREG), b = make(world, ROOT, "b", S_IFREG);
+	uint64_t a = world_make(world, ROOT, "a", S_IFREG), b = world_make(world, ROOT, "b", S_IFREG);
 	struct stat attr;
 
 	(void)data;
@@ -287,11 +160,11 @@ static void rename_replaces(struct world *world, gconstpointer data)
 
 static void rename_moves_directories_with_their_links(struct world *world, gconstpointer data)
 {
-	uint64_t left = make(world, ROOT, "left", S_IFDIR), right = make(world, ROOT, "right", S_IFDIR);
-	uint64_t sub = make(world, left, "sub", S_IFDIR), deep = make(world, sub, "deep", S_IFDIR);
+	uint64_t left = world_make(world, ROOT, "left", S_IFDIR), right = world_make(world, ROOT, "right", S_IFDIR);
+	uint64_t sub = world_make(world, left, "sub", S_IFDIR), deep = world_make(world, sub, "deep", S_IFDIR);
 
 	(void)data;
-	make(world, ROOT, "file", S_IFREG);
+	world_make(world, ROOT, "file", S_IFREG);
 	g_assert_cmpint(namespace_rename(world->ns, ROOT, "left", deep, "x", 0), ==, -EINVAL);
 	g_assert_cmpint(namespace_rename(world->ns, ROOT, "left", left, "x", 0), ==, -EINVAL);
 	g_assert_cmpint(namespace_rename(world->ns, sub, "deep", ROOT, "left", 0), ==, -ENOTEMPTY);
@@ -315,7 +188,7 @@ static void rename_moves_directories_with_their_links(struct world *world, gcons
 
 static void rename_between_names_of_one_inode_does_nothing(struct world *world, gconstpointer data)
 {
-	uint64_t ino = make(world, ROOT, "a", S_IFREG);
+	uint64_t ino = world_make(world, ROOT, "a", S_IFREG);
 	struct stat attr;
 
 	(void)data;
@@ -332,12 +205,12 @@ static void removed_directories_take_nothing_in(struct world *world, gconstpoint
 	struct stat attr;
 
 	(void)data;
-	g_assert_cmpint(namespace_make(world->ns, ROOT, "dir", S_IFDIR, NULL, alice, &attr), ==, 0);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, "dir", S_IFDIR, NULL, world_caller, &attr), ==, 0);
 	g_assert_cmpint(namespace_rmdir(world->ns, ROOT, "dir"), ==, 0);
 
 	uint64_t dir = attr.st_ino;
 
-	g_assert_cmpint(namespace_make(world->ns, dir, "f", S_IFREG, NULL, alice, &attr), ==, -ENOENT);
+	g_assert_cmpint(namespace_make(world->ns, dir, "f", S_IFREG, NULL, world_caller, &attr), ==, -ENOENT);
 	namespace_forget(world->ns, dir, 1);
 }
 
@@ -355,8 +228,8 @@ static void listing_starts_with_dot_and_dotdot_and_the_newest(struct world *worl
 	g_autoptr(GString) names = g_string_new(NULL);
 
 	(void)data;
-	make(world, ROOT, "b", S_IFREG);
-	make(world, ROOT, "a", S_IFLNK);
+	world_make(world, ROOT, "b", S_IFREG);
+	world_make(world, ROOT, "a", S_IFLNK);
 	g_assert_cmpint(namespace_readdir(world->ns, ROOT, 0, false, add_name, names), ==, 0);
 	g_assert_cmpstr(names->str, ==, ". .. a b ");
 }
@@ -365,7 +238,7 @@ static void listing_starts_with_dot_and_dotdot_and_the_newest(struct world *worl
 static void full_listing_counts_lookups(struct world *world, gconstpointer data)
 {
 	g_autoptr(GString) names = g_string_new(NULL);
-	uint64_t ino = make(world, ROOT, "f", S_IFREG);
+	uint64_t ino = world_make(world, ROOT, "f", S_IFREG);
 	struct stat attr;
 
 	(void)data;
@@ -378,7 +251,7 @@ static void full_listing_counts_lookups(struct world *world, gconstpointer data)
 
 static void extended_attributes(struct world *world, gconstpointer data)
 {
-	uint64_t ino = make(world, ROOT, "f", S_IFREG);
+	uint64_t ino = world_make(world, ROOT, "f", S_IFREG);
 	g_autofree char *big = g_malloc0(65536);
 	g_autofree void *value = NULL;
 	char list[64];
@@ -404,7 +277,7 @@ static void extended_attributes(struct world *world, gconstpointer data)
 
 static void writes_take_privileges_away(struct world *world, gconstpointer data)
 {
-	uint64_t ino = make(world, ROOT, "f", S_IFREG | S_ISUID | S_ISGID | 0755);
+	uint64_t ino = world_make(world, ROOT, "f", S_IFREG | S_ISUID | S_ISGID | 0755);
 	struct stat attr;
 
 	(void)data;
@@ -418,7 +291,7 @@ static void writes_take_privileges_away(struct world *world, gconstpointer data)
 	g_assert_cmphex(attr.st_mode, ==, S_IFREG | 0755);
 }
 
-#define TEST(path, function) g_test_add("/namespace/" path, struct world, NULL, set_up, function, tear_down)
+#define TEST(path, function) g_test_add("/namespace/" path, struct world, NULL, world_set_up, function, world_tear_down)
 
 int main(int argc, char **argv)
 {

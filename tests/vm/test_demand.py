@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.dmemfs(alloc="demand")]
 PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 UNIT = 2 * MIB
 CRASHES_OF_A_TOUCH = ("cleaned", "extents-committed", "extents-given")
-CRASHES_OF_A_PUNCH = ("punched-found", "punched-committed", "punched-taken")
+CRASHES_OF_A_PUNCH = ("punched-found", "hole-committed", "hole-taken")
 
 
 @pytest.fixture
