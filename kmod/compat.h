@@ -31,14 +31,6 @@
  */
 #define DMEMFS_DISCARD_HUGE (LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0))
 
-/*
- * See failures.c. Only where errors are heard of otherwise (poison.c), so that the page is unmapped: one that is mapped
- * still would come again and again.
- */
-#define DMEMFS_FAILURES_CAN_BE_OURS (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0) && \
-				     IS_ENABLED(CONFIG_MEMORY_FAILURE) && IS_ENABLED(CONFIG_X86_MCE) && \
-				     IS_ENABLED(CONFIG_KPROBES) && IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API))
-
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>
 #define DMEMFS_PFN(pfn) __pfn_to_pfn_t(pfn, PFN_DEV)

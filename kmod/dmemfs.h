@@ -201,19 +201,8 @@ bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn);
 bool dmemfs_poison_exists(void);
 int dmemfs_poison_add(const struct dmemfs_poison *arg);
 int dmemfs_poison_next(struct dmemfs_poison *arg);
-void dmemfs_poison_init(void);
+int dmemfs_poison_init(void);
 void dmemfs_poison_exit(void);
-
-/* failures.c */
-struct dmemfs_failures;
-void dmemfs_failures_init(void);
-void dmemfs_failures_exit(void);
-/*
- * Has the kernel leave errors in @pfns to this module, where it can: who comes across one is not killed for it, but
- * gets the page's SIGBUS like everybody else. NULL: it cannot. To be given up before the memory is.
- */
-struct dmemfs_failures *dmemfs_failures_take(struct dmemfs_range pfns);
-void dmemfs_failures_give_up(struct dmemfs_failures *failures);
 
 /* events.c */
 /* The caller holds the table's lock. */

@@ -317,14 +317,18 @@ static int __init dmemfs_init(void)
 		return ret;
 	dmemfs_huge = choose_huge();
 	huge_pages = dmemfs_page_sizes() > PAGE_SIZE;
-	dmemfs_poison_init();
-	dmemfs_failures_init();
+	ret = dmemfs_poison_init();
+	if (ret)
+		goto err_guards;
 	ret = misc_register(&dmemfs_device);
-	if (ret) {
-		dmemfs_failures_exit();
-		dmemfs_poison_exit();
-		dmemfs_guards_exit();
-	}
+	if (ret)
+		goto err_poison;
+	return 0;
+
+err_poison:
+	dmemfs_poison_exit();
+err_guards:
+	dmemfs_guards_exit();
 	return ret;
 }
 
@@ -335,7 +339,6 @@ static void __exit dmemfs_exit(void)
 	dmemfs_poison_exit();
 	dmemfs_objects_exit();
 	dmemfs_regions_exit();
-	dmemfs_failures_exit();
 	dmemfs_guards_exit();
 }
 

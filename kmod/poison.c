@@ -6,11 +6,13 @@
  * its owner's lock is taken exclusively to unmap it: who looked before is done by then, who looks later finds it. So
  * nobody maps, reads, writes or zeroes it any more.
  *
- * dmemfs_region_lock is held to add pages. Those which are marked are still to be unmapped, by the work below.
+ * Machine checks of all the machine wait for the notifier here, so it waits for no lock and no memory. Each error has a
+ * work of its own, which may wait for the owner's lock: what one tenant is at does not delay the errors of another.
  */
 #include "dmemfs.h"
 
 #include <linux/cleanup.h>
+#include <linux/delay.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -22,17 +24,9 @@
 #include <asm/mce.h>
 #endif
 
-#define IS_MAPPED XA_MARK_0
-
-/* By page frame number; the entries say nothing. */
+/* By page frame number; the entries say nothing. Its lock protects the number as well. */
 static DEFINE_XARRAY(poisoned);
 static unsigned int nr_poisoned;
-
-/* A task that asked to be told early of errors in its memory. */
-struct listener {
-	struct list_head link;
-	struct task_struct *task;
-};
 
 bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn)
 {
@@ -45,140 +39,58 @@ bool dmemfs_poison_exists(void)
 	return !xa_empty(&poisoned);
 }
 
-/* prctl(2), PR_MCE_KILL_EARLY; QEMU does this. Flags of other tasks, as mm/memory-failure.c reads them. */
-static void add_listeners(struct list_head *listeners)
+/* One page of a region. 1: it was poisoned before. */
+static int poison_page(unsigned long pfn, gfp_t gfp)
 {
-	struct task_struct *process, *task;
-	struct listener *listener;
+	int ret = -ENOSPC;
 
-	guard(rcu)();
-	for_each_process_thread(process, task) {
-		if ((READ_ONCE(task->flags) & (PF_MCE_PROCESS | PF_MCE_EARLY)) != (PF_MCE_PROCESS | PF_MCE_EARLY))
-			continue;
-		listener = kmalloc(sizeof(*listener), GFP_ATOMIC);
-		if (!listener)
-			return;
-		listener->task = get_task_struct(task);
-		list_add_tail(&listener->link, listeners);
-	}
+	xa_lock(&poisoned);
+	if (xa_load(&poisoned, pfn))
+		ret = 1;
+	else if (nr_poisoned < DMEMFS_POISON_MAX)
+		ret = __xa_insert(&poisoned, pfn, xa_mk_value(0), gfp);
+	if (!ret)
+		nr_poisoned++;
+	xa_unlock(&poisoned);
+	return ret == -EBUSY ? 1 : ret;
 }
 
-/* Where the task sees page @index of the object; 0: nowhere. */
-static unsigned long find_address(struct task_struct *task, struct dmemfs_object *obj, unsigned long index)
-{
-	struct mm_struct *mm = get_task_mm(task);
-	struct vm_area_struct *vma;
-	unsigned long address = 0;
-
-	if (!mm)
-		return 0;
-	mmap_read_lock(mm);
-	VMA_ITERATOR(vmi, mm, 0);
-	for_each_vma(vmi, vma) {
-		if (dmemfs_vma_shows(vma, obj, index)) {
-			address = vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
-			break;
-		}
-	}
-	mmap_read_unlock(mm);
-	mmput(mm);
-	return address;
-}
-
-/*
- * Who wants to know before it touches the page is told now: a guest can do without a page that it knows to be lost.
- * One task of each process.
- */
-static void tell_listeners(struct dmemfs_object *obj, unsigned long index)
-{
-	struct listener *listener, *next;
-	struct mm_struct *told = NULL;
-	unsigned long address;
-	LIST_HEAD(listeners);
-
-	add_listeners(&listeners);
-	list_for_each_entry_safe(listener, next, &listeners, link) {
-		address = READ_ONCE(listener->task->mm) == told ? 0 : find_address(listener->task, obj, index);
-		if (address) {
-			told = READ_ONCE(listener->task->mm);
-			send_sig_mceerr(BUS_MCEERR_AO, (void __user *)address, PAGE_SHIFT, listener->task);
-		}
-		put_task_struct(listener->task);
-		kfree(listener);
-	}
-}
-
-static void unmap_page(unsigned long pfn)
+/* From whoever has it mapped: its owner, with a reference, and the page of the file. NULL: nobody. */
+static struct dmemfs_object *unmap_page(unsigned long pfn, unsigned long *index)
 {
 	struct dmemfs_object *obj = dmemfs_owner_get(pfn);
-	unsigned long index;
 
-	if (!obj)
-		return;
-	if (dmemfs_extent_unmap(obj, pfn, &index))
-		tell_listeners(obj, index);
+	if (!obj || dmemfs_extent_unmap(obj, pfn, index))
+		return obj;
 	dmemfs_object_put(obj);
-}
-
-static void unmap_poisoned(struct work_struct *work)
-{
-	unsigned long pfn;
-	void *entry;
-
-	xa_for_each_marked(&poisoned, pfn, entry, IS_MAPPED) {
-		xa_clear_mark(&poisoned, pfn, IS_MAPPED);
-		unmap_page(pfn);
-		cond_resched();
-	}
-	dmemfs_notice_poison();
-}
-
-static DECLARE_WORK(unmap_work, unmap_poisoned);
-
-/* One page of a region. The caller holds dmemfs_region_lock. */
-static int poison_page(unsigned long pfn)
-{
-	int ret;
-
-	if (xa_load(&poisoned, pfn))
-		return 0;
-	if (nr_poisoned == DMEMFS_POISON_MAX)
-		return -ENOSPC;
-	ret = xa_err(xa_store(&poisoned, pfn, xa_mk_value(0), GFP_KERNEL));
-	if (ret)
-		return ret;
-	nr_poisoned++;
-	xa_set_mark(&poisoned, pfn, IS_MAPPED);
-	return 0;
-}
-
-static int poison_pages(struct dmemfs_range pfns)
-{
-	unsigned long pfn;
-	int ret = 0;
-
-	mutex_lock(&dmemfs_region_lock);
-	if (!dmemfs_in_region(pfns))
-		ret = -ENXIO;
-	for (pfn = pfns.first; !ret && pfn <= pfns.last; pfn++)
-		ret = poison_page(pfn);
-	mutex_unlock(&dmemfs_region_lock);
-	if (ret != -ENXIO)
-		schedule_work(&unmap_work);
-	return ret;
+	return NULL;
 }
 
 int dmemfs_poison_add(const struct dmemfs_poison *arg)
 {
+	struct dmemfs_object *obj;
+	unsigned long pfn, index;
+	bool ours;
+	int ret = 0;
 	u64 end;
-	int ret;
 
 	if (!arg->length || !IS_ALIGNED(arg->start | arg->length, DMEMFS_ALIGNMENT) ||
 	    check_add_overflow(arg->start, arg->length, &end))
 		return -EINVAL;
-	ret = poison_pages((struct dmemfs_range){ PHYS_PFN(arg->start), PHYS_PFN(end - 1) });
-	flush_work(&unmap_work);
-	return ret;
+	mutex_lock(&dmemfs_region_lock);
+	ours = dmemfs_in_region((struct dmemfs_range){ PHYS_PFN(arg->start), PHYS_PFN(end - 1) });
+	mutex_unlock(&dmemfs_region_lock);
+	if (!ours)
+		return -ENXIO;
+	for (pfn = PHYS_PFN(arg->start); ret >= 0 && pfn < PHYS_PFN(end); pfn++) {
+		ret = poison_page(pfn, GFP_KERNEL);
+		obj = ret ? NULL : unmap_page(pfn, &index);
+		if (obj)
+			dmemfs_object_put(obj);
+		cond_resched();
+	}
+	dmemfs_notice_poison();
+	return min(ret, 0);
 }
 
 int dmemfs_poison_next(struct dmemfs_poison *arg)
@@ -197,24 +109,142 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 }
 
 #ifdef CONFIG_X86_MCE
+#define TELL_ROUNDS 50
+#define TELL_PAUSE_MS 20
+
+/* A process, by its task that asked to be told early of errors in its memory. */
+struct listener {
+	struct list_head link;
+	struct task_struct *task;
+};
+
+struct error {
+	struct work_struct work;
+	unsigned long pfn;
+};
+
+static struct workqueue_struct *errors;
+
+/* prctl(2), PR_MCE_KILL_EARLY; QEMU does this. Flags of other tasks, as mm/memory-failure.c reads them. */
+static void add_listeners(struct list_head *listeners)
+{
+	const unsigned int early = PF_MCE_PROCESS | PF_MCE_EARLY;
+	struct task_struct *process, *task;
+	struct listener *listener;
+
+	guard(rcu)();
+	for_each_process(process) {
+		for_each_thread(process, task) {
+			if ((READ_ONCE(task->flags) & early) != early)
+				continue;
+			listener = kmalloc(sizeof(*listener), GFP_ATOMIC);
+			if (!listener)
+				return;
+			listener->task = get_task_struct(task);
+			list_add_tail(&listener->link, listeners);
+			break;
+		}
+	}
+}
+
+/* Tells the task where it sees page @index of the object, if it does. False: its mmap_lock is held. */
+static bool tell(struct task_struct *task, struct dmemfs_object *obj, unsigned long index)
+{
+	struct mm_struct *mm = get_task_mm(task);
+	struct vm_area_struct *vma;
+	unsigned long address = 0;
+	bool seen;
+
+	if (!mm)
+		return true;
+	seen = mmap_read_trylock(mm);
+	if (seen) {
+		VMA_ITERATOR(vmi, mm, 0);
+		for_each_vma(vmi, vma) {
+			if (dmemfs_vma_shows(vma, obj, index)) {
+				address = vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
+				break;
+			}
+		}
+		mmap_read_unlock(mm);
+	}
+	mmput_async(mm);
+	if (address)
+		send_sig_mceerr(BUS_MCEERR_AO, (void __user *)address, PAGE_SHIFT, task);
+	return seen;
+}
+
 /*
- * Called from the kernel's work that goes through the machine checks: it may sleep, but others wait for it. What of it
- * is a lost page is decided as by uc_decode_notifier() in arch/x86/kernel/cpu/mce/core.c.
+ * Who wants to know before it touches the page is told now: a guest can do without a page that it knows to be lost.
+ * Whose mmap_lock cannot be had in a second learns of it when it touches the page.
+ */
+static void tell_listeners(struct dmemfs_object *obj, unsigned long index)
+{
+	struct listener *listener, *next;
+	LIST_HEAD(listeners);
+
+	add_listeners(&listeners);
+	for (int round = 1; !list_empty(&listeners); round++) {
+		list_for_each_entry_safe(listener, next, &listeners, link) {
+			if (!tell(listener->task, obj, index) && round < TELL_ROUNDS)
+				continue;
+			list_del(&listener->link);
+			put_task_struct(listener->task);
+			kfree(listener);
+		}
+		if (!list_empty(&listeners))
+			msleep(TELL_PAUSE_MS);
+	}
+}
+
+static void handle_error(struct work_struct *work)
+{
+	struct error *error = container_of(work, struct error, work);
+	unsigned long index;
+	struct dmemfs_object *obj = unmap_page(error->pfn, &index);
+
+	pr_err("memory error at 0x%llx: the page is unmapped\n", PFN_PHYS(error->pfn));
+	if (obj) {
+		tell_listeners(obj, index);
+		dmemfs_object_put(obj);
+	}
+	dmemfs_notice_poison();
+	kfree(error);
+}
+
+/*
+ * Called from the kernel's work that goes through the machine checks. What of them is a lost page is decided as by
+ * uc_decode_notifier() in arch/x86/kernel/cpu/mce/core.c.
+ *
+ * The kernel's memory_failure() hears of it as well, and does not know such memory: it kills the process whose CPU came
+ * across the error. It could be told that the memory is ours (register_pfn_address_space(), since 6.19), but would then
+ * take the error for dealt with, while the page may still be mapped.
  */
 static int on_machine_check(struct notifier_block *block, unsigned long value, void *data)
 {
 	struct mce *mce = data;
+	struct error *error;
 	unsigned long pfn;
-	int ret;
+	int ret = -ENOMEM;
 
 	if (!mce || mce_is_correctable(mce) || !mce_usable_address(mce))
 		return NOTIFY_DONE;
 	pfn = PHYS_PFN(mce->addr & MCI_ADDR_PHYSADDR);
-	ret = poison_pages((struct dmemfs_range){ pfn, pfn });
-	if (ret && ret != -ENXIO)
-		pr_err("memory error at 0x%llx: cannot be kept in mind: %d\n", PFN_PHYS(pfn), ret);
-	else if (!ret)
-		pr_err("memory error at 0x%llx: the page is unmapped\n", PFN_PHYS(pfn));
+	if (!dmemfs_region_has(pfn))
+		return NOTIFY_DONE;
+	error = kmalloc(sizeof(*error), GFP_ATOMIC);
+	if (error)
+		ret = poison_page(pfn, GFP_ATOMIC);
+	if (!ret) {
+		INIT_WORK(&error->work, handle_error);
+		error->pfn = pfn;
+		queue_work(errors, &error->work);
+		return NOTIFY_DONE;
+	}
+	kfree(error);
+	if (ret < 0)
+		pr_err("memory error at 0x%llx: cannot be kept in mind, the page stays mapped: %d\n",
+		       PFN_PHYS(pfn), ret);
 	return NOTIFY_DONE;
 }
 
@@ -223,18 +253,24 @@ static struct notifier_block machine_checks = {
 	.priority = MCE_PRIO_NFIT,
 };
 
-void __init dmemfs_poison_init(void)
+int __init dmemfs_poison_init(void)
 {
+	errors = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
+	if (!errors)
+		return -ENOMEM;
 	mce_register_decode_chain(&machine_checks);
+	return 0;
 }
 
 static void stop_listening(void)
 {
 	mce_unregister_decode_chain(&machine_checks);
+	destroy_workqueue(errors);
 }
 #else
-void __init dmemfs_poison_init(void)
+int __init dmemfs_poison_init(void)
 {
+	return 0;
 }
 
 static void stop_listening(void)
@@ -245,6 +281,5 @@ static void stop_listening(void)
 void dmemfs_poison_exit(void)
 {
 	stop_listening();
-	cancel_work_sync(&unmap_work);
 	xa_destroy(&poisoned);
 }

@@ -22,7 +22,6 @@ struct region {
 	int node;
 	void *kaddr;	/* write-back; holding it also makes mappings to processes write-back (PAT) */
 	struct resource *resource;
-	struct dmemfs_failures *failures;
 };
 
 /* Memory that nobody owns and somebody clears. */
@@ -116,7 +115,6 @@ static int check_range(u64 start, u64 length)
 
 static void region_destroy(struct region *region)
 {
-	dmemfs_failures_give_up(region->failures);
 	memunmap(region->kaddr);
 	release_mem_region(region->start, region->length);
 	kfree(region);
@@ -146,7 +144,6 @@ static struct region *region_new(u64 start, u64 length)
 	if (!region->kaddr)
 		goto err_release;
 	find_node(region);
-	region->failures = dmemfs_failures_take(region_pfns(region));
 	return region;
 
 err_release:
