@@ -83,6 +83,15 @@ static char *claim_reason(int err, struct extent range)
 	case ENODEV:
 		return g_strdup_printf("memmap= did not reserve all of it: put %s on the kernel's command line and reboot",
 		                       argument);
+	case EADDRNOTAVAIL:
+		return g_strdup("the firmware does not call all of it RAM (/sys/firmware/memmap): choose another range, as dmemfsctl "
+		                "plan does");
+	case EOPNOTSUPP:
+		return g_strdup("this machine encrypts its memory (SME, SEV, TDX), which mappings of such memory do not: switch that "
+		                "off (mem_encrypt=off), or use backend=memory");
+	case EPERM:
+		return g_strdup("the kernel is locked down, see kernel_lockdown(7): raw memory is not for user space then; use "
+		                "backend=memory");
 	case EEXIST:
 		return g_strdup("files of an earlier configuration lie in a region that overlaps it: keep start and size as "
 		                "they were, or unload the module, which forgets those files");

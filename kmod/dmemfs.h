@@ -109,6 +109,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg);
 int dmemfs_region_next(struct dmemfs_region *arg);
 int dmemfs_region_release(const struct dmemfs_region *arg);
 int dmemfs_region_zero(u64 start, u64 length);
+int dmemfs_regions_init(void);
 void dmemfs_regions_exit(void);
 /*
  * Makes @obj the owner of @pfns (NULL: nobody) in two steps, so that a caller can make sure of other things in
@@ -129,6 +130,10 @@ bool dmemfs_in_region(struct dmemfs_range pfns);
 size_t dmemfs_map(u64 start, size_t length, void **addr);
 /* Clears @length bytes at the physical address @start, but not poisoned pages. -EINTR when the task is being killed. */
 int dmemfs_clear(u64 start, size_t length);
+
+/* reserved.c */
+/* Whether the memory may be claimed: 0, or an error of REGION_CLAIM that says why not. May sleep. */
+int dmemfs_check_reserved(u64 start, u64 length);
 
 /* extent.c */
 /* Pages of [offset, offset + length), which must be aligned, not empty, and inside the largest file. */

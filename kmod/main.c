@@ -320,11 +320,16 @@ static int __init dmemfs_init(void)
 	ret = dmemfs_poison_init();
 	if (ret)
 		goto err_guards;
-	ret = misc_register(&dmemfs_device);
+	ret = dmemfs_regions_init();
 	if (ret)
 		goto err_poison;
+	ret = misc_register(&dmemfs_device);
+	if (ret)
+		goto err_regions;
 	return 0;
 
+err_regions:
+	dmemfs_regions_exit();
 err_poison:
 	dmemfs_poison_exit();
 err_guards:

@@ -14,6 +14,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/suspend.h>
 
 struct region {
 	u64 start;
@@ -93,17 +94,6 @@ static void find_node(struct region *region)
 	region->node_length = min(pos, end) - region->start;
 }
 
-/* Memory that memmap= took away from the kernel: neither in use as RAM, nor a device. */
-static int check_reserved(u64 start, u64 length)
-{
-	if (region_intersects(start, length, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
-		return -ENXIO;
-	if (IS_ENABLED(CONFIG_X86) &&
-	    region_intersects(start, length, IORESOURCE_MEM, IORES_DESC_RESERVED) != REGION_INTERSECTS)
-		return -ENODEV;
-	return 0;
-}
-
 static int check_range(u64 start, u64 length)
 {
 	u64 end;
@@ -125,7 +115,7 @@ static struct region *region_new(u64 start, u64 length)
 	struct region *region;
 	int ret;
 
-	ret = check_reserved(start, length);
+	ret = dmemfs_check_reserved(start, length);
 	if (ret)
 		return ERR_PTR(ret);
 	region = kzalloc(sizeof(*region), GFP_KERNEL);
@@ -169,12 +159,15 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	struct dmemfs_range pfns;
 	struct region *region;
 	unsigned long index;
+	unsigned int flags;
 	int ret;
 
 	ret = check_range(arg->start, arg->length);
 	if (ret)
 		return ret;
 
+	/* Not while the machine hibernates already. */
+	flags = lock_system_sleep();
 	mutex_lock(&dmemfs_region_lock);
 	index = PHYS_PFN(arg->start);
 	ret = -EEXIST;
@@ -197,6 +190,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	region_describe(region, arg);
 out:
 	mutex_unlock(&dmemfs_region_lock);
+	unlock_system_sleep(flags);
 	return ret;
 }
 
@@ -375,12 +369,29 @@ int dmemfs_region_zero(u64 start, u64 length)
 	return ret;
 }
 
+/* An image of the kernel would say of memory, of which it has nothing, whose it is and that it is zero. */
+static int on_sleep(struct notifier_block *block, unsigned long action, void *data)
+{
+	if ((action != PM_HIBERNATION_PREPARE && action != PM_RESTORE_PREPARE) || !READ_ONCE(nr_regions))
+		return NOTIFY_DONE;
+	pr_warn("no hibernation: an image would not have what is in the claimed regions; unload the module first\n");
+	return notifier_from_errno(-EBUSY);
+}
+
+static struct notifier_block sleep = { .notifier_call = on_sleep };
+
+int __init dmemfs_regions_init(void)
+{
+	return register_pm_notifier(&sleep);
+}
+
 /* The module goes; nothing is owned any more, because the objects went before. */
 void dmemfs_regions_exit(void)
 {
 	unsigned long index = 0;
 	struct region *region;
 
+	unregister_pm_notifier(&sleep);
 	mutex_lock(&dmemfs_region_lock);
 	__mt_destroy(&owners);
 	mt_for_each(&regions, region, index, ULONG_MAX)

@@ -49,14 +49,16 @@
  *     EEXIST  overlaps a claimed region
  *     ENXIO   the kernel uses some of it as System RAM: it was not reserved with memmap=LENGTH$START
  *     ENODEV  some of it is not "Reserved" in /proc/iomem: memmap= did not reserve it, it may be a device
+ *     EADDRNOTAVAIL  the firmware's own map (/sys/firmware/memmap) does not call all of it RAM
+ *     EOPNOTSUPP  memory encryption (SME, SEV, TDX) is on: kernel and processes would not see the same bytes
+ *     EPERM   the kernel is locked down (kernel_lockdown(7))
  *     EBUSY   another driver holds some of it (/proc/iomem)
  *     EIO     it cannot be mapped write-back
  *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
  *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.
  *   REGION_RELEASE takes .start and .length exactly as claimed (ENOENT), and fails with EBUSY while anything owns
  *     memory in it or zeroes it.
- *   The module cannot see whether the firmware's own memory map (/sys/firmware/memmap) calls all of a region RAM.
- *   KVM maps what is not uncached, so the daemon looks.
+ *   While a region is claimed the machine does not hibernate: an image would not have its contents.
  *
  * Objects
  *

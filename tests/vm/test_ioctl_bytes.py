@@ -13,8 +13,7 @@ PAGE = 4096
 CALLS = 5000
 PROT_NONE = 0  # not in Python's mmap
 WORDS = 12  # of 8 bytes: the largest struct
-# A claim of what is not reserved for the tests would succeed, rightly, where the firmware keeps its tables. Bad pages stay bad, for
-# the tests that follow.
+# Regions stay claimed and bad pages bad, for the tests that follow.
 NUMBERS = [number for name, (number, _) in REQUESTS.items() if name not in ("REGION_CLAIM", "POISON_ADD")]
 
 

@@ -137,18 +137,31 @@ def system_ram():
     return 256 * MIB, 16 * MIB  # of the range that starts at 1 MiB
 
 
+def firmware_reserved():
+    """A page that the firmware keeps for itself."""
+    for entry in Path("/sys/firmware/memmap").iterdir():
+        start, last = (int((entry / name).read_text(), 0) for name in ("start", "end"))
+        if (entry / "type").read_text() == "Reserved\n" and start >= MIB and last - start >= 2 * 4096:
+            return -(-start // 4096) * 4096
+    raise ValueError("the firmware has nothing for itself")
+
+
 @pytest.mark.parametrize("start_of, length, error", [
-    (lambda start: start + 1, MIB, errno.EINVAL),
-    (lambda start: start, 4095, errno.EINVAL),
-    (lambda start: start, 0, errno.EINVAL),
-    (lambda start: (1 << 64) - MIB, 2 * MIB, errno.EINVAL),
-    (lambda start: 1 << 58, MIB, errno.EINVAL),
-    (lambda start: system_ram()[0], system_ram()[1], errno.ENXIO),
-    (lambda start: start - MIB, 2 * MIB, errno.ENXIO),
-    (lambda start: 0xFEC00000, 4096, errno.ENODEV),
-], ids=["unaligned", "odd length", "empty", "wraps", "beyond the CPU", "System RAM", "partly System RAM", "a device"])
+    (lambda start, end: start + 1, MIB, errno.EINVAL),
+    (lambda start, end: start, 4095, errno.EINVAL),
+    (lambda start, end: start, 0, errno.EINVAL),
+    (lambda start, end: (1 << 64) - MIB, 2 * MIB, errno.EINVAL),
+    (lambda start, end: 1 << 58, MIB, errno.EINVAL),
+    (lambda start, end: system_ram()[0], system_ram()[1], errno.ENXIO),
+    (lambda start, end: start - MIB, 2 * MIB, errno.ENXIO),
+    (lambda start, end: 0xFEC00000, 4096, errno.ENODEV),
+    (lambda start, end: end - MIB, 2 * MIB, errno.ENODEV),
+    (lambda start, end: firmware_reserved(), 4096, errno.EADDRNOTAVAIL),
+], ids=["unaligned", "odd length", "empty", "wraps", "beyond the CPU", "System RAM", "partly System RAM", "a device",
+        "past the end", "the firmware's"])
 def test_claim_refuses(device, reserved, start_of, length, error):
-    start = start_of(reserved[-1][0])
+    """@start_of: from the last range that memmap= reserved, which ends with the RAM."""
+    start = start_of(reserved[-1][0], sum(reserved[-1]))
     with fails_with(error):
         device.claim(start, length)
     assert not list(device.regions()) and not iomem_of_dmemfs()
