@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "request_count.h"
+#include "sizing.h"
 #include "zeroer.h"
 
 struct metrics {
@@ -96,6 +97,8 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"clean\"", (double)usage.clean);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"dirty\"", (double)usage.dirty);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"zeroing\"", (double)usage.zeroing);
+	describe(text, "dmemfs_refused_sizings_total", "counter", "Sizes that files did not get: no memory, or a quota.");
+	add(text, metrics, "dmemfs_refused_sizings_total", "", (double)sizing_refused());
 	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"1G\"", (double)usage.free_1g);

@@ -11,6 +11,7 @@
 
 #include "ops.h"
 #include "request.h"
+#include "sizing.h"
 
 /* How much one COPY_FILE_RANGE request moves: the kernel waits for it without a sign of life. */
 #define COPY_AT_ONCE (16 * 1024 * 1024)
@@ -171,6 +172,8 @@ static ssize_t write_contents(fuse_req_t req, fuse_ino_t ino, const char *data, 
 	if (done > 0)
 		namespace_modified(ns, ino);
 	namespace_put_file(ns, ino);
+	if (done < 0)
+		sizing_note(req, ino, (uint64_t)offset + size, (int)done);
 	return done;
 }
 
@@ -229,6 +232,7 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 		if (!err)
 			namespace_modified(ns, ino);
 		namespace_put_file(ns, ino);
+		sizing_note(req, ino, (uint64_t)offset + (uint64_t)length, err);
 	}
 	ops_reply(req, err);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "ops.h"
+#include "sizing.h"
 
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
@@ -53,6 +54,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, 
 	(void)fi;
 	if (to_set & FUSE_SET_ATTR_SIZE) {
 		err = set_size(ns, ino, attr->st_size);
+		sizing_note(req, ino, (uint64_t)attr->st_size, err);
 		if (!(to_set & FUSE_SET_ATTR_MTIME))
 			to_set |= FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW;
 	}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The metrics file: what a Prometheus makes of it, and that rules and dashboard use nothing else."""
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.children import Child
+from helpers.expect import refused
 from helpers.mount import wait_until
 from helpers.syscalls import opened
 
@@ -113,6 +115,22 @@ def test_quotas(fs, metrics):
     metrics.next()
     assert metrics.value("dmemfs_quota_limit_inodes", quota="files", path="/dir") is None
     os.unlink(fs / 'a"b' / "file")
+
+
+@pytest.mark.parametrize("directory, error", [("", "ENOSPC"), ('a"b', "EDQUOT")])
+def test_refused_sizings(fs, metrics, directory, error):
+    """By each way to size a file, counted and logged with who wanted what."""
+    path, size = fs / directory / "file", fs.capacity + fs.unit
+    with opened(path, os.O_RDWR | os.O_CREAT) as fd:
+        number = getattr(errno, error)
+        refused(number, os.ftruncate, fd, size)
+        refused(number, os.posix_fallocate, fd, fs.unit, size)
+        refused(number, os.pwrite, fd, b"x", size)
+        assert metrics.next().value("dmemfs_refused_sizings_total") == 3
+        inode = os.fstat(fd).st_ino
+    for wanted in (size, size + fs.unit, size + 1):
+        assert re.search(rf"inode {inode}: {error} for \S+ \(pid {os.getpid()}, uid 0\): wanted a size of {wanted} bytes, "
+                         rf"{fs.capacity} are free{' outside its quota' if error == 'EDQUOT' else ''}\n", fs.daemon.log)
 
 
 def test_requests(fs, metrics):
