@@ -19,15 +19,15 @@ from conftest import GIB
 from device import Device
 from dmemfs_ioctl import CONSTANTS
 from helpers.children import Child
-from helpers.expect import fails_with
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, Mapping, fallocate, opened
 from kvm_guest import guest
-from test_module import load, unload, unloaded
+from test_module import load, unloaded
 
 MIB = 1 << 20
 IOVA = 2 * MIB
 SECRET = b"the victim's"
 FTRACE = Path("/proc/sys/kernel/ftrace_enabled")
+TRACING = Path("/sys/kernel/tracing")
 REFUSED = r"dmemfs: .*refused: \S+ (\[vfio_iommu_type1\] )?wants memory that cannot be pinned"
 logs_refusal = pytest.mark.kernel_log(REFUSED)
 
@@ -47,8 +47,8 @@ def try_map(edu, mapping):
     return 0
 
 
-def check_refused(edu, fd, offset=0):
-    with Mapping(fd, 2 * MIB, offset) as mapping:
+def check_refused(edu, fd):
+    with Mapping(fd, 2 * MIB) as mapping:
         mapping.write(0, b"own")
         assert try_map(edu, mapping) == errno.EOPNOTSUPP
         assert mapping.read(0, 3) == b"own"
@@ -148,7 +148,18 @@ def ftrace_off():
     return True
 
 
+@pytest.fixture(params=["nop", "function", "function_graph"])
+def traced(request):
+    """Others may have the function traced at the same time."""
+    (TRACING / "set_ftrace_filter").write_text("follow_pfnmap_start")
+    (TRACING / "current_tracer").write_text(request.param)
+    yield
+    (TRACING / "current_tracer").write_text("nop")
+    (TRACING / "set_ftrace_filter").write_text("")
+
+
 @logs_refusal
+@pytest.mark.usefixtures("traced")
 def test_guard_cannot_be_switched_off(device, region, edu):
     fd = device.create(1, region.start, GIB)
     assert not ftrace_off()

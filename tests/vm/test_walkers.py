@@ -7,6 +7,7 @@ does to its own mapping may hurt the host. The kernel's log is checked after eve
 import os
 import random
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,17 @@ def test_walkers(programs, device, gibibyte, largest):
     info = device.info(1)
     assert getattr(info, f"faults_{largest.lower()}") > 0
     assert largest == "1G" or info.faults_1g == 0
+
+
+@pytest.mark.parametrize("switch", ["/proc/sys/kernel/ftrace_enabled", "/sys/kernel/debug/kprobes/enabled"])
+def test_walkers_when_somebody_switches_the_guards_off(programs, gibibyte, switch):
+    """Of what cannot be switched off, as far as the kernel takes the order at all."""
+    with suppress(OSError):
+        Path(switch).write_text("0")
+    try:
+        assert start(programs / "walkers", gibibyte, "2M").wait() == 0
+    finally:
+        Path(switch).write_text("1")
 
 
 def test_cutting_a_mapping_while_others_fault(programs, device, gibibyte):
