@@ -28,7 +28,7 @@ static bool fail(GError **error, const char *path, const char *what, int err)
 
 /* What the holder wrote into the lock file: "PID\nMAJOR:MINOR\n", the second line since it serves. */
 struct holder {
-	int pid; /* 0: unknown */
+	int pid;      /* 0: unknown */
 	dev_t device; /* 0: does not serve yet */
 };
 

@@ -25,6 +25,7 @@
 struct supervisor {
 	char **argv; /* of the child */
 	char *program;
+	int directory; /* where the paths of its command line start */
 	sigset_t old_mask;
 	int notify;       /* what the child says */
 	int childs_end;   /* of that socket pair */
@@ -32,9 +33,9 @@ struct supervisor {
 	int connection;   /* what the child stored; -1: nothing */
 	char *mountpoint; /* of the connection */
 	dev_t device;     /* of its mount */
-	pid_t child;    /* 0: none */
-	bool ready;     /* this child was */
-	bool was_ready; /* some child was */
+	pid_t child;      /* 0: none */
+	bool ready;       /* this child was */
+	bool was_ready;   /* some child was */
 	bool stopping;
 	unsigned failures; /* children in a row that were never ready */
 };
@@ -90,6 +91,8 @@ static _Noreturn void become_child(const struct supervisor *supervisor)
 	snprintf(address, sizeof(address), NOTIFY_INHERITED "%d", supervisor->childs_end);
 	setenv("NOTIFY_SOCKET", address, true);
 	fcntl(supervisor->childs_end, F_SETFD, 0);
+	if (fchdir(supervisor->directory) < 0)
+		log_warning("cannot go back to where the paths of the command line start: %s", strerror(errno));
 	setenv("FDSTORE", "1", true);
 	if (supervisor->connection >= 0) {
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
@@ -295,7 +298,8 @@ static int run(struct supervisor *supervisor)
 int supervise(char **argv)
 {
 	struct supervisor supervisor = { .connection = -1, .argv = child_arguments(argv),
-		                         .program = g_file_read_link("/proc/self/exe", NULL) };
+		                         .program = g_file_read_link("/proc/self/exe", NULL),
+		                         .directory = open(".", O_PATH | O_CLOEXEC) };
 	int status = EXIT_FAILURE;
 
 	if (!supervisor.program || !open_signals(&supervisor) || !open_notify(&supervisor))

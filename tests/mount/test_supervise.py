@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -74,14 +75,21 @@ def test_supervisor_passes_the_reload_on(fs):
 
 
 def test_supervisor_in_the_background(fs):
+    """It leaves the directory that it was started in; the path of the configuration starts there still."""
     fs.daemon.stop()
-    done = subprocess.run(fs.daemon.command("--supervise"), capture_output=True, text=True, env=fs.daemon.environment(),
-                          timeout=30, check=False)
+    path = str(fs.daemon.config)[1:]
+    command = [fs.daemon.program, "--supervise", "--config", path.split("/", 1)[1]]
+    done = subprocess.run(command, capture_output=True, text=True, env=fs.daemon.environment(), timeout=30, check=False,
+                          cwd="/" + path.split("/", 1)[0])
     assert done.returncode == 0, done.stderr
     (fs / "file").write_bytes(b"x")
+    supervisor = next(pid for pid in processes_naming(command[-1]) if Path(f"/proc/{pid}/cmdline").read_text().count("--supervise"))
+    (child,) = map(int, Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split())
+    os.kill(child, signal.SIGKILL)
+    assert (fs / "file").read_bytes() == b"x"
     fs.daemon.process = None
     assert fs.daemon.unmount() is None
-    wait_until(lambda: not processes_naming(str(fs.daemon.config)), "the supervisor and the daemon have ended", 30)
+    wait_until(lambda: not processes_naming(command[-1]), "the supervisor and the daemon have ended", 30)
 
 
 @pytest.mark.page_sizes("4K")

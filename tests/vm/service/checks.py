@@ -245,7 +245,7 @@ def in_use():
     """The mount answers; the block unmounts it, and its daemon ends."""
     (ROOT / "file").write_bytes(b"x")
     (ROOT / "file").unlink()
-    pid = int(Path("/var/lib/dmemfs/lock").read_text())
+    pid = int(Path("/var/lib/dmemfs/lock").read_text().split()[0])
     yield
     assert device() is None
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the daemon has ended", 20 * SCALE)
