@@ -8,8 +8,10 @@
  * file's lock, and nothing but the quotas' and the pool's, which are leaves, is taken under it.
  *
  * The rule for who changes something: check all that can be checked, commit, and only then change the copy in memory. A copy
- * that has to change first (memory is taken from the module before the record says that it is free) is changed back when the commit
- * fails. So a commit that fails, and any may, leaves memory as it was: equal to the record.
+ * that has to change first (a quota that is charged, memory that the pool gave) is changed back when the commit fails. So a
+ * commit that fails, and any may, leaves memory as it was: equal to the record. Three things may be newer than the record, each
+ * harmless when it is lost: times that a write set (namespace_flush()), a registration, without which files on a full state directory could
+ * not be read (file_open()), and bad memory, which the pool must not give away meanwhile (poison_update()).
  *
  * What is durable when: a committed transaction is in SQLite's write-ahead log (metadata.db-wal), in the kernel's page cache. It
  * survives the death of the process at any instruction. It survives that of the kernel, or a power cut, once the kernel has written it to the

@@ -128,6 +128,15 @@ def test_good_and_foreign_ones_stay_unless_forced(ctl, stopped):
     assert listing(stopped) == ["lock", os.path.basename(moved)]
 
 
+def test_redo_log_of_an_older_daemon(ctl, stopped):
+    """What it has is not in the database: neither checked without it nor left behind."""
+    state_dir = stopped.daemon.state_dir
+    (state_dir / "metadata.db-redo").write_bytes(b"x")
+    ctl.fails("fsck", state_dir, says=["metadata.db-redo", "start that version once more and stop it"])
+    moved = ctl.json("fsck", "--move-aside", "--force", state_dir)["moved_to"]
+    assert listing(stopped) == ["lock", os.path.basename(moved), os.path.basename(moved) + "-redo"]
+
+
 def test_what_is_no_state_directory(ctl, stopped):
     ctl.fails("fsck", "/nonexistent", says=["/nonexistent: No such file", "state-dir"])
     ctl.fails("fsck", stopped.daemon.config, says=["is not a directory", "--config FILE"])
