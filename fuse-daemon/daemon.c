@@ -269,9 +269,9 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	daemon->demand = demand_start(daemon->server.ns, storage, config->threads);
 	add_sources(daemon);
 	reload_unblock_signals();
-	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error) ||
-	    !quota_setup(daemon->server.ns, config, error))
+	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))
 		return false;
+	quota_setup(daemon->server.ns, config);
 	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
 	if (!daemon->mount)
 		return false;

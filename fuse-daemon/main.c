@@ -12,6 +12,7 @@
 #include "keeper.h"
 #include "log.h"
 #include "options.h"
+#include "quota_check.h"
 #include "reload.h"
 #include "supervise.h"
 
@@ -33,8 +34,10 @@ static int run(const struct options *options, char **argv, int connection, GErro
 	}
 	if (!config_check_host(config, error))
 		return EXIT_FAILURE;
-	if (options->check_config)
+	if (options->check_config) {
+		quota_check(config);
 		return EXIT_SUCCESS;
+	}
 	if (!options->foreground && !daemonize()) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "cannot go into the background: %s",
 		            strerror(errno));

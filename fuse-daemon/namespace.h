@@ -152,6 +152,8 @@ int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name);
  * would become a tree. The first limit of a directory costs O(inodes below it).
  */
 int namespace_set_limit(struct namespace *ns, uint64_t ino, enum quota_resource resource, uint64_t max, int flags);
+/* Could the directory have a limit? 0, or why not. O(inodes below it). */
+int namespace_may_limit(struct namespace *ns, uint64_t ino);
 /* -ENODATA: no directory with a limit, or the root. */
 int namespace_get_quota(struct namespace *ns, uint64_t ino, struct quota_usage *usage);
 /* What the tree that @ino is in leaves room for. */

@@ -261,6 +261,21 @@ int namespace_set_limit(struct namespace *ns, uint64_t ino, enum quota_resource 
 	return err;
 }
 
+int namespace_may_limit(struct namespace *ns, uint64_t ino)
+{
+	struct quota_cargo cargo = cargo_new();
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	struct inode *dir = inode_find_directory(ns, ino, &err);
+
+	if (dir && !dir->quota)
+		err = gather(ns, dir, true, &cargo);
+	g_mutex_unlock(&ns->lock);
+	cargo_clear(&cargo);
+	return err;
+}
+
 int namespace_get_quota(struct namespace *ns, uint64_t ino, struct quota_usage *usage)
 {
 	int err = 0;

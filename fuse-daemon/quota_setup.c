@@ -5,18 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static bool fail(const struct config *config, const struct quota_config *quota, int err, GError **error)
-{
-	const char *remedy = g_strerror(-err);
-
-	if (err == -EXDEV)
-		remedy = "hard links lead out of it: remove them, or this group";
-	else if (err == -ENOTDIR)
-		remedy = "is not a directory: remove it, or name another path";
-	g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_HOST, "%s: [quota %s]: %s: %s", config->file, quota->name, quota->path,
-	            remedy);
-	return false;
-}
+#include "quota_check.h"
 
 /* The directory @name in @parent, made when it is not there. */
 static int need_directory(struct namespace *ns, uint64_t parent, const char *name, uint64_t *ino)
@@ -72,14 +61,13 @@ static int set_up(struct namespace *ns, const struct quota_config *quota)
 	return err;
 }
 
-bool quota_setup(struct namespace *ns, const struct config *config, GError **error)
+void quota_setup(struct namespace *ns, const struct config *config)
 {
 	for (guint i = 0; i < config->quotas->len; i++) {
 		const struct quota_config *quota = g_ptr_array_index(config->quotas, i);
 		int err = set_up(ns, quota);
 
 		if (err)
-			return fail(config, quota, err, error);
+			quota_check_warn(config, quota, err);
 	}
-	return true;
 }

@@ -11,8 +11,9 @@
 
 /*
  * Each group sets both limits of its directory, as setfattr(1) does: one that it does not give is removed. A directory
- * that is not there is made, 0755 and the daemon's own. False and @error when a limit cannot be had.
+ * that is not there is made, 0755 and the daemon's own. A limit that cannot be had, since users have something else at the path
+ * or links that lead out of it, is skipped with a warning that says what to do: the limits that are there stay.
  */
-bool quota_setup(struct namespace *ns, const struct config *config, GError **error);
+void quota_setup(struct namespace *ns, const struct config *config);
 
 #endif

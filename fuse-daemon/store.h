@@ -111,6 +111,12 @@ GPtrArray *store_fsck(const char *state_dir, GError **error);
 /* The same on an open database. */
 GPtrArray *store_check(struct store *store, GError **error);
 
+/*
+ * Could the directory @path ("/a/b") of the database in @state_dir be a quota tree? 0, also when it is not there, or the
+ * database cannot be read; -ENOTDIR; -EXDEV: an inode in it has names outside, too; -EBUSY: a daemon is at work. O(entries).
+ */
+int store_find_obstacle(const char *state_dir, const char *path);
+
 struct store_mark store_get_mark(struct store *store);
 /* Of this process: no other that had the database open had the same. */
 uint32_t store_get_generation(const struct store *store);

@@ -253,6 +253,17 @@ static int get_used_files(struct server *server, uint64_t ino, char **value)
 	return get_used(server, ino, QUOTA_FILES, value);
 }
 
+/* Why the directory cannot have a limit, as quota_check.c asks. O(what is below). */
+static int get_obstacle(struct server *server, uint64_t ino, char **value)
+{
+	int err = namespace_may_limit(server->ns, ino);
+
+	if (err != -EXDEV)
+		return err ? err : -ENODATA;
+	*value = g_strdup("hard links lead out of it");
+	return 0;
+}
+
 /* Also on directories that belong to others. */
 static int set_limit(struct server *server, uint64_t ino, enum quota_resource resource, const void *value, size_t size,
                      int flags)
@@ -322,7 +333,7 @@ static int get_poison(struct server *server, uint64_t ino, char **value)
 }
 
 enum {
-	ROOT_READS = 1, /* it has physical addresses in it */
+	ROOT_READS = 1, /* it has physical addresses in it, or takes long */
 	ADMIN_SETS = 2, /* under its trusted name only */
 };
 
@@ -346,6 +357,7 @@ static const struct attribute attributes[] = {
 	{ PREFIX "poison", ROOT_READS, get_poison, NULL },
 	{ PREFIX "quota.max_bytes", ADMIN_SETS, get_max_bytes, set_max_bytes },
 	{ PREFIX "quota.max_files", ADMIN_SETS, get_max_files, set_max_files },
+	{ PREFIX "quota.obstacle", ROOT_READS, get_obstacle, NULL },
 	{ PREFIX "quota.used_bytes", 0, get_used_bytes, NULL },
 	{ PREFIX "quota.used_files", 0, get_used_files, NULL },
 	{ PREFIX "regions", ROOT_READS, get_regions, NULL },

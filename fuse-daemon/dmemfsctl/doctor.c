@@ -39,6 +39,7 @@ static const struct {
 	{ "config", doctor_check_config, true },
 	{ "daemon", doctor_check_daemon, true },
 	{ "state", doctor_check_state, true },
+	{ "quotas", doctor_check_quotas, true },
 	{ "libvirt", doctor_check_libvirt, false },
 	{ "apparmor", doctor_check_apparmor, false },
 	{ "mappings", doctor_check_mappings, true },

@@ -62,6 +62,7 @@ void doctor_check_direct_io(struct doctor *doctor);
 void doctor_check_config(struct doctor *doctor);
 void doctor_check_daemon(struct doctor *doctor);
 void doctor_check_state(struct doctor *doctor);
+void doctor_check_quotas(struct doctor *doctor);
 
 /* "6.12.3-amd64" is 6, 12. False: no version. */
 bool doctor_parse_release(const char *release, unsigned *version, unsigned *patchlevel);

@@ -5,8 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 
 #include "doctor.h"
+#include "quota_check.h"
+#include "quota_limit.h"
 #include "text.h"
 #include "view.h"
 
@@ -101,4 +104,35 @@ void doctor_check_state(struct doctor *doctor)
 	}
 	if (configured)
 		check_directory(doctor, configured);
+}
+
+/* Does the daemon hold the directory to one of the limits? */
+static bool is_in_force(const struct config *config, const struct quota_config *quota)
+{
+	g_autofree char *path = g_build_filename(config->mountpoint, quota->path, NULL);
+
+	return lgetxattr(path, quota_limit_name(QUOTA_BYTES), NULL, 0) > 0 ||
+	       lgetxattr(path, quota_limit_name(QUOTA_FILES), NULL, 0) > 0;
+}
+
+void doctor_check_quotas(struct doctor *doctor)
+{
+	const struct config *config = doctor->config;
+	guint before = doctor->findings->len;
+
+	if (!config || config->quotas->len == 0)
+		return;
+	for (guint i = 0; i < config->quotas->len; i++) {
+		const struct quota_config *quota = g_ptr_array_index(config->quotas, i);
+		const char *obstacle = quota_check_obstacle(config, quota);
+
+		if (obstacle)
+			doctor_add(doctor, LEVEL_PROBLEM, "then run dmemfsctl reload", "[quota %s]: cannot be in force: %s: %s",
+			           quota->name, quota->path, obstacle);
+		else if (doctor->views->len > 0 && !is_in_force(config, quota))
+			doctor_add(doctor, LEVEL_PROBLEM, "run dmemfsctl reload", "[quota %s]: not in force: %s", quota->name,
+			           quota->path);
+	}
+	if (doctor->findings->len == before)
+		doctor_add(doctor, LEVEL_OK, NULL, "%u quotas of the configuration are in order", config->quotas->len);
 }

@@ -161,6 +161,23 @@ def test_mount_in_order(ctl, fs):
     assert any(finding["text"].startswith(str(fs.daemon.state_dir)) for finding in of(result, "state"))
 
 
+@pytest.mark.page_sizes("4K")
+def test_quotas_that_are_not_in_force(ctl, fs):
+    """The reason as long as there is one, then the way to have it."""
+    fs.daemon.config.write_text(fs.daemon.config.read_text() + "\n[quota x]\npath=/t/vms\nmax-files=5\n")
+    (fs / "t").mkdir()
+    (fs / "t" / "vms").touch()
+    (finding,) = of(doctor(ctl, fs), "quotas")
+    assert finding["level"] == "problem" and "[quota x]" in finding["text"] and "is not a directory" in finding["text"]
+    (fs / "t" / "vms").unlink()
+    (finding,) = of(doctor(ctl, fs), "quotas")
+    assert finding["level"] == "problem" and "not in force" in finding["text"] and "reload" in finding["remedy"]
+    fs.daemon.kill()
+    fs.daemon.next()
+    (finding,) = of(doctor(ctl, fs), "quotas")
+    assert finding["level"] == "ok"
+
+
 MAP_FIXED = 0x10
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mmap.restype = ctypes.c_void_p

@@ -4,12 +4,13 @@
 import errno
 import os
 import random
+import re
+import subprocess
 import time
 
 import pytest
 
 from helpers.children import Child
-from helpers.daemon import DaemonError
 from helpers.expect import refused
 from helpers.mount import wait_until
 from helpers.quota import MAX_BYTES, MAX_FILES, check_usage, held, is_tree, limit, make_tenants, sized, used, wait_used
@@ -201,22 +202,84 @@ def test_configured_limits_are_set_at_the_start(fs):
     check_usage(fs.root)
 
 
+def checked(dmemfsd, fs):
+    """What --check-config says, whether a daemon serves or has died."""
+    done = subprocess.run([dmemfsd, "--check-config", "--config", fs.daemon.config], capture_output=True, text=True,
+                          timeout=30)
+    assert done.returncode == 0, done
+    return done.stderr
+
+
+def make_file(tenant):
+    sized(tenant, 2)
+
+
+def make_symlink(tenant):
+    tenant.symlink_to("elsewhere")
+
+
+def make_links(tenant):
+    tenant.mkdir()
+    sized(tenant / "x", 0)
+    os.link(tenant / "x", tenant.parent / "y")
+
+
+def make_links_far_below(tenant):
+    tenant.mkdir()
+    (tenant / "b").mkdir()
+    sized(tenant / "b" / "x", 0)
+    os.link(tenant / "b" / "x", tenant / "z")
+    os.link(tenant / "b" / "x", tenant.parent / "y")
+
+
 @pytest.mark.page_sizes("4K")
-def test_configured_limit_that_cannot_be_is_said(fs):
-    (fs / "tenants").mkdir()
-    path = sized(fs / "tenants" / "a", 2)
-    for prepare, because in ((lambda: None, "is not a directory"),
-                             (lambda: (path.unlink(), path.mkdir(), os.link(sized(path / "x", 0), fs / "y")),
-                              "hard links lead out of it")):
-        prepare()
-        reconfigure(fs, GROUPS)
-        fs.daemon.expected.append(r"\[quota a\]: /tenants/a: " + because)
-        with pytest.raises(DaemonError):
-            fs.daemon.start()
-        fs.daemon.process.wait()
-        fs.daemon.process = None
-        configure(fs, "")
-        fs.daemon.start()
+@pytest.mark.parametrize("prepare, because", (
+    (make_file, "is not a directory"),
+    (make_symlink, "is not a directory"),
+    (make_links, "hard links lead out of it"),
+    (make_links_far_below, "hard links lead out of it"),
+))
+def test_configured_limit_that_a_tenant_makes_impossible_is_skipped(fs, dmemfsd, prepare, because):
+    """The next daemon serves, with all the other limits, and says which is not in force; as --check-config does before."""
+    tenants = fs / "tenants"
+    tenants.mkdir()
+    prepare(tenants / "a")
+    configure(fs, GROUPS)
+    said = rf"\[quota a\]: not in force: /tenants/a: {because}"
+    fs.daemon.expected.append(said)
+    assert re.search(said, checked(dmemfsd, fs))
+    fs.daemon.kill()
+    assert re.search(said, checked(dmemfsd, fs))
+    fs.daemon.next()
+    assert re.search(said, fs.daemon.log)
+    assert os.getxattr(tenants, MAX_FILES) == b"4"
+    check_usage(fs.root)
+
+    if (tenants / "a").is_dir():
+        (tenants / "y").unlink()
+    else:
+        (tenants / "a").unlink()  # the start makes the directory
+    assert checked(dmemfsd, fs) == ""
+    fs.daemon.kill()
+    assert checked(dmemfsd, fs) == ""
+    fs.daemon.next()
+    assert os.getxattr(tenants / "a", MAX_FILES) == b"2"
+
+
+@pytest.mark.page_sizes("4K")
+def test_configured_limit_without_room_for_its_directory_is_skipped(fs):
+    """A tenant who removes the directory of a limit, and fills the tree around it."""
+    reconfigure(fs, GROUPS)
+    fs.daemon.start()
+    (fs / "tenants" / "a").rmdir()
+    for i in range(4):
+        sized(fs / "tenants" / str(i), 0)
+    fs.daemon.expected.append(r"\[quota a\]: not in force: /tenants/a: cannot be made: the quota around it is full")
+    fs.daemon.kill()
+    fs.daemon.next()
+    assert not (fs / "tenants" / "a").exists()
+    refused(errno.EDQUOT, sized, fs / "tenants" / "4", 0)
+    check_usage(fs.root)
 
 
 # --- many at once ---
