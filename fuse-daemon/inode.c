@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "file_demand.h"
+
 struct timespec inode_now(void)
 {
 	struct timespec now;
@@ -149,6 +151,8 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode)
 	if (inode->nlink || inode->nlookup || inode->pins || inode->inherited)
 		return NULL;
 	g_hash_table_remove(ns->inodes, &inode->ino);
+	if (S_ISREG(inode->mode) && file_is_demand(inode->file))
+		g_hash_table_add(ns->leaving, &inode->ino);
 	g_hash_table_remove(ns->stale, &inode->ino);
 	ns->files -= S_ISREG(inode->mode);
 	ns->directories -= S_ISDIR(inode->mode);
@@ -169,12 +173,16 @@ static void free_inode(struct inode *inode)
 	g_free(inode);
 }
 
-void inode_destroy(const struct namespace *ns, struct inode *inode)
+void inode_destroy(struct namespace *ns, struct inode *inode)
 {
 	if (!inode)
 		return;
 	if (S_ISREG(inode->mode)) {
 		file_destroy(inode->file);
+		g_mutex_lock(&ns->lock);
+		if (g_hash_table_remove(ns->leaving, &inode->ino))
+			g_cond_broadcast(&ns->left);
+		g_mutex_unlock(&ns->lock);
 	} else {
 		quota_assign(ns->storage->quotas, &inode->account, NULL, 0);
 		store_delete_inode_later(ns->storage->store, inode->ino);

@@ -47,6 +47,8 @@ struct inode {
 struct namespace {
 	GMutex lock;
 	GHashTable *inodes; /* &inode->ino -> inode */
+	GHashTable *leaving; /* &inode->ino: inode_unused() has taken it, inode_destroy() is not done with its file yet */
+	GCond left;
 	GHashTable *stale;  /* &inode->ino: times that are newer than on record */
 	GHashTable *done;   /* owned &unique -> owned ino: requests that an earlier daemon applied; NULL: all answered */
 	GHashTable *recent; /* owned ino, of the answers of those requests: the kernel may not have looked at them yet */
@@ -96,8 +98,8 @@ void inode_drop_link(struct namespace *ns, struct inode *inode);
  * for inode_destroy() after the lock is released (giving up memory makes system calls), else NULL.
  */
 struct inode *inode_unused(struct namespace *ns, struct inode *inode);
-/* NULL is fine. */
-void inode_destroy(const struct namespace *ns, struct inode *inode);
+/* Without the lock. NULL is fine. */
+void inode_destroy(struct namespace *ns, struct inode *inode);
 
 void inode_stat(const struct inode *inode, struct stat *attr);
 struct timespec inode_now(void);

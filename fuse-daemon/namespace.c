@@ -16,6 +16,8 @@ struct namespace *namespace_new(const struct storage *storage)
 
 	g_mutex_init(&ns->lock);
 	ns->inodes = g_hash_table_new(g_int64_hash, g_int64_equal);
+	ns->leaving = g_hash_table_new(g_int64_hash, g_int64_equal);
+	g_cond_init(&ns->left);
 	ns->stale = g_hash_table_new(g_int64_hash, g_int64_equal);
 	ns->storage = storage;
 	return ns;
@@ -48,6 +50,8 @@ void namespace_destroy(struct namespace *ns, bool unmounted)
 	g_clear_pointer(&ns->done, g_hash_table_unref);
 	g_clear_pointer(&ns->recent, g_hash_table_unref);
 	g_hash_table_unref(ns->stale);
+	g_hash_table_unref(ns->leaving);
+	g_cond_clear(&ns->left);
 	g_hash_table_unref(ns->inodes);
 	g_mutex_clear(&ns->lock);
 	g_free(ns);
@@ -320,12 +324,13 @@ int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name)
 
 int namespace_get_file(struct namespace *ns, uint64_t ino, struct file **file)
 {
+	struct inode *inode;
 	int err = 0;
 
 	*file = NULL;
 	g_mutex_lock(&ns->lock);
-	struct inode *inode = inode_find(ns, ino);
-
+	while (!(inode = inode_find(ns, ino)) && g_hash_table_contains(ns->leaving, &ino))
+		g_cond_wait(&ns->left, &ns->lock);
 	if (!inode) {
 		err = -ENOENT;
 	} else if (!S_ISREG(inode->mode)) {

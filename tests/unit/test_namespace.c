@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "linger.h"
 #include "world.h"
 
 #define ROOT NAMESPACE_ROOT_INO
@@ -275,6 +276,59 @@ static void extended_attributes(struct world *world, gconstpointer data)
 	g_assert_cmpstr(list, ==, "user.a");
 }
 
+/* A file that is on its way out of the namespace, and who is asked for its memory meanwhile. */
+static struct {
+	struct world *world;
+	uint64_t ino;
+	GThread *toucher;
+	void (*backing_close)(int id);
+} leaving;
+
+static gpointer find_owner(gpointer data)
+{
+	struct linger *lingering = leaving.world->fake->storage.lingering;
+	struct file *file;
+
+	(void)data;
+	g_assert_cmpint(namespace_get_file(leaving.world->ns, leaving.ino, &file), ==, -ENOENT);
+	linger_lock(lingering);
+	g_assert_nonnull(linger_find(lingering, leaving.ino));
+	linger_unlock(lingering);
+	return NULL;
+}
+
+/* Called when the namespace does not have the file any more, and before it is with those that linger. */
+static void look_for_it(int id)
+{
+	leaving.backing_close(id);
+	leaving.toucher = g_thread_new("toucher", find_owner, NULL);
+	g_usleep(50 * G_TIME_SPAN_MILLISECOND);
+}
+
+static void removed_demand_files_always_have_an_owner(struct world *world, gconstpointer data)
+{
+	struct fake *fake = world->fake;
+	struct file *file;
+	int id;
+
+	(void)data;
+	leaving.world = world;
+	leaving.ino = world_make(world, ROOT, "f", S_IFREG);
+	g_assert_cmpint(namespace_set_alloc(world->ns, leaving.ino, 0, "demand", 0), ==, 0);
+	g_assert_cmpint(namespace_get_file(world->ns, leaving.ino, &file), ==, 0);
+	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
+	g_assert_cmpint(file_open(file, fake, &id), ==, 0);
+	file_close(file, true);
+	namespace_put_file(world->ns, leaving.ino);
+	leaving.backing_close = fake->storage.backing_close;
+	fake->storage.backing_close = look_for_it;
+	fake->hold = true;
+	g_assert_cmpint(namespace_unlink(world->ns, ROOT, "f"), ==, 0);
+	g_thread_join(leaving.toucher);
+	fake->storage.backing_close = leaving.backing_close;
+	fake_release_held(fake);
+}
+
 static void writes_take_privileges_away(struct world *world, gconstpointer data)
 {
 	uint64_t ino = world_make(world, ROOT, "f", S_IFREG | S_ISUID | S_ISGID | 0755);
@@ -309,6 +363,7 @@ int main(int argc, char **argv)
 	TEST("list", listing_starts_with_dot_and_dotdot_and_the_newest);
 	TEST("list/full", full_listing_counts_lookups);
 	TEST("xattr", extended_attributes);
+	TEST("lifetime/demand", removed_demand_files_always_have_an_owner);
 	TEST("privilege", writes_take_privileges_away);
 	return g_test_run();
 }
