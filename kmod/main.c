@@ -67,40 +67,10 @@ static int do_hello(union request *req)
 	return match ? 0 : -EPROTO;
 }
 
-static int do_region_claim(union request *req)
-{
-	return dmemfs_region_claim(&req->region);
-}
-
-static int do_region_next(union request *req)
-{
-	return dmemfs_region_next(&req->region);
-}
-
-static int do_region_release(union request *req)
-{
-	return dmemfs_region_release(&req->region);
-}
-
 static int do_object_create(union request *req)
 {
 	req->op.state = DMEMFS_OBJECT_NAMED;
 	return dmemfs_object_create(req->op.id);
-}
-
-static int do_object_open(union request *req)
-{
-	return dmemfs_object_open(req->op.id);
-}
-
-static int do_object_drop(union request *req)
-{
-	return dmemfs_object_drop(req->op.id, &req->op.state);
-}
-
-static int do_object_reap(union request *req)
-{
-	return dmemfs_object_reap(req->op.id);
 }
 
 static int do_mark_set(union request *req)
@@ -119,21 +89,6 @@ static int do_mark_get(union request *req)
 	return 0;
 }
 
-static int do_object_next(union request *req)
-{
-	return dmemfs_object_next(&req->info);
-}
-
-static int do_object_resize(struct dmemfs_object *obj, union request *req)
-{
-	return dmemfs_object_resize(obj, req->resize.size);
-}
-
-static int do_object_mode(struct dmemfs_object *obj, union request *req)
-{
-	return dmemfs_object_set_mode(obj, req->mode.mode, req->mode.unit);
-}
-
 static int do_object_zero(struct dmemfs_object *obj, union request *req)
 {
 	u64 end;
@@ -143,40 +98,28 @@ static int do_object_zero(struct dmemfs_object *obj, union request *req)
 	return dmemfs_object_zero(obj, req->zero.offset, end);
 }
 
-static int do_region_zero(union request *req)
-{
-	return dmemfs_region_zero(req->zero.offset, req->zero.length);
-}
-
-static int do_poison_add(union request *req)
-{
-	return dmemfs_poison_add(&req->poison);
-}
-
-static int do_poison_next(union request *req)
-{
-	return dmemfs_poison_next(&req->poison);
-}
-
-static int do_extent_add(struct dmemfs_object *obj, union request *req)
-{
-	return dmemfs_extent_add(obj, &req->extent);
-}
-
-static int do_extent_remove(struct dmemfs_object *obj, union request *req)
-{
-	return req->extent.start ? -EINVAL : dmemfs_extent_remove(obj, req->extent.offset, req->extent.length);
-}
-
-static int do_extent_next(struct dmemfs_object *obj, union request *req)
-{
-	return dmemfs_extent_next(obj, &req->extent);
-}
-
-static int do_fault_answer(struct dmemfs_object *obj, union request *req)
-{
-	return dmemfs_demand_answer_request(obj, &req->answer);
-}
+/* Requests that are one call. */
+#define RUN(name, call) static int do_##name(union request *req) { return call; }
+#define ON_OBJECT(name, call) static int do_##name(struct dmemfs_object *obj, union request *req) { return call; }
+RUN(region_claim, dmemfs_region_claim(&req->region))
+RUN(region_next, dmemfs_region_next(&req->region))
+RUN(region_release, dmemfs_region_release(&req->region))
+RUN(object_open, dmemfs_object_open(req->op.id))
+RUN(object_drop, dmemfs_object_drop(req->op.id, &req->op.state))
+RUN(object_reap, dmemfs_object_reap(req->op.id))
+RUN(object_next, dmemfs_object_next(&req->info))
+ON_OBJECT(object_resize, dmemfs_object_resize(obj, req->resize.size))
+ON_OBJECT(object_mode, dmemfs_object_set_mode(obj, req->mode.mode, req->mode.unit))
+RUN(region_zero, dmemfs_region_zero(req->zero.offset, req->zero.length))
+RUN(poison_add, dmemfs_poison_add(&req->poison))
+RUN(poison_next, dmemfs_poison_next(&req->poison))
+ON_OBJECT(extent_add, dmemfs_extent_add(obj, &req->extent))
+ON_OBJECT(extent_remove, req->extent.start ? -EINVAL :
+	  dmemfs_extent_remove(obj, req->extent.offset, req->extent.length))
+ON_OBJECT(extent_next, dmemfs_extent_next(obj, &req->extent))
+ON_OBJECT(fault_answer, dmemfs_demand_answer_request(obj, &req->answer))
+#undef ON_OBJECT
+#undef RUN
 
 /*
  * What can be asked for. The structs begin with what the peer fills in, up to and including .inputs; the rest is 0.
