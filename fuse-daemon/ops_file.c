@@ -102,6 +102,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 
 	err = open_contents(req, attr.st_ino, fi);
 	if (err) {
+		request_undo();
 		if (name)
 			namespace_unlink(ns, parent, name);
 		ops_reply(req, err);

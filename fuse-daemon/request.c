@@ -13,3 +13,8 @@ void request_set_current(const struct request *request)
 {
 	current = *request;
 }
+
+void request_undo(void)
+{
+	current.resent = false;
+}

@@ -21,5 +21,10 @@ struct request {
 /* The request at hand, all 0 when there is none. */
 const struct request *request_current(void);
 void request_set_current(const struct request *request);
+/*
+ * What this thread does from here on takes back what the request asked for: it is done also when the request came again, and
+ * an earlier daemon's record says that it was applied.
+ */
+void request_undo(void);
 
 #endif
