@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "extent_map.h"
@@ -42,6 +43,14 @@ struct backend_region {
 	uint64_t length;
 	int node; /* NUMA node, -1 unknown */
 };
+
+/* A descriptor, or negative, that is closed at the end of its block. */
+static inline void backend_fd_close(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+#define backend_fd __attribute__((cleanup(backend_fd_close))) int
 
 typedef void (*backend_idle_fn)(uint64_t id, void *data);
 typedef void (*backend_leftover_fn)(uint64_t id, struct extent extent, void *data);
@@ -119,13 +128,11 @@ struct backend_ops {
 	 */
 	bool (*drop)(struct backend_object *object);
 	/*
-	 * A descriptor for fuse_passthrough_open(), O_RDWR, owned by the object, valid until close_fd() or drop(). One
-	 * at a time; asking again returns the same, on any thread. Negative errno on failure. The other operations open it
-	 * as needed and leave it open: close_fd() when the object is at rest and nobody is at work on it, so that files at
-	 * rest cost no descriptor.
+	 * A descriptor of the object, O_RDWR, for FUSE passthrough, which needs it only until it has registered the object: the
+	 * caller closes it soon. Negative errno on failure. No object keeps one, and an operation has one at most while it is
+	 * at work: so many as there are threads, however many files are open.
 	 */
-	int (*get_fd)(struct backend_object *object);
-	void (*close_fd)(struct backend_object *object);
+	int (*open_fd)(struct backend_object *object);
 
 	/* Can memory that nobody owns have bytes of a former owner in it? NULL: it cannot, and clean() is never called. */
 	bool (*needs_zeroing)(const struct backend *backend);

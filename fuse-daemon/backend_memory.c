@@ -11,7 +11,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +41,6 @@ struct backend_object {
 	struct backend *backend;
 	uint64_t id;
 	uint64_t given; /* bytes */
-	_Atomic int fd; /* -1: closed */
 };
 
 struct object_name {
@@ -279,11 +277,11 @@ static uint64_t memory_give_up_unknown(struct backend *backend, bool (*is_known)
 	return 0;
 }
 
-static struct backend_object *new_object(struct backend *backend, uint64_t id, int fd)
+static struct backend_object *new_object(struct backend *backend, uint64_t id)
 {
 	struct backend_object *object = g_new(struct backend_object, 1);
 
-	*object = (struct backend_object){ .backend = backend, .id = id, .fd = fd };
+	*object = (struct backend_object){ .backend = backend, .id = id };
 	return object;
 }
 
@@ -293,35 +291,23 @@ static int memory_create(struct backend *backend, uint64_t id, struct backend_ob
 
 	if (fd < 0)
 		return -errno;
-	*object = new_object(backend, id, fd);
+	close(fd);
+	*object = new_object(backend, id);
 	return 0;
 }
 
-static int memory_get_fd(struct backend_object *object)
+/* By its name, which it has until it is dropped. */
+static int memory_open_fd(struct backend_object *object)
 {
-	int fd = atomic_load(&object->fd), none = -1;
+	int fd = openat(object->backend->dir, object_name(object->id).text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd >= 0)
-		return fd;
-	fd = openat(object->backend->dir, object_name(object->id).text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -errno;
-	if (atomic_compare_exchange_strong(&object->fd, &none, fd))
-		return fd;
-	close(fd); /* another thread was faster */
-	return none;
-}
-
-static void memory_close_fd(struct backend_object *object)
-{
-	if (object->fd >= 0)
-		close(object->fd);
-	object->fd = -1;
+	return fd < 0 ? -errno : fd;
 }
 
 /* Asks to be told when the tmpfs inode is gone. */
 static bool watch_end(struct backend_object *object)
 {
+	static struct log_limit limit = LOG_LIMIT_INIT;
 	struct backend *backend = object->backend;
 	g_autofree char *path = g_strdup_printf("/proc/self/fd/%d/%s", backend->dir, object_name(object->id).text);
 	guint64 *id = g_new(guint64, 1);
@@ -337,7 +323,7 @@ static bool watch_end(struct backend_object *object)
 		return true;
 
 	/* tmpfs keeps the pages for whoever maps them all the same: only the figures run ahead. */
-	log_warning("inotify: %s: %s: memory counts as free before its last mapping is gone; raise "
+	log_limited(&limit, LOG_LEVEL_WARNING, "inotify: %s: %s: memory counts as free before its last mapping is gone; raise "
 	            "fs.inotify.max_user_watches", path, g_strerror(errno));
 	g_free(id);
 	return false;
@@ -348,7 +334,6 @@ static bool memory_drop(struct backend_object *object)
 	bool watched = object->given > 0 && watch_end(object);
 
 	unlinkat(object->backend->dir, object_name(object->id).text, 0);
-	memory_close_fd(object);
 	g_free(object);
 	return !watched;
 }
@@ -361,7 +346,7 @@ static bool memory_discard(struct backend *backend, uint64_t id)
 	if (fstatat(backend->dir, object_name(id).text, &attr, AT_SYMLINK_NOFOLLOW) < 0)
 		return true;
 
-	struct backend_object *object = new_object(backend, id, -1);
+	struct backend_object *object = new_object(backend, id);
 
 	object->given = (uint64_t)attr.st_size;
 	return memory_drop(object);
@@ -369,23 +354,22 @@ static bool memory_discard(struct backend *backend, uint64_t id)
 
 static void memory_release(struct backend_object *object)
 {
-	memory_close_fd(object);
 	g_free(object);
 }
 
 /* Takes pages for a range now, so that a shortage is an error here and no SIGBUS later. */
-static int populate(const struct backend_object *object, uint64_t offset, uint64_t length)
+static int populate(const struct backend_object *object, int fd, uint64_t offset, uint64_t length)
 {
 	if (!object->backend->populate || length == 0)
 		return 0;
-	if (fallocate(object->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
 		return errno == EINTR ? -EINTR : -ENOSPC;
 	return 0;
 }
 
-static int punch(const struct backend_object *object, uint64_t offset, uint64_t length)
+static int punch(int fd, uint64_t offset, uint64_t length)
 {
-	if (fallocate(object->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0)
 		return -errno;
 	return 0;
 }
@@ -394,18 +378,19 @@ static int memory_attach(struct backend *backend, uint64_t id, const struct exte
                          uint64_t size, struct backend_object **object)
 {
 	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (count ? O_CREAT : 0);
-	int fd = openat(backend->dir, object_name(id).text, flags, 0600), err = 0;
+	backend_fd fd = openat(backend->dir, object_name(id).text, flags, 0600);
+	int err = 0;
 
 	if (fd < 0)
 		return errno == ENOENT && !count ? 0 : -errno;
 
-	struct backend_object *found = new_object(backend, id, fd);
+	struct backend_object *found = new_object(backend, id);
 
 	if (ftruncate(fd, (off_t)size) < 0)
 		err = -errno;
 	for (guint i = 0; i < count && !err; i++) {
 		found->given += runs[i].extent.length;
-		err = populate(found, runs[i].offset, runs[i].extent.length);
+		err = populate(found, fd, runs[i].offset, runs[i].extent.length);
 	}
 	if (err)
 		memory_release(found);
@@ -434,10 +419,9 @@ static int memory_clean(struct backend *backend, struct extent extent)
 
 static int memory_give(struct backend_object *object, uint64_t offset, struct extent extent)
 {
-	int err = memory_get_fd(object);
+	backend_fd fd = memory_open_fd(object);
+	int err = fd < 0 ? fd : populate(object, fd, offset, extent.length);
 
-	if (err >= 0)
-		err = populate(object, offset, extent.length);
 	if (err < 0)
 		return err;
 	object->given += extent.length;
@@ -446,10 +430,9 @@ static int memory_give(struct backend_object *object, uint64_t offset, struct ex
 
 static int memory_take(struct backend_object *object, uint64_t offset, uint64_t length)
 {
-	int err = memory_get_fd(object);
+	backend_fd fd = memory_open_fd(object);
+	int err = fd < 0 ? fd : punch(fd, offset, length);
 
-	if (err >= 0)
-		err = punch(object, offset, length);
 	if (err < 0)
 		return err;
 	object->given -= length;
@@ -457,41 +440,42 @@ static int memory_take(struct backend_object *object, uint64_t offset, uint64_t 
 }
 
 /* A mapping may have written past the old end, in its last page: that must not show when the file grows. */
-static int zero_tail(struct backend_object *object, uint64_t old_size, uint64_t size)
+static int zero_tail(int fd, uint64_t old_size, uint64_t size)
 {
 	static const char zeroes[TMPFS_PAGE];
 	uint64_t tail = MIN(size, (old_size + TMPFS_PAGE - 1) / TMPFS_PAGE * TMPFS_PAGE) - old_size;
 
-	if (tail > 0 && pwrite(object->fd, zeroes, tail, (off_t)old_size) != (ssize_t)tail)
+	if (tail > 0 && pwrite(fd, zeroes, tail, (off_t)old_size) != (ssize_t)tail)
 		return -EIO;
 	return 0;
 }
 
 static int memory_resize(struct backend_object *object, uint64_t old_size, uint64_t size, uint64_t allocated)
 {
-	int err = memory_get_fd(object);
+	backend_fd fd = memory_open_fd(object);
+	int err = MIN(fd, 0);
 
-	if (err >= 0 && size > old_size)
-		err = zero_tail(object, old_size, size);
-	if (err < 0)
+	if (!err && size > old_size)
+		err = zero_tail(fd, old_size, size);
+	if (err)
 		return err;
-	if (ftruncate(object->fd, (off_t)size) < 0)
+	if (ftruncate(fd, (off_t)size) < 0)
 		return -errno;
 	/* ftruncate has freed the rest of the last unit as well, which is still the file's. */
 	if (size < old_size && size < allocated)
-		return populate(object, size, allocated - size);
+		return populate(object, fd, size, allocated - size);
 	return 0;
 }
 
 static int memory_zero(struct backend_object *object, uint64_t offset, uint64_t length)
 {
 	static const char zeroes[256 * 1024];
-	int fd = memory_get_fd(object);
+	backend_fd fd = memory_open_fd(object);
 
 	if (fd < 0)
 		return fd;
 	if (!object->backend->populate)
-		return punch(object, offset, length);
+		return punch(fd, offset, length);
 	/* Punching would give the pages up, and with them the promise that they are there. */
 	while (length > 0) {
 		ssize_t done = pwrite(fd, zeroes, MIN(length, sizeof(zeroes)), (off_t)offset);
@@ -506,7 +490,7 @@ static int memory_zero(struct backend_object *object, uint64_t offset, uint64_t 
 
 static ssize_t memory_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
 {
-	int fd = memory_get_fd(object);
+	backend_fd fd = memory_open_fd(object);
 	ssize_t done = fd < 0 ? fd : pread(fd, buffer, length, (off_t)offset);
 
 	return fd >= 0 && done < 0 ? -errno : done;
@@ -514,7 +498,7 @@ static ssize_t memory_read(struct backend_object *object, void *buffer, size_t l
 
 static ssize_t memory_write(struct backend_object *object, const void *buffer, size_t length, uint64_t offset)
 {
-	int fd = memory_get_fd(object);
+	backend_fd fd = memory_open_fd(object);
 	ssize_t done = fd < 0 ? fd : pwrite(fd, buffer, length, (off_t)offset);
 
 	return fd >= 0 && done < 0 ? -errno : done;
@@ -535,8 +519,7 @@ const struct backend_ops backend_memory_ops = {
 	.release = memory_release,
 	.create = memory_create,
 	.drop = memory_drop,
-	.get_fd = memory_get_fd,
-	.close_fd = memory_close_fd,
+	.open_fd = memory_open_fd,
 	.needs_zeroing = memory_needs_zeroing,
 	.clean = memory_clean,
 	.give = memory_give,

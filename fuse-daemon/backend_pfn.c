@@ -6,7 +6,6 @@
  * record says; the others are given up, and keep their memory until nobody maps it.
  */
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +27,6 @@ struct backend {
 struct backend_object {
 	struct backend *backend;
 	uint64_t id;
-	_Atomic int fd; /* -1: closed */
 };
 
 static int object_call(struct backend *backend, unsigned long request, uint64_t id, uint32_t *state)
@@ -257,7 +255,7 @@ static struct backend_object *new_object(struct backend *backend, uint64_t id)
 {
 	struct backend_object *object = g_new(struct backend_object, 1);
 
-	*object = (struct backend_object){ .backend = backend, .id = id, .fd = -1 };
+	*object = (struct backend_object){ .backend = backend, .id = id };
 	return object;
 }
 
@@ -361,32 +359,14 @@ static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_
 	return err;
 }
 
-static void pfn_close_fd(struct backend_object *object)
-{
-	if (object->fd >= 0)
-		close(object->fd);
-	object->fd = -1;
-}
-
 static void pfn_release(struct backend_object *object)
 {
-	pfn_close_fd(object);
 	g_free(object);
 }
 
-static int pfn_get_fd(struct backend_object *object)
+static int pfn_open_fd(struct backend_object *object)
 {
-	int fd = atomic_load(&object->fd), none = -1;
-
-	if (fd >= 0)
-		return fd;
-	fd = object_call(object->backend, DMEMFS_IOC_OBJECT_OPEN, object->id, NULL);
-	if (fd < 0)
-		return fd;
-	if (atomic_compare_exchange_strong(&object->fd, &none, fd))
-		return fd;
-	close(fd); /* another thread was faster */
-	return none;
+	return object_call(object->backend, DMEMFS_IOC_OBJECT_OPEN, object->id, NULL);
 }
 
 static bool pfn_drop(struct backend_object *object)
@@ -394,7 +374,6 @@ static bool pfn_drop(struct backend_object *object)
 	struct backend *backend = object->backend;
 	uint64_t id = object->id;
 
-	pfn_close_fd(object);
 	g_free(object);
 	return give_up(backend, id);
 }
@@ -448,7 +427,7 @@ static int pfn_zero(struct backend_object *object, uint64_t offset, uint64_t len
 
 static ssize_t pfn_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
 {
-	int fd = pfn_get_fd(object);
+	backend_fd fd = pfn_open_fd(object);
 	ssize_t done = fd < 0 ? fd : pread(fd, buffer, length, (off_t)offset);
 
 	return fd >= 0 && done < 0 ? -errno : done;
@@ -456,7 +435,7 @@ static ssize_t pfn_read(struct backend_object *object, void *buffer, size_t leng
 
 static ssize_t pfn_write(struct backend_object *object, const void *buffer, size_t length, uint64_t offset)
 {
-	int fd = pfn_get_fd(object);
+	backend_fd fd = pfn_open_fd(object);
 	ssize_t done = fd < 0 ? fd : pwrite(fd, buffer, length, (off_t)offset);
 
 	return fd >= 0 && done < 0 ? -errno : done;
@@ -551,8 +530,7 @@ const struct backend_ops backend_pfn_ops = {
 	.release = pfn_release,
 	.create = pfn_create,
 	.drop = pfn_drop,
-	.get_fd = pfn_get_fd,
-	.close_fd = pfn_close_fd,
+	.open_fd = pfn_open_fd,
 	.needs_zeroing = pfn_needs_zeroing,
 	.clean = pfn_clean,
 	.give = pfn_give,

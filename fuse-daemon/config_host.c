@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -106,12 +107,29 @@ static bool check_memory_dir(const struct config *config, GError **error)
 	return true;
 }
 
+/* Descriptors do not rise with open files (backend.h): what a request thread has at most, and the rest of the daemon. */
+#define DESCRIPTORS_OF_A_THREAD 3
+#define DESCRIPTORS_OF_THE_REST 64
+
+static bool check_descriptors(const struct config *config, GError **error)
+{
+	rlim_t needed = config->threads * DESCRIPTORS_OF_A_THREAD + DESCRIPTORS_OF_THE_REST;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max >= needed)
+		return true;
+	return fail(config, "[daemon] threads", error, "%u of them need up to %lu descriptors, and the limit is %lu: configure "
+	            "fewer, or raise it (LimitNOFILE= of the unit, ulimit -Hn)", config->threads, (unsigned long)needed,
+	            (unsigned long)limit.rlim_max);
+}
+
 bool config_check_host(const struct config *config, GError **error)
 {
 	dev_t device;
 	bool exists;
 
-	return (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
+	return check_descriptors(config, error) &&
+	       (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
 	       check_directory(config, "[daemon] state-dir", config->state_dir, &exists, error) &&
 	       (config->backend != BACKEND_MEMORY || check_memory_dir(config, error));
 }

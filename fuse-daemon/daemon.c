@@ -134,7 +134,7 @@ static void on_mount_ended(void *loop)
 	g_idle_add(quit, loop);
 }
 
-/* An open file costs a descriptor each: as many as the system allows. */
+/* The soft limit is for programs that use select(2). How many descriptors there can be: config_check_host(). */
 static void raise_limits(void)
 {
 	struct rlimit limit;

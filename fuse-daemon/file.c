@@ -161,20 +161,9 @@ static void lock_exclusive(struct file *file)
 	pthread_rwlock_wrlock(&file->lock);
 }
 
-/* What a close has left to do, if nobody else has the lock: else it is theirs to do. */
-static void rest_after_close(struct file *file)
-{
-	while (atomic_load(&file->closed) && pthread_rwlock_trywrlock(&file->lock) == 0) {
-		atomic_store(&file->closed, false);
-		file_rest(file);
-		pthread_rwlock_unlock(&file->lock);
-	}
-}
-
-void file_unlock(struct file *file)
+static void unlock(struct file *file)
 {
 	pthread_rwlock_unlock(&file->lock);
-	rest_after_close(file);
 }
 
 /* What the next daemon has to know of the registration. */
@@ -196,7 +185,7 @@ static int register_backing(struct file *file, void *request)
 	if (err)
 		return err;
 
-	int fd = storage->ops->get_fd(file->object);
+	backend_fd fd = storage->ops->open_fd(file->object);
 
 	if (fd < 0)
 		return fd;
@@ -225,24 +214,9 @@ int file_open(struct file *file, void *request, int *backing_id)
 	lock_exclusive(file);
 	if (!file->backing_id)
 		err = register_backing(file, request);
-	if (!err) {
-		file->opens++;
-		*backing_id = file->backing_id;
-	}
-	file_rest(file);
-	file_unlock(file);
+	*backing_id = file->backing_id;
+	unlock(file);
 	return err;
-}
-
-/* Never waits: no user could keep it from being served (turns.h), and so from ending the threads' service. */
-void file_close(struct file *file, bool counted)
-{
-	unsigned opens = atomic_load(&file->opens);
-
-	while (counted && opens > 0 && !atomic_compare_exchange_weak(&file->opens, &opens, opens - 1))
-		;
-	atomic_store(&file->closed, true);
-	rest_after_close(file);
 }
 
 void file_inherit(struct file *file, int backing_id)
@@ -261,8 +235,7 @@ int file_truncate(struct file *file, uint64_t size)
 
 	lock_exclusive(file);
 	err = size > file->size ? file_grow(file, size) : file_shrink(file, size);
-	file_rest(file);
-	file_unlock(file);
+	unlock(file);
 	return err;
 }
 
@@ -273,7 +246,7 @@ ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offse
 	lock_shared(file);
 	if (offset < file->size)
 		done = file->storage->ops->read(file->object, buffer, MIN(length, file->size - offset), offset);
-	file_unlock(file);
+	unlock(file);
 	return done;
 }
 
@@ -311,18 +284,18 @@ ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t 
 	if (offset + length <= file->size && !(file->demand && file_demand_has_hole(file, offset, offset + length))) {
 		done = file->storage->ops->write(file->object, data, length, offset);
 		if (done != -ENOSPC || !file->demand) {
-			file_unlock(file);
+			unlock(file);
 			return done;
 		}
 	}
-	file_unlock(file);
+	unlock(file);
 
 	lock_exclusive(file);
 	if (file->demand)
 		done = file_demand_write(file, data, length, offset);
 	else
 		done = write_growing(file, data, length, offset);
-	file_unlock(file);
+	unlock(file);
 	return done;
 }
 
@@ -366,8 +339,7 @@ static int allocate_on_demand(struct file *file, int mode, uint64_t offset, uint
 		err = file_demand_punch(file, offset, end);
 	else
 		err = file_demand_allocate(file, mode, offset, end);
-	file_rest(file);
-	file_unlock(file);
+	unlock(file);
 	return err;
 }
 
@@ -384,12 +356,12 @@ int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length)
 		/* Zeroed in place: a hole would need memory again at its next touch, when there may be none. */
 		lock_shared(file);
 		err = file_zero(file, offset, end);
-		file_unlock(file);
+		unlock(file);
 		return err;
 	}
 	lock_exclusive(file);
 	err = allocate_range(file, mode, offset, end);
-	file_unlock(file);
+	unlock(file);
 	return err;
 }
 
@@ -407,7 +379,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence)
 	/* No data before the end, which is itself a hole (lseek(2)). */
 	if (found >= 0 && whence == SEEK_DATA && (uint64_t)found >= file->size)
 		found = -ENXIO;
-	file_unlock(file);
+	unlock(file);
 	return found;
 }
 
@@ -421,7 +393,7 @@ char *file_describe_extents(struct file *file)
 		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
 		                       text->len ? "\n" : "", run.offset, run.extent.start, run.extent.length);
 	}
-	file_unlock(file);
+	unlock(file);
 	return g_string_free(text, FALSE);
 }
 
@@ -443,7 +415,7 @@ char *file_describe_poison(struct file *file)
 			                       part->length);
 		}
 	}
-	file_unlock(file);
+	unlock(file);
 	return g_string_free(text, FALSE);
 }
 
@@ -454,6 +426,6 @@ char *file_describe_faults(struct file *file)
 	lock_shared(file);
 	if (file->object && file->storage->ops->describe_faults)
 		text = file->storage->ops->describe_faults(file->object);
-	file_unlock(file);
+	unlock(file);
 	return text;
 }

@@ -10,8 +10,7 @@
  *    SIGBUS; memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is there to grow into;
  *  - bytes past the size read zero once the file grows over them;
  *  - the backing id is registered from the first open until the file is destroyed, whichever daemon does the one and the
- *    other, so that an open costs no transaction; a file at rest keeps that, a few hundred bytes in the kernel, and no
- *    descriptor.
+ *    other, so that an open costs no transaction; it is a few hundred bytes in the kernel, and no descriptor.
  *  - what is charged to a quota tree is the memory in the extent map, with demand allocation all that it may come to.
  * Changes are all or nothing: a function that fails has changed nothing.
  *
@@ -103,10 +102,8 @@ uint64_t file_allocated(const struct file *file);
 /* What is charged for it. */
 uint64_t file_charged(const struct file *file);
 
-/* One more open; the backing id to answer with. Each needs a file_close(). */
+/* The backing id to answer an open with. */
 int file_open(struct file *file, void *request, int *backing_id);
-/* @counted: an open of this process; else one of an earlier daemon. */
-void file_close(struct file *file, bool counted);
 
 /* While the file is open. As pread(2) and pwrite(2); writing past the end grows the file. */
 ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offset);

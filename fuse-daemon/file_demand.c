@@ -291,7 +291,7 @@ int file_demand_punched(struct file *file, uint64_t from, uint64_t to)
 
 	pthread_rwlock_wrlock(&file->lock);
 	err = file_demand_punched_locked(file, from, to);
-	file_unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 
@@ -363,13 +363,13 @@ int file_demand_fault(struct file *file, const struct backend_fault *fault)
 
 		pthread_rwlock_wrlock(&file->lock);
 		err = find_memory(file, fault, &gap, runs);
-		file_unlock(file);
+		pthread_rwlock_unlock(&file->lock);
 		if (err)
 			break;
 		err = file_clean(file, runs);
 		pthread_rwlock_wrlock(&file->lock);
 		err = use_memory(file, &gap, runs, err);
-		file_unlock(file);
+		pthread_rwlock_unlock(&file->lock);
 	}
 	return err == -EAGAIN ? -EEXIST : err;
 }

@@ -22,8 +22,6 @@ struct file {
 	_Atomic uint64_t size;
 	_Atomic uint64_t allocated; /* bytes in map */
 	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */
-	_Atomic unsigned opens; /* by this process's clients: an earlier daemon's are not known; changes without the lock, too */
-	atomic_bool closed;     /* whoever holds the lock is to see to file_rest() after it */
 	int backing_id; /* 0: not registered */
 	bool restored;  /* from the record: there may be an object, although none is attached */
 	bool renewed;   /* the memory is not that of the former contents, and is not zeroed yet */
@@ -43,11 +41,7 @@ static inline uint64_t file_unit_up(const struct file *file, uint64_t bytes)
 	return file_unit_down(file, bytes + file->unit - 1);
 }
 
-/* Of a file that lives on: whoever closed it meanwhile has left file_rest() to the holder of the lock. */
-void file_unlock(struct file *file);
 int file_need_object(struct file *file);
-/* An object that nobody has open keeps no descriptor. Who opened it by an earlier daemon makes it open one again. */
-void file_rest(struct file *file);
 /* Sees to it that all units of [from, to) have memory, and that @size is on record. */
 int file_need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size);
 /* The larger @size is on record, and the memory for it is there: the object gets it. A failure takes it back. */

@@ -27,12 +27,6 @@ int file_need_object(struct file *file)
 	return err;
 }
 
-void file_rest(struct file *file)
-{
-	if (file->object && file->opens == 0)
-		file->storage->ops->close_fd(file->object);
-}
-
 /* Memory for one gap in the file, in as few runs as can be had. */
 static int allocate_gap(struct file *file, const struct extent_gap *gap, GArray *runs)
 {
@@ -399,6 +393,5 @@ int file_attach(struct file *file)
 	                               file->size, &file->object);
 	if (!err)
 		err = file_demand_attach(file);
-	file_rest(file);
 	return err;
 }

@@ -84,7 +84,7 @@ int file_set_demand(struct file *file, bool demand)
 		err = -EBUSY;
 	else if (demand != file->demand)
 		err = set_mode(file, FILE_RECORD_ALLOC, demand ? "demand" : NULL, demand, file->discard);
-	file_unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 
@@ -97,6 +97,6 @@ int file_set_discard(struct file *file, bool discard)
 	pthread_rwlock_wrlock(&file->lock);
 	if (discard != file->discard)
 		err = set_mode(file, FILE_RECORD_DISCARD, discard ? "1" : NULL, file->demand, discard);
-	file_unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }

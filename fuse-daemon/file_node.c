@@ -43,7 +43,7 @@ int file_set_policy(struct file *file, struct node_policy *policy, int flags)
 	}
 	if (!err)
 		file_restore_policy(file, policy);
-	file_unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 

@@ -98,7 +98,6 @@ const struct fuse_lowlevel_ops ops_table = {
 	.create = ops_create,
 	.tmpfile = ops_tmpfile,
 	.open = ops_open,
-	.release = ops_release,
 	.read = ops_read,
 	.write = ops_write,
 	.fallocate = ops_fallocate,

@@ -32,12 +32,6 @@ static char *thread_buffer(size_t size)
 	return mine;
 }
 
-/* The handle of every open: RELEASE tells by it whether this process has counted the open. */
-static uint64_t opened_by(fuse_req_t req)
-{
-	return store_get_generation(ops_server(req)->storage.store);
-}
-
 static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct namespace *ns = ops_server(req)->ns;
@@ -48,7 +42,6 @@ static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 		return err;
 	err = file_open(file, req, &fi->backing_id);
 	if (!err) {
-		fi->fh = opened_by(req);
 		fi->direct_io = (fi->flags & O_ACCMODE) != O_RDONLY;
 		fi->parallel_direct_writes = fi->direct_io;
 		fi->noflush = 1;
@@ -57,33 +50,14 @@ static int open_contents(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	return err;
 }
 
-/* Also after a reply that nobody waited for, when the request is gone. */
-static void close_contents(struct namespace *ns, fuse_ino_t ino, bool counted)
-{
-	struct file *file;
-
-	if (namespace_get_file(ns, ino, &file) < 0)
-		return;
-	file_close(file, counted);
-	namespace_put_file(ns, ino);
-}
-
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct namespace *ns = ops_server(req)->ns;
 	int err = open_contents(req, ino, fi);
 
 	if (err)
 		ops_reply(req, err);
-	else if (fuse_reply_open(req, fi) < 0)
-		close_contents(ns, ino, true);
-}
-
-void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	/* An open that an earlier daemon counted may have been closed by it, before it died and could not say so. */
-	close_contents(ops_server(req)->ns, ino, fi->fh == opened_by(req));
-	ops_reply(req, 0);
+	else
+		fuse_reply_open(req, fi);
 }
 
 /* Makes a regular file and opens it; @name NULL: without a name. */
@@ -108,8 +82,6 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 		ops_reply(req, err);
 	} else if (fuse_reply_create(req, &entry, fi) == 0) {
 		return;
-	} else {
-		close_contents(ns, attr.st_ino, true);
 	}
 	namespace_forget(ns, attr.st_ino, 1);
 }

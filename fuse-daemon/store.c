@@ -277,11 +277,6 @@ GPtrArray *store_fsck(const char *state_dir, GError **error)
 	return problems;
 }
 
-uint32_t store_get_generation(const struct store *store)
-{
-	return store->generation;
-}
-
 struct store_mark store_get_mark(struct store *store)
 {
 	return store->mark;

@@ -118,8 +118,6 @@ GPtrArray *store_check(struct store *store, GError **error);
 int store_find_obstacle(const char *state_dir, const char *path);
 
 struct store_mark store_get_mark(struct store *store);
-/* Of this process: no other that had the database open had the same. */
-uint32_t store_get_generation(const struct store *store);
 /* When it was opened: inode numbers below it may be in use or were once; see store_reserve_inos(). */
 uint64_t store_get_next_ino(struct store *store);
 /* Hands over every row. Called once, before the first transaction. */

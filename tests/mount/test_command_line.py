@@ -4,6 +4,7 @@
 import ctypes
 import os
 import re
+import resource
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -194,6 +195,13 @@ def test_other_users_directories(machine):
     machine.state_dir.rmdir()
     machine.fails_for_nobody("--config", machine.config, "--check-config",
                              says=["[daemon] state-dir: ", "cannot be made", "Permission denied", "as root"])
+
+
+def test_fewer_descriptors_than_threads_need(machine):
+    """They have a few each, whatever is open."""
+    machine.configure(threads=256)
+    machine.fails("--config", machine.config, "--check-config", says=["[daemon] threads: 256 of them need up to 832 ", "is 256: "],
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
 
 
 def test_small_tmpfs_is_a_warning(machine):

@@ -20,6 +20,7 @@ from helpers.children import Child
 from helpers.clients import Client, pauses
 from helpers.daemon import DaemonError
 from helpers.effort import rounds
+from helpers.expect import fails_with
 from helpers.mount import wait_until
 from helpers.snapshot import snapshot
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, RENAME_EXCHANGE, Mapping, fallocate, opened, renameat2

@@ -3,6 +3,7 @@
 #include "fake_backend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
@@ -44,17 +45,10 @@ static int fake_create(struct backend *backend, uint64_t id, struct backend_obje
 	return 0;
 }
 
-static void fake_close_fd(struct backend_object *object)
+static int fake_open_fd(struct backend_object *object)
 {
-	object->fake->descriptors -= object->open;
-	object->open = false;
-}
-
-static int fake_get_fd(struct backend_object *object)
-{
-	object->fake->descriptors += !object->open;
-	object->open = true;
-	return 1000;
+	(void)object;
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
 static void free_object(struct backend_object *object)
@@ -63,7 +57,6 @@ static void free_object(struct backend_object *object)
 
 	for (guint i = 0; i < object->has->len; i++)
 		fake->given -= object->has->data[i] ? DMEMFS_PAGE_4K : 0;
-	fake_close_fd(object);
 	g_byte_array_unref(object->bytes);
 	g_byte_array_unref(object->has);
 	g_array_unref(object->at);
@@ -283,8 +276,7 @@ static const struct backend_ops fake_ops = {
 	.name = "fake",
 	.create = fake_create,
 	.drop = fake_drop,
-	.get_fd = fake_get_fd,
-	.close_fd = fake_close_fd,
+	.open_fd = fake_open_fd,
 	.attach = fake_attach,
 	.discard = fake_discard,
 	.release = fake_release,
@@ -419,7 +411,6 @@ void fake_destroy(struct fake *fake)
 	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
 	linger_destroy(fake->storage.lingering);
 	g_assert_cmpuint(fake->objects, ==, 0);
-	g_assert_cmpuint(fake->descriptors, ==, 0);
 	zeroer_destroy(fake->storage.zeroer);
 	placement_destroy(fake->storage.placement);
 	store_close(fake->storage.store);

@@ -13,7 +13,6 @@ struct fake {
 	struct storage storage;
 	struct backend_object *last; /* that was made and is alive */
 	unsigned objects;        /* alive */
-	unsigned descriptors;    /* open */
 	unsigned registrations;  /* backing ids in use */
 	uint64_t given;          /* bytes in live objects */
 	unsigned fail_give_in;   /* n: the n-th give() from now fails with -ENOSPC; 0: none */

@@ -89,7 +89,6 @@ static void write_grows_and_reads_back(void)
 	assert_zero(file, 0, UNIT - 2);
 	g_assert_cmpint(file_read(file, text, 5, UNIT), ==, 3);
 	g_assert_cmpint(file_read(file, text, 5, UNIT + 3), ==, 0);
-	file_close(file, true);
 	file_destroy(file);
 	fake_destroy(fake);
 }
@@ -106,7 +105,6 @@ static void write_at_the_end_of_memory_is_short(void)
 	g_assert_cmpint(file_write(file, data, 2 * UNIT, UNIT / 2), ==, UNIT * 3 / 2);
 	g_assert_cmpint(file_write(file, data, 1, 2 * UNIT), ==, -ENOSPC);
 	g_assert_cmpuint(file_size(file), ==, 2 * UNIT);
-	file_close(file, true);
 	file_destroy(file);
 	fake_destroy(fake);
 }
@@ -123,7 +121,6 @@ static void shrink_and_grow_shows_no_old_bytes(void)
 	g_assert_cmpint(file_truncate(file, 100), ==, 0);
 	g_assert_cmpint(file_truncate(file, 3 * UNIT), ==, 0);
 	assert_zero(file, 100, 3 * UNIT - 100);
-	file_close(file, true);
 	file_destroy(file);
 	fake_destroy(fake);
 }
@@ -169,7 +166,6 @@ static void holes_read_zero_and_keep_their_memory(void)
 	g_assert_cmpuint(file_size(file), ==, 4 * UNIT);
 	assert_zero(file, 2 * UNIT, 2 * UNIT);
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_COLLAPSE_RANGE, 0, UNIT), ==, -EOPNOTSUPP);
-	file_close(file, true);
 	file_destroy(file);
 	fake_destroy(fake);
 }
@@ -199,14 +195,10 @@ static void opens_share_one_registration(void)
 	g_assert_cmpint(file_open(file, fake, &second), ==, 0);
 	g_assert_cmpint(first, ==, second);
 	g_assert_cmpuint(fake->registrations, ==, 1);
-	file_close(file, true);
 	g_assert_cmpuint(fake->registrations, ==, 1);
-	file_close(file, true);
-	g_assert_cmpuint(fake->descriptors, ==, 0);
 	g_assert_cmpint(file_open(file, fake, &second), ==, 0);
 	g_assert_cmpint(first, ==, second);
 	g_assert_cmpuint(fake->registrations, ==, 1);
-	file_close(file, true);
 	file_destroy(file);
 	g_assert_cmpuint(fake->registrations, ==, 0);
 	fake_destroy(fake);

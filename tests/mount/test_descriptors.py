@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A process has so many descriptors, and the daemon is one: whatever users have open, it needs no more of them."""
+
+import errno
+import os
+import resource
+
+import pytest
+
+from helpers.children import Child, in_child
+from helpers.syscalls import Mapping, opened
+from mount.test_takeover import die
+
+LIMIT = 256
+FILES = 1000
+MALLORY = 1001
+
+pytestmark = pytest.mark.page_sizes("4K")
+
+
+@pytest.fixture
+def limited(fs, work):
+    program, original = work / "limited", fs.daemon.program
+    program.write_text(f'#!/bin/sh\nulimit -n {LIMIT}\nexec {original} "$@"\n')
+    program.chmod(0o755)
+    fs.daemon.stop()
+    fs.daemon.manager.keeps = True
+    fs.daemon.program = str(program)
+    fs.daemon.start()
+    (fs / "playground").mkdir()
+    (fs / "playground").chmod(0o1777)
+    yield fs
+    fs.daemon.program = original
+
+
+def allow_descriptors():
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def content(number):
+    return f"{number:08}".encode()
+
+
+def have_many_open(pipe, directory, unit):
+    """A third of them removed, a third of them mapped; used again whenever the test says so."""
+    allow_descriptors()
+    fds, mappings = [], {}
+    for number in range(FILES):
+        fds.append(os.open(directory / f"{number}", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        os.ftruncate(fds[number], unit)
+        os.pwrite(fds[number], content(number), 0)
+        if number % 3 == 1:
+            os.unlink(directory / f"{number}")
+        elif number % 3 == 2:
+            mappings[number] = Mapping(fds[number], unit)
+    pipe.send("open")
+    while pipe.recv() != "end":
+        for number, fd in enumerate(fds):
+            assert os.pread(fd, 8, 0) == content(number)
+            os.ftruncate(fd, 2 * unit)
+            os.pwrite(fd, content(number), unit)
+            assert os.pread(fd, 8, unit) == content(number)
+            os.ftruncate(fd, unit)
+        for number, mapping in mappings.items():
+            assert mapping.read(0, 8) == content(number)
+        for number in range(0, FILES, 3):
+            with opened(directory / f"{number}", os.O_RDONLY) as again:
+                assert os.pread(again, 8, 0) == content(number)
+        pipe.send("used")
+
+
+def use(root, unit):
+    """Creates, sizes, writes, reads, maps and removes; with more open than the daemon may have descriptors."""
+    allow_descriptors()
+    fds = []
+    for number in range(LIMIT + 50):
+        fds.append(os.open(root / f"root{number}", os.O_CREAT | os.O_EXCL | os.O_RDWR))
+        os.ftruncate(fds[-1], unit)
+        os.pwrite(fds[-1], b"root", 0)
+    for fd in fds:
+        assert os.pread(fd, 4, 0) == b"root"
+        with Mapping(fd, unit) as mapping:
+            mapping.write(0, b"mine")
+            assert os.pread(fd, 4, 0) == b"mine"
+        os.ftruncate(fd, 0)
+        os.close(fd)
+    for number in range(LIMIT + 50):
+        os.unlink(root / f"root{number}")
+
+
+def test_open_files_take_no_descriptors(limited):
+    """One user has four times as many files open as the daemon may have; nobody meets its limit, through a takeover."""
+    def descriptors():
+        return len(os.listdir(f"/proc/{limited.daemon.pid}/fd"))
+
+    before = descriptors()
+    with Child(have_many_open, limited / "playground", limited.unit, uid=MALLORY, with_pipe=True) as child:
+        assert child.receive() == "open"
+        for _ in range(2):
+            assert descriptors() <= before + 8
+            in_child(use, limited.root, limited.unit)
+            child.pipe.send("use them")
+            assert child.receive() == "used"
+            die(limited.daemon)
+            limited.daemon.take_over()
+        child.pipe.send("end")
+        child.wait()
+    assert os.strerror(errno.EMFILE) not in limited.daemon.log
