@@ -279,6 +279,20 @@ static vm_flags_t kind_of_mapping(struct dmemfs_object *obj)
 	return READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP;
 }
 
+/* Whether the mapping ends inside of the file or its memory: what an eager file lacks does not come later. */
+static bool has_memory(struct dmemfs_object *obj, struct vm_area_struct *vma)
+{
+	unsigned long last = vma->vm_pgoff + vma_pages(vma) - 1, pfn;
+	struct dmemfs_range run;
+	bool has;
+
+	down_read(&obj->lock);
+	has = (obj->mode & DMEMFS_MODE_DEMAND) || last < DIV_ROUND_UP_ULL(obj->size, PAGE_SIZE) ||
+	      !dmemfs_extent_lookup(obj, last, &run, &pfn);
+	up_read(&obj->lock);
+	return has;
+}
+
 /* Inserts nothing: page-table walkers that cannot bear our entries run before the first fault (mbind after mmap). */
 int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -291,6 +305,9 @@ int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 		dmemfs_notice_mapping(obj, refused);
 		return -EINVAL;
 	}
+	/* As on hugetlbfs: QEMU goes on when it cannot size its file, and learns here that there is no memory. */
+	if (!has_memory(obj, vma))
+		return -ENOMEM;
 	vma->vm_ops = &dmemfs_vm_operations;
 	/* VM_HUGEPAGE: else the THP setting "madvise" would keep large faults from us. */
 	vm_flags_set(vma, kind_of_mapping(obj) | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);

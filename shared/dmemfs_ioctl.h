@@ -163,7 +163,8 @@
  *
  * Mapping
  *
- *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A fault is served with the largest page that the
+ *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A mapping that ends past the size, where there is no
+ *   extent either, is ENOMEM unless the mode is DEMAND. A fault is served with the largest page that the
  *   mapping's address and length, the file offset, the memory's address, the size and hello.page_sizes allow.
  *   Where there is no extent, access is SIGBUS unless the mode is DEMAND, read(2) reads zeroes and write(2) is
  *   ENOSPC. fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), and so madvise(MADV_REMOVE), zeroes in place

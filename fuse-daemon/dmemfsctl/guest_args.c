@@ -29,6 +29,7 @@ struct guest {
 	bool exists;    /* with its size */
 	uint64_t size;  /* bytes; 0: libvirt says it elsewhere */
 	uint64_t align; /* the largest page that the memory can be mapped with */
+	bool prealloc;  /* the monitor has to touch all of it, to learn whether it is there */
 };
 
 /* What was worked out. */
@@ -88,14 +89,6 @@ static uint64_t largest_page(uint64_t bytes)
 	return bytes >= DMEMFS_PAGE_1G ? DMEMFS_PAGE_1G : bytes >= DMEMFS_PAGE_2M ? DMEMFS_PAGE_2M : DMEMFS_PAGE_4K;
 }
 
-/* Pages of tmpfs have 2 MiB at most. */
-static uint64_t backend_page(const struct view *view)
-{
-	const char *backend = g_hash_table_lookup(view->daemon, "backend");
-
-	return g_strcmp0(backend, "memory") == 0 ? DMEMFS_PAGE_2M : DMEMFS_PAGE_1G;
-}
-
 static bool describe_guest(struct guest *guest, const struct view *view, GError **error)
 {
 	guest->is_directory = g_file_test(guest->path, G_FILE_TEST_IS_DIR);
@@ -112,7 +105,9 @@ static bool describe_guest(struct guest *guest, const struct view *view, GError 
 		return false;
 	if (!guest->exists)
 		guest->align = largest_page(guest->size);
-	guest->align = MIN(guest->align, backend_page(view));
+	/* Pages of tmpfs have 2 MiB at most, and it maps what is not there. */
+	guest->prealloc = g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0;
+	guest->align = MIN(guest->align, guest->prealloc ? DMEMFS_PAGE_2M : DMEMFS_PAGE_1G);
 	return true;
 }
 
@@ -133,15 +128,18 @@ static char *double_commas(const char *value)
 	return g_strjoinv(",,", parts);
 }
 
-/* prealloc=off: the memory is the file's already, and touching it in advance would only take time. */
+/*
+ * QEMU goes on when its file cannot be sized. Reserved memory refuses to be mapped then; on tmpfs the access in advance is what
+ * fails, which would only take time elsewhere.
+ */
 static char *qemu_object(const struct guest *guest)
 {
 	g_autofree char *size = config_format_size(guest->size);
 	g_autofree char *align = config_format_size(guest->align);
 	g_autofree char *path = double_commas(guest->path);
 
-	return g_strdup_printf("memory-backend-file,id=dmemfs,size=%s,mem-path=%s,share=on,prealloc=off%s%s", size, path,
-	                       guest->align > DMEMFS_PAGE_4K ? ",align=" : "", guest->align > DMEMFS_PAGE_4K ? align : "");
+	return g_strdup_printf("memory-backend-file,id=dmemfs,size=%s,mem-path=%s,share=on,prealloc=%s%s%s", size, path,
+	                       guest->prealloc ? "on" : "off", guest->align > DMEMFS_PAGE_4K ? ",align=" : "", guest->align > DMEMFS_PAGE_4K ? align : "");
 }
 
 static bool advise_qemu(const struct guest *guest, struct advice *advice, GError **error)
@@ -184,11 +182,11 @@ static void append_memory(GString *xml, const struct guest *guest)
 static void advise_libvirt_directory(const struct guest *guest, struct advice *advice)
 {
 	append_memory(advice->xml, guest);
-	g_string_append(advice->xml, "<memoryBacking>\n"
-	                             "  <source type=\"file\"/>\n"
-	                             "  <access mode=\"shared\"/>\n"
-	                             "  <allocation mode=\"ondemand\"/>\n"
-	                             "</memoryBacking>\n");
+	g_string_append_printf(advice->xml, "<memoryBacking>\n"
+	                                    "  <source type=\"file\"/>\n"
+	                                    "  <access mode=\"shared\"/>\n"
+	                                    "  <allocation mode=\"%s\"/>\n"
+	                                    "</memoryBacking>\n", guest->prealloc ? "immediate" : "ondemand");
 	advice->emulator = DMEMFS_LIBEXECDIR "/qemu-aligned";
 	advice->setting = g_strdup_printf("memory_backing_dir = \"%s\"", guest->path);
 }

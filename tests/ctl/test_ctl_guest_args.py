@@ -54,11 +54,11 @@ def qemu(arguments, work):
     assert (work / "qemu.stderr").read_text() == ""
 
 
-def check_memory(ctl, ask, root, *, size):
+def check_memory(ctl, ask, fs, *, size):
     (memory,) = [memory for memory in ask("query-memdev") if memory["id"] == "dmemfs"]
-    assert (memory["size"], memory["share"], memory["prealloc"]) == (size, True, False)
+    assert (memory["size"], memory["share"], memory["prealloc"]) == (size, True, fs.backend.name == "memory")
     assert ask("query-memory-size-summary")["base-memory"] == size
-    (user,) = [user for file in ctl.json("ls", root)["files"] for user in file["mapped_by"] if user["pid"] == ask.pid]
+    (user,) = [user for file in ctl.json("ls", fs.root)["files"] for user in file["mapped_by"] if user["pid"] == ask.pid]
     assert (user["mapped_bytes"], user["page_size_bytes"], user["private"]) == (size, 2 << 20, False)
 
 
@@ -73,7 +73,7 @@ def test_qemu_takes_it(ctl, fs, name):
     else:
         line = ctl.text("guest-args", "--vmm=qemu", "--size", "32M", path)
     with qemu(shlex.split(line), ctl.work) as ask:
-        check_memory(ctl, ask, fs.root, size=size)
+        check_memory(ctl, ask, fs, size=size)
     assert ctl.json("guest-args", "--size=32M", path)["arguments"] == shlex.split(line)
 
 
@@ -100,12 +100,13 @@ def test_arguments_past_libvirt_replace_its_memory(ctl, fs):
     own = ["-machine", "memory-backend=pc.ram", "-m", "32",
            "-object", '{"qom-type":"memory-backend-ram","id":"pc.ram","size":33554432}']
     with qemu(own + extra, ctl.work) as ask:
-        check_memory(ctl, ask, fs.root, size=16 * fs.unit)
+        check_memory(ctl, ask, fs, size=16 * fs.unit)
 
 
 def test_libvirt_directory(ctl, fs):
     text = ctl.text("guest-args", fs.root, "--vmm=libvirt", "--size=1G")
     assert f'memory_backing_dir = "{fs.root}"' in text and "/dmemfs/qemu-aligned</emulator>" in text
+    assert f'<allocation mode="{"immediate" if fs.backend.name == "memory" else "ondemand"}"/>' in text
     assert '<access mode="shared"/>' in text and '<memory unit="b">1073741824</memory>' in text
 
 

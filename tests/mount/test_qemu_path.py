@@ -3,14 +3,24 @@
 
 import errno
 import os
+import re
+import shutil
+import subprocess
 import tempfile
 
 import pytest
 
+from helpers.counting import TIMEOUT, CountingGuest, make_disk
+from helpers.counting import SIZE as GUEST
 from helpers.expect import refused
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MADV_REMOVE, Mapping, fallocate, opened
 
 MEMORY = 16 << 20
+QEMU = "qemu-system-x86_64"
+# What `dmemfsctl guest-args` asks for where the memory is tmpfs, which maps what is not there.
+NO_MEMORY = {True: "preallocat.*", False: "unable to map backing store for guest RAM: Cannot allocate memory"}
+
+needs_qemu = pytest.mark.skipif(not shutil.which(QEMU), reason="needs qemu-system-x86")
 
 
 def test_qemu_with_a_directory_as_mem_path(fs):
@@ -48,6 +58,32 @@ def test_qemu_too_large_for_the_memory_fails_at_once(fs):
     with opened(fs / "vm1", os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
         refused(errno.ENOSPC, os.ftruncate, fd, fs.capacity + fs.unit)
     os.unlink(fs / "vm1")
+
+
+@needs_qemu
+def test_qemu_itself_does_not_start_without_the_memory(fs, backend):
+    """It only prints that ftruncate failed."""
+    size = 2 * fs.capacity
+    options = f"size={size},share=on,mem-path={fs / 'vm1'},prealloc={'on' if backend.has_pages else 'off'}"
+    done = subprocess.run([QEMU, "-accel", "tcg", "-machine", "pc,memory-backend=ram", "-m", f"{size}B", "-nodefaults", "-S",
+                           "-display", "none", "-object", f"memory-backend-file,id=ram,{options}"],
+                          stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 1 and re.search(NO_MEMORY[backend.has_pages], done.stderr), done
+    assert fs.free() == fs.capacity
+    assert re.search(rf"ENOSPC for qemu-system-x86 \(pid \d+, uid 0\): wanted a size of {size} bytes, {fs.capacity} are free",
+                     fs.daemon.log)
+
+
+@needs_qemu
+def test_memory_that_is_not_there_is_not_plugged_into_a_running_guest(fs, backend, work):
+    with CountingGuest(work, fs / "vm1", "-drive", f"file={make_disk(work / 'disk')},format=raw,if=ide") as guest:
+        guest.wait_for(1)
+        with pytest.raises(AssertionError, match=NO_MEMORY[backend.has_pages]):
+            guest.qmp.execute("object-add", **{"qom-type": "memory-backend-file", "id": "more", "mem-path": str(fs / "more"),
+                                               "size": fs.capacity, "share": True, "prealloc": backend.has_pages})
+        guest.wait_for(len(guest.counted) + 2)
+        assert guest.qmp.execute("query-status")["status"] == "running"
+        assert fs.free() == fs.capacity - GUEST
 
 
 def test_balloon_discards_by_punching_the_descriptor(fs):
