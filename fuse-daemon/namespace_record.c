@@ -365,34 +365,53 @@ void record_disinherit(const struct namespace *ns, struct inode *inode)
 		inode->inherited = false;
 }
 
-/* Takes orphans that the kernel does not know out of the table. */
-static GPtrArray *find_dead_orphans(struct namespace *ns)
+static GArray *find_orphans(struct namespace *ns)
 {
-	GPtrArray *dead = g_ptr_array_new();
-	g_autoptr(GList) all = g_hash_table_get_values(ns->inodes);
+	GArray *orphans = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	GHashTableIter iter;
+	gpointer value;
 
-	for (GList *at = all; at; at = at->next) {
-		struct inode *inode = at->data;
+	g_mutex_lock(&ns->lock);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
 
-		if (inode->nlink > 0)
-			continue;
-		record_disinherit(ns, inode);
-		if (inode_unused(ns, inode))
-			g_ptr_array_add(dead, inode);
+		if (inode->nlink == 0)
+			g_array_append_val(orphans, inode->ino);
 	}
-	return dead;
+	g_mutex_unlock(&ns->lock);
+	return orphans;
 }
 
+/* True: neither the kernel nor a request knew it. */
+static bool destroy_orphan(struct namespace *ns, uint64_t ino)
+{
+	struct inode *dead = NULL;
+	bool gone;
+
+	g_mutex_lock(&ns->lock);
+	struct inode *inode = inode_find(ns, ino);
+
+	if (inode && inode->nlink == 0) {
+		record_disinherit(ns, inode);
+		dead = inode_unused(ns, inode);
+	}
+	gone = dead != NULL;
+	g_mutex_unlock(&ns->lock);
+	inode_destroy(ns, dead);
+	return gone;
+}
+
+/* The kernel is asked once for each, and requests come in between. */
 void namespace_settle(struct namespace *ns)
 {
-	g_mutex_lock(&ns->lock);
-	g_autoptr(GPtrArray) dead = find_dead_orphans(ns);
+	g_autoptr(GArray) orphans = find_orphans(ns);
+	unsigned gone = 0;
 
-	g_mutex_unlock(&ns->lock);
-	for (guint i = 0; i < dead->len; i++)
-		inode_destroy(ns, g_ptr_array_index(dead, i));
-	if (dead->len)
-		log_info("%u removed files of an earlier run are gone for good", dead->len);
+	for (guint i = 0; i < orphans->len; i++)
+		gone += destroy_orphan(ns, g_array_index(orphans, uint64_t, i));
+	if (gone)
+		log_info("%u removed files of an earlier run are gone for good", gone);
 }
 
 void namespace_replayed(struct namespace *ns)

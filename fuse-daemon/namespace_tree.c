@@ -347,9 +347,12 @@ static bool is_below(const struct namespace *ns, const struct inode *dir, const 
 	return true;
 }
 
+/* A directory without directories in it has none but itself below it: no walk. */
 static bool moves_into_itself(const struct namespace *ns, const struct inode *moved, const struct inode *new_dir)
 {
-	return moved && S_ISDIR(moved->mode) && is_below(ns, new_dir, moved);
+	if (!moved || !S_ISDIR(moved->mode))
+		return false;
+	return moved->nlink > 2 ? is_below(ns, new_dir, moved) : moved == new_dir;
 }
 
 static int check_replaced(const struct inode *moved, const struct inode *replaced)

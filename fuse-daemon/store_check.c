@@ -20,7 +20,8 @@ struct checked_inode {
 	bool demand;      /* holes are fine: memory comes as they are touched */
 	int64_t parent;   /* directories: 0 when none was found */
 	unsigned entries; /* that name it */
-	bool reached;     /* directories: known to lie under the root */
+	bool reached;     /* directories: known to lie under the root, or said not to */
+	const struct checked_inode *met; /* directories: from here the walk to the root that came by began */
 };
 
 struct check {
@@ -288,14 +289,13 @@ static void check_reachable(struct check *check, struct checked_inode *dir)
 	g_autoptr(GPtrArray) path = g_ptr_array_new();
 	struct checked_inode *at = dir;
 
-	while (at && !at->reached && path->len <= g_hash_table_size(check->inodes)) {
+	while (at && !at->reached && at->met != dir) {
+		at->met = dir;
 		g_ptr_array_add(path, at);
 		at = at->parent ? find(check, at->parent) : NULL;
 	}
-	if (!at || !at->reached) {
+	if (!at || !at->reached)
 		problem(check, "directory %" PRId64 ": does not lie under the root", dir->ino);
-		return;
-	}
 	for (guint i = 0; i < path->len; i++)
 		((struct checked_inode *)g_ptr_array_index(path, i))->reached = true;
 }
