@@ -19,11 +19,13 @@
 /* Milliseconds. Nobody else opens the database while a daemon runs, but for a moment at its start. */
 #define BUSY_TIMEOUT 10000
 /*
- * Bytes. SQLite moves the log into the database and begins it anew every 1,000 pages, after a commit, and cuts the file to the
- * first of these. Should it have failed until the second, nothing is changed before it works.
+ * SQLite moves the log into the database, which waits for the disk, after the commit that makes it so many pages (16 MiB), begins it
+ * anew, and cuts a file that is longer than LOG_KEPT bytes to that. Should that have failed until LOG_MAX bytes, nothing
+ * is changed before it works.
  */
-#define LOG_KEPT 8388608
-#define LOG_MAX  (32 << 20)
+#define LOG_PAGES 4096
+#define LOG_KEPT  16777216
+#define LOG_MAX   (32 << 20)
 
 G_DEFINE_QUARK(dmemfs-store-error-quark, store_error)
 
@@ -185,6 +187,7 @@ static bool prepare(struct store *store, uid_t root_uid, gid_t root_gid, GError 
 {
 	/* Nobody reads beside the daemon, so nobody keeps the log from beginning anew, and it needs no shared index in a file. */
 	static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;"
+				       " PRAGMA wal_autocheckpoint = " G_STRINGIFY(LOG_PAGES) ";"
 				       " PRAGMA journal_size_limit = " G_STRINGIFY(LOG_KEPT);
 	int result = sqlite3_exec(store->db, settings, NULL, NULL, NULL);
 

@@ -22,6 +22,7 @@ struct fault_file {
 	sqlite3_file base;
 	struct content *content;
 	sqlite3_file *real;
+	bool is_log;
 };
 
 static struct {
@@ -29,15 +30,17 @@ static struct {
 	int code;
 	bool writes, failed;
 	unsigned cut_countdown;
+	bool cut_database;
 	void (*cut)(void *data);
 	void *cut_data;
 	GHashTable *contents; /* path -> struct content */
 	sqlite3_vfs *real;
 } disk;
 
-static int access_disk(bool is_write)
+/* @log: is it SQLite's? */
+static int access_disk(bool is_write, bool log)
 {
-	if (is_write && disk.cut_countdown && --disk.cut_countdown == 0)
+	if (is_write && !(log && disk.cut_database) && disk.cut_countdown && --disk.cut_countdown == 0)
 		disk.cut(disk.cut_data);
 	if (disk.countdown && (is_write || !disk.writes) && (disk.failed || --disk.countdown == 0)) {
 		disk.countdown = 1;
@@ -106,14 +109,14 @@ static int fault_close(sqlite3_file *file)
 
 static int fault_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offset)
 {
-	int result = access_disk(false);
+	int result = access_disk(false, false);
 
 	return result ? result : file_of(file)->real->pMethods->xRead(file_of(file)->real, to, size, offset);
 }
 
 static int fault_write(sqlite3_file *file, const void *from, int size, sqlite3_int64 offset)
 {
-	int result = access_disk(true);
+	int result = access_disk(true, file_of(file)->is_log);
 
 	if (result)
 		return result;
@@ -123,7 +126,7 @@ static int fault_write(sqlite3_file *file, const void *from, int size, sqlite3_i
 
 static int fault_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-	int result = access_disk(true);
+	int result = access_disk(true, file_of(file)->is_log);
 
 	if (result)
 		return result;
@@ -134,7 +137,7 @@ static int fault_truncate(sqlite3_file *file, sqlite3_int64 size)
 static int fault_sync(sqlite3_file *file, int flags)
 {
 	struct content *content = file_of(file)->content;
-	int result = access_disk(true);
+	int result = access_disk(true, file_of(file)->is_log);
 
 	if (result)
 		return result;
@@ -221,7 +224,7 @@ static struct content *content_of(const char *path)
 static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *got)
 {
 	struct fault_file *own = file_of(file);
-	int result = access_disk(false);
+	int result = access_disk(false, false);
 
 	(void)vfs;
 	own->base.pMethods = NULL;
@@ -233,6 +236,7 @@ static int fault_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, in
 		g_free(own->real);
 		return result;
 	}
+	own->is_log = name && g_str_has_suffix(name, "-wal");
 	own->content = content_of(name ? name : "");
 	own->base.pMethods = &methods;
 	return SQLITE_OK;
@@ -272,9 +276,10 @@ bool fault_vfs_failed(void)
 	return disk.failed;
 }
 
-void fault_vfs_cut(unsigned number, void (*cut)(void *data), void *data)
+void fault_vfs_cut(unsigned number, bool database, void (*cut)(void *data), void *data)
 {
 	disk.cut_countdown = number;
+	disk.cut_database = database;
 	disk.cut = cut;
 	disk.cut_data = data;
 }

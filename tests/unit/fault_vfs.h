@@ -12,8 +12,8 @@ void fault_vfs_install(void);
 void fault_vfs_fail(unsigned number, int code, bool writes);
 /* Did one fail? */
 bool fault_vfs_failed(void);
-/* Before the @number-th write from now, @cut is called once. 0: none. */
-void fault_vfs_cut(unsigned number, void (*cut)(void *data), void *data);
+/* Before the @number-th write from now, with @database those to SQLite's log do not count, @cut is called once. 0: none. */
+void fault_vfs_cut(unsigned number, bool database, void (*cut)(void *data), void *data);
 /*
  * Writes to @to what a disk has of the file at @path after a power cut: all that was synced, and of what was not, each sector of
  * 512 bytes or not, as chance has it. False: there is no such file.
