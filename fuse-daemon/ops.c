@@ -2,6 +2,7 @@
 /* The table of FUSE requests, the terms agreed with the kernel, and what the requests share. */
 #include "ops.h"
 
+#include "request.h"
 #include "session.h"
 
 /*
@@ -64,6 +65,16 @@ void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr)
 
 	if (fuse_reply_entry(req, &entry) < 0)
 		namespace_forget(ns, attr->st_ino, 1);
+}
+
+static bool is_interrupted(void *req)
+{
+	return fuse_req_interrupted(req);
+}
+
+void ops_allow_interrupt(fuse_req_t req)
+{
+	request_allow_interrupt(is_interrupted, req);
 }
 
 struct namespace_caller ops_caller(fuse_req_t req)

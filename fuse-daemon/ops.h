@@ -49,6 +49,8 @@ static inline double ops_attr_timeout(const struct stat *attr, bool demand)
 	return demand || (S_ISREG(attr->st_mode) && attr->st_mode & (S_ISUID | S_ISGID)) ? 0 : OPS_CACHE_TIMEOUT;
 }
 struct namespace_caller ops_caller(fuse_req_t req);
+/* Until @req is answered (request.h). */
+void ops_allow_interrupt(fuse_req_t req);
 
 /* ops_inode.c: single inodes */
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);

@@ -201,6 +201,7 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 
 	(void)fi;
 	if (!err) {
+		ops_allow_interrupt(req);
 		err = file_allocate(file, mode, (uint64_t)offset, (uint64_t)length);
 		if (!err)
 			namespace_modified(ns, ino);

@@ -53,6 +53,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, 
 
 	(void)fi;
 	if (to_set & FUSE_SET_ATTR_SIZE) {
+		ops_allow_interrupt(req);
 		err = set_size(ns, ino, attr->st_size);
 		sizing_note(req, ino, (uint64_t)attr->st_size, err);
 		if (!(to_set & FUSE_SET_ATTR_MTIME))

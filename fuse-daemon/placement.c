@@ -8,6 +8,7 @@
 #include "memory_set.h"
 #include "numa_host.h"
 #include "placement_internal.h"
+#include "request.h"
 
 static uint64_t runs_bytes(const struct extent *runs, guint count)
 {
@@ -89,13 +90,14 @@ void placement_destroy(struct placement *placement)
 /* Memory may be on its way back, and a waiter would not take the last thread. */
 static bool may_wait(const struct placement *placement)
 {
-	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until;
+	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until &&
+	       !request_is_interrupted();
 }
 
 static void wait_returned(struct placement *placement)
 {
 	placement->waiting++;
-	g_cond_wait_until(&placement->returned, &placement->lock, placement->patience_until);
+	g_cond_wait_until(&placement->returned, &placement->lock, request_look_again(placement->patience_until));
 	placement->waiting--;
 }
 
@@ -140,7 +142,7 @@ static int alloc(struct placement *placement, const struct node_policy *policy, 
 	if (!err)
 		clean_wait(placement, out, first);
 	g_mutex_unlock(&placement->lock);
-	return err;
+	return err == -ENOSPC && request_is_interrupted() ? -EINTR : err;
 }
 
 int placement_alloc(struct placement *placement, const struct node_policy *policy,
@@ -170,7 +172,7 @@ int placement_promise(struct placement *placement, uint64_t bytes)
 	while (bytes > room(placement, placement->overcommit) && may_wait(placement))
 		wait_returned(placement);
 	if (bytes > room(placement, placement->overcommit))
-		err = -ENOSPC;
+		err = request_is_interrupted() ? -EINTR : -ENOSPC;
 	else
 		placement->promised += bytes;
 	g_mutex_unlock(&placement->lock);

@@ -2,7 +2,13 @@
 /* The request at hand. */
 #include "request.h"
 
+#include <glib.h>
+
+#define LOOK_AGAIN_AFTER (50 * G_TIME_SPAN_MILLISECOND)
+
 static _Thread_local struct request current;
+static _Thread_local bool (*ask)(void *data); /* NULL: nobody may interrupt it */
+static _Thread_local void *ask_data;
 
 const struct request *request_current(void)
 {
@@ -12,6 +18,23 @@ const struct request *request_current(void)
 void request_set_current(const struct request *request)
 {
 	current = *request;
+	ask = NULL;
+}
+
+void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data)
+{
+	ask = is_interrupted;
+	ask_data = data;
+}
+
+bool request_is_interrupted(void)
+{
+	return ask && ask(ask_data);
+}
+
+int64_t request_look_again(int64_t until)
+{
+	return ask ? MIN(until, g_get_monotonic_time() + LOOK_AGAIN_AFTER) : until;
 }
 
 void request_undo(void)

@@ -27,4 +27,13 @@ void request_set_current(const struct request *request);
  */
 void request_undo(void);
 
+/*
+ * From now to its end the request at hand may be given up, all of it undone, with -EINTR when @is_interrupted says that its
+ * caller got a signal. Asked by what takes long: zeroing, and waiting for memory.
+ */
+void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data);
+bool request_is_interrupted(void);
+/* How long to wait at a time, g_get_monotonic_time(): to @until, or until it is to be asked again. */
+int64_t request_look_again(int64_t until);
+
 #endif

@@ -36,7 +36,10 @@ void zeroer_stop(struct zeroer *zeroer);
 /* After zeroer_stop(). NULL is fine. */
 void zeroer_destroy(struct zeroer *zeroer);
 
-/* Makes zero what of @runs, taken from the pool, is not. 0 or the backend's error: then some of it still is not. */
+/*
+ * Makes zero what of @runs, taken from the pool, is not. 0, the backend's error or -EINTR (request.h): then some of it still
+ * is not.
+ */
 int zeroer_clean(struct zeroer *zeroer, const struct extent *runs, guint count);
 
 void zeroer_get_stats(struct zeroer *zeroer, struct zeroer_stats *stats);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Zeroing in need: a request shares its work out. */
+#include <errno.h>
 #include <stdatomic.h>
 
 #include "placement_clean.h"
+#include "request.h"
 #include "zeroer_internal.h"
 
 /* More threads than this would not make it faster: a few saturate the memory of a node. */
@@ -48,6 +50,18 @@ static int zero(struct zeroer *zeroer, struct extent run)
 	return err;
 }
 
+/* What nobody has begun is done as it is. */
+static void give_up(struct job *job)
+{
+	guint all = job->pieces->len, next = atomic_exchange(&job->next, all), begun = MIN(next, all);
+
+	g_mutex_lock(&job->lock);
+	if (begun < all)
+		job->err = -EINTR;
+	job->done += all - begun;
+	g_mutex_unlock(&job->lock);
+}
+
 /* Piece after piece, until there are none left to begin. */
 static void work(struct zeroer *zeroer, struct job *job)
 {
@@ -62,6 +76,8 @@ static void work(struct zeroer *zeroer, struct job *job)
 		if (++job->done == job->pieces->len)
 			g_cond_signal(&job->all_done);
 		g_mutex_unlock(&job->lock);
+		if (request_is_interrupted())
+			give_up(job);
 	}
 }
 
@@ -133,7 +149,7 @@ static int zero_runs(struct zeroer *zeroer, GArray *runs)
 	for (guint i = 0; i < runs->len; i++)
 		bytes += g_array_index(runs, struct extent, i).length;
 	g_array_sort(runs, longest_first);
-	if (bytes >= WORTH_SHARING && threads > 1) {
+	if (bytes >= WORTH_SHARING) {
 		GArray *pieces = make_pieces(runs, bytes, threads);
 
 		return zero_together(zeroer, pieces, MIN(threads, pieces->len) - 1);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fake_backend.h"
+#include "request.h"
 
 #define UNIT DMEMFS_PAGE_2M
 
@@ -246,6 +247,53 @@ static void shortage_waits_for_memory_on_its_way_back(void)
 	fake_destroy(fake);
 }
 
+static bool is_interrupted(void *data)
+{
+	(void)data;
+	return true;
+}
+
+static const struct backend_ops *real;
+
+/* So that no helper has done everything before the first piece of the request itself is done. */
+static int clean_slowly(struct backend *backend, struct extent extent)
+{
+	g_usleep(5 * G_TIME_SPAN_MILLISECOND);
+	return real->clean(backend, extent);
+}
+
+/* Whoever is killed while memory is zeroed for him, or while he waits for some, gets none. */
+static void a_signal_ends_sizing(void)
+{
+	static const struct request none;
+	struct fake *fake = fake_new(64 * UNIT, UNIT);
+	struct file *former = file_new(&fake->storage, 2), *file = file_new(&fake->storage, 3);
+	struct backend_ops slow = *fake->storage.ops;
+
+	real = fake->storage.ops;
+	slow.clean = clean_slowly;
+	fake->storage.ops = &slow;
+	g_assert_cmpint(file_truncate(former, 64 * UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(former, 0), ==, 0);
+	request_allow_interrupt(is_interrupted, NULL);
+	g_assert_cmpint(file_truncate(file, 64 * UNIT), ==, -EINTR);
+	g_assert_cmpuint(file_size(file) + file_allocated(file), ==, 0);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 64 * UNIT);
+	request_set_current(&none);
+	g_assert_cmpint(file_truncate(file, 64 * UNIT), ==, 0);
+	fake->hold = true;
+	file_destroy(file);
+	request_allow_interrupt(is_interrupted, NULL);
+	placement_expect(fake->storage.placement);
+	g_assert_cmpint(file_truncate(former, UNIT), ==, -EINTR);
+	g_assert_cmpuint(file_size(former), ==, 0);
+	request_set_current(&none);
+	fake_release_held(fake);
+	file_destroy(former);
+	fake->storage.ops = real;
+	fake_destroy(fake);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -260,6 +308,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/file/seek", seek_finds_data_and_the_hole_at_the_end);
 	g_test_add_func("/file/open", opens_share_one_registration);
 	g_test_add_func("/file/mapped", memory_of_a_mapped_file_waits);
+	g_test_add_func("/file/interrupt", a_signal_ends_sizing);
 	g_test_add_func("/file/patience", shortage_waits_for_memory_on_its_way_back);
 	return g_test_run();
 }
