@@ -298,7 +298,7 @@ static int backing_open(void *request, int fd)
 {
 	struct fake *fake = request;
 
-	g_assert_cmpint(fd, ==, 1000);
+	g_assert_cmpint(fd, >=, 0);
 	fake->registrations++;
 	return fake->next_backing_id++;
 }

@@ -318,7 +318,6 @@ static void removed_demand_files_always_have_an_owner(struct world *world, gcons
 	g_assert_cmpint(namespace_get_file(world->ns, leaving.ino, &file), ==, 0);
 	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
 	g_assert_cmpint(file_open(file, fake, &id), ==, 0);
-	file_close(file, true);
 	namespace_put_file(world->ns, leaving.ino);
 	leaving.backing_close = fake->storage.backing_close;
 	fake->storage.backing_close = look_for_it;
