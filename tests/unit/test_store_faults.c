@@ -9,7 +9,7 @@
 #include "fault_vfs.h"
 #include "store.h"
 
-#define CUTS 30
+#define CUTS 16
 
 struct state {
 	char *directory, *path, *log;
@@ -136,7 +136,7 @@ static void test_too_little_memory(struct state *state, gconstpointer data)
 	(void)data;
 	g_assert_cmpint(put_number(store, "number", last, 3000), ==, 0);
 	store_close(store);
-	for (sqlite3_int64 limit = 8192; limit < 400000; limit += 3000) {
+	for (sqlite3_int64 limit = 8192; limit < 400000; limit += 9000) {
 		bool committed;
 
 		sqlite3_hard_heap_limit64(sqlite3_memory_used() + limit);
