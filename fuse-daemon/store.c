@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <zlib.h>
 
 #include "crash_point.h"
@@ -19,11 +20,12 @@
 /* Milliseconds. Nobody else opens the database while a daemon runs, but for a moment at its start. */
 #define BUSY_TIMEOUT 10000
 /*
- * SQLite moves the log into the database, which waits for the disk, after the commit that makes it so many pages (16 MiB), begins it
- * anew, and cuts a file that is longer than LOG_KEPT bytes to that. Should that have failed until LOG_MAX bytes, nothing
- * is changed before it works.
+ * The log moves into the database, which waits for the disk, after the commit that makes it LOG_KEPT bytes, or as many as are
+ * free there, for what moves may need as many. Then SQLite begins it anew, and cuts a file that is longer than LOG_KEPT bytes
+ * to that. Should that have failed until LOG_MAX bytes, nothing is changed before it works.
  */
-#define LOG_PAGES 4096
+/* SQLite's pages, the default (sqlite.org/pgszchng2016.html). */
+#define LOG_PAGE  4096
 #define LOG_KEPT  16777216
 #define LOG_MAX   (32 << 20)
 
@@ -183,16 +185,28 @@ static bool count_generation(struct store *store, GError **error)
 	return store_commit(store) == 0 || store_fail(error, store->path, store->db, store->failed, "cannot write");
 }
 
+/* After each commit. A failure here shows in bound_log(), if it lasts. */
+static int move_log(void *data, sqlite3 *db, const char *name, int pages)
+{
+	const struct store *store = data;
+	uint64_t size = (uint64_t)pages * LOG_PAGE;
+	struct statvfs room;
+
+	if (size >= LOG_KEPT || (statvfs(store->path, &room) == 0 && size > room.f_bavail * room.f_frsize))
+		sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	return SQLITE_OK;
+}
+
 static bool prepare(struct store *store, uid_t root_uid, gid_t root_gid, GError **error)
 {
 	/* Nobody reads beside the daemon, so nobody keeps the log from beginning anew, and it needs no shared index in a file. */
 	static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;"
-				       " PRAGMA wal_autocheckpoint = " G_STRINGIFY(LOG_PAGES) ";"
 				       " PRAGMA journal_size_limit = " G_STRINGIFY(LOG_KEPT);
 	int result = sqlite3_exec(store->db, settings, NULL, NULL, NULL);
 
 	if (result != SQLITE_OK)
 		return store_fail(error, store->path, store->db, result, "cannot prepare the database");
+	sqlite3_wal_hook(store->db, move_log, store);
 	return store_schema_prepare(store->db, store->path, root_uid, root_gid, error) && is_sound(store, error) &&
 	       load_value(store, "mark", &store->mark, sizeof(store->mark), error) &&
 	       load_value(store, "next_ino", &store->next_ino, sizeof(store->next_ino), error) &&

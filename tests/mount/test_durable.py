@@ -448,6 +448,24 @@ def test_log_of_the_record_is_bounded(fs):
     assert 0 < largest <= 64 << 20
 
 
+@pytest.mark.page_sizes("4K")
+def test_log_does_not_fill_a_small_state_directory(fs):
+    """What is overwritten takes no room for ever: 20 MB go through 4."""
+    fs.daemon.stop()
+    record = database(fs.daemon).read_bytes()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M,mode=700", "none", fs.daemon.state_dir], check=True)
+    database(fs.daemon).write_bytes(record)
+    try:
+        fs.daemon.start()
+        path = fs.make_file("file", b"")
+        for number in range(300):
+            os.setxattr(path, "user.a", bytes([number % 256]) * 60000)
+        os.unlink(path)
+        fs.daemon.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", fs.daemon.state_dir], check=True)
+
+
 def database(daemon):
     return daemon.state_dir / "metadata.db"
 
