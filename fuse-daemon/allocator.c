@@ -184,7 +184,7 @@ uint64_t allocator_available(const struct allocator *alloc, uint64_t unit, uint6
 
 void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *stats)
 {
-	*stats = (struct allocator_stats){ .memory = sizeof(*alloc) };
+	*stats = (struct allocator_stats){ 0 };
 	for (unsigned i = 0; i < alloc->count; i++) {
 		const struct region *region = alloc->regions[i];
 
@@ -192,21 +192,6 @@ void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *
 		stats->free += region_available(region, DMEMFS_PAGE_4K);
 		stats->free_2m += region_available(region, DMEMFS_PAGE_2M);
 		stats->free_1g += region_available(region, DMEMFS_PAGE_1G);
-		stats->memory += region_memory(region);
-	}
-}
-
-void allocator_foreach_free(const struct allocator *alloc,
-                            bool (*visit)(int region, uint64_t start, uint64_t length, void *data), void *data)
-{
-	for (unsigned i = 0; i < alloc->count; i++) {
-		const struct region *region = alloc->regions[i];
-
-		for (uint64_t page = 0, count; region_next_free(region, &page, UINT64_MAX); page += count) {
-			count = region_run_at(region, page, UINT64_MAX, REGION_ALL);
-			if (!visit((int)i, region_address(region, page), count * PAGE_BYTES, data))
-				return;
-		}
 	}
 }
 

@@ -14,7 +14,7 @@
  * Placement resists fragmentation: a request is served from the smallest run that fits, partly used chunks and
  * blocks before untouched ones; large requests come from the bottom of a region, small ones break a chunk at its top.
  *
- * Invariants (allocator_check() asserts them, tests break them on purpose):
+ * Invariants (tests assert them by allocator_check()):
  *  - a byte is free or used, never both; used bytes are given out once until they are freed;
  *  - free + used = capacity, to the byte;
  *  - a run handed out lies in one region, is a multiple of the unit, and is aligned to the unit.
@@ -51,7 +51,6 @@ struct allocator_stats {
 	uint64_t free;     /* bytes */
 	uint64_t free_2m;  /* bytes in wholly free, aligned 2 MiB blocks */
 	uint64_t free_1g;  /* bytes in wholly free, aligned 1 GiB chunks */
-	uint64_t memory;   /* bytes that the allocator itself occupies on the heap */
 };
 
 struct allocator *allocator_new(void);
@@ -92,18 +91,11 @@ uint64_t allocator_available(const struct allocator *alloc, uint64_t unit, uint6
 
 void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *stats);
 
-/* Calls @visit for each maximal free run of each region by rising address. Stops early when it returns false. */
-void allocator_foreach_free(const struct allocator *alloc,
-                            bool (*visit)(int region, uint64_t start, uint64_t length, void *data), void *data);
-
 /*
  * The first free memory in the addresses [@from, @to), multiples of 4 KiB, in the regions of the mask: as far as it goes in
  * its region and before @to. False: there is none. Time grows with the regions and with what lies in between, at worst
  * with its pages, mostly with its gigabytes; where nothing is free it is none.
  */
 bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to, struct extent *run);
-
-/* Verifies every invariant; O(everything), for tests and fsck. On breach returns false and a g_malloc'ed reason. */
-bool allocator_check(const struct allocator *alloc, char **reason);
 
 #endif

@@ -70,11 +70,6 @@ void chunks_clear(struct chunks *chunks)
 	g_free(chunks->tree);
 }
 
-size_t chunks_memory(const struct chunks *chunks)
-{
-	return chunks->leaves * (sizeof(*chunks->words) + 2 * sizeof(*chunks->tree));
-}
-
 /* Recomputes the tree over the words [first, last]. */
 static void update(struct chunks *chunks, uint32_t first, uint32_t last)
 {
@@ -135,13 +130,6 @@ uint32_t chunks_run_at(const struct chunks *chunks, uint32_t first, uint32_t max
 	return MIN(scan(chunks, first, end, UINT64_MAX), end) - first;
 }
 
-uint32_t chunks_next(const struct chunks *chunks, uint32_t first)
-{
-	uint32_t found = scan(chunks, first, chunks->count, 0);
-
-	return found < chunks->count ? found : CHUNKS_NONE;
-}
-
 uint32_t chunks_longest(const struct chunks *chunks)
 {
 	return chunks->tree[1].longest;
@@ -181,33 +169,4 @@ uint32_t chunks_last(const struct chunks *chunks)
 		i = 2 * i + (chunks->tree[2 * i + 1].longest > 0);
 	i -= chunks->leaves;
 	return i * 64 + 63 - (uint32_t)__builtin_clzll(chunks->words[i]);
-}
-
-static bool spans_equal(const struct chunks_span *a, const struct chunks_span *b)
-{
-	return a->prefix == b->prefix && a->suffix == b->suffix && a->longest == b->longest;
-}
-
-bool chunks_check(const struct chunks *chunks)
-{
-	uint32_t leaves = chunks->leaves;
-	uint32_t half = leaves * 64 / 2;
-	uint32_t free = 0;
-
-	for (uint32_t word = 0; word < leaves; word++) {
-		struct chunks_span span = span_of_word(chunks->words[word]);
-
-		free += (uint32_t)__builtin_popcountll(chunks->words[word]);
-		if (!spans_equal(&chunks->tree[leaves + word], &span))
-			return false;
-	}
-	for (uint32_t i = 1; i < leaves; i++) {
-		if (i > 1 && (i & (i - 1)) == 0)
-			half /= 2;
-		struct chunks_span span = span_join(&chunks->tree[2 * i], &chunks->tree[2 * i + 1], half);
-
-		if (!spans_equal(&chunks->tree[i], &span))
-			return false;
-	}
-	return free == chunks->free && scan(chunks, chunks->count, leaves * 64, 0) >= leaves * 64;
 }

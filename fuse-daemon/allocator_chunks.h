@@ -32,23 +32,17 @@ struct chunks {
 /* @count chunks, none of them free. */
 void chunks_init(struct chunks *chunks, uint32_t count);
 void chunks_clear(struct chunks *chunks);
-size_t chunks_memory(const struct chunks *chunks);
 
 /* All of [first, first + count) must be in the other state. */
 void chunks_assign(struct chunks *chunks, uint32_t first, uint32_t count, bool free);
 bool chunks_test(const struct chunks *chunks, uint32_t chunk);
 /* How many chunks from @first on are free without a gap, counted no further than @max. */
 uint32_t chunks_run_at(const struct chunks *chunks, uint32_t first, uint32_t max);
-/* The first free chunk at or after @first, CHUNKS_NONE when there is none. */
-uint32_t chunks_next(const struct chunks *chunks, uint32_t first);
 
 uint32_t chunks_longest(const struct chunks *chunks);
 /* Where the leftmost run of at least @count, not 0, begins; CHUNKS_NONE when there is none. */
 uint32_t chunks_find(const struct chunks *chunks, uint32_t count);
 /* The rightmost free chunk, CHUNKS_NONE when there is none. */
 uint32_t chunks_last(const struct chunks *chunks);
-
-/* Do tree and count say what the bits say? */
-bool chunks_check(const struct chunks *chunks);
 
 #endif

@@ -9,7 +9,6 @@ void nodes_init(struct nodes *nodes)
 	nodes->slabs = g_ptr_array_new_with_free_func(g_free);
 	nodes->used = 0;
 	nodes->unused = NODE_NONE;
-	nodes->tables = 0;
 }
 
 void nodes_clear(struct nodes *nodes)
@@ -20,12 +19,6 @@ void nodes_clear(struct nodes *nodes)
 			g_free(nodes_get(nodes, slab * NODES_PER_SLAB + i)->children);
 	}
 	g_ptr_array_unref(nodes->slabs);
-}
-
-size_t nodes_memory(const struct nodes *nodes)
-{
-	return nodes->slabs->len * (sizeof(gpointer) + NODES_PER_SLAB * sizeof(struct node)) +
-	       nodes->tables * BITS * sizeof(uint32_t);
 }
 
 /* A further slab, its nodes unused; the first one will be taken first. */
@@ -72,14 +65,11 @@ void nodes_set_child(struct nodes *nodes, uint32_t index, unsigned slot, uint32_
 	if (!node->children) {
 		node->children = g_new(uint32_t, BITS);
 		memset(node->children, 0xff, BITS * sizeof(*node->children)); /* NODE_NONE */
-		nodes->tables++;
 	}
 	node->partial = (uint16_t)(node->partial + (child != NODE_NONE) - (node->children[slot] != NODE_NONE));
 	node->children[slot] = child;
-	if (node->partial == 0) {
+	if (node->partial == 0)
 		g_clear_pointer(&node->children, g_free);
-		nodes->tables--;
-	}
 }
 
 void shelf_init(struct shelf *shelf)

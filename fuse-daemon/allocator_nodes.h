@@ -35,7 +35,6 @@ struct nodes {
 	GPtrArray *slabs; /* of NODES_PER_SLAB nodes each */
 	uint32_t used;   /* nodes */
 	uint32_t unused; /* the first unused one */
-	uint32_t tables; /* nodes with children */
 };
 
 struct shelf {
@@ -47,7 +46,6 @@ struct shelf {
 
 void nodes_init(struct nodes *nodes);
 void nodes_clear(struct nodes *nodes);
-size_t nodes_memory(const struct nodes *nodes);
 
 static inline struct node *nodes_get(const struct nodes *nodes, uint32_t index)
 {

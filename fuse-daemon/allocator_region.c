@@ -31,22 +31,9 @@ void region_destroy(struct region *region)
 	g_free(region);
 }
 
-size_t region_memory(const struct region *region)
-{
-	return sizeof(*region) + region->chunks.count * sizeof(*region->chunk_nodes) + chunks_memory(&region->chunks) +
-	       nodes_memory(&region->nodes);
-}
-
 uint32_t region_chunk_node(const struct region *region, uint64_t chunk)
 {
 	return region->chunk_nodes[chunk];
-}
-
-uint32_t region_block_node(const struct region *region, uint64_t block)
-{
-	uint32_t chunk = region->chunk_nodes[block / BLOCKS_IN_CHUNK];
-
-	return chunk == NODE_NONE ? NODE_NONE : node_child(nodes_get(&region->nodes, chunk), block % BLOCKS_IN_CHUNK);
 }
 
 uint64_t region_available(const struct region *region, uint64_t unit)

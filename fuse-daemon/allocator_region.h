@@ -51,7 +51,6 @@ enum region_kind {
 /* All of it free. Bytes, multiples of 4 KiB, with no address past 2^52. */
 struct region *region_new(uint64_t start, uint64_t length);
 void region_destroy(struct region *region);
-size_t region_memory(const struct region *region);
 
 static inline uint64_t region_page(const struct region *region, uint64_t address)
 {
@@ -63,9 +62,8 @@ static inline uint64_t region_address(const struct region *region, uint64_t page
 	return region->base + page * PAGE_BYTES;
 }
 
-/* The node of a chunk or of a block, NODE_NONE unless it is partly used. */
+/* The node of a chunk, NODE_NONE unless it is partly used. */
 uint32_t region_chunk_node(const struct region *region, uint64_t chunk);
-uint32_t region_block_node(const struct region *region, uint64_t block);
 
 /* Bytes that can be had in units of @unit. */
 uint64_t region_available(const struct region *region, uint64_t unit);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "allocator.h"
+#include "../unit/allocator_check.h"
 #include "extent_map.h"
 
 #define REGION_START (UINT64_C(4) << 30)
@@ -138,7 +138,7 @@ static struct result measure(const struct workload *work, guint count, guint pai
 	result.pair_ns = median_pair_ns(alloc, work, rand, live, count, pairs);
 	allocator_get_stats(alloc, &stats);
 	result.live = live->len;
-	result.bytes_per_extent = (double)stats.memory / live->len + sizeof(struct extent_map_run);
+	result.bytes_per_extent = (double)allocator_memory(alloc) / live->len + sizeof(struct extent_map_run);
 	result.used = (double)(stats.capacity - stats.free) / (double)stats.capacity;
 	allocator_destroy(alloc);
 	return result;

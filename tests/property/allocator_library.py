@@ -20,14 +20,14 @@ class Request(Structure):
 
 
 class Stats(Structure):
-    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "free_2m", "free_1g", "memory")]
+    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "free_2m", "free_1g")]
 
 
 class GArray(Structure):
     _fields_ = [("data", POINTER(Extent)), ("len", c_uint)]
 
 
-_VISIT = CFUNCTYPE(c_bool, c_int, c_uint64, c_uint64, c_void_p)
+_VISIT = CFUNCTYPE(None, c_int, c_uint64, c_uint64, c_void_p)
 
 _SIGNATURES = {
     "allocator_new": (c_void_p,),
@@ -101,7 +101,6 @@ class Allocator:
 
         def visit(region, start, length, _data):
             runs.append((region, start, length))
-            return True
 
         self._library.allocator_foreach_free(self._self, _VISIT(visit), None)
         return runs

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "allocator_bits.h"
-#include "allocator_chunks.h"
+#include "allocator_check.h"
 
 #define MAX_CHUNKS 3000
 

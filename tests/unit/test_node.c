@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "allocator_check.h"
 #include "node_alloc.h"
 #include "numa_host.h"
 #include "request.h"

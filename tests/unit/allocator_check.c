@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Does the allocator's state hold together? Walks all of it. */
-#include "allocator.h"
+#include "allocator_check.h"
+
+#include <string.h>
+
 #include "allocator_private.h"
 
 /* The walk over one region, and what it has counted. */
@@ -12,7 +15,6 @@ struct walk {
 	uint64_t filed_chunks; /* nodes that a shelf should hold */
 	uint64_t filed_blocks;
 	uint32_t nodes;
-	uint32_t tables;
 };
 
 G_GNUC_PRINTF(2, 3)
@@ -73,7 +75,6 @@ static bool check_blocks_of(struct walk *walk, const struct node *node)
 		return fail(walk, "chunk %u: %u partly used blocks counted as %u", node->position, partial, node->partial);
 	if ((node->children != NULL) != (partial > 0))
 		return fail(walk, "chunk %u: table of blocks kept or missing", node->position);
-	walk->tables += node->children != NULL;
 	return true;
 }
 
@@ -97,6 +98,23 @@ static bool check_partly_used_chunk(struct walk *walk, uint32_t chunk, uint32_t 
 	walk->filed_chunks += node->longest > 0;
 	walk->nodes++;
 	return check_blocks_of(walk, node);
+}
+
+bool chunks_check(const struct chunks *chunks)
+{
+	struct chunks anew;
+	bool good;
+
+	chunks_init(&anew, chunks->count);
+	for (uint32_t chunk = 0; chunk < chunks->count; chunk++) {
+		if (chunks_test(chunks, chunk))
+			chunks_assign(&anew, chunk, 1, true);
+	}
+	/* The words: those past the last chunk, too. */
+	good = chunks->free == anew.free && memcmp(chunks->words, anew.words, chunks->leaves * sizeof(*chunks->words)) == 0 &&
+	       memcmp(&chunks->tree[1], &anew.tree[1], (2 * chunks->leaves - 1) * sizeof(*chunks->tree)) == 0;
+	chunks_clear(&anew);
+	return good;
 }
 
 static bool check_chunks(struct walk *walk)
@@ -158,8 +176,6 @@ static bool check_pool(struct walk *walk)
 	if (nodes->used != walk->nodes || nodes->used + unused != total)
 		return fail(walk, "%u nodes in use counted as %u, %" G_GUINT64_FORMAT " unused, of %" G_GUINT64_FORMAT,
 		            walk->nodes, nodes->used, unused, total);
-	if (nodes->tables != walk->tables)
-		return fail(walk, "%u tables of blocks counted as %u", walk->tables, nodes->tables);
 	return true;
 }
 
@@ -209,4 +225,39 @@ bool allocator_check(const struct allocator *alloc, char **reason)
 		}
 	}
 	return true;
+}
+
+void allocator_foreach_free(const struct allocator *alloc,
+                            void (*visit)(int region, uint64_t start, uint64_t length, void *data), void *data)
+{
+	for (unsigned i = 0; i < alloc->count; i++) {
+		struct extent run;
+
+		for (uint64_t at = 0; allocator_next_free(alloc, UINT64_C(1) << i, at, UINT64_MAX, &run);
+		     at = run.start + run.length)
+			visit((int)i, run.start, run.length, data);
+	}
+}
+
+static size_t nodes_memory(const struct nodes *nodes)
+{
+	size_t bytes = nodes->slabs->len * (sizeof(gpointer) + NODES_PER_SLAB * sizeof(struct node));
+
+	for (uint32_t i = 0; i < nodes->slabs->len * NODES_PER_SLAB; i++)
+		bytes += nodes_get(nodes, i)->children ? BITS * sizeof(uint32_t) : 0;
+	return bytes;
+}
+
+size_t allocator_memory(const struct allocator *alloc)
+{
+	size_t bytes = sizeof(*alloc);
+
+	for (unsigned i = 0; i < alloc->count; i++) {
+		const struct region *region = alloc->regions[i];
+		const struct chunks *chunks = &region->chunks;
+
+		bytes += sizeof(*region) + chunks->count * sizeof(*region->chunk_nodes) + nodes_memory(&region->nodes) +
+		         chunks->leaves * (sizeof(*chunks->words) + 2 * sizeof(*chunks->tree));
+	}
+	return bytes;
 }
