@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Quota trees in the namespace: who is in which, what a rename moves, limits. */
+/* Quota trees in the namespace: who is in which, what may leave it, limits. */
 #include "namespace_quota.h"
 
 #include <errno.h>
@@ -83,7 +83,7 @@ static void cargo_clear(struct quota_cargo *cargo)
 	g_clear_pointer(&cargo->trees, g_ptr_array_unref);
 }
 
-/* Collects what hangs on a name. */
+/* Collects what becomes a tree. */
 struct gathering {
 	const struct namespace *ns;
 	struct quota_cargo *cargo;
@@ -127,54 +127,50 @@ static gboolean is_not_zero(gpointer key, gpointer value, gpointer data)
 	return GPOINTER_TO_UINT(value) > 0;
 }
 
-/* What hangs on a name of @top, or with @inside what is in that directory. -EXDEV: an inode has names outside, too. */
-static int gather(const struct namespace *ns, struct inode *top, bool inside, struct quota_cargo *cargo)
+/* What is below @top. -EXDEV: an inode has names outside, too. */
+static int gather(const struct namespace *ns, struct inode *top, struct quota_cargo *cargo)
 {
 	g_autoptr(GPtrArray) directories = g_ptr_array_new();
 	g_autoptr(GHashTable) names = g_hash_table_new(NULL, NULL);
 	struct gathering gathering = { ns, cargo, directories, names };
 
-	if (inside)
-		gather_entries(&gathering, top);
-	else
-		gather_inode(&gathering, top);
+	g_ptr_array_add(directories, top);
 	while (directories->len > 0)
 		gather_entries(&gathering, g_ptr_array_steal_index_fast(directories, directories->len - 1));
 	return g_hash_table_find(names, is_not_zero, NULL) ? -EXDEV : 0;
 }
 
-int quota_rename_begin(const struct namespace *ns, struct quota_rename *rename, const struct inode *from,
-                       struct inode *moved, const struct inode *to, struct inode *replaced, bool exchanged)
+/* A directory takes no others along: what is in it counts in its tree, too. Nor are names of one inode parted. */
+static int may_leave(const struct inode *inode)
 {
-	struct quota *source = quota_inside(ns, from), *target = quota_inside(ns, to);
-	uint64_t leaving = 0;
+	if (S_ISDIR(inode->mode))
+		return directory_count(inode->entries) > 0 || inode->quota ? -EXDEV : 0;
+	return inode->nlink > 1 ? -EXDEV : 0;
+}
+
+int quota_rename(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
+                 struct inode *replaced, bool exchanged, struct quota_patience *patience)
+{
+	struct quota *target = quota_inside(ns, to);
+	bool leaving = !exchanged && replaced && (S_ISDIR(replaced->mode) || replaced->nlink == 1);
 	int err;
 
-	*rename = (struct quota_rename){ 0 };
-	if (source == target)
+	if (quota_inside(ns, from) == target)
 		return 0;
-	*rename = (struct quota_rename){ .from = source, .to = target, .there = cargo_new(), .back = cargo_new() };
-	err = gather(ns, moved, false, &rename->there);
-	if (!err && replaced && exchanged)
-		err = gather(ns, replaced, false, &rename->back);
-	else if (replaced)
-		leaving = S_ISDIR(replaced->mode) || replaced->nlink == 1;
-	if (!err)
-		err = quota_move(quotas_of(ns), source, target, &rename->there, &rename->back, leaving,
-		                 &rename->patience);
-	return err;
+	err = may_leave(moved);
+	if (!err && exchanged)
+		err = may_leave(replaced);
+	return err ?: quota_move(quotas_of(ns), quota_account_of(moved), target,
+	                         exchanged ? quota_account_of(replaced) : NULL, leaving, patience);
 }
 
-void quota_rename_undo(const struct namespace *ns, struct quota_rename *rename)
+void quota_rename_undo(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
+                       struct inode *replaced, bool exchanged)
 {
-	if (rename->from)
-		quota_move_back(quotas_of(ns), rename->from, rename->to, &rename->there, &rename->back);
-}
+	struct quota *source = quota_inside(ns, from);
 
-void quota_rename_end(struct quota_rename *rename)
-{
-	cargo_clear(&rename->there);
-	cargo_clear(&rename->back);
+	if (source != quota_inside(ns, to))
+		quota_move(quotas_of(ns), quota_account_of(moved), source, exchanged ? quota_account_of(replaced) : NULL, 0, NULL);
 }
 
 /* A directory that may have, or get, limits. */
@@ -225,7 +221,7 @@ static int set_limit(const struct namespace *ns, struct inode *dir, enum quota_r
 {
 	struct quota_cargo cargo = cargo_new();
 	struct timespec now = inode_now();
-	int err = dir->quota ? 0 : gather(ns, dir, true, &cargo);
+	int err = dir->quota ? 0 : gather(ns, dir, &cargo);
 
 	if (!err)
 		err = commit_limit(ns, dir, resource, max, now);
@@ -270,7 +266,7 @@ int namespace_may_limit(struct namespace *ns, uint64_t ino)
 	struct inode *dir = inode_find_directory(ns, ino, &err);
 
 	if (dir && !dir->quota)
-		err = gather(ns, dir, true, &cargo);
+		err = gather(ns, dir, &cargo);
 	g_mutex_unlock(&ns->lock);
 	cargo_clear(&cargo);
 	return err;

@@ -32,24 +32,15 @@ int quota_add_name(const struct namespace *ns, const struct inode *dir, struct i
 /* Takes that back. */
 void quota_drop_name(const struct namespace *ns, const struct inode *dir, struct inode *inode);
 
-/* What a rename has moved from one tree into another; all NULL when both are the same. */
-struct quota_rename {
-	struct quota *from;
-	struct quota *to;
-	struct quota_cargo there;
-	struct quota_cargo back;
-	struct quota_patience patience; /* after -EDQUOT */
-};
-
 /*
  * @moved is about to go from @from to @to, where @replaced (NULL: none) goes the other way or, unless @exchanged, loses its
- * name there. 0, -EDQUOT, or -EXDEV when that would part two names of an inode. In any case quota_rename_end() follows,
- * and if it was 0 and the rename fails, quota_rename_undo() before it.
+ * name there. 0; -EDQUOT, with when to ask again in @patience; or -EXDEV for what does not go into another tree: a
+ * directory that has entries or a limit, and an inode with several names. quota_rename_undo() takes a success back.
  */
-int quota_rename_begin(const struct namespace *ns, struct quota_rename *rename, const struct inode *from,
-                       struct inode *moved, const struct inode *to, struct inode *replaced, bool exchanged);
-void quota_rename_undo(const struct namespace *ns, struct quota_rename *rename);
-void quota_rename_end(struct quota_rename *rename);
+int quota_rename(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
+                 struct inode *replaced, bool exchanged, struct quota_patience *patience);
+void quota_rename_undo(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
+                       struct inode *replaced, bool exchanged);
 
 /* What the record says, collected while it is read. */
 struct quota_record;

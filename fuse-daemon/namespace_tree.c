@@ -449,18 +449,15 @@ static int rename_entry(struct namespace *ns, const struct rename_end *from, con
                         const char *new_name, bool exchanged, struct inode **dead, struct quota_patience *patience)
 {
 	struct timespec now = inode_now();
-	struct quota_rename quota;
-	int err = quota_rename_begin(ns, &quota, from->dir, from->inode, to->dir, to->inode, exchanged);
+	int err = quota_rename(ns, from->dir, from->inode, to->dir, to->inode, exchanged, patience);
 
-	if (!err) {
-		err = record_rename(ns, from, to, new_name, exchanged, now);
-		if (err)
-			quota_rename_undo(ns, &quota);
-	}
-	quota_rename_end(&quota);
-	*patience = quota.patience;
 	if (err)
 		return err;
+	err = record_rename(ns, from, to, new_name, exchanged, now);
+	if (err) {
+		quota_rename_undo(ns, from->dir, from->inode, to->dir, to->inode, exchanged);
+		return err;
+	}
 	if (exchanged)
 		exchange(from, to, now);
 	else

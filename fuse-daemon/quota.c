@@ -200,22 +200,6 @@ static void set_parent(struct quotas *quotas, struct quota *tree, struct quota *
 	add(parent, &tree->used);
 }
 
-static struct quota_amount weigh(const struct quota_cargo *cargo)
-{
-	struct quota_amount amount = { { 0 } };
-
-	amount.of[QUOTA_FILES] = cargo->files;
-	for (guint i = 0; i < cargo->accounts->len; i++)
-		amount.of[QUOTA_BYTES] += ((const struct quota_account *)g_ptr_array_index(cargo->accounts, i))->bytes;
-	for (guint i = 0; i < cargo->trees->len; i++) {
-		const struct quota *tree = g_ptr_array_index(cargo->trees, i);
-
-		for (int j = 0; j < QUOTA_RESOURCES; j++)
-			amount.of[j] += tree->used.of[j];
-	}
-	return amount;
-}
-
 static void carry(struct quotas *quotas, const struct quota_cargo *cargo, struct quota *from, struct quota *to)
 {
 	const struct quota_amount files = { { [QUOTA_FILES] = cargo->files } };
@@ -440,28 +424,35 @@ static const struct quota *find_overflow(const struct quota *tree, const struct 
 	return NULL;
 }
 
-static void exchange(struct quotas *quotas, struct quota *from, struct quota *to, const struct quota_cargo *there,
-                     const struct quota_cargo *back)
+static void move_inode(struct quotas *quotas, struct quota_account *account, struct quota *to)
 {
-	carry(quotas, there, from, to);
-	carry(quotas, back, to, from);
-	gave_back(quotas);
+	subtract(account->tree, &one_file);
+	set_tree(quotas, account, to);
+	add(to, &one_file);
 }
 
-int quota_move(struct quotas *quotas, struct quota *from, struct quota *to, const struct quota_cargo *there,
-               const struct quota_cargo *back, uint64_t leaving, struct quota_patience *patience)
+int quota_move(struct quotas *quotas, struct quota_account *there, struct quota *to, struct quota_account *back,
+               bool leaving, struct quota_patience *patience)
 {
-	const struct quota *full;
+	const struct quota *full = NULL;
 
 	g_mutex_lock(&quotas->lock);
-	struct quota_amount more = weigh(there), less = weigh(back), lost = less;
+	struct quota *from = live(there->tree);
+	struct quota_amount more = { { [QUOTA_BYTES] = there->bytes, [QUOTA_FILES] = 1 } };
+	struct quota_amount less = { { [QUOTA_BYTES] = back ? back->bytes : 0, [QUOTA_FILES] = back ? 1 : 0 } };
+	struct quota_amount lost = less;
 
 	lost.of[QUOTA_FILES] += leaving;
-	full = find_overflow(to, from, &more, &lost) ?: find_overflow(from, to, &less, &more);
-	if (full)
+	if (patience)
+		full = find_overflow(to, from, &more, &lost) ?: find_overflow(from, to, &less, &more);
+	if (full) {
 		*patience = (struct quota_patience){ full->patience_until, quotas->returns };
-	else
-		exchange(quotas, from, to, there, back);
+	} else {
+		move_inode(quotas, there, to);
+		if (back)
+			move_inode(quotas, back, from);
+		gave_back(quotas);
+	}
 	g_mutex_unlock(&quotas->lock);
 	return full ? -EDQUOT : 0;
 }
@@ -478,14 +469,6 @@ bool quota_wait(struct quotas *quotas, const struct quota_patience *patience)
 	}
 	g_mutex_unlock(&quotas->lock);
 	return may;
-}
-
-void quota_move_back(struct quotas *quotas, struct quota *from, struct quota *to, const struct quota_cargo *there,
-                     const struct quota_cargo *back)
-{
-	g_mutex_lock(&quotas->lock);
-	exchange(quotas, to, from, there, back);
-	g_mutex_unlock(&quotas->lock);
 }
 
 /* Adds what @tree and those around it should hold to @sums. */

@@ -8,7 +8,8 @@
  *   bytes   allocated units of regular files, from the moment before the pool gives them to the one after it has them
  *           back: a removed file counts until nobody reaches its memory
  *   files   inodes of every type, with a name; however many names
- * All names of an inode are in one tree. So a link across trees is refused, and so is what would part two names.
+ * All names of an inode are in one tree. So a link across trees is refused, and so is what would part two names. A rename
+ * across trees takes one inode along: a directory that has entries, or is a tree itself, stays.
  *
  * What trees hold is not on record: it follows from names and extents, and is counted at the start. So it cannot drift;
  * quotas_check() counts again.
@@ -53,7 +54,7 @@ struct quota_account {
 	uint64_t bytes;
 };
 
-/* All that hangs on one name: what a rename moves, or what becomes a tree. */
+/* All that is in a directory: what becomes a tree. */
 struct quota_cargo {
 	GPtrArray *accounts; /* struct quota_account: of the files in no inner tree */
 	GPtrArray *trees;    /* struct quota: the outermost of the inner trees */
@@ -110,16 +111,14 @@ void quota_retire(struct quotas *quotas, uint64_t ino, struct quota_account *acc
 void quota_idle(struct quotas *quotas, uint64_t ino);
 
 /*
- * @there goes from the tree @from to the tree @to, and @back the other way; @leaving inodes of @to are about to be
- * removed in exchange. -EDQUOT, nothing has moved: a tree that gets more than it gives would be past its limit.
+ * The inode with a name whose account is @there goes from its tree to the tree @to, and that of @back (NULL: none) the other
+ * way; @leaving: an inode of @to is about to be removed in exchange. -EDQUOT, nothing has moved: a tree that gets more than it
+ * gives would be past its limit. @patience NULL: whatever the limits.
  */
-int quota_move(struct quotas *quotas, struct quota *from, struct quota *to, const struct quota_cargo *there,
-               const struct quota_cargo *back, uint64_t leaving, struct quota_patience *patience);
+int quota_move(struct quotas *quotas, struct quota_account *there, struct quota *to, struct quota_account *back,
+               bool leaving, struct quota_patience *patience);
 /* With no lock held. True: ask again. */
 bool quota_wait(struct quotas *quotas, const struct quota_patience *patience);
-/* Takes quota_move() back, whatever the limits. */
-void quota_move_back(struct quotas *quotas, struct quota *from, struct quota *to, const struct quota_cargo *there,
-                     const struct quota_cargo *back);
 
 /*
  * At rest: are the trees what they hold? @own (struct quota -> struct quota_amount) has every tree with what is in it but

@@ -269,37 +269,36 @@ def test_rename_across_trees_moves_the_usage_or_fails(fs, pair):
     wait_used(other, (0, 1))
 
 
-def test_rename_of_a_directory_takes_all_along(fs, pair):
+def test_directory_moves_into_another_tree_only_when_empty(fs, pair):
+    """As for everything with the project quotas of XFS: mv(1) copies then."""
     tenant, other = pair
-    deep = tenant / "dir" / "below"
-    deep.mkdir(parents=True)
-    sized(deep / "file", 2 * fs.unit)
-    os.link(deep / "file", deep.parent / "second name")
-    inner = deep / "inner"
-    inner.mkdir()
-    limit(inner, max_bytes=fs.unit)
-    sized(inner / "file", fs.unit)
-    os.rename(tenant / "dir", other / "dir")
-    assert (used(tenant), used(other)) == ((0, 0), (3 * fs.unit, 5))
-    assert used(other / "dir" / "below" / "inner") == (fs.unit, 1)
-    refused(errno.EDQUOT, sized, other / "dir" / "below" / "inner" / "more", 1)
-    sized(other / "rest", fs.unit)
-    refused(errno.EDQUOT, sized, other / "dir" / "more", 1)
-    os.rename(other / "dir", fs / "dir")
-    assert used(other) == (fs.unit, 1)
+    (tenant / "full").mkdir()
+    sized(tenant / "full" / "file", 2 * fs.unit)
+    (tenant / "empty").mkdir()
+    refused(errno.EXDEV, os.rename, tenant / "full", other / "full")
+    refused(errno.EXDEV, os.rename, tenant / "full", fs / "full")
+    sized(other / "file", fs.unit)
+    refused(errno.EXDEV, renameat2, other / "file", tenant / "full", RENAME_EXCHANGE)
+    refused(errno.EXDEV, renameat2, tenant / "full", other / "file", RENAME_EXCHANGE)
+    assert (tenant / "full" / "file").exists() and sorted(os.listdir(other)) == ["file"]
+    assert (used(tenant), used(other)) == ((2 * fs.unit, 3), (fs.unit, 1))
+    os.rename(tenant / "empty", other / "empty")
+    assert (used(tenant), used(other)) == ((2 * fs.unit, 2), (fs.unit, 2))
+    sized(other / "empty" / "file", 3 * fs.unit)
+    refused(errno.EDQUOT, sized, other / "empty" / "more", fs.unit)  # it is made, and stays empty
+    os.rename(tenant / "full", tenant / "moves")  # in its tree
+    os.rename(other, fs / "renamed")  # a tree, in the one around it
+    assert used(fs / "renamed") == (4 * fs.unit, 4)
 
 
-def test_tree_itself_can_move(fs, pair):
+def test_tree_stays_in_the_one_around_it(fs, pair):
     tenant, other = pair
-    sized(other / "file", 4 * fs.unit)
-    os.rename(other, tenant / "other")
-    assert used(tenant) == (4 * fs.unit, 2)
-    assert used(tenant / "other") == (4 * fs.unit, 1)
-    refused(errno.EDQUOT, sized, tenant / "file", 5 * fs.unit)
-    limit(tenant, max_bytes=4 * fs.unit)
-    os.rename(tenant / "other", fs / "other")
-    sized(tenant / "file", 4 * fs.unit)
-    refused(errno.EDQUOT, os.rename, fs / "other", tenant / "other")
+    refused(errno.EXDEV, os.rename, other, tenant / "other")
+    (tenant / "inner").mkdir()
+    limit(tenant / "inner", max_bytes=fs.unit)
+    refused(errno.EXDEV, os.rename, tenant / "inner", fs / "inner")
+    assert used(tenant) == (0, 1)
+    assert is_tree(other) and is_tree(tenant / "inner")
 
 
 def test_exchange_counts_the_difference(fs, pair):
@@ -338,8 +337,9 @@ def test_hard_links_stay_in_their_tree(fs, pair):
     assert not is_tree(tenant / "dir")
     assert used(tenant) == (fs.unit, 2)
     os.rename(path, tenant / "dir" / "file")
-    os.rename(tenant / "dir", fs / "dir")
-    assert used(tenant) == (0, 0)
+    os.unlink(tenant / "dir" / "link")
+    os.rename(tenant / "dir" / "file", fs / "moved")
+    assert used(tenant) == (0, 1)
 
 
 def test_removed_directory_takes_its_limit_with_it(fs, tenant):

@@ -77,11 +77,14 @@ class QuotaModel(Model):
                     if more[what] > 0 and limits[what] is not None and usage[what] + more[what] > limits[what]:
                         raise ModelError(errno.EDQUOT)
 
-    def check_names(self, node):
-        """EXDEV when something has names both below the node and elsewhere."""
-        for at, count in self.below(node).values():
-            if isinstance(at, ModelFile) and count != self.names(at):
-                raise ModelError(errno.EXDEV)
+    def check_may_leave(self, node):
+        """EXDEV for what does not go into another tree."""
+        if isinstance(node, ModelDirectory):
+            stays = node or any(self.limits(node))
+        else:
+            stays = self.names(node) > 1
+        if stays:
+            raise ModelError(errno.EXDEV)
 
     def create(self, path):
         if path[-1] in self.parent(path):
@@ -132,10 +135,10 @@ class QuotaModel(Model):
         left, entered = self.trees_apart(old, new)
         if not left and not entered:
             return
-        self.check_names(node)
+        self.check_may_leave(node)
         more, less = self.weigh(node), [0, 0]
         if exchanged:
-            self.check_names(other)
+            self.check_may_leave(other)
             less = self.weigh(other)
         elif other is not None:
             less = [0, 1 if isinstance(other, ModelDirectory) else self.names(other) == 1]

@@ -119,7 +119,7 @@ def remove(fs, tenant, other):
 
 
 def move(fs, tenant, other):
-    os.rename(tenant / "dir", other / "dir")
+    os.rename(tenant / "dir" / "file", other / "moved")
 
 
 def set_limit(fs, tenant, other):

@@ -112,7 +112,6 @@ static void absurd_sizes_are_refused_and_do_not_wrap(struct world *world, gconst
 static void move_is_all_or_nothing(struct world *world, gconstpointer data)
 {
 	struct quota_account large = { 0 }, small = { 0 };
-	struct quota_cargo there = empty_cargo(), back = empty_cargo();
 	struct quota_patience patience;
 
 	(void)data;
@@ -120,41 +119,37 @@ static void move_is_all_or_nothing(struct world *world, gconstpointer data)
 	quota_assign(world->quotas, &small, world->other, 3 * MIB);
 	g_assert_cmpint(quota_add_file(world->quotas, world->inner, false), ==, 0);
 	g_assert_cmpint(quota_add_file(world->quotas, world->other, false), ==, 0);
-	g_ptr_array_add(there.accounts, &large);
-	there.files = 1;
-	g_ptr_array_add(back.accounts, &small);
-	back.files = 1;
-	g_assert_cmpint(quota_move(world->quotas, world->inner, world->other, &there, &back, 0, &patience), ==, -EDQUOT);
+	g_assert_cmpint(quota_move(world->quotas, &large, world->other, &small, false, &patience), ==, -EDQUOT);
 	g_assert_false(quota_wait(world->quotas, &patience));
 	quota_set_limit(world->quotas, world->other, QUOTA_BYTES, 5 * MIB);
-	g_assert_cmpint(quota_move(world->quotas, world->inner, world->other, &there, &back, 0, &patience), ==, 0);
+	g_assert_cmpint(quota_move(world->quotas, &large, world->other, &small, false, &patience), ==, 0);
 	g_assert_cmpuint(used(world, world->outer), ==, 3 * MIB);
 	g_assert_cmpuint(used(world, world->other), ==, 5 * MIB);
 	quota_set_limit(world->quotas, world->other, QUOTA_BYTES, MIB);
-	quota_move_back(world->quotas, world->inner, world->other, &there, &back);
+	g_assert_cmpint(quota_move(world->quotas, &large, world->inner, &small, false, NULL), ==, 0);
 	expect(world, world->inner, 5 * MIB, 1);
 	expect(world, world->other, 3 * MIB, 1);
 	check(world);
-	clear_cargo(&there);
-	clear_cargo(&back);
 }
 
-static void trees_move_with_what_is_in_them(struct world *world, gconstpointer data)
+/* When a directory around them gets a limit. */
+static void trees_go_into_a_new_one(struct world *world, gconstpointer data)
 {
 	struct quota_account file = { 0 };
 	struct quota_cargo cargo = empty_cargo();
-	struct quota_patience patience;
+	struct quota *middle;
 	g_autofree char *path = NULL;
 
 	(void)data;
 	quota_assign(world->quotas, &file, world->inner, 4 * MIB);
 	g_ptr_array_add(cargo.trees, world->inner);
-	cargo.files = 0;
-	g_assert_cmpint(quota_move(world->quotas, world->outer, world->other, &cargo, &world->nothing, 0, &patience), ==, 0);
-	g_assert_cmpuint(used(world, world->outer), ==, 0);
+	middle = quota_new(world->quotas, world->outer, 12, &cargo);
+	g_assert_cmpuint(used(world, world->outer), ==, 4 * MIB);
+	g_assert_cmpuint(used(world, middle), ==, 4 * MIB);
+	quota_set_limit(world->quotas, middle, QUOTA_BYTES, 4 * MIB);
 	g_assert_cmpint(quota_charge(world->quotas, &file, 1), ==, -EDQUOT);
 	path = quota_path(world->quotas, world->inner);
-	g_assert_cmpstr(path, ==, "11 20");
+	g_assert_cmpstr(path, ==, "11 12 10");
 	expect(world, world->inner, 4 * MIB, 0);
 	check(world);
 	clear_cargo(&cargo);
@@ -252,7 +247,7 @@ int main(int argc, char **argv)
 		{ "/quota/nested", limits_of_all_trees_around_hold },
 		{ "/quota/absurd", absurd_sizes_are_refused_and_do_not_wrap },
 		{ "/quota/move", move_is_all_or_nothing },
-		{ "/quota/move/trees", trees_move_with_what_is_in_them },
+		{ "/quota/new/trees", trees_go_into_a_new_one },
 		{ "/quota/dissolve", dissolved_tree_stands_for_the_one_around },
 		{ "/quota/wait", charge_waits_for_what_was_removed },
 		{ "/quota/check", drift_is_found },

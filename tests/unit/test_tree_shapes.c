@@ -203,16 +203,19 @@ static void a_create_costs_the_same_at_any_depth(struct world *world, gconstpoin
 static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer data)
 {
 	uint64_t outer = make(world, ROOT, "outer", S_IFDIR | 0755), other = make(world, ROOT, "other", S_IFDIR | 0755);
-	uint64_t dir = make(world, outer, "dir", S_IFDIR | 0755), below = make(world, dir, "below", S_IFDIR | 0755);
+	uint64_t dir = make(world, outer, "dir", S_IFDIR | 0755), stays = make(world, outer, "stays", S_IFDIR | 0755), below;
 
 	(void)data;
 	set_limit(world, outer);
-	make(world, below, "1", S_IFIFO);
+	make(world, stays, "1", S_IFIFO);
 	g_assert_cmpuint(used(world, outer), ==, 3);
 	set_limit(world, other);
+	g_assert_cmpint(namespace_rename(world->ns, outer, "stays", other, "stays", 0), ==, -EXDEV);
 	g_assert_cmpint(namespace_rename(world->ns, outer, "dir", other, "dir", 0), ==, 0);
+	below = make(world, dir, "below", S_IFDIR | 0755);
+	make(world, below, "1", S_IFIFO);
 	make(world, below, "2", S_IFIFO);
-	g_assert_cmpuint(used(world, outer), ==, 0);
+	g_assert_cmpuint(used(world, outer), ==, 2);
 	g_assert_cmpuint(used(world, other), ==, 4);
 	set_limit(world, dir);
 	make(world, below, "3", S_IFIFO);
