@@ -63,12 +63,15 @@ static bool is_demanded(struct dmemfs_object *obj, pgoff_t index)
 /*
  * Never asks for a writable entry: that would be a WARN in the kernel where it meets a table in the place, and no lock
  * of ours keeps that away (see dmemfs.h). The VMA's protection makes entries writable, except while soft-dirty tracking
- * is on: a write to a large entry then has the kernel drop it for small ones.
+ * is on. A write to a large entry then has the kernel drop it, and gets small ones, which the kernel makes writable: a
+ * large one would be read-only again, and be dropped again for ever.
  */
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
+	if (order && (vmf->flags & FAULT_FLAG_WRITE) && !pte_write(pfn_pte(pfn, vmf->vma->vm_page_prot)))
+		return ret;
 	if (!order) {
 		ret = dmemfs_insert_pte(vmf, pfn);
 		/* No table is to be had where another thread has just put a 2-MiB entry, which serves us as well. */
