@@ -19,17 +19,17 @@ bool vxattr_is_virtual(const char *name)
 	return g_str_has_prefix(name, PREFIX) || g_str_has_prefix(name, TRUSTED PREFIX);
 }
 
-/* "OFFSET START LENGTH" in decimal bytes, a line per run, in file order. */
-static int get_extents(struct server *server, uint64_t ino, char **value)
+/* What @describe tells of a regular file. */
+static int get_of_file(struct server *server, uint64_t ino, char *(*describe)(struct file *file), char **value)
 {
 	struct file *file;
 	int err = namespace_get_file(server->ns, ino, &file);
 
 	if (err)
 		return err == -ENOENT ? err : -ENODATA;
-	*value = file_describe_extents(file);
+	*value = describe(file);
 	namespace_put_file(server->ns, ino);
-	return 0;
+	return *value ? 0 : -ENODATA;
 }
 
 /* Of "OFFSET ..." lines those from @from on, as many whole ones as an attribute can hold. At least one if there is any. */
@@ -54,23 +54,10 @@ static int get_extents_from(struct server *server, uint64_t ino, const char *off
 
 	if (!config_parse_size(offset, &from, NULL))
 		return -ENODATA;
-	err = get_extents(server, ino, &all);
+	err = get_of_file(server, ino, file_describe_extents, &all);
 	if (!err)
 		*value = cut_extents(all, from);
 	return err;
-}
-
-/* "SIZE COUNT", a line per page size: the faults that a page of it served. */
-static int get_faults(struct server *server, uint64_t ino, char **value)
-{
-	struct file *file;
-	int err = namespace_get_file(server->ns, ino, &file);
-
-	if (err)
-		return err == -ENOENT ? err : -ENODATA;
-	*value = file_describe_faults(file);
-	namespace_put_file(server->ns, ino);
-	return *value ? 0 : -ENODATA;
 }
 
 static int get_page_size(struct server *server, uint64_t ino, char **value)
@@ -83,17 +70,12 @@ static int get_page_size(struct server *server, uint64_t ino, char **value)
 	return err;
 }
 
-static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
 {
-	g_autofree char *text = value ? g_strndup(value, size) : NULL;
 	uint64_t unit = 0;
 
-	if (text) {
-		if (size && text[size - 1] == '\n')
-			text[size - 1] = '\0';
-		if (memchr(value, 0, size) || !config_parse_page_size(text, &unit))
-			return -EINVAL;
-	}
+	if (text && !config_parse_page_size(text, &unit))
+		return -EINVAL;
 	return namespace_set_page_size(server->ns, ino, uid, unit, flags);
 }
 
@@ -107,21 +89,9 @@ static int get_alloc(struct server *server, uint64_t ino, char **value)
 	return err;
 }
 
-/* The text of an attribute, without the line feed of who used echo; NULL: none, or with NUL in it. */
-static char *text_of(const void *value, size_t size)
+static int set_alloc(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
 {
-	char *text = value && !memchr(value, 0, size) ? g_strndup(value, size) : NULL;
-
-	if (text && size && text[size - 1] == '\n')
-		text[size - 1] = '\0';
-	return text;
-}
-
-static int set_alloc(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
-{
-	g_autofree char *text = text_of(value, size);
-
-	return value && !text ? -EINVAL : namespace_set_alloc(server->ns, ino, uid, text, flags);
+	return namespace_set_alloc(server->ns, ino, uid, text, flags);
 }
 
 static int get_discard(struct server *server, uint64_t ino, char **value)
@@ -134,25 +104,22 @@ static int get_discard(struct server *server, uint64_t ino, char **value)
 	return err;
 }
 
-static int set_discard(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+static int set_discard(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
 {
-	g_autofree char *text = text_of(value, size);
-
 	(void)flags;
-	if (value && (!text || (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)))
+	if (text && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
 		return -EINVAL;
 	return namespace_set_discard(server->ns, ino, uid, text && strcmp(text, "1") == 0);
 }
 
-/* "name value", a line per figure; sizes in bytes. On the root only. */
+/* "name value", a line per figure; sizes in bytes. */
 static int get_stats(struct server *server, uint64_t ino, char **value)
 {
 	struct placement_usage usage;
 	struct namespace_counts counts;
 	struct zeroer_stats zeroing;
 
-	if (ino != NAMESPACE_ROOT_INO)
-		return -ENODATA;
+	(void)ino;
 	namespace_get_counts(server->ns, &counts);
 	placement_get_usage(server->storage.placement, &usage);
 	zeroer_get_stats(server->storage.zeroer, &zeroing);
@@ -180,11 +147,10 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* "START LENGTH FREE NODE", a line per region; bytes, and node -1 where it is unknown. On the root only. */
+/* "START LENGTH FREE NODE", a line per region; bytes, and node -1 where it is unknown. */
 static int get_regions(struct server *server, uint64_t ino, char **value)
 {
-	if (ino != NAMESPACE_ROOT_INO)
-		return -ENODATA;
+	(void)ino;
 
 	g_autoptr(GArray) regions = placement_get_regions(server->storage.placement);
 	GString *text = g_string_new(NULL);
@@ -199,58 +165,26 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* "name value", a line each: who serves this mount. On the root only. */
+/* "name value", a line each: who serves this mount. */
 static int get_daemon(struct server *server, uint64_t ino, char **value)
 {
-	if (ino != NAMESPACE_ROOT_INO)
-		return -ENODATA;
+	(void)ino;
 	*value = g_strdup_printf("version " DMEMFS_VERSION "\npid %d\nbackend %s\nstate_dir %s", (int)getpid(),
 	                         server->storage.ops->name, server->config->state_dir);
 	return 0;
 }
 
-static int get_limit(struct server *server, uint64_t ino, enum quota_resource resource, char **value)
+static char *tell_limit(enum quota_resource resource, const struct quota_usage *usage)
 {
-	struct quota_usage usage;
-	int err = namespace_get_quota(server->ns, ino, &usage);
+	uint64_t max = usage->max.of[resource];
 
-	if (err)
-		return err;
-	if (usage.max.of[resource] == QUOTA_UNLIMITED)
-		return -ENODATA;
-	*value = quota_limit_format(resource, usage.max.of[resource]);
-	return 0;
-}
-
-static int get_max_bytes(struct server *server, uint64_t ino, char **value)
-{
-	return get_limit(server, ino, QUOTA_BYTES, value);
-}
-
-static int get_max_files(struct server *server, uint64_t ino, char **value)
-{
-	return get_limit(server, ino, QUOTA_FILES, value);
+	return max == QUOTA_UNLIMITED ? NULL : quota_limit_format(resource, max);
 }
 
 /* In decimal: what a directory with a limit, or the root, holds. */
-static int get_used(struct server *server, uint64_t ino, enum quota_resource resource, char **value)
+static char *tell_used(enum quota_resource resource, const struct quota_usage *usage)
 {
-	struct quota_usage usage;
-	int err = namespace_get_quota(server->ns, ino, &usage);
-
-	if (!err)
-		*value = g_strdup_printf("%" G_GUINT64_FORMAT, usage.used.of[resource]);
-	return err;
-}
-
-static int get_used_bytes(struct server *server, uint64_t ino, char **value)
-{
-	return get_used(server, ino, QUOTA_BYTES, value);
-}
-
-static int get_used_files(struct server *server, uint64_t ino, char **value)
-{
-	return get_used(server, ino, QUOTA_FILES, value);
+	return g_strdup_printf("%" G_GUINT64_FORMAT, usage->used.of[resource]);
 }
 
 /* Why the directory cannot have a limit, as quota_check.c asks. O(what is below). */
@@ -265,26 +199,13 @@ static int get_obstacle(struct server *server, uint64_t ino, char **value)
 }
 
 /* Also on directories that belong to others. */
-static int set_limit(struct server *server, uint64_t ino, enum quota_resource resource, const void *value, size_t size,
-                     int flags)
+static int set_limit(struct server *server, uint64_t ino, enum quota_resource resource, const char *text, int flags)
 {
 	uint64_t max = QUOTA_UNLIMITED;
 
-	if (value && !quota_limit_parse(resource, value, size, &max))
+	if (text && !quota_limit_parse(resource, text, strlen(text), &max))
 		return -EINVAL;
 	return namespace_set_limit(server->ns, ino, resource, max, flags);
-}
-
-static int set_max_bytes(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
-{
-	(void)uid;
-	return set_limit(server, ino, QUOTA_BYTES, value, size, flags);
-}
-
-static int set_max_files(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
-{
-	(void)uid;
-	return set_limit(server, ino, QUOTA_FILES, value, size, flags);
 }
 
 static int get_node(struct server *server, uint64_t ino, char **value)
@@ -297,71 +218,49 @@ static int get_node(struct server *server, uint64_t ino, char **value)
 	return err;
 }
 
-static int set_node(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags)
+static int set_node(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
 {
-	g_autoptr(node_policy_t) policy = value ? node_policy_parse(value, size) : NULL;
+	g_autoptr(node_policy_t) policy = text ? node_policy_parse(text, strlen(text)) : NULL;
 
-	if (value && !policy)
+	if (text && !policy)
 		return -EINVAL;
 	return namespace_set_node(server->ns, ino, uid, policy, flags);
 }
 
-/* "NODE BYTES", a line per node that has some of the file's memory. */
-static int get_node_bytes(struct server *server, uint64_t ino, char **value)
-{
-	struct file *file;
-	int err = namespace_get_file(server->ns, ino, &file);
-
-	if (err)
-		return err == -ENOENT ? err : -ENODATA;
-	*value = file_describe_nodes(file);
-	namespace_put_file(server->ns, ino);
-	return 0;
-}
-
-/* "OFFSET START LENGTH", a line for each run of memory that went bad. */
-static int get_poison(struct server *server, uint64_t ino, char **value)
-{
-	struct file *file;
-	int err = namespace_get_file(server->ns, ino, &file);
-
-	if (err)
-		return err == -ENOENT ? err : -ENODATA;
-	*value = file_describe_poison(file);
-	namespace_put_file(server->ns, ino);
-	return 0;
-}
-
 enum {
 	ROOT_READS = 1, /* it has physical addresses in it, or takes long */
-	ADMIN_SETS = 2, /* under its trusted name only */
+	OF_ROOT = 2,    /* the root directory has it, and nothing else */
 };
 
+/* One of @of_file, @of_quota and @get tells the value; NULL, or -ENODATA: there is none. */
 struct attribute {
 	const char *name;
 	unsigned flags;
+	char *(*of_file)(struct file *file);
+	char *(*of_quota)(enum quota_resource resource, const struct quota_usage *usage);
+	enum quota_resource resource;
 	int (*get)(struct server *server, uint64_t ino, char **value);
-	/* NULL: read-only. Arguments as of vxattr_set(). */
-	int (*set)(struct server *server, uid_t uid, uint64_t ino, const void *value, size_t size, int flags);
+	/* NULL: read-only. @text is NULL to remove it. */
+	int (*set)(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags);
 };
 
 static const struct attribute attributes[] = {
-	{ PREFIX "alloc", 0, get_alloc, set_alloc },
-	{ PREFIX "daemon", 0, get_daemon, NULL },
-	{ PREFIX "discard", 0, get_discard, set_discard },
-	{ PREFIX "extents", ROOT_READS, get_extents, NULL },
-	{ PREFIX "faults", 0, get_faults, NULL },
-	{ PREFIX "node", 0, get_node, set_node },
-	{ PREFIX "node_bytes", 0, get_node_bytes, NULL },
-	{ PREFIX "page_size", 0, get_page_size, set_page_size },
-	{ PREFIX "poison", ROOT_READS, get_poison, NULL },
-	{ PREFIX "quota.max_bytes", ADMIN_SETS, get_max_bytes, set_max_bytes },
-	{ PREFIX "quota.max_files", ADMIN_SETS, get_max_files, set_max_files },
-	{ PREFIX "quota.obstacle", ROOT_READS, get_obstacle, NULL },
-	{ PREFIX "quota.used_bytes", 0, get_used_bytes, NULL },
-	{ PREFIX "quota.used_files", 0, get_used_files, NULL },
-	{ PREFIX "regions", ROOT_READS, get_regions, NULL },
-	{ PREFIX "stats", 0, get_stats, NULL },
+	{ PREFIX "alloc", .get = get_alloc, .set = set_alloc },
+	{ PREFIX "daemon", OF_ROOT, .get = get_daemon },
+	{ PREFIX "discard", .get = get_discard, .set = set_discard },
+	{ PREFIX "extents", ROOT_READS, .of_file = file_describe_extents }, /* "OFFSET START LENGTH", bytes, in file order */
+	{ PREFIX "faults", .of_file = file_describe_faults }, /* "SIZE COUNT": the faults that a page of that size served */
+	{ PREFIX "node", .get = get_node, .set = set_node },
+	{ PREFIX "node_bytes", .of_file = file_describe_nodes }, /* "NODE BYTES" */
+	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },
+	{ PREFIX "poison", ROOT_READS, .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
+	{ PREFIX "quota.max_bytes", .of_quota = tell_limit, .resource = QUOTA_BYTES },
+	{ PREFIX "quota.max_files", .of_quota = tell_limit, .resource = QUOTA_FILES },
+	{ PREFIX "quota.obstacle", ROOT_READS, .get = get_obstacle },
+	{ PREFIX "quota.used_bytes", .of_quota = tell_used, .resource = QUOTA_BYTES },
+	{ PREFIX "quota.used_files", .of_quota = tell_used, .resource = QUOTA_FILES },
+	{ PREFIX "regions", ROOT_READS | OF_ROOT, .get = get_regions },
+	{ PREFIX "stats", OF_ROOT, .get = get_stats },
 };
 
 static const struct attribute *find_attribute(const char *name)
@@ -383,6 +282,17 @@ static bool is_trusted(const char **name)
 	return trusted;
 }
 
+static int get_of_quota(struct server *server, uint64_t ino, const struct attribute *attribute, char **value)
+{
+	struct quota_usage usage;
+	int err = namespace_get_quota(server->ns, ino, &usage);
+
+	if (err)
+		return err;
+	*value = attribute->of_quota(attribute->resource, &usage);
+	return *value ? 0 : -ENODATA;
+}
+
 int vxattr_get(struct server *server, uid_t uid, uint64_t ino, const char *name, char **value)
 {
 	bool root = is_trusted(&name) || uid == 0;
@@ -393,7 +303,15 @@ int vxattr_get(struct server *server, uid_t uid, uint64_t ino, const char *name,
 		return -ENODATA;
 	if ((attribute->flags & ROOT_READS) && !root)
 		return -EPERM;
-	return from ? get_extents_from(server, ino, from, value) : attribute->get(server, ino, value);
+	if ((attribute->flags & OF_ROOT) && ino != NAMESPACE_ROOT_INO)
+		return -ENODATA;
+	if (from)
+		return get_extents_from(server, ino, from, value);
+	if (attribute->of_file)
+		return get_of_file(server, ino, attribute->of_file, value);
+	if (attribute->of_quota)
+		return get_of_quota(server, ino, attribute, value);
+	return attribute->get(server, ino, value);
 }
 
 int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name, const void *value, size_t size,
@@ -402,15 +320,23 @@ int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name,
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	bool trusted = is_trusted(&name);
 	const struct attribute *attribute = find_attribute(name);
+	bool is_limit = attribute && attribute->of_quota == tell_limit;
+	g_autofree char *text = value ? g_strndup(value, size) : NULL;
 
-	if (!attribute || !attribute->set)
+	if (!attribute || !(attribute->set || is_limit))
 		return -EPERM;
-	if ((attribute->flags & ADMIN_SETS) && !trusted) {
+	if (is_limit && !trusted) {
 		/* A request names a user, which may be root without any capability, or that of a container. */
 		if (uid == 0)
 			log_limited(&limit, LOG_LEVEL_INFO, "%s is not set: set " TRUSTED "%s, for which the kernel demands "
 			            "CAP_SYS_ADMIN, or use dmemfsctl quota", name, name);
 		return -EPERM;
 	}
-	return attribute->set(server, trusted ? 0 : uid, ino, value, size, flags);
+	if (text && strlen(text) < size)
+		return -EINVAL; /* with NUL in it */
+	if (text && g_str_has_suffix(text, "\n"))
+		text[size - 1] = '\0'; /* of who used echo */
+	if (is_limit)
+		return set_limit(server, ino, attribute->resource, text, flags);
+	return attribute->set(server, trusted ? 0 : uid, ino, text, flags);
 }
