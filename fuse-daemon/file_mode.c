@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* How a file gets its memory, and what mappings of it allow: as set, as on record, and as the object knows it. */
 #include <errno.h>
-#include <string.h>
 
 #include "file_demand.h"
 #include "file_internal.h"
@@ -60,10 +59,7 @@ static int set_mode(struct file *file, const char *name, const char *value, bool
 	err = file_apply_mode(file);
 	if (!err) {
 		store_begin(store);
-		if (value)
-			store_put_xattr(store, file->ino, name, value, strlen(value));
-		else
-			store_delete_xattr(store, file->ino, name);
+		store_put_text(store, file->ino, name, value);
 		err = store_commit(store);
 	}
 	if (err) {

@@ -23,10 +23,7 @@ void file_record_policy(struct store *store, uint64_t ino, const struct node_pol
 {
 	g_autofree char *text = policy ? node_policy_format(policy) : NULL;
 
-	if (text)
-		store_put_xattr(store, ino, FILE_RECORD_POLICY, text, strlen(text));
-	else
-		store_delete_xattr(store, ino, FILE_RECORD_POLICY);
+	store_put_text(store, ino, FILE_RECORD_POLICY, text);
 }
 
 int file_set_policy(struct file *file, struct node_policy *policy, int flags)

@@ -26,22 +26,14 @@ void mode_inherit(const struct namespace *ns, const struct inode *dir, struct in
 	}
 }
 
-static void put(const struct namespace *ns, uint64_t ino, const char *name, const char *value)
-{
-	if (value)
-		store_put_xattr(ns->storage->store, ino, name, value, strlen(value));
-	else
-		store_delete_xattr(ns->storage->store, ino, name);
-}
-
 void mode_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
 {
 	if (S_ISREG(inode->mode) && makes_demand(ns, dir))
-		put(ns, inode->ino, FILE_RECORD_ALLOC, "demand");
+		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_ALLOC, "demand");
 	else if (S_ISDIR(inode->mode) && dir->alloc != DIR_ALLOC_UNSET)
-		put(ns, inode->ino, FILE_RECORD_ALLOC, alloc_names[dir->alloc]);
+		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_ALLOC, alloc_names[dir->alloc]);
 	if ((S_ISREG(inode->mode) || S_ISDIR(inode->mode)) && dir->discard)
-		put(ns, inode->ino, FILE_RECORD_DISCARD, "1");
+		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_DISCARD, "1");
 }
 
 bool mode_is_record(const char *name)
@@ -68,8 +60,7 @@ bool mode_restore(struct inode *inode, const char *name, const void *value, size
 	return true;
 }
 
-/* What @ino is, and who may say how it gets memory: its owner and root. */
-static int check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied)
+int mode_check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied)
 {
 	uint64_t done;
 	int err = 0;
@@ -102,7 +93,6 @@ static int set_directory(struct namespace *ns, uint64_t ino, const char *name, e
                          int flags)
 {
 	bool is_alloc = strcmp(name, FILE_RECORD_ALLOC) == 0;
-	struct timespec now = inode_now();
 	int err = 0;
 
 	g_mutex_lock(&ns->lock);
@@ -110,19 +100,12 @@ static int set_directory(struct namespace *ns, uint64_t ino, const char *name, e
 
 	if (!err && is_alloc)
 		err = may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
-	if (!err) {
-		record_begin(ns);
-		put(ns, ino, name, is_alloc ? alloc_names[alloc] : discard ? "1" : NULL);
-		record_touched(ns, dir, now, false);
-		err = record_commit(ns, 0);
-	}
-	if (!err) {
-		if (is_alloc)
-			dir->alloc = alloc;
-		else
-			dir->discard = discard;
-		dir->ctime = now;
-	}
+	if (!err)
+		err = record_text(ns, dir, name, is_alloc ? alloc_names[alloc] : discard ? "1" : NULL);
+	if (!err && is_alloc)
+		dir->alloc = alloc;
+	else if (!err)
+		dir->discard = discard;
 	g_mutex_unlock(&ns->lock);
 	return err;
 }
@@ -146,7 +129,7 @@ int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const cha
 	enum dir_alloc alloc = DIR_ALLOC_UNSET;
 	bool applied;
 	mode_t mode;
-	int err = check_owner(ns, ino, uid, &mode, &applied);
+	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
 
 	if (err || applied)
 		return err;
@@ -165,7 +148,7 @@ int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool di
 {
 	bool applied;
 	mode_t mode;
-	int err = check_owner(ns, ino, uid, &mode, &applied);
+	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
 
 	if (err || applied)
 		return err;

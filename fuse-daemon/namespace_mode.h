@@ -17,4 +17,10 @@ bool mode_is_record(const char *name);
 /* From the record, before the extents. False: no value of it. */
 bool mode_restore(struct inode *inode, const char *name, const void *value, size_t size);
 
+/*
+ * What @ino is, when @uid may say how it gets memory: its owner and root. *@applied: the request at hand was, by an earlier
+ * daemon. Takes the namespace's lock. -ENOENT, -ENODATA (neither file nor directory) or -EPERM.
+ */
+int mode_check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "namespace_mode.h"
 #include "namespace_record.h"
 
 /* A regular file keeps its own. */
@@ -44,29 +45,9 @@ bool node_restore(struct inode *inode, const void *value, size_t size)
 	return true;
 }
 
-/* What @ino is, and who may say where its memory is to be: its owner and root. */
-static int check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode)
-{
-	int err = 0;
-
-	g_mutex_lock(&ns->lock);
-	const struct inode *inode = inode_find(ns, ino);
-
-	if (!inode)
-		err = -ENOENT;
-	else if (!can_have_policy(inode))
-		err = -ENODATA;
-	else if (uid != 0 && uid != inode->uid)
-		err = -EPERM;
-	else
-		*mode = inode->mode;
-	g_mutex_unlock(&ns->lock);
-	return err;
-}
-
 static int set_directory(struct namespace *ns, uint64_t ino, struct node_policy *policy, int flags)
 {
-	struct timespec now = inode_now();
+	g_autofree char *text = policy ? node_policy_format(policy) : NULL;
 	int err = 0;
 
 	g_mutex_lock(&ns->lock);
@@ -74,16 +55,10 @@ static int set_directory(struct namespace *ns, uint64_t ino, struct node_policy 
 
 	if (!err)
 		err = node_policy_may_set(dir->policy, policy, flags);
-	if (!err) {
-		record_begin(ns);
-		file_record_policy(ns->storage->store, ino, policy);
-		record_touched(ns, dir, now, false);
-		err = record_commit(ns, 0);
-	}
-	if (!err) {
+	if (!err)
+		err = record_text(ns, dir, FILE_RECORD_POLICY, text);
+	if (!err)
 		set_policy(dir, policy);
-		dir->ctime = now;
-	}
 	g_mutex_unlock(&ns->lock);
 	return err;
 }
@@ -103,20 +78,14 @@ static int set_file(struct namespace *ns, uint64_t ino, struct node_policy *poli
 int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct node_policy *policy, int flags)
 {
 	struct stat attr;
-	uint64_t done;
+	bool applied;
 	mode_t mode;
-	int err = check_owner(ns, ino, uid, &mode);
+	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
 
-	if (err)
+	if (err || applied)
 		return err;
 	if (policy && !placement_has_nodes(ns->storage->placement, policy))
 		return -ENODEV;
-	g_mutex_lock(&ns->lock);
-	bool applied = record_is_done(ns, &done);
-
-	g_mutex_unlock(&ns->lock);
-	if (applied)
-		return 0;
 	if (S_ISDIR(mode))
 		return set_directory(ns, ino, policy, flags);
 	err = set_file(ns, ino, policy, flags);

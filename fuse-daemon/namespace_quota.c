@@ -189,21 +189,6 @@ static int check_limit(const struct namespace *ns, const struct inode *dir, enum
 	return !there && ((flags & XATTR_REPLACE) || max == QUOTA_UNLIMITED) ? -ENODATA : 0;
 }
 
-static int commit_limit(const struct namespace *ns, struct inode *dir, enum quota_resource resource, uint64_t max,
-                        struct timespec now)
-{
-	g_autofree char *text = quota_limit_format(resource, max);
-	struct store *store = ns->storage->store;
-
-	record_begin(ns);
-	if (max == QUOTA_UNLIMITED)
-		store_delete_xattr(store, dir->ino, quota_limit_name(resource));
-	else
-		store_put_xattr(store, dir->ino, quota_limit_name(resource), text, strlen(text));
-	record_touched(ns, dir, now, false);
-	return record_commit(ns, 0);
-}
-
 /* A tree that limits nothing is none. */
 static void dissolve_unlimited(const struct namespace *ns, struct inode *dir)
 {
@@ -220,17 +205,16 @@ static void dissolve_unlimited(const struct namespace *ns, struct inode *dir)
 static int set_limit(const struct namespace *ns, struct inode *dir, enum quota_resource resource, uint64_t max)
 {
 	struct quota_cargo cargo = cargo_new();
-	struct timespec now = inode_now();
+	g_autofree char *text = max == QUOTA_UNLIMITED ? NULL : quota_limit_format(resource, max);
 	int err = dir->quota ? 0 : gather(ns, dir, &cargo);
 
 	if (!err)
-		err = commit_limit(ns, dir, resource, max, now);
+		err = record_text(ns, dir, quota_limit_name(resource), text);
 	if (!err) {
 		if (!dir->quota)
 			dir->quota = quota_new(quotas_of(ns), quota_inside(ns, dir), dir->ino, &cargo);
 		quota_set_limit(quotas_of(ns), dir->quota, resource, max);
 		dissolve_unlimited(ns, dir);
-		dir->ctime = now;
 	}
 	cargo_clear(&cargo);
 	return err;

@@ -57,6 +57,20 @@ void record_touched(const struct namespace *ns, const struct inode *inode, struc
 	store_put_attributes(ns->storage->store, &row);
 }
 
+int record_text(const struct namespace *ns, struct inode *inode, const char *name, const char *text)
+{
+	struct timespec now = inode_now();
+	int err;
+
+	record_begin(ns);
+	store_put_text(ns->storage->store, inode->ino, name, text);
+	record_touched(ns, inode, now, false);
+	err = record_commit(ns, 0);
+	if (!err)
+		inode->ctime = now;
+	return err;
+}
+
 void record_inode(const struct namespace *ns, const struct inode *inode)
 {
 	struct store_inode row = inode_row(inode);

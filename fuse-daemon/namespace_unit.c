@@ -3,20 +3,9 @@
 #include "namespace_unit.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/xattr.h>
 
 #include "namespace_record.h"
-
-static void put_unit(const struct namespace *ns, uint64_t ino, uint64_t unit)
-{
-	g_autofree char *text = config_format_size(unit);
-
-	if (unit)
-		store_put_xattr(ns->storage->store, ino, RECORD_UNIT, text, strlen(text));
-	else
-		store_delete_xattr(ns->storage->store, ino, RECORD_UNIT);
-}
 
 void unit_inherit(const struct inode *dir, struct inode *inode)
 {
@@ -28,8 +17,10 @@ void unit_inherit(const struct inode *dir, struct inode *inode)
 
 void unit_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
 {
+	g_autofree char *text = config_format_size(dir->unit);
+
 	if (dir->unit && (S_ISREG(inode->mode) || S_ISDIR(inode->mode)))
-		put_unit(ns, inode->ino, dir->unit);
+		store_put_text(ns->storage->store, inode->ino, RECORD_UNIT, text);
 }
 
 bool unit_restore(struct inode *inode, const void *value, size_t size)
@@ -57,24 +48,9 @@ static int may_set(const struct inode *dir, uid_t uid, uint64_t unit, int flags)
 	return !dir->unit && ((flags & XATTR_REPLACE) || !unit) ? -ENODATA : 0;
 }
 
-static int set_unit(struct namespace *ns, struct inode *dir, uint64_t unit)
-{
-	struct timespec now = inode_now();
-	int err;
-
-	record_begin(ns);
-	put_unit(ns, dir->ino, unit);
-	record_touched(ns, dir, now, false);
-	err = record_commit(ns, 0);
-	if (err)
-		return err;
-	dir->unit = unit;
-	dir->ctime = now;
-	return 0;
-}
-
 int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags)
 {
+	g_autofree char *text = unit ? config_format_size(unit) : NULL;
 	uint64_t done;
 	int err = 0;
 
@@ -85,7 +61,9 @@ int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint6
 		if (!err)
 			err = may_set(dir, uid, unit, flags);
 		if (!err)
-			err = set_unit(ns, dir, unit);
+			err = record_text(ns, dir, RECORD_UNIT, text);
+		if (!err)
+			dir->unit = unit;
 	}
 	g_mutex_unlock(&ns->lock);
 	return err;

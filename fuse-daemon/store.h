@@ -137,6 +137,8 @@ void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, cons
 void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie);
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size);
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name);
+/* @text NULL: none. */
+void store_put_text(struct store *store, uint64_t ino, const char *name, const char *text);
 /* @run replaces what was on record for its range of the file. Its memory is no longer clean. */
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run);
 /* Forgets the runs that begin in [from, to). */

@@ -131,6 +131,14 @@ void store_put_xattr(struct store *store, uint64_t ino, const char *name, const 
 	store_step(store, prepared);
 }
 
+void store_put_text(struct store *store, uint64_t ino, const char *name, const char *text)
+{
+	if (text)
+		store_put_xattr(store, ino, name, text, strlen(text));
+	else
+		store_delete_xattr(store, ino, name);
+}
+
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
 {
 	sqlite3_stmt *prepared = store_statement(store, "DELETE FROM xattr WHERE ino = ?1 AND name = ?2");
