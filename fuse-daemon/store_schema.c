@@ -5,6 +5,8 @@
 
 #include "store_internal.h"
 
+/* The oldest that is understood. */
+#define STORE_VERSION_OLDEST 4
 /* After the root. */
 #define FIRST_INO UINT64_C(2)
 
@@ -31,27 +33,14 @@ static const char schema[] =
 	" length INTEGER NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (ino, offset)) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE backing (ino INTEGER PRIMARY KEY, id INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;"
 	"CREATE TABLE done (slot INTEGER PRIMARY KEY, unique_id INTEGER NOT NULL, ino INTEGER NOT NULL,"
-	" sum INTEGER NOT NULL) STRICT;";
-
-/* Memory that no file has, and that is zero. What was there before the table was is dirty, as all that is not in it. */
-static const char schema_clean[] =
-	"CREATE TABLE clean (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
-
-/* Memory that went bad, whoever has it: it may be a file's as well, never clean, and may lie in no region any more. */
-static const char schema_poison[] =
+	" sum INTEGER NOT NULL) STRICT;"
+	/* Memory that no file has, and that is zero. All that is not in it is dirty. */
+	"CREATE TABLE clean (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;"
+	/* Memory that went bad, whoever has it: it may be a file's as well, never clean, and may lie in no region any more. */
 	"CREATE TABLE poison (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
 
 /* What version 4 had of its redo log, which is empty: store_open() has looked. */
 static const char schema_no_redo[] = "DELETE FROM value WHERE name = 'applied';";
-
-/* From version I to I + 1. */
-static const char *const migrations[STORE_VERSION] = {
-	[0] = schema,
-	[1] = schema_clean,
-	[2] = schema_poison,
-	[3] = "",
-	[4] = schema_no_redo,
-};
 
 /* SQLite's code. */
 static int read_number(sqlite3 *db, const char *pragma, int *number)
@@ -91,6 +80,10 @@ static bool read_version(sqlite3 *db, const char *path, int *version, GError **e
 		                    "written by a newer dmemfsd: install that version again");
 	if (*version < 1)
 		return store_refuse(error, STORE_ERROR_DAMAGED, path, "damaged: no version");
+	if (*version < STORE_VERSION_OLDEST)
+		return store_refuse(error, STORE_ERROR_FOREIGN, path,
+		                    "of a version that no release had: start empty with dmemfsctl fsck "
+		                    "--move-aside --force");
 	return true;
 }
 
@@ -106,14 +99,13 @@ bool store_schema_verify(sqlite3 *db, const char *path, GError **error)
 	return true;
 }
 
-static int run_migrations(sqlite3 *db, int version)
+/* The schema for a new database, or the way from an older version. */
+static int write_schema(sqlite3 *db, int version)
 {
 	g_autofree char *numbers =
 		g_strdup_printf("PRAGMA application_id = %d; PRAGMA user_version = %d", STORE_APPLICATION_ID, STORE_VERSION);
-	int result = SQLITE_OK;
+	int result = sqlite3_exec(db, version == 0 ? schema : schema_no_redo, NULL, NULL, NULL);
 
-	for (; version < STORE_VERSION && result == SQLITE_OK; version++)
-		result = sqlite3_exec(db, migrations[version], NULL, NULL, NULL);
 	return result == SQLITE_OK ? sqlite3_exec(db, numbers, NULL, NULL, NULL) : result;
 }
 
@@ -146,7 +138,7 @@ bool store_schema_prepare(sqlite3 *db, const char *path, uid_t root_uid, gid_t r
 	if (result == SQLITE_OK)
 		result = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 	if (result == SQLITE_OK)
-		result = run_migrations(db, version);
+		result = write_schema(db, version);
 	if (result == SQLITE_OK && version == 0)
 		result = fill(db, root_uid, root_gid);
 	if (result == SQLITE_OK)

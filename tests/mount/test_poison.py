@@ -107,16 +107,6 @@ def test_large_pages_come_from_elsewhere(fs):
     os.rmdir(fs / "large")
 
 
-def test_record_of_an_earlier_version(fs):
-    """It knows of none."""
-    path = fs.make_file("file", b"content")
-    fs.daemon.stop()
-    with closing(sqlite3.connect(fs.daemon.state_dir / "metadata.db")) as database:
-        database.executescript("DROP TABLE poison; PRAGMA user_version = 2")
-    fs.daemon.start()
-    assert poisoned(fs) == (0, 0) and path.read_bytes() == b"content"
-
-
 def test_status_and_doctor(fs):
     ctl = Control(control_program(fs.daemon.program), fs.daemon.work)
     assert "poisoned" not in ctl.text("status", str(fs.root))

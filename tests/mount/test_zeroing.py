@@ -6,15 +6,11 @@ the daemon go through it all the same.
 
 import os
 import random
-import sqlite3
-import subprocess
 import time
-from contextlib import closing
 
 import pytest
 
 from helpers.children import Child
-from helpers.daemon import control_program
 from helpers.expect import same_bytes
 from helpers.mount import wait_until
 from helpers.record import opened_copy
@@ -149,23 +145,6 @@ def test_nothing_is_clean_when_the_contents_are_lost(pool, backend):
     configure(pool.daemon, zero_in_advance="false")
     pool.daemon.start()
     assert figures(pool)["clean_bytes"] == recorded(pool) == 0
-
-
-@pytest.mark.page_sizes("4K")
-def test_record_of_an_earlier_version_has_no_clean_memory(pool, dmemfsd):
-    """It is migrated by the daemon, and by nobody else."""
-    path = touched(pool, "file", 3 * pool.unit)
-    pool.daemon.stop()
-    with closing(sqlite3.connect(pool.daemon.state_dir / "metadata.db")) as record:
-        record.executescript("DROP TABLE clean; DROP TABLE poison;"
-                             "PRAGMA user_version = 1")
-    checked = subprocess.run([control_program(dmemfsd), "fsck", pool.daemon.state_dir], capture_output=True, text=True,
-                             check=False)
-    assert checked.returncode != 0 and "of an older version: start dmemfsd once" in checked.stderr
-    configure(pool.daemon, zero_in_advance="false")
-    pool.daemon.start()
-    assert figures(pool)["clean_bytes"] == recorded(pool) == 0
-    same_bytes(path.read_bytes(), PATTERN * 3 * pool.unit)
 
 
 @pytest.mark.memory_only("regions of the configuration are imaginary there, so each can be on any node")
