@@ -202,7 +202,6 @@ static int set_xattr(struct namespace *ns, struct inode *inode, const char *name
                      int flags)
 {
 	size_t before = xattrs_footprint(inode->xattrs);
-	struct timespec now = inode_now();
 	int err;
 
 	if (!inode->xattrs)
@@ -215,34 +214,12 @@ static int set_xattr(struct namespace *ns, struct inode *inode, const char *name
 		err = inode_room(ns, (uint64_t)growth);
 	if (err)
 		return err;
-	record_begin(ns);
-	store_put_xattr(ns->storage->store, inode->ino, name, value, size);
-	record_touched(ns, inode, now, false);
-	err = record_commit(ns, 0);
+	err = record_xattr(ns, inode, name, value, size);
 	if (err)
 		return err;
 	xattrs_set(inode->xattrs, name, value, size, 0);
 	inode_count_xattrs(ns, inode, before);
-	inode->ctime = now;
 	return 0;
-}
-
-int namespace_setxattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags)
-{
-	int err = xattr_name_supported(name);
-	uint64_t made;
-
-	if (err)
-		return err;
-	g_mutex_lock(&ns->lock);
-	struct inode *inode = inode_find(ns, ino);
-
-	if (!inode)
-		err = -ENOENT;
-	else if (!record_is_done(ns, &made))
-		err = set_xattr(ns, inode, name, value, size, flags);
-	g_mutex_unlock(&ns->lock);
-	return err;
 }
 
 int namespace_getxattr(struct namespace *ns, uint64_t ino, const char *name, void **value, size_t *size)
@@ -286,25 +263,21 @@ ssize_t namespace_listxattr(struct namespace *ns, uint64_t ino, bool privileged,
 static int remove_xattr(struct namespace *ns, struct inode *inode, const char *name)
 {
 	size_t before = xattrs_footprint(inode->xattrs);
-	struct timespec now = inode_now();
 	size_t size;
 	int err;
 
 	if (!inode->xattrs || !xattrs_get(inode->xattrs, name, &size))
 		return -ENODATA;
-	record_begin(ns);
-	store_delete_xattr(ns->storage->store, inode->ino, name);
-	record_touched(ns, inode, now, false);
-	err = record_commit(ns, 0);
+	err = record_xattr(ns, inode, name, NULL, 0);
 	if (err)
 		return err;
 	xattrs_remove(inode->xattrs, name);
 	inode_count_xattrs(ns, inode, before);
-	inode->ctime = now;
 	return 0;
 }
 
-int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name)
+/* @value NULL: removes it. */
+static int change_xattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags)
 {
 	int err = xattr_name_supported(name);
 	uint64_t made;
@@ -317,9 +290,19 @@ int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name)
 	if (!inode)
 		err = -ENOENT;
 	else if (!record_is_done(ns, &made))
-		err = remove_xattr(ns, inode, name);
+		err = value ? set_xattr(ns, inode, name, value, size, flags) : remove_xattr(ns, inode, name);
 	g_mutex_unlock(&ns->lock);
 	return err;
+}
+
+int namespace_setxattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags)
+{
+	return change_xattr(ns, ino, name, size ? value : "", size, flags);
+}
+
+int namespace_removexattr(struct namespace *ns, uint64_t ino, const char *name)
+{
+	return change_xattr(ns, ino, name, NULL, 0, 0);
 }
 
 int namespace_get_file(struct namespace *ns, uint64_t ino, struct file **file)

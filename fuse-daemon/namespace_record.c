@@ -59,11 +59,19 @@ void record_touched(const struct namespace *ns, const struct inode *inode, struc
 
 int record_text(const struct namespace *ns, struct inode *inode, const char *name, const char *text)
 {
+	return record_xattr(ns, inode, name, text, text ? strlen(text) : 0);
+}
+
+int record_xattr(const struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size)
+{
 	struct timespec now = inode_now();
 	int err;
 
 	record_begin(ns);
-	store_put_text(ns->storage->store, inode->ino, name, text);
+	if (value)
+		store_put_xattr(ns->storage->store, inode->ino, name, value, size);
+	else
+		store_delete_xattr(ns->storage->store, inode->ino, name);
 	record_touched(ns, inode, now, false);
 	err = record_commit(ns, 0);
 	if (!err)

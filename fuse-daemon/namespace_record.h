@@ -31,7 +31,8 @@ static inline void record_begin(const struct namespace *ns)
 int record_commit(const struct namespace *ns, uint64_t ino);
 /* Attributes as they are, but with a new ctime and, with @modified, mtime. */
 void record_touched(const struct namespace *ns, const struct inode *inode, struct timespec now, bool modified);
-/* A transaction of its own: the attribute @name of @inode is @text from now on, NULL: none; and its ctime. */
+/* A transaction of its own: the attribute @name of @inode is @value from now on, NULL: none; and its ctime. */
+int record_xattr(const struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size);
 int record_text(const struct namespace *ns, struct inode *inode, const char *name, const char *text);
 /* A new inode, and that its number is taken for good. */
 void record_inode(const struct namespace *ns, const struct inode *inode);
