@@ -233,21 +233,28 @@ static void check_memory(struct check *check, sqlite3_stmt *query, void *data)
 	}
 }
 
-/* By address. @data: where the last one ended. */
-static void check_clean(struct check *check, sqlite3_stmt *query, void *data)
+/* Runs of memory in a table of their own. */
+struct checked_runs {
+	const char *what;
+	bool in_regions; /* all of them */
+	int64_t last;    /* where the last one ended */
+};
+
+/* By address. */
+static void check_run(struct check *check, sqlite3_stmt *query, void *data)
 {
-	int64_t *last = data;
+	struct checked_runs *runs = data;
 	int64_t start = sqlite3_column_int64(query, 0), length = sqlite3_column_int64(query, 1);
 
 	if (start < 0 || length <= 0 || (start | length) % ALIGNMENT || start > INT64_MAX - length) {
-		problem(check, "clean memory: malformed: 0x%" PRIx64 "+0x%" PRIx64, start, length);
+		problem(check, "%s memory: malformed: 0x%" PRIx64 "+0x%" PRIx64, runs->what, start, length);
 		return;
 	}
-	if (!in_a_region(check, (uint64_t)start, (uint64_t)length))
-		problem(check, "clean memory at 0x%" PRIx64 "+0x%" PRIx64 " lies in no region", start, length);
-	if (start < *last)
-		problem(check, "clean memory at 0x%" PRIx64 " is on record twice", start);
-	*last = start + length;
+	if (runs->in_regions && !in_a_region(check, (uint64_t)start, (uint64_t)length))
+		problem(check, "%s memory at 0x%" PRIx64 "+0x%" PRIx64 " lies in no region", runs->what, start, length);
+	if (start < runs->last)
+		problem(check, "%s memory at 0x%" PRIx64 " is on record twice", runs->what, start);
+	runs->last = start + length;
 }
 
 /* By address, both kinds of memory. @data: where the last of each ended. */
@@ -260,21 +267,6 @@ static void check_clean_is_free(struct check *check, sqlite3_stmt *query, void *
 	if (start < ends[!is_clean])
 		problem(check, "memory at 0x%" PRIx64 " is on record as clean, and as a file's", start);
 	ends[is_clean] = MAX(ends[is_clean], end);
-}
-
-/* By address. @data: where the last one ended. */
-static void check_poison(struct check *check, sqlite3_stmt *query, void *data)
-{
-	int64_t *last = data;
-	int64_t start = sqlite3_column_int64(query, 0), length = sqlite3_column_int64(query, 1);
-
-	if (start < 0 || length <= 0 || (start | length) % ALIGNMENT || start > INT64_MAX - length) {
-		problem(check, "bad memory: malformed: 0x%" PRIx64 "+0x%" PRIx64, start, length);
-		return;
-	}
-	if (start < *last)
-		problem(check, "bad memory at 0x%" PRIx64 " is on record twice", start);
-	*last = start + length;
 }
 
 static void check_clean_is_good(struct check *check, sqlite3_stmt *query, void *data)
@@ -369,7 +361,8 @@ static void check_rows(struct check *check)
 {
 	g_autoptr(GBytes) next = NULL, regions = NULL;
 	uint64_t next_ino = 0;
-	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 }, clean = 0, ends[2] = { 0, 0 }, poison = 0;
+	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 }, ends[2] = { 0, 0 };
+	struct checked_runs clean = { "clean", true, 0 }, poison = { "bad", false, 0 };
 
 	scan(check, "SELECT value FROM value WHERE name = 'next_ino'", read_value, &next);
 	scan(check, "SELECT value FROM value WHERE name = 'regions'", read_value, &regions);
@@ -392,10 +385,10 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT ino FROM backing", check_reference, (void *)"backing");
 	scan(check, "SELECT ino, offset, start, length FROM extent ORDER BY ino, offset", check_file_extent, file);
 	scan(check, "SELECT ino, start, length FROM extent ORDER BY start", check_memory, memory);
-	scan(check, "SELECT start, length FROM clean ORDER BY start", check_clean, &clean);
+	scan(check, "SELECT start, length FROM clean ORDER BY start", check_run, &clean);
 	scan(check, "SELECT 0, start, length FROM extent UNION ALL SELECT 1, start, length FROM clean ORDER BY 2",
 	     check_clean_is_free, ends);
-	scan(check, "SELECT start, length FROM poison ORDER BY start", check_poison, &poison);
+	scan(check, "SELECT start, length FROM poison ORDER BY start", check_run, &poison);
 	scan(check, "SELECT poison.start FROM poison JOIN clean ON clean.start < poison.start + poison.length"
 	            " AND poison.start < clean.start + clean.length", check_clean_is_good, NULL);
 	check_tree(check);
