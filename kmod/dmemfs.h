@@ -92,9 +92,7 @@ struct dmemfs_object {
 	struct list_head wishes;	/* units that faults wait for; see demand.c */
 	unsigned int nr_wishes;
 
-	atomic64_t faults_4k;
-	atomic64_t faults_2m;
-	atomic64_t faults_1g;
+	atomic64_t faults_4k, faults_2m, faults_1g;
 };
 
 /* main.c */
@@ -119,9 +117,7 @@ void dmemfs_regions_exit(void);
 int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
 /* Who owns @pfn, with a reference, or NULL. */
 struct dmemfs_object *dmemfs_owner_get(unsigned long pfn);
-/* Whether @pfn lies in a region. Any context, no lock. */
-bool dmemfs_region_has(unsigned long pfn);
-/* Whether all of @pfns lies in one region. The caller holds dmemfs_region_lock. */
+/* Whether all of @pfns lies in one region. Any context, no lock. */
 bool dmemfs_in_region(struct dmemfs_range pfns);
 /*
  * The kernel's mapping of the physical address @start, which is owned by an object that the caller holds, so its region
@@ -136,8 +132,12 @@ int dmemfs_clear(u64 start, size_t length);
 int dmemfs_check_reserved(u64 start, u64 length);
 
 /* extent.c */
-/* Pages of [offset, offset + length), which must be aligned, not empty, and inside the largest file. */
+/* Pages of [start, start + length), which must be aligned, not empty, and not wrap. */
+int dmemfs_pages(u64 start, u64 length, struct dmemfs_range *range);
+/* The same, and inside the largest file. */
 int dmemfs_file_range(u64 offset, u64 length, struct dmemfs_range *range);
+/* Sets @mas to @range and the entries next to it that are @entry as well: how many. To be stored as one. */
+int dmemfs_join(struct ma_state *mas, struct dmemfs_range range, const void *entry);
 int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg);
 int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length);
 int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg);

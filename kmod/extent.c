@@ -36,16 +36,21 @@ static void *punched_entry(const void *entry)
 	return xa_mk_value(xa_to_value(entry) | PUNCHED);
 }
 
-int dmemfs_file_range(u64 offset, u64 length, struct dmemfs_range *range)
+int dmemfs_pages(u64 start, u64 length, struct dmemfs_range *range)
 {
 	u64 end;
 
-	if (!length || !IS_ALIGNED(offset | length, DMEMFS_ALIGNMENT) || check_add_overflow(offset, length, &end))
+	if (!length || !IS_ALIGNED(start | length, DMEMFS_ALIGNMENT) || check_add_overflow(start, length, &end))
 		return -EINVAL;
-	if (end > MAX_LFS_FILESIZE)
-		return -EFBIG;
-	*range = (struct dmemfs_range){ offset >> PAGE_SHIFT, (end >> PAGE_SHIFT) - 1 };
+	*range = (struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(end) - 1 };
 	return 0;
+}
+
+int dmemfs_file_range(u64 offset, u64 length, struct dmemfs_range *range)
+{
+	int ret = dmemfs_pages(offset, length, range);
+
+	return !ret && range->last >= MAX_LFS_FILESIZE >> PAGE_SHIFT ? -EFBIG : ret;
 }
 
 int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct dmemfs_range *run, unsigned long *pfn)
@@ -63,30 +68,35 @@ int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct 
 	return 0;
 }
 
+int dmemfs_join(struct ma_state *mas, struct dmemfs_range range, const void *entry)
+{
+	int joined = 0;
+
+	mas_set(mas, range.first - 1);
+	if (range.first && mas_walk(mas) == entry) {
+		range.first = mas->index;
+		joined++;
+	}
+	mas_set(mas, range.last + 1);
+	if (mas_walk(mas) == entry) {
+		range.last = mas->last;
+		joined++;
+	}
+	mas_set_range(mas, range.first, range.last);
+	return joined;
+}
+
 /* Adds a run to the tree, joined with its neighbours where it continues them. */
 static int insert_run(struct dmemfs_object *obj, struct dmemfs_range range, unsigned long pfn)
 {
 	MA_STATE(mas, &obj->extents, range.first, range.first);
 	void *entry = distance_entry(range.first, pfn);
 	unsigned long pages = range.last - range.first + 1;
-	int joined = 0;
-	int ret;
+	int joined, ret;
 
 	if (mas_find(&mas, range.last))
 		return -EEXIST;
-	if (range.first) {
-		mas_set(&mas, range.first - 1);
-		if (mas_walk(&mas) == entry) {
-			range.first = mas.index;
-			joined++;
-		}
-	}
-	mas_set(&mas, range.last + 1);
-	if (mas_walk(&mas) == entry) {
-		range.last = mas.last;
-		joined++;
-	}
-	mas_set_range(&mas, range.first, range.last);
+	joined = dmemfs_join(&mas, range, entry);
 	ret = mas_store_gfp(&mas, entry, GFP_KERNEL);
 	if (ret)
 		return ret;
@@ -99,15 +109,11 @@ int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg
 {
 	struct dmemfs_range range, pfns;
 	struct ma_state owners;
-	u64 end;
 	int ret;
 
-	ret = dmemfs_file_range(arg->offset, arg->length, &range);
+	ret = dmemfs_file_range(arg->offset, arg->length, &range) ?: dmemfs_pages(arg->start, arg->length, &pfns);
 	if (ret)
 		return ret;
-	if (!IS_ALIGNED(arg->start, DMEMFS_ALIGNMENT) || check_add_overflow(arg->start, arg->length, &end))
-		return -EINVAL;
-	pfns = (struct dmemfs_range){ arg->start >> PAGE_SHIFT, (end >> PAGE_SHIFT) - 1 };
 
 	down_write(&obj->lock);
 	mutex_lock(&dmemfs_region_lock);
@@ -167,19 +173,7 @@ static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct 
 
 	if (is_punched(entry))
 		return 0;
-	if (cut.first) {
-		mas_set(&mas, cut.first - 1);
-		if (mas_walk(&mas) == punched) {
-			cut.first = mas.index;
-			more--;
-		}
-	}
-	mas_set(&mas, cut.last + 1);
-	if (mas_walk(&mas) == punched) {
-		cut.last = mas.last;
-		more--;
-	}
-	mas_set_range(&mas, cut.first, cut.last);
+	more -= dmemfs_join(&mas, cut, punched);
 	ret = mas_store_gfp(&mas, punched, GFP_KERNEL);
 	if (ret)
 		return ret;
@@ -219,14 +213,13 @@ int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range)
 	return change_runs(obj, range, punch_run);
 }
 
-/* Is there anything in @range that a process may have mapped? */
-static bool is_visible(struct dmemfs_object *obj, struct dmemfs_range range)
+/* The next entry up to @last that is not punched, which a process may have mapped. */
+static void *find_visible(struct ma_state *mas, unsigned long last)
 {
-	MA_STATE(mas, &obj->extents, range.first, range.first);
 	void *entry;
 
 	do {
-		entry = mas_find(&mas, range.last);
+		entry = mas_find(mas, last);
 	} while (entry && is_punched(entry));
 	return entry;
 }
@@ -252,9 +245,9 @@ static bool find_page(struct dmemfs_object *obj, unsigned long pfn, unsigned lon
 	unsigned long first;
 	void *entry;
 
-	mas_for_each(&mas, entry, ULONG_MAX) {
+	while ((entry = find_visible(&mas, ULONG_MAX))) {
 		first = entry_pfn(entry, mas.index);
-		if (is_punched(entry) || pfn < first || pfn - first > mas.last - mas.index)
+		if (pfn < first || pfn - first > mas.last - mas.index)
 			continue;
 		*index = mas.index + (pfn - first);
 		return true;
@@ -281,6 +274,7 @@ bool dmemfs_extent_unmap(struct dmemfs_object *obj, unsigned long pfn, unsigned 
 int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 {
 	struct dmemfs_range range;
+	struct ma_state mas;
 	struct vfsmount *mnt;
 	struct inode *inode;
 	int ret;
@@ -290,7 +284,8 @@ int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 		return ret;
 	down_write(&obj->lock);
 	inode = dmemfs_inode_get(obj, &mnt);
-	if (inode && is_visible(obj, range))
+	mas_init(&mas, &obj->extents, range.first);
+	if (inode && find_visible(&mas, range.last))
 		dmemfs_zap(inode, offset, offset + length);
 	ret = change_runs(obj, range, remove_run);
 	if (!ret && offset <= obj->stale_end && obj->stale_end <= offset + length)
@@ -325,9 +320,7 @@ static int clear_step(struct dmemfs_object *obj, u64 *pos, u64 end)
 	size_t length;
 	void *entry;
 
-	do {
-		entry = mas_find(&mas, (end - 1) >> PAGE_SHIFT);
-	} while (entry && is_punched(entry));
+	entry = find_visible(&mas, (end - 1) >> PAGE_SHIFT);
 	if (!entry) {
 		*pos = end;
 		return 0;

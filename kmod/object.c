@@ -314,11 +314,8 @@ int dmemfs_object_reap(u64 id)
 		ret = dmemfs_extent_remove(obj, 0, round_down(MAX_LFS_FILESIZE, DMEMFS_ALIGNMENT));
 	if (!ret) {
 		xa_lock(&dmemfs_objects);
-		last = xa_load(&dmemfs_objects, id) == obj;
-		if (last) {
-			__xa_erase(&dmemfs_objects, id);
-			nr_objects--;
-		}
+		last = __xa_cmpxchg(&dmemfs_objects, id, obj, NULL, 0) == obj;
+		nr_objects -= last;
 		xa_unlock(&dmemfs_objects);
 	}
 	if (last)

@@ -69,20 +69,15 @@ static struct dmemfs_object *unmap_page(unsigned long pfn, unsigned long *index)
 int dmemfs_poison_add(const struct dmemfs_poison *arg)
 {
 	struct dmemfs_object *obj;
+	struct dmemfs_range pfns;
 	unsigned long pfn, index;
-	bool ours;
-	int ret = 0;
-	u64 end;
+	int ret = dmemfs_pages(arg->start, arg->length, &pfns);
 
-	if (!arg->length || !IS_ALIGNED(arg->start | arg->length, DMEMFS_ALIGNMENT) ||
-	    check_add_overflow(arg->start, arg->length, &end))
-		return -EINVAL;
-	mutex_lock(&dmemfs_region_lock);
-	ours = dmemfs_in_region((struct dmemfs_range){ PHYS_PFN(arg->start), PHYS_PFN(end - 1) });
-	mutex_unlock(&dmemfs_region_lock);
-	if (!ours)
+	if (ret)
+		return ret;
+	if (!dmemfs_in_region(pfns))
 		return -ENXIO;
-	for (pfn = PHYS_PFN(arg->start); ret >= 0 && pfn < PHYS_PFN(end); pfn++) {
+	for (pfn = pfns.first; ret >= 0 && pfn <= pfns.last; pfn++) {
 		ret = poison_page(pfn, GFP_KERNEL);
 		obj = ret ? NULL : unmap_page(pfn, &index);
 		if (obj)
@@ -230,7 +225,7 @@ static int on_machine_check(struct notifier_block *block, unsigned long value, v
 	if (!mce || mce_is_correctable(mce) || !mce_usable_address(mce))
 		return NOTIFY_DONE;
 	pfn = PHYS_PFN(mce->addr & MCI_ADDR_PHYSADDR);
-	if (!dmemfs_region_has(pfn))
+	if (!dmemfs_in_region((struct dmemfs_range){ pfn, pfn }))
 		return NOTIFY_DONE;
 	error = kmalloc(sizeof(*error), GFP_ATOMIC);
 	if (error)

@@ -32,7 +32,7 @@ struct clearing {
 };
 
 DEFINE_MUTEX(dmemfs_region_lock);	/* protects this file's data */
-/* With RCU, so that dmemfs_map() and dmemfs_region_has() need no lock. */
+/* With RCU, so that dmemfs_map() and dmemfs_in_region() need no lock. */
 static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
@@ -43,11 +43,12 @@ static struct dmemfs_range region_pfns(const struct region *region)
 	return (struct dmemfs_range){ PHYS_PFN(region->start), PHYS_PFN(region->start + region->length) - 1 };
 }
 
-static struct region *region_around(struct dmemfs_range pfns)
+bool dmemfs_in_region(struct dmemfs_range pfns)
 {
-	struct region *region = mtree_load(&regions, pfns.first);
+	MA_STATE(mas, &regions, pfns.first, pfns.first);
 
-	return region && pfns.last <= region_pfns(region).last ? region : NULL;
+	guard(rcu)();
+	return mas_walk(&mas) && pfns.last <= mas.last;
 }
 
 static bool is_clearing(struct dmemfs_range pfns)
@@ -92,15 +93,6 @@ static void find_node(struct region *region)
 		cond_resched();
 	}
 	region->node_length = min(pos, end) - region->start;
-}
-
-static int check_range(u64 start, u64 length)
-{
-	u64 end;
-
-	if (!length || !IS_ALIGNED(start | length, DMEMFS_ALIGNMENT) || check_add_overflow(start, length, &end))
-		return -EINVAL;
-	return end > 1ULL << MAX_PHYSMEM_BITS ? -EINVAL : 0;
 }
 
 static void region_destroy(struct region *region)
@@ -162,16 +154,18 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	unsigned int flags;
 	int ret;
 
-	ret = check_range(arg->start, arg->length);
+	ret = dmemfs_pages(arg->start, arg->length, &pfns);
 	if (ret)
 		return ret;
+	if (pfns.last >= PHYS_PFN(1ULL << MAX_PHYSMEM_BITS))
+		return -EINVAL;
 
 	/* Not while the machine hibernates already. */
 	flags = lock_system_sleep();
 	mutex_lock(&dmemfs_region_lock);
-	index = PHYS_PFN(arg->start);
+	index = pfns.first;
 	ret = -EEXIST;
-	if (mt_find(&regions, &index, PHYS_PFN(arg->start + arg->length) - 1))
+	if (mt_find(&regions, &index, pfns.last))
 		goto out;
 	ret = -ENOSPC;
 	if (nr_regions == DMEMFS_REGIONS_MAX)
@@ -180,7 +174,6 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	ret = PTR_ERR_OR_ZERO(region);
 	if (ret)
 		goto out;
-	pfns = region_pfns(region);
 	ret = mtree_insert_range(&regions, pfns.first, pfns.last, region, GFP_KERNEL);
 	if (ret) {
 		region_destroy(region);
@@ -236,19 +229,15 @@ int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dm
 	lockdep_assert_held(&dmemfs_region_lock);
 	mas_init(mas, &owners, pfns.first);
 	if (obj) {
-		if (!region_around(pfns))
+		if (!dmemfs_in_region(pfns))
 			return -ENXIO;
 		if (!is_unused(pfns))
 			return -EBUSY;
 		/* One entry per run, however many pieces it came in. */
-		mas_set(mas, pfns.first - 1);
-		if (mas_walk(mas) == obj)
-			pfns.first = mas->index;
-		mas_set(mas, pfns.last + 1);
-		if (mas_walk(mas) == obj)
-			pfns.last = mas->last;
+		dmemfs_join(mas, pfns, obj);
+	} else {
+		mas_set_range(mas, pfns.first, pfns.last);
 	}
-	mas_set_range(mas, pfns.first, pfns.last);
 	return mas_preallocate(mas, obj, GFP_KERNEL);
 }
 
@@ -264,17 +253,6 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 		kref_get(&obj->ref);
 	mutex_unlock(&dmemfs_region_lock);
 	return obj;
-}
-
-bool dmemfs_region_has(unsigned long pfn)
-{
-	return mtree_load(&regions, pfn);
-}
-
-bool dmemfs_in_region(struct dmemfs_range pfns)
-{
-	lockdep_assert_held(&dmemfs_region_lock);
-	return region_around(pfns);
 }
 
 /* Regions may touch without their mappings doing so. */
@@ -345,13 +323,12 @@ int dmemfs_region_zero(u64 start, u64 length)
 	struct clearing clearing;
 	int ret;
 
-	ret = check_range(start, length);
+	ret = dmemfs_pages(start, length, &clearing.pfns);
 	if (ret)
 		return ret;
-	clearing.pfns = (struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length) - 1 };
 
 	mutex_lock(&dmemfs_region_lock);
-	if (!region_around(clearing.pfns))
+	if (!dmemfs_in_region(clearing.pfns))
 		ret = -ENXIO;
 	else if (!is_unused(clearing.pfns))
 		ret = -EBUSY;
