@@ -137,18 +137,21 @@ def test_a_child_gets_no_entries_but_the_same_memory(device, gibibyte, skew):
         assert count_faults(device) > before
 
 
-def test_memory_goes_while_processes_fork(programs, device, region, gibibyte):
-    """What was taken away from object 1 belongs to object 2 then, whose bytes no child may see."""
+@pytest.mark.parametrize("what", ["fork", "move"])
+def test_memory_goes_while_page_tables_change(programs, device, region, gibibyte, what):
+    """What was taken away from object 1 belongs to object 2 then, whose bytes nobody else may see or change."""
+    secret = b"secret of object 2".ljust(2 * MIB, b"\0")
     device.call("OBJECT_CREATE", id=2)
     device.call("OBJECT_RESIZE", id=2, size=GIB)
     other = device.open_object(2)
     chance = random.Random(2)
-    racers = start(programs / "racers", gibibyte, "fork", SECONDS, stdout=subprocess.PIPE)
+    racers = start(programs / "racers", gibibyte, what, SECONDS, stdout=subprocess.PIPE)
     while racers.poll() is None:
         offset = chance.randrange(GIB // MIB // 2) * 2 * MIB
         device.call("EXTENT_REMOVE", id=1, offset=offset, length=2 * MIB)
         device.add(2, offset, region.start + offset, 2 * MIB)
-        os.pwrite(other, b"secret of object 2", offset)
+        os.pwrite(other, secret, offset)
+        assert os.pread(other, 2 * MIB, offset) == secret
         device.call("EXTENT_REMOVE", id=2, offset=offset, length=2 * MIB)
         device.add(1, offset, region.start + offset, 2 * MIB)
     os.close(other)

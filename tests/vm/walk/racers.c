@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Threads that touch a mapping while something happens to it: `racers FILE cut|touch|fork SECONDS`.
+ * Threads that touch a mapping while something happens to it: `racers FILE cut|touch|fork|move SECONDS`.
  *
  * cut    maps the file anew, over and over, and cuts the VMA inside its first page while the others fault that page in.
  *        The kernel looks whether a VMA may be cut before it keeps faults out of it, so the module has to. SIGSEGV is
  *        expected: one page is read-only for a moment.
  * fork   forks, over and over; the children look whether what they see is what was written through this file.
+ * move   moves parts of the mapping to another place and back, and looks at them there.
  * touch  only touches; whoever started this changes size and memory of the file meanwhile. SIGBUS is expected.
  *
  * Prints how often the mapping was touched. It is the kernel that is tested: it must not notice anything.
@@ -84,6 +85,15 @@ static void cut(int fd, unsigned round)
 }
 
 /* Only zeroes and ones are ever written to the file. */
+static void look(const char *at, size_t size)
+{
+	for (volatile size_t i = 0; i < size; i += LARGE)
+		if (!sigsetjmp(after_fault, 1) && *(const volatile uint64_t *)(at + i) > 1) {
+			fprintf(stderr, "racers: what is mapped is not of this file\n");
+			_exit(1);
+		}
+}
+
 static void fork_and_look(void)
 {
 	int status;
@@ -92,15 +102,25 @@ static void fork_and_look(void)
 	if (pid < 0)
 		die("fork");
 	if (!pid) {
-		for (size_t i = 0; i < length; i += LARGE)
-			if (!sigsetjmp(after_fault, 1) && *(volatile uint64_t *)(map + i) > 1)
-				_exit(1);
+		look(map, length);
 		_exit(0);
 	}
-	if (waitpid(pid, &status, 0) != pid || status) {
-		fprintf(stderr, "racers: a child saw what is not of this file\n");
+	if (waitpid(pid, &status, 0) != pid || status)
 		exit(1);
-	}
+}
+
+static void move_and_look(unsigned round)
+{
+	static const size_t sizes[] = { LARGE, PAGE, 64 * LARGE, 3 * LARGE + PAGE };
+	size_t size = sizes[round % 4], offset = round * 7919UL % (length / LARGE - 65) * LARGE;
+	char *elsewhere = map + length + (round & 4 ? 0 : offset);
+
+	if (mremap(map + offset, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere) == MAP_FAILED)
+		die("mremap");
+	look(elsewhere, size);
+	if (mremap(elsewhere, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, map + offset) == MAP_FAILED)
+		die("mremap back");
+	look(map + offset, size);
 }
 
 int main(int argc, char **argv)
@@ -111,8 +131,8 @@ int main(int argc, char **argv)
 	time_t end;
 	int fd;
 
-	if (argc != 4 || (strcmp(argv[2], "cut") && strcmp(argv[2], "touch") && strcmp(argv[2], "fork"))) {
-		fprintf(stderr, "usage: racers FILE cut|touch|fork SECONDS\n");
+	if (argc != 4 || !strstr("cut touch fork move", argv[2])) {
+		fprintf(stderr, "usage: racers FILE cut|touch|fork|move SECONDS\n");
 		return 2;
 	}
 	fd = open(argv[1], O_RDWR | O_CLOEXEC);
@@ -122,7 +142,7 @@ int main(int argc, char **argv)
 	if (!getuid() && (setgid(65534) || setuid(65534)))
 		die("setuid");
 	length = (size_t)st.st_size & -PAGE;
-	map = mmap(NULL, length + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	map = mmap(NULL, 2 * length + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		die("reserve");
 	map = (char *)(((uintptr_t)map + GIB - 1) & -GIB);
@@ -139,6 +159,8 @@ int main(int argc, char **argv)
 			cut(fd, round);
 		else if (!strcmp(argv[2], "fork"))
 			fork_and_look();
+		else if (!strcmp(argv[2], "move"))
+			move_and_look(round);
 		else
 			usleep(10000);
 	}
