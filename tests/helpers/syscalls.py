@@ -48,7 +48,7 @@ MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 def _function(name, result, *arguments):
-    function = getattr(_libc, name)
+    function = _libc[name]  # an object of its own; as an attribute "syscall" would have one set of types for all
     function.restype = result
     function.argtypes = arguments
 
