@@ -31,11 +31,6 @@ void region_destroy(struct region *region)
 	g_free(region);
 }
 
-uint32_t region_chunk_node(const struct region *region, uint64_t chunk)
-{
-	return region->chunk_nodes[chunk];
-}
-
 uint64_t region_available(const struct region *region, uint64_t unit)
 {
 	switch (unit) {
@@ -82,7 +77,7 @@ static bool blocks_are(const struct node *chunk, unsigned slot, unsigned count, 
 /* The same for a range inside one chunk. */
 static bool chunk_is(const struct region *region, uint64_t page, uint64_t count, bool free)
 {
-	uint32_t index = region_chunk_node(region, page / CHUNK_PAGES);
+	uint32_t index = region->chunk_nodes[page / CHUNK_PAGES];
 
 	if (index == NODE_NONE)
 		return chunks_test(&region->chunks, (uint32_t)(page / CHUNK_PAGES)) == free;
@@ -270,7 +265,7 @@ uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max,
 
 	while (at < end && at - page < max) {
 		uint32_t chunk = (uint32_t)(at / CHUNK_PAGES);
-		uint32_t node = region_chunk_node(region, chunk);
+		uint32_t node = region->chunk_nodes[chunk];
 
 		if (chunks_test(&region->chunks, chunk)) {
 			if (!(kinds & REGION_CHUNKS))
@@ -317,7 +312,7 @@ bool region_next_free(const struct region *region, uint64_t *page, uint64_t end)
 	end = region->free_pages ? MIN(end, region->chunks.count * CHUNK_PAGES) : 0;
 	for (uint64_t at = *page, next; at < end; at = next) {
 		uint32_t chunk = (uint32_t)(at / CHUNK_PAGES);
-		uint32_t node = region_chunk_node(region, chunk);
+		uint32_t node = region->chunk_nodes[chunk];
 		uint64_t found;
 
 		next = MIN(at - at % CHUNK_PAGES + CHUNK_PAGES, end);

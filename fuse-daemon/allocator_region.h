@@ -62,9 +62,6 @@ static inline uint64_t region_address(const struct region *region, uint64_t page
 	return region->base + page * PAGE_BYTES;
 }
 
-/* The node of a chunk, NODE_NONE unless it is partly used. */
-uint32_t region_chunk_node(const struct region *region, uint64_t chunk);
-
 /* Bytes that can be had in units of @unit. */
 uint64_t region_available(const struct region *region, uint64_t unit);
 

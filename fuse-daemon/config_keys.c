@@ -53,7 +53,7 @@ static bool check_keys(const struct config_text *text, const char *group, const 
 
 		if (g_strv_contains(known, *key) || is_obsolete(text, group, *key))
 			continue;
-		list = config_text_join(known, ", ");
+		list = g_strjoinv(", ", (char **)known);
 		return config_text_fail(text, group, *key, error, "unknown key: this group has %s", list);
 	}
 	return true;

@@ -62,8 +62,6 @@ bool config_text_get_bool(const struct config_text *text, const char *group, con
 /* The index of the value in @choices, which NULL ends. */
 bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
                             const char *const *choices, unsigned *value, GError **error);
-/* The words that NULL ends, one at least, as a list for a message. */
-char *config_text_join(const char *const *words, const char *separator);
 /* Is the key there with exactly this value? */
 bool config_text_is(const struct config_text *text, const char *group, const char *key, const char *value);
 

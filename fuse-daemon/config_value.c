@@ -145,17 +145,6 @@ bool config_text_get_number(const struct config_text *text, const char *group, c
 	return true;
 }
 
-char *config_text_join(const char *const *words, const char *separator)
-{
-	GString *list = g_string_new(words[0]);
-
-	for (size_t i = 1; words[i]; i++) {
-		g_string_append(list, separator);
-		g_string_append(list, words[i]);
-	}
-	return g_string_free(list, FALSE);
-}
-
 bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
                             const char *const *choices, unsigned *value, GError **error)
 {
@@ -172,7 +161,7 @@ bool config_text_get_choice(const struct config_text *text, const char *group, c
 			return true;
 		}
 	}
-	list = config_text_join(choices, " or ");
+	list = g_strjoinv(" or ", (char **)choices);
 	return config_text_fail(text, group, key, error, "unknown value \"%s\": use %s", given, list);
 }
 

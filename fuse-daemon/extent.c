@@ -2,7 +2,7 @@
 /* Lists of runs of memory. */
 #include "extent.h"
 
-static gint by_start(gconstpointer a, gconstpointer b)
+gint extents_compare(gconstpointer a, gconstpointer b)
 {
 	const struct extent *first = a, *second = b;
 
@@ -11,7 +11,7 @@ static gint by_start(gconstpointer a, gconstpointer b)
 
 void extents_merge(GArray *extents)
 {
-	g_array_sort(extents, by_start);
+	g_array_sort(extents, extents_compare);
 	for (guint i = 1; i < extents->len;) {
 		struct extent *before = &g_array_index(extents, struct extent, i - 1);
 		const struct extent *extent = &g_array_index(extents, struct extent, i);

@@ -16,6 +16,15 @@ struct extent {
 	uint64_t length;
 };
 
+/* An empty GArray of struct extent. */
+static inline GArray *extents_new(void)
+{
+	return g_array_new(FALSE, FALSE, sizeof(struct extent));
+}
+
+/* A GCompareFunc by address, for what begins with a struct extent. */
+gint extents_compare(gconstpointer a, gconstpointer b);
+
 /* Sorts a GArray of struct extent by address; those that touch or overlap become one. */
 void extents_merge(GArray *extents);
 

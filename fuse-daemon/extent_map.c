@@ -199,8 +199,3 @@ uint64_t extent_map_bytes(const struct extent_map *map)
 {
 	return map->bytes;
 }
-
-guint extent_map_count(const struct extent_map *map)
-{
-	return map->count;
-}

@@ -59,7 +59,5 @@ uint64_t extent_map_next_hole(const struct extent_map *map, uint64_t offset);
 uint64_t extent_map_end(const struct extent_map *map);
 /* Memory in all runs, in bytes. */
 uint64_t extent_map_bytes(const struct extent_map *map);
-/* How many runs there are. */
-guint extent_map_count(const struct extent_map *map);
 
 #endif

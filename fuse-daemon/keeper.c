@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,4 +65,15 @@ void keeper_store(int fd, const char *mountpoint)
 void keeper_forget(void)
 {
 	notify_send("FDSTOREREMOVE=1\nFDNAME=" KEEPER_FDNAME);
+}
+
+bool keeper_pass(int fd)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, true);
+	setenv("LISTEN_FDS", "1", true);
+	setenv("LISTEN_FDNAMES", KEEPER_FDNAME, true);
+	return fd == KEEPER_FIRST_FD ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, KEEPER_FIRST_FD) >= 0;
 }

@@ -27,6 +27,11 @@ int keeper_take(void);
  */
 bool keeper_exists(void);
 void keeper_store(int fd, const char *mountpoint);
+/*
+ * Before execv(3) of a next daemon in this very process: keeper_take() finds @fd there. It stays open across the exec; what
+ * else is close-on-exec does not. False and errno.
+ */
+bool keeper_pass(int fd);
 /* The connection is no more. */
 void keeper_forget(void);
 

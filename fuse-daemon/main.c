@@ -53,7 +53,7 @@ static int run(const struct options *options, char **argv, int connection, GErro
 	return EXIT_FAILURE;
 }
 
-int main(int argc, char **argv)
+int main(int argc G_GNUC_UNUSED, char **argv)
 {
 	g_autoptr(GError) error = NULL;
 	struct options options;
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
 	connection = keeper_take();
 	log_init();
 	reload_init(argv);
-	if (!options_parse(argc, argv, &options, &status))
+	if (!options_parse(argv, &options, &status))
 		return status;
 	log_set_level(options.log_level);
 	status = run(&options, argv, connection, &error);

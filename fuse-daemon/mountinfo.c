@@ -5,37 +5,12 @@
 #include <errno.h>
 #include <glib.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/sysmacros.h>
 
 #include "log.h"
-
-/* "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS", with octal escapes in the names. */
-static bool parse(const char *line, const char *mountpoint, dev_t *device, bool *is_dmemfs)
-{
-	g_auto(GStrv) fields = g_strsplit(line, " ", -1);
-	unsigned major_number, minor_number;
-
-	if (g_strv_length(fields) < 7)
-		return false;
-
-	g_autofree char *point = g_strcompress(fields[4]);
-
-	if (strcmp(point, mountpoint) != 0 || sscanf(fields[2], "%u:%u", &major_number, &minor_number) != 2)
-		return false;
-	*device = makedev(major_number, minor_number);
-	*is_dmemfs = false;
-	for (char **field = fields + 6; field[0] && field[1]; field++) {
-		if (strcmp(*field, "-") == 0) {
-			*is_dmemfs = strcmp(field[1], MOUNTINFO_TYPE) == 0;
-			break;
-		}
-	}
-	return true;
-}
+#include "mounts.h"
 
 /*
  * As realpath(3), which would ask the root of the mount for its attributes: readlink(2) on that ends in the kernel.
@@ -59,13 +34,13 @@ static char *resolve(const char *path)
 }
 
 /* NULL: the reason is in the log. */
-static char **read_lines(void)
+static GPtrArray *read_mounts(void)
 {
 	g_autofree char *text = NULL;
 	g_autoptr(GError) error = NULL;
 
 	if (g_file_get_contents(MOUNTINFO_FILE, &text, NULL, &error))
-		return g_strsplit(text, "\n", -1);
+		return mounts_parse(text);
 	log_warning("%s", error->message);
 	return NULL;
 }
@@ -73,14 +48,20 @@ static char **read_lines(void)
 /* @point: of mountinfo. */
 static bool find(const char *point, dev_t *device)
 {
-	g_auto(GStrv) lines = point ? read_lines() : NULL;
+	g_autoptr(GPtrArray) mounts = point ? read_mounts() : NULL;
 	bool found = false;
 
 	*device = 0;
 
 	/* Later lines lie on top of earlier ones. */
-	for (char **line = lines; line && *line; line++)
-		parse(*line, point, device, &found);
+	for (guint i = 0; mounts && i < mounts->len; i++) {
+		const struct mount_point *mount = g_ptr_array_index(mounts, i);
+
+		if (strcmp(mount->path, point) == 0) {
+			*device = mount->device;
+			found = mount->is_dmemfs;
+		}
+	}
 	return found;
 }
 
@@ -116,16 +97,13 @@ void mountinfo_unmount(const char *mountpoint, dev_t device)
 
 bool mountinfo_has(dev_t device)
 {
-	g_auto(GStrv) lines = read_lines();
+	g_autoptr(GPtrArray) mounts = read_mounts();
+	bool found = !mounts;
 
-	if (!lines)
-		return true;
-	for (char **line = lines; *line; line++) {
-		unsigned major_number, minor_number;
+	for (guint i = 0; mounts && i < mounts->len; i++) {
+		const struct mount_point *mount = g_ptr_array_index(mounts, i);
 
-		if (sscanf(*line, "%*u %*u %u:%u ", &major_number, &minor_number) == 2 &&
-		    makedev(major_number, minor_number) == device && strstr(*line, " - " MOUNTINFO_TYPE " "))
-			return true;
+		found |= mount->is_dmemfs && mount->device == device;
 	}
-	return false;
+	return found;
 }

@@ -14,26 +14,22 @@
 struct arguments {
 	char **config_files;
 	char **log_levels;
-	gboolean foreground;
-	gboolean supervise;
-	gboolean check_config;
-	gboolean dump_config;
 	gboolean version;
 	gboolean help;
 };
 
-static GOptionContext *new_context(struct arguments *args)
+static GOptionContext *new_context(struct arguments *args, struct options *options)
 {
 	const GOptionEntry entries[] = {
 		{ "config", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &args->config_files, "Read the configuration from FILE",
 		  "FILE" },
-		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &args->foreground,
+		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &options->foreground,
 		  "Stay in the foreground, log to stderr (for service managers)", NULL },
-		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &args->supervise,
+		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &options->supervise,
 		  "Start the daemon again when it dies, as a service manager would", NULL },
-		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &args->check_config,
+		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
 		  "Check FILE and the directories it names, then exit; silent when all is well", NULL },
-		{ "dump-config", 0, 0, G_OPTION_ARG_NONE, &args->dump_config,
+		{ "dump-config", 0, 0, G_OPTION_ARG_NONE, &options->dump_config,
 		  "Print the effective configuration, defaults filled in, then exit", NULL },
 		{ "log-level", 0, 0, G_OPTION_ARG_STRING_ARRAY, &args->log_levels,
 		  "How much to log: error, warning, info (default) or debug", "LEVEL" },
@@ -99,12 +95,8 @@ static bool take_config_file(const struct arguments *args, struct options *optio
 
 static bool take(const struct arguments *args, struct options *options, int *status)
 {
-	if (args->check_config && args->dump_config)
+	if (options->check_config && options->dump_config)
 		return usage_error(status, "--check-config and --dump-config are both given", "choose one");
-	options->foreground = args->foreground;
-	options->supervise = args->supervise;
-	options->check_config = args->check_config;
-	options->dump_config = args->dump_config;
 	return take_log_level(args, options, status) && take_config_file(args, options, status);
 }
 
@@ -129,15 +121,13 @@ static bool parse(GOptionContext *context, struct arguments *args, char ***argv,
 	return take(args, options, status);
 }
 
-bool options_parse(int argc, char **argv, struct options *options, int *status)
+bool options_parse(char **argv, struct options *options, int *status)
 {
 	struct arguments args = { 0 };
-	g_autoptr(GOptionContext) context = new_context(&args);
-	g_auto(GStrv) copy = g_new0(char *, (gsize)argc + 1);
+	g_autoptr(GOptionContext) context = new_context(&args, options);
+	g_auto(GStrv) copy = g_strdupv(argv);
 	bool go_on;
 
-	for (int i = 0; i < argc; i++)
-		copy[i] = g_strdup(argv[i]);
 	g_set_prgname("dmemfsd");
 	*options = (struct options){ 0 };
 	go_on = parse(context, &args, &copy, options, status);

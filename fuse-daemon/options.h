@@ -3,6 +3,7 @@
 #ifndef DMEMFS_OPTIONS_H
 #define DMEMFS_OPTIONS_H
 
+#include <glib.h>
 #include <stdbool.h>
 
 #include "log.h"
@@ -15,10 +16,10 @@
 
 struct options {
 	char *config_file; /* never NULL */
-	bool foreground;
-	bool supervise;
-	bool check_config; /* at most one of these two */
-	bool dump_config;
+	gboolean foreground;
+	gboolean supervise;
+	gboolean check_config; /* at most one of these two */
+	gboolean dump_config;
 	enum log_level log_level;
 };
 
@@ -26,7 +27,7 @@ struct options {
  * Parses the command line into @options, to be freed by options_clear(). False when there is nothing left to do: --help
  * or --version was answered on stdout, or the command line is wrong, which was logged; *@status is what to exit with.
  */
-bool options_parse(int argc, char **argv, struct options *options, int *status);
+bool options_parse(char **argv, struct options *options, int *status);
 void options_clear(struct options *options);
 
 #endif

@@ -28,11 +28,6 @@ struct choice {
 	const struct allocator_request *request;
 };
 
-static GArray *new_runs(void)
-{
-	return g_array_new(FALSE, FALSE, sizeof(struct extent));
-}
-
 /* Bytes in whole pages of @size of a run at @offset of its file. */
 static uint64_t whole_pages(uint64_t size, uint64_t offset, struct extent run)
 {
@@ -61,7 +56,7 @@ static void add_nodes(struct placement *placement, const GArray *runs, struct sc
 static struct score rate(const struct choice *choice, const GArray *runs)
 {
 	uint64_t offset = choice->request->file_offset;
-	g_autoptr(GArray) clean = new_runs();
+	g_autoptr(GArray) clean = extents_new();
 	struct allocator_stats stats;
 	struct score score = { .runs = runs->len };
 
@@ -192,7 +187,7 @@ static void prefer_clean(const struct choice *choice, GArray **runs)
 {
 	struct placement *placement = choice->placement;
 	const struct score best = rate(choice, *runs);
-	GArray *other = new_runs();
+	GArray *other = extents_new();
 	bool better = false;
 
 	free_all(placement->allocator, *runs);
@@ -211,7 +206,7 @@ static void prefer_clean(const struct choice *choice, GArray **runs)
 
 static void mark_taken(struct placement *placement, struct extent run)
 {
-	g_autoptr(GArray) dirty = new_runs();
+	g_autoptr(GArray) dirty = extents_new();
 
 	memory_set_find_missing(placement->clean, run, dirty);
 	memory_set_remove(placement->clean, run);
@@ -228,7 +223,7 @@ int clean_alloc(struct placement *placement, const struct node_policy *policy, i
 
 	if (!placement->clean)
 		return node_alloc(placement->allocator, &placement->map, policy, local, request, out);
-	runs = new_runs();
+	runs = extents_new();
 	err = node_alloc(placement->allocator, &placement->map, policy, local, request, runs);
 	if (!err && !are_clean(placement, runs))
 		prefer_clean(&choice, &runs);

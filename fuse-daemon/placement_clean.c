@@ -6,11 +6,6 @@
 #include "memory_set.h"
 #include "placement_internal.h"
 
-static GArray *new_runs(void)
-{
-	return g_array_new(FALSE, FALSE, sizeof(struct extent));
-}
-
 void placement_need_zeroing(struct placement *placement)
 {
 	placement->clean = placement_new_set(placement);
@@ -58,7 +53,7 @@ void placement_set_zeroed(struct placement *placement, const struct extent *runs
 
 void clean_note_freed(struct placement *placement, const struct extent *runs, guint count, bool unused)
 {
-	g_autoptr(GArray) clean = new_runs();
+	g_autoptr(GArray) clean = extents_new();
 
 	if (!placement->clean)
 		return;
@@ -74,7 +69,7 @@ void clean_note_freed(struct placement *placement, const struct extent *runs, gu
 
 static uint64_t zeroing_bytes(const struct placement *placement)
 {
-	g_autoptr(GArray) free = new_runs();
+	g_autoptr(GArray) free = extents_new();
 	uint64_t bytes = 0;
 
 	for (guint i = 0; i < placement->pieces->len; i++) {
@@ -152,7 +147,7 @@ bool placement_begin_zeroing(struct placement *placement, struct placement_piece
 
 void placement_end_zeroing(struct placement *placement, struct placement_piece *piece, bool zeroed)
 {
-	g_autoptr(GArray) free = new_runs();
+	g_autoptr(GArray) free = extents_new();
 
 	g_mutex_lock(&placement->lock);
 	g_ptr_array_remove_fast(placement->pieces, piece);
@@ -203,7 +198,7 @@ static bool overlaps_any(const struct extent *part, const GArray *runs, guint fi
 static bool is_awaited(const struct placement *placement, const struct placement_piece *piece, const GArray *runs,
                        guint first)
 {
-	g_autoptr(GArray) taken = new_runs();
+	g_autoptr(GArray) taken = extents_new();
 
 	for (guint i = 0; i < piece->runs->len; i++)
 		memory_set_find(placement->stale, g_array_index(piece->runs, struct extent, i), taken);

@@ -4,15 +4,10 @@
 #include "memory_set.h"
 #include "placement_internal.h"
 
-static GArray *new_runs(void)
-{
-	return g_array_new(FALSE, FALSE, sizeof(struct extent));
-}
-
 /* Of what lies in one region: what is bad from now on. */
 static void add_part(struct placement *placement, struct extent part, GArray *added)
 {
-	g_autoptr(GArray) free = new_runs();
+	g_autoptr(GArray) free = extents_new();
 	guint first = added->len;
 
 	memory_set_find_missing(placement->poisoned, part, added);
@@ -55,8 +50,8 @@ void placement_list_poisoned(struct placement *placement, struct extent run, GAr
 
 bool poison_claim(struct placement *placement, struct extent run)
 {
-	g_autoptr(GArray) good = new_runs();
-	g_autoptr(GArray) bad = new_runs();
+	g_autoptr(GArray) good = extents_new();
+	g_autoptr(GArray) bad = extents_new();
 	bool free = true;
 
 	memory_set_find_missing(placement->poisoned, run, good);
@@ -74,7 +69,7 @@ bool poison_claim(struct placement *placement, struct extent run)
 
 void poison_retire(struct placement *placement, struct extent run, GArray *good)
 {
-	g_autoptr(GArray) bad = new_runs();
+	g_autoptr(GArray) bad = extents_new();
 
 	memory_set_find_missing(placement->poisoned, run, good);
 	memory_set_find(placement->poisoned, run, bad);

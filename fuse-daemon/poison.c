@@ -8,11 +8,6 @@
 #include "crash_point.h"
 #include "log.h"
 
-static GArray *new_runs(void)
-{
-	return g_array_new(FALSE, FALSE, sizeof(struct extent));
-}
-
 /* The backend has what it found itself, and forgets with the machine. */
 static void tell_backend(const struct storage *storage, const GArray *runs)
 {
@@ -27,8 +22,8 @@ static void tell_backend(const struct storage *storage, const GArray *runs)
 
 bool poison_load(const struct storage *storage, GError **error)
 {
-	g_autoptr(GArray) recorded = new_runs();
-	g_autoptr(GArray) known = new_runs();
+	g_autoptr(GArray) recorded = extents_new();
+	g_autoptr(GArray) known = extents_new();
 	int err = store_list_poison(storage->store, recorded);
 
 	if (err) {
@@ -56,8 +51,8 @@ static bool has_page(const GArray *runs, uint64_t page)
 /* Page by page: errors are few, and come one by one. */
 static GArray *list_unrecorded(const struct storage *storage, const GArray *recorded)
 {
-	g_autoptr(GArray) found = new_runs();
-	GArray *fresh = new_runs();
+	g_autoptr(GArray) found = extents_new();
+	GArray *fresh = extents_new();
 
 	if (!storage->ops->list_poison || storage->ops->list_poison(storage->backend, found) < 0)
 		return fresh;
@@ -100,9 +95,9 @@ static void say(const struct storage *storage, uint64_t address)
 /* The pool first: what is on record it must not give away, and who dies in between finds it again in the backend. */
 void poison_update(const struct storage *storage)
 {
-	g_autoptr(GArray) recorded = new_runs();
+	g_autoptr(GArray) recorded = extents_new();
 	g_autoptr(GArray) fresh = NULL;
-	g_autoptr(GArray) added = new_runs();
+	g_autoptr(GArray) added = extents_new();
 	int err = store_list_poison(storage->store, recorded);
 
 	if (err) {

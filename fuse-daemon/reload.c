@@ -3,12 +3,8 @@
 #include "reload.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "keeper.h"
@@ -134,16 +130,9 @@ void reload_unblock_signals(void)
 
 void reload_exec(int fd)
 {
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", (int)getpid());
-	setenv("LISTEN_PID", pid, true);
-	setenv("LISTEN_FDS", "1", true);
-	setenv("LISTEN_FDNAMES", KEEPER_FDNAME, true);
 	if (chdir(directory) < 0)
 		log_warning("%s: %s", directory, g_strerror(errno));
-	/* The copy stays open across the exec, everything else does not. */
-	if (fd == KEEPER_FIRST_FD ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, KEEPER_FIRST_FD) >= 0)
+	if (keeper_pass(fd))
 		execv(program, arguments);
 	log_error("not reloaded: %s: %s", program, g_strerror(errno));
 }

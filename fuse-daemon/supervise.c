@@ -85,7 +85,7 @@ static char **child_arguments(char **argv)
 
 static _Noreturn void become_child(const struct supervisor *supervisor)
 {
-	char pid[16], address[16];
+	char address[16];
 
 	sigprocmask(SIG_SETMASK, &supervisor->old_mask, NULL);
 	snprintf(address, sizeof(address), NOTIFY_INHERITED "%d", supervisor->childs_end);
@@ -94,16 +94,8 @@ static _Noreturn void become_child(const struct supervisor *supervisor)
 	if (fchdir(supervisor->directory) < 0)
 		log_warning("cannot go back to where the paths of the command line start: %s", strerror(errno));
 	setenv("FDSTORE", "1", true);
-	if (supervisor->connection >= 0) {
-		snprintf(pid, sizeof(pid), "%d", (int)getpid());
-		setenv("LISTEN_PID", pid, true);
-		setenv("LISTEN_FDS", "1", true);
-		setenv("LISTEN_FDNAMES", KEEPER_FDNAME, true);
-		if (supervisor->connection == KEEPER_FIRST_FD)
-			fcntl(supervisor->connection, F_SETFD, 0);
-		else
-			dup2(supervisor->connection, KEEPER_FIRST_FD);
-	}
+	if (supervisor->connection >= 0)
+		keeper_pass(supervisor->connection);
 	execv(supervisor->program, supervisor->argv);
 	log_error("%s: %s", supervisor->program, strerror(errno));
 	_exit(EXIT_FAILURE);

@@ -132,16 +132,22 @@ static GArray *read_reserved(const struct doctor *doctor)
 	return reserved_parse(cmdline ? cmdline : "");
 }
 
-/* Does a mount, or the configuration, use reserved RAM? */
-static bool uses_pfn(const struct doctor *doctor)
+bool doctor_has_backend(const struct doctor *doctor, const char *backend)
 {
 	for (guint i = 0; i < doctor->views->len; i++) {
 		const struct view *view = g_ptr_array_index(doctor->views, i);
 
-		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") == 0)
+		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), backend) == 0)
 			return true;
 	}
-	return doctor->config ? doctor->config->backend == BACKEND_PFN : doctor->reserved->len > 0;
+	return false;
+}
+
+/* Does a mount, or the configuration, use reserved RAM? */
+static bool uses_pfn(const struct doctor *doctor)
+{
+	return doctor_has_backend(doctor, "pfn") ||
+	       (doctor->config ? doctor->config->backend == BACKEND_PFN : doctor->reserved->len > 0);
 }
 
 /* NULL when there is none, or with @error. */

@@ -43,6 +43,8 @@ void doctor_add(struct doctor *doctor, enum level level, const char *remedy, con
 /* Contents of a file below @root without the last line feed; NULL when it cannot be read. g_malloc'ed. */
 char *doctor_read(const struct doctor *doctor, const char *path);
 bool doctor_exists(const struct doctor *doctor, const char *path);
+/* Is one of the mounts of this backend? */
+bool doctor_has_backend(const struct doctor *doctor, const char *backend);
 
 /* doctor_kernel.c */
 void doctor_check_kernel(struct doctor *doctor);

@@ -55,17 +55,6 @@ void doctor_check_fuse(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_OK, NULL, "FUSE is there%s", has_passthrough ? ", with passthrough" : "");
 }
 
-static bool has_memory_mount(const struct doctor *doctor)
-{
-	for (guint i = 0; i < doctor->views->len; i++) {
-		const struct view *view = g_ptr_array_index(doctor->views, i);
-
-		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0)
-			return true;
-	}
-	return false;
-}
-
 void doctor_check_huge_pages(struct doctor *doctor)
 {
 	g_autofree char *text = doctor_read(doctor, "/sys/kernel/mm/transparent_hugepage/enabled");
@@ -84,7 +73,7 @@ void doctor_check_huge_pages(struct doctor *doctor)
 		           "transparent huge pages are \"never\": memory is mapped with pages of 4 KiB");
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "transparent huge pages: %s", choice);
-	if (has_memory_mount(doctor) && shmem && (strcmp(shmem, "never") == 0 || strcmp(shmem, "deny") == 0))
+	if (doctor_has_backend(doctor, "memory") && shmem && (strcmp(shmem, "never") == 0 || strcmp(shmem, "deny") == 0))
 		doctor_add(doctor, LEVEL_NOTE, "run echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled",
 		           "shmem_enabled is \"%s\": the memory backend gets pages of 4 KiB", shmem);
 }

@@ -58,10 +58,7 @@ static void describe(struct json *json, const struct dmem_file *file, const stru
 		json_unsigned(json, "offset", run->offset);
 		json_unsigned(json, "address", run->extent.start);
 		json_unsigned(json, "length_bytes", run->extent.length);
-		if (node < 0)
-			json_null(json, "node");
-		else
-			json_signed(json, "node", node);
+		json_node(json, node);
 		json_end(json);
 	}
 	json_end(json);

@@ -119,10 +119,7 @@ static void describe(struct json *json, const char *path, const GPtrArray *probl
 {
 	json_string(json, "database", path);
 	json_bool(json, "clean", problems->len == 0);
-	json_begin_array(json, "problems");
-	for (guint i = 0; i < problems->len; i++)
-		json_string(json, NULL, g_ptr_array_index(problems, i));
-	json_end(json);
+	json_list(json, "problems", problems);
 	json_string(json, "moved_to", moved);
 }
 

@@ -263,22 +263,14 @@ static void print_advice(const struct advice *advice)
 		fputs(advice->xml->str, stdout);
 }
 
-static void describe_list(struct json *json, const char *key, const GPtrArray *list)
-{
-	json_begin_array(json, key);
-	for (guint i = 0; i < list->len; i++)
-		json_string(json, NULL, g_ptr_array_index(list, i));
-	json_end(json);
-}
-
 static void describe(struct json *json, const char *vmm, const struct guest *guest, const struct advice *advice)
 {
 	json_string(json, "vmm", vmm);
 	json_string(json, "path", guest->path);
 	json_unsigned(json, "size_bytes", guest->size);
 	json_unsigned(json, "align_bytes", guest->align);
-	describe_list(json, "prepare", advice->prepare);
-	describe_list(json, "arguments", advice->arguments);
+	json_list(json, "prepare", advice->prepare);
+	json_list(json, "arguments", advice->arguments);
 	json_string(json, "xml", advice->xml ? advice->xml->str : NULL);
 	json_string(json, "libvirt_setting", advice->setting);
 	json_string(json, "libvirt_emulator", advice->emulator);

@@ -109,6 +109,14 @@ void json_strings(struct json *json, const char *key, const char *const *values)
 	json_end(json);
 }
 
+void json_list(struct json *json, const char *key, const GPtrArray *values)
+{
+	json_begin_array(json, key);
+	for (guint i = 0; i < values->len; i++)
+		json_string(json, NULL, g_ptr_array_index(values, i));
+	json_end(json);
+}
+
 void json_unsigned(struct json *json, const char *key, uint64_t value)
 {
 	begin_value(json, key);
@@ -125,6 +133,14 @@ void json_bool(struct json *json, const char *key, bool value)
 {
 	begin_value(json, key);
 	g_string_append(json->text, value ? "true" : "false");
+}
+
+void json_node(struct json *json, int node)
+{
+	if (node < 0)
+		json_null(json, "node");
+	else
+		json_signed(json, "node", node);
 }
 
 void json_null(struct json *json, const char *key)

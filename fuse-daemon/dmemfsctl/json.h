@@ -23,11 +23,15 @@ void json_end(struct json *json);
 /* Bytes that are not UTF-8 become U+FFFD. @value NULL: null. */
 void json_string(struct json *json, const char *key, const char *value);
 void json_strings(struct json *json, const char *key, const char *const *values);
+/* The same of a GPtrArray of strings. */
+void json_list(struct json *json, const char *key, const GPtrArray *values);
 /* Numbers are exact. */
 void json_unsigned(struct json *json, const char *key, uint64_t value);
 void json_signed(struct json *json, const char *key, int64_t value);
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
+/* "node": a NUMA node; negative: null. */
+void json_node(struct json *json, int node);
 
 /* The whole text with a line feed at its end; valid as long as @json. */
 const char *json_finish(struct json *json);

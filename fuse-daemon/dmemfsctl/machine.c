@@ -169,13 +169,6 @@ static GArray *read_ram(const char *root, GError **error)
 	return firmware ? machine_intersect(ram, firmware) : g_steal_pointer(&ram);
 }
 
-static gint by_address(gconstpointer a, gconstpointer b)
-{
-	const struct machine_range *first = a, *second = b;
-
-	return first->extent.start < second->extent.start ? -1 : first->extent.start > second->extent.start;
-}
-
 static gint by_number(gconstpointer a, gconstpointer b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -205,7 +198,7 @@ static GArray *join_blocks(GArray *blocks)
 {
 	GArray *joined = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
 
-	g_array_sort(blocks, by_address);
+	g_array_sort(blocks, extents_compare);
 	for (guint i = 0; i < blocks->len; i++) {
 		const struct machine_range *block = &g_array_index(blocks, struct machine_range, i);
 		int node = block->node;

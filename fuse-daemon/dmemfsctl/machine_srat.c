@@ -30,13 +30,6 @@ static uint64_t get_64(const uint8_t *at)
 	return GUINT64_FROM_LE(value);
 }
 
-static gint by_address(gconstpointer a, gconstpointer b)
-{
-	const struct machine_range *first = a, *second = b;
-
-	return first->extent.start < second->extent.start ? -1 : first->extent.start > second->extent.start;
-}
-
 GArray *machine_parse_srat(const uint8_t *table, size_t size)
 {
 	GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
@@ -54,7 +47,7 @@ GArray *machine_parse_srat(const uint8_t *table, size_t size)
 		if (range.extent.length && range.extent.start <= UINT64_MAX - range.extent.length)
 			g_array_append_val(ranges, range);
 	}
-	g_array_sort(ranges, by_address);
+	g_array_sort(ranges, extents_compare);
 	return ranges;
 }
 

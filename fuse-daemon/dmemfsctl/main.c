@@ -87,18 +87,16 @@ static enum status dispatch(char ***arguments, GError **error)
 	return run(command, arguments, error);
 }
 
-int main(int argc, char **argv)
+int main(int argc G_GNUC_UNUSED, char **argv)
 {
 	g_autoptr(GError) error = NULL;
-	g_auto(GStrv) arguments = g_new0(char *, (gsize)argc + 1);
+	g_auto(GStrv) arguments = g_strdupv(argv);
 	enum status status;
 
 	log_init();
 	log_set_name("dmemfsctl");
 	signal(SIGPIPE, SIG_DFL); /* as every filter: dmemfsctl ls | head */
 	setlocale(LC_CTYPE, ""); /* which characters the terminal has; messages and numbers stay as they are */
-	for (int i = 0; i < argc; i++)
-		arguments[i] = g_strdup(argv[i]);
 	status = dispatch(&arguments, &error);
 	return (int)(error ? report(error, argv) : status);
 }

@@ -29,13 +29,6 @@ static gint by_memory(gconstpointer a, gconstpointer b)
 	return g_strcmp0(first->path, second->path);
 }
 
-static gint by_address(gconstpointer a, gconstpointer b)
-{
-	const struct map_piece *first = a, *second = b;
-
-	return first->extent.start < second->extent.start ? -1 : first->extent.start > second->extent.start;
-}
-
 /* A run may go on in the next region. */
 static void add_run(struct map *map, struct extent extent, guint file)
 {
@@ -78,7 +71,7 @@ struct map *map_new(const struct view *view, const GPtrArray *files)
 			add_run(map, g_array_index(file->runs, struct extent_map_run, run).extent, i);
 	}
 	for (guint i = 0; i < map->pieces->len; i++)
-		g_array_sort(g_ptr_array_index(map->pieces, i), by_address);
+		g_array_sort(g_ptr_array_index(map->pieces, i), extents_compare);
 	return map;
 }
 

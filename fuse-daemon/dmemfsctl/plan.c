@@ -191,18 +191,12 @@ static void describe(struct json *json, const struct plan *plan)
 		json_begin_object(json, NULL);
 		json_unsigned(json, "start", range->extent.start);
 		json_unsigned(json, "length_bytes", range->extent.length);
-		if (range->node < 0)
-			json_null(json, "node");
-		else
-			json_signed(json, "node", range->node);
+		json_node(json, range->node);
 		json_end(json);
 	}
 	json_end(json);
 	json_strings(json, "kernel_arguments", (const char *const *)words);
-	json_begin_array(json, "warnings");
-	for (guint i = 0; i < plan->warnings->len; i++)
-		json_string(json, NULL, g_ptr_array_index(plan->warnings, i));
-	json_end(json);
+	json_list(json, "warnings", plan->warnings);
 	json_begin_object(json, "grub");
 	json_string(json, "file", PLAN_GRUB_DROP_IN);
 	json_string(json, "contents", plan->grub);

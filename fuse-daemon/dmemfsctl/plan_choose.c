@@ -119,13 +119,6 @@ static void take(struct pool *pool, GArray *chosen)
 	}
 }
 
-static gint by_address(gconstpointer a, gconstpointer b)
-{
-	const struct machine_range *first = a, *second = b;
-
-	return first->extent.start < second->extent.start ? -1 : first->extent.start > second->extent.start;
-}
-
 static GArray *too_large(const GArray *pools, const struct plan_request *request, GError **error)
 {
 	g_autofree char *wanted = text_size(request->size);
@@ -162,6 +155,6 @@ GArray *plan_choose(const struct machine *machine, const struct plan_request *re
 	chosen = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
 	for (guint i = 0; i < pools->len; i++)
 		take(&g_array_index(pools, struct pool, i), chosen);
-	g_array_sort(chosen, by_address);
+	g_array_sort(chosen, extents_compare);
 	return chosen;
 }

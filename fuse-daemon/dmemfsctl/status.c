@@ -110,10 +110,7 @@ static void describe_regions(struct json *json, const struct view *view)
 		json_unsigned(json, "start", region->extent.start);
 		json_unsigned(json, "length_bytes", region->extent.length);
 		json_unsigned(json, "free_bytes", region->free);
-		if (region->node < 0)
-			json_null(json, "node");
-		else
-			json_signed(json, "node", region->node);
+		json_node(json, region->node);
 		json_end(json);
 	}
 	json_end(json);

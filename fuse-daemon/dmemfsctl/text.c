@@ -109,12 +109,6 @@ static glong cell_width(const struct table *table, guint index)
 	return g_utf8_strlen(g_ptr_array_index(table->cells, index), -1);
 }
 
-static void pad(GString *text, glong width)
-{
-	for (; width > 0; width--)
-		g_string_append_c(text, ' ');
-}
-
 char *table_text(const struct table *table, const char *indent)
 {
 	g_autofree glong *widths = g_new0(glong, table->columns);
@@ -130,14 +124,14 @@ char *table_text(const struct table *table, const char *indent)
 		if (column == 0)
 			g_string_append(text, indent);
 		if (table->right[column])
-			pad(text, space);
+			g_string_append_printf(text, "%*s", (int)space, "");
 		g_string_append(text, g_ptr_array_index(table->cells, i));
 		if (!table->right[column] && !last)
-			pad(text, space);
+			g_string_append_printf(text, "%*s", (int)space, "");
 		if (last)
 			g_string_append_c(text, '\n');
 		else
-			pad(text, GAP);
+			g_string_append_printf(text, "%*s", GAP, "");
 	}
 	return g_string_free(text, FALSE);
 }

@@ -124,7 +124,7 @@ static bool check_chunks(struct walk *walk)
 	if (!chunks_check(&region->chunks))
 		return fail(walk, "the tree over wholly free chunks does not say what the bits say");
 	for (uint32_t chunk = 0; chunk < region->chunks.count; chunk++) {
-		uint32_t index = region_chunk_node(region, chunk);
+		uint32_t index = region->chunk_nodes[chunk];
 
 		if (index != NODE_NONE && !check_partly_used_chunk(walk, chunk, index))
 			return false;

@@ -39,7 +39,7 @@ static void set_up(struct fixture *f, gconstpointer data)
 	assert_sound(f->alloc);
 
 	f->region = f->alloc->regions[0];
-	f->chunk = nodes_get(&f->region->nodes, region_chunk_node(f->region, CHUNK));
+	f->chunk = nodes_get(&f->region->nodes, f->region->chunk_nodes[CHUNK]);
 	f->block = nodes_get(&f->region->nodes, node_child(f->chunk, BLOCK % BLOCKS_IN_CHUNK));
 }
 

@@ -57,7 +57,6 @@ static void assert_map(const struct extent_map *map, const char *expected)
 	}
 	g_assert_cmpstr(text->str, ==, expected);
 	g_assert_cmpuint(extent_map_bytes(map), ==, bytes);
-	g_assert_cmpuint(extent_map_count(map), ==, count);
 	g_assert_cmpuint(extent_map_end(map), ==, at);
 }
 
@@ -147,15 +146,25 @@ static void removing_cuts_runs(void)
 	assert_map(map, "");
 }
 
+static guint count_runs(const struct extent_map *map)
+{
+	struct extent_map_run run;
+	guint count = 0;
+
+	for (uint64_t at = 0; extent_map_lookup(map, at, &run); at = run.offset + run.extent.length)
+		count++;
+	return count;
+}
+
 static void removing_spans_many_runs(void)
 {
 	g_autoptr(extent_map_t) map = extent_map_new();
 
 	for (uint64_t i = 0; i < 100; i++)
 		insert(map, 10 * i, 1000 - 10 * i, 5);
-	g_assert_cmpuint(extent_map_count(map), ==, 100);
+	g_assert_cmpuint(count_runs(map), ==, 100);
 	assert_taken(map, 12, 20, "992+3 980+5 970+2");
-	g_assert_cmpuint(extent_map_count(map), ==, 99);
+	g_assert_cmpuint(count_runs(map), ==, 99);
 	g_autofree char *gone = take(map, 33, 960);
 
 	g_assert_true(g_str_has_prefix(gone, "973+2 960+5 950+5 "));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where dmemfs is mounted. */
-#ifndef DMEMFSCTL_MOUNTS_H
-#define DMEMFSCTL_MOUNTS_H
+#ifndef DMEMFS_MOUNTS_H
+#define DMEMFS_MOUNTS_H
 
 #include <glib.h>
 #include <stdbool.h>
