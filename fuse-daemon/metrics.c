@@ -86,6 +86,8 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_capacity_bytes", "", (double)usage.capacity);
 	describe(text, "dmemfs_free_bytes", "gauge", "Memory that no file has.");
 	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
+	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
+	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
 	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that somebody still uses.");
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
 	describe(text, "dmemfs_poisoned_bytes", "gauge", "Memory that went bad: out of use, or still some file's.");
@@ -118,8 +120,6 @@ static void add_inodes(GString *text, const struct metrics *metrics)
 	struct namespace_counts counts;
 
 	namespace_get_counts(metrics->server->ns, &counts);
-	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
-	add(text, metrics, "dmemfs_allocated_bytes", "", (double)counts.allocated);
 	describe(text, "dmemfs_inodes", "gauge", "Inodes by type, removed ones that are in use included.");
 	add(text, metrics, "dmemfs_inodes", ",type=\"file\"", (double)counts.files);
 	add(text, metrics, "dmemfs_inodes", ",type=\"directory\"", (double)counts.directories);

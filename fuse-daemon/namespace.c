@@ -65,22 +65,12 @@ void namespace_set_kernel(struct namespace *ns, bool (*kernel_knows)(uint64_t in
 
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts)
 {
-	GHashTableIter iter;
-	gpointer value;
-
 	g_mutex_lock(&ns->lock);
 	*counts = (struct namespace_counts){
 		.inodes = g_hash_table_size(ns->inodes),
 		.files = ns->files,
 		.directories = ns->directories,
 	};
-	g_hash_table_iter_init(&iter, ns->inodes);
-	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		const struct inode *inode = value;
-
-		if (S_ISREG(inode->mode))
-			counts->allocated += file_allocated(inode->file);
-	}
 	g_mutex_unlock(&ns->lock);
 }
 

@@ -53,7 +53,6 @@ struct namespace_counts {
 	uint64_t inodes; /* all, the root and removed ones that are still in use included */
 	uint64_t files;  /* regular files among them */
 	uint64_t directories;
-	uint64_t allocated; /* bytes of memory in regular files */
 };
 
 /* Empty: namespace_load() follows. */
@@ -96,7 +95,7 @@ void namespace_skip_inos(struct namespace *ns, uint64_t last);
  */
 void namespace_flush(struct namespace *ns);
 
-/* O(inodes). */
+/* O(1): any user may ask. */
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts);
 /* How many inodes there are, and how many more there can be, with short names; O(1). */
 void namespace_get_inodes(struct namespace *ns, uint64_t *there, uint64_t *free);

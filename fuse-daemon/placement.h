@@ -37,6 +37,7 @@ struct placement;
 struct placement_usage {
 	uint64_t capacity; /* bytes */
 	uint64_t free;
+	uint64_t allocated; /* some file's: what is in none of free, pending, and poisoned */
 	uint64_t pending;
 	uint64_t promised;
 	uint64_t free_2m; /* bytes free in whole, aligned 2 MiB blocks */

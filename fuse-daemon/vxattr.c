@@ -130,7 +130,7 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	} figures[] = {
 		{ "capacity_bytes", usage.capacity }, { "free_bytes", usage.free },
 		{ "free_2m_bytes", usage.free_2m },   { "free_1g_bytes", usage.free_1g },
-		{ "pending_bytes", usage.pending },   { "allocated_bytes", counts.allocated },
+		{ "pending_bytes", usage.pending },   { "allocated_bytes", usage.allocated },
 		{ "promised_bytes", usage.promised },
 		{ "inodes", counts.inodes },          { "files", counts.files },
 		{ "directories", counts.directories }, { "clean_bytes", usage.clean },

@@ -104,12 +104,12 @@ static void check(struct world *world)
 {
 	g_autofree char *quotas = namespace_check_quotas(world->server.ns);
 	struct placement_usage usage;
-	struct namespace_counts counts;
+	struct quota_usage all;
 
 	g_assert_null(quotas);
-	namespace_get_counts(world->server.ns, &counts);
+	g_assert_cmpint(namespace_get_quota(world->server.ns, NAMESPACE_ROOT_INO, &all), ==, 0);
 	placement_get_usage(world->server.storage.placement, &usage);
-	g_assert_cmpuint(usage.free + usage.pending + counts.allocated, ==, usage.capacity);
+	g_assert_cmpuint(usage.free + all.used.of[QUOTA_BYTES], ==, usage.capacity);
 }
 
 static void end(struct world *world)

@@ -199,6 +199,24 @@ static void a_create_costs_the_same_at_any_depth(struct world *world, gconstpoin
 	g_assert_cmpfloat(least_deep, <, 2 * least_shallow);
 }
 
+/* Anybody may ask for them, and has all wait meanwhile. */
+static void figures_cost_the_same_whatever_there_is(struct world *world, gconstpointer data)
+{
+	struct namespace_counts counts;
+	double cost = now();
+
+	(void)data;
+	one_directory(world, ROOT);
+	cost = now() - cost;
+	for (unsigned i = 0; i < COUNT; i++) {
+		double before = now();
+
+		namespace_get_counts(world->ns, &counts);
+		g_assert_cmpuint(counts.inodes, ==, COUNT + 1);
+		g_assert_cmpfloat(cost -= now() - before, >, 0);
+	}
+}
+
 /* Directories that are made, moved or limited later know their tree as those that were there. */
 static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer data)
 {
@@ -266,6 +284,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/tree-shapes/starts-are-linear", starts_are_linear);
+	TEST("figures", figures_cost_the_same_whatever_there_is);
 	TEST("create-at-any-depth", a_create_costs_the_same_at_any_depth);
 	TEST("inodes-keep-their-tree", inodes_keep_the_tree_they_are_in);
 	TEST("torn-trees", torn_trees_are_served);
