@@ -109,12 +109,15 @@ static void fork_and_look(void)
 		exit(1);
 }
 
-static void move_and_look(unsigned round)
+/* Anew, because mremap() takes one VMA, and those that were moved stay apart. */
+static void move_and_look(int fd, unsigned round)
 {
 	static const size_t sizes[] = { LARGE, PAGE, 64 * LARGE, 3 * LARGE + PAGE };
 	size_t size = sizes[round % 4], offset = round * 7919UL % (length / LARGE - 65) * LARGE;
 	char *elsewhere = map + length + (round & 4 ? 0 : offset);
 
+	map_anew(fd);
+	look(map + offset, size);
 	if (mremap(map + offset, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere) == MAP_FAILED)
 		die("mremap");
 	look(elsewhere, size);
@@ -160,7 +163,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[2], "fork"))
 			fork_and_look();
 		else if (!strcmp(argv[2], "move"))
-			move_and_look(round);
+			move_and_look(fd, round);
 		else
 			usleep(10000);
 	}
