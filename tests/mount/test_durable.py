@@ -545,34 +545,6 @@ def test_database_that_contradicts_itself_is_refused(fs, change, because):
     fs.daemon.start()
 
 
-@pytest.mark.memory_only("imaginary regions")
-@pytest.mark.page_sizes("4K")
-def test_regions_may_change_where_no_file_lies(fs):
-    """Those of an earlier configuration count until every file lies in the new ones."""
-    daemon_keys = re.sub(r"^size=.*\n", "", fs.daemon.config.read_text(), flags=re.MULTILINE)
-
-    def configure(start):
-        fs.daemon.config.write_text(f"{daemon_keys}[region a]\nstart={start}\nsize={fs.capacity}\n")
-
-    fs.daemon.stop()
-    for start, other in (("4G", "8G"), ("8G", "1T")):
-        configure(start)
-        fs.daemon.start()
-        fs.make_file("file", start.encode())
-        fs.daemon.stop()
-        configure(other)
-        fs.daemon.expected.append("lies in no .region.")
-        with pytest.raises(DaemonError, match="restore the region"):
-            fs.daemon.start()
-        configure(start)
-        fs.daemon.next()
-        assert (fs / "file").read_bytes() == start.encode()
-        os.unlink(fs / "file")
-        fs.wait_free(fs.capacity)
-        fs.daemon.stop()
-    fs.daemon.start()
-
-
 @pytest.mark.page_sizes("4K")
 def test_damaged_database_is_refused_or_right(fs):
     """Bits flipped at random, and cut off: an error that names the file, or the very same tree; never another one."""
