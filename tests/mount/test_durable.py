@@ -4,7 +4,6 @@
 import errno
 import os
 import random
-import re
 import shutil
 import socket
 import sqlite3
@@ -15,12 +14,12 @@ from contextlib import closing, suppress
 
 import pytest
 
-from helpers.children import Child, ChildError
+from helpers.children import Child
 from helpers.control import Control
 from helpers.daemon import DaemonError, control_program
 from helpers.expect import fails_with
 from helpers.mount import wait_until
-from helpers.record import copy_record, opened_copy, restore_sums
+from helpers.record import copy_record, restore_sums
 from helpers.snapshot import snapshot
 from helpers.syscalls import Mapping, renameat2
 
