@@ -18,7 +18,7 @@ class BackendRegion(Structure):
 
 
 class Usage(Structure):
-    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "pending", "promised", "free_2m", "free_1g", "clean",
+    _fields_ = [(name, c_uint64) for name in ("capacity", "free", "allocated", "pending", "promised", "free_2m", "free_1g", "clean",
                                               "dirty", "zeroing", "poisoned", "poisoned_used")]
 
 

@@ -227,7 +227,8 @@ class PlacementMachine(RuleBasedStateMachine):
         assert usage.free == usage.clean + usage.dirty + usage.zeroing == len(self.free) * UNIT
         used = self.files + [runs for runs, _ in self.stale]
         assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT
-        assert usage.free + usage.pending + usage.poisoned + len(units_of(sum(used, []))) * UNIT == usage.capacity
+        assert usage.allocated == len(units_of(sum(used, []))) * UNIT
+        assert usage.free + usage.pending + usage.poisoned + usage.allocated == usage.capacity
         assert (usage.poisoned, usage.poisoned_used) == (len(self.retired) * UNIT, len(self.bad - self.retired) * UNIT)
         whole = [region[:2] for region in self.regions]
         assert set(units_of(self.pool.clean(whole))) == set(clean)
