@@ -18,7 +18,8 @@
  * not be recovered from:
  *   growing    memory is zeroed while nobody owns it, then committed, then given to the object. Memory on record is
  *              therefore always clean, and given again without zeroing by the next daemon.
- *   shrinking  memory is taken from the object, then the commit says so, then the pool gets it.
+ *   shrinking  committed, then memory is taken from the object, then the pool gets it. After a crash in between the object has
+ *              more than is on record, and the next daemon takes that away.
  *   removal    the object is dropped; when nobody can reach it the inode's record is deleted, then the pool gets it.
  *   opening    the object is registered with FUSE, then committed, at the first open of all.
  *

@@ -42,7 +42,7 @@
 #define STORE_FILE "metadata.db"
 /* PRAGMA application_id: "dmem". */
 #define STORE_APPLICATION_ID 0x646d656d
-/* PRAGMA user_version: of the schema. Older ones are migrated, newer ones refused. */
+/* PRAGMA user_version: of the schema. The one before is migrated; older ones, which no release had, and newer ones are refused. */
 #define STORE_VERSION 5
 
 struct store;
@@ -96,7 +96,7 @@ enum store_error {
 
 /*
  * Opens the database in @state_dir, makes it when there is none (with @root_uid and @root_gid as owner of its root
- * directory), migrates an older one and verifies all of it (store_check()). Never replaces or repairs one.
+ * directory), migrates that of the version before and verifies all of it (store_check()). Never replaces or repairs one.
  */
 struct store *store_open(const char *state_dir, uid_t root_uid, gid_t root_gid, GError **error);
 /* NULL is fine. */
