@@ -31,6 +31,7 @@ static const struct {
 } checks[] = {
 	{ "kernel", doctor_check_kernel, false },
 	{ "fuse", doctor_check_fuse, false },
+	{ "lockdown", doctor_check_lockdown, false },
 	{ "reserved", doctor_check_reserved, false },
 	{ "module", doctor_check_module, false },
 	{ "write-back", doctor_check_write_back, false },

@@ -52,6 +52,7 @@ void doctor_check_fuse(struct doctor *doctor);
 void doctor_check_huge_pages(struct doctor *doctor);
 void doctor_check_kvm(struct doctor *doctor);
 /* doctor_memory.c */
+void doctor_check_lockdown(struct doctor *doctor);
 void doctor_check_reserved(struct doctor *doctor);
 void doctor_check_module(struct doctor *doctor);
 void doctor_check_write_back(struct doctor *doctor);

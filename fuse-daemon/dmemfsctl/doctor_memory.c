@@ -66,6 +66,14 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 		doctor_add(doctor, LEVEL_OK, NULL, "%s at 0x%" PRIx64 " are reserved, without struct page", size, extent->start);
 }
 
+void doctor_check_lockdown(struct doctor *doctor)
+{
+	if (machine_is_locked_down(doctor->root))
+		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE,
+		           "turn Secure Boot off in the firmware, or lockdown= on the kernel's command line; or use backend=memory",
+		           "the kernel is locked down: reserved memory cannot be used");
+}
+
 /* A plan may be waiting for the reboot. */
 static const char *remedy_of_none(const struct doctor *doctor)
 {

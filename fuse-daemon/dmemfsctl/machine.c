@@ -115,6 +115,13 @@ static char *read_file(const char *root, const char *path, GError **error)
 	return text;
 }
 
+bool machine_is_locked_down(const char *root)
+{
+	g_autofree char *levels = read_file(root, "/sys/kernel/security/lockdown", NULL);
+
+	return levels && !strstr(levels, "[none]");
+}
+
 /* Of RAM that was plugged in later, or that the firmware set apart, KVM would think as of a device. */
 static GArray *read_firmware(const char *root)
 {

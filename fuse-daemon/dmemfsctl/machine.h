@@ -7,6 +7,7 @@
 #define DMEMFSCTL_MACHINE_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ struct machine *machine_read(const char *root, GError **error);
 void machine_destroy(struct machine *machine);
 typedef struct machine machine_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(machine_t, machine_destroy)
+
+/* Whether the kernel is locked down (kernel_lockdown(7)): then dmemfs.ko claims no memory. False also if it is not told. */
+bool machine_is_locked_down(const char *root);
 
 /* Outermost ranges of /proc/iomem with this name: GArray of struct extent by address. */
 GArray *machine_parse_iomem(const char *iomem, const char *name);

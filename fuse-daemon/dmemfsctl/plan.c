@@ -93,10 +93,13 @@ static bool get_nodes(const struct machine *machine, GArray *nodes, GError **err
 }
 
 /* What there is to say against the plan; none of it is an error. */
-static GPtrArray *find_warnings(const GArray *ranges)
+static GPtrArray *find_warnings(const GArray *ranges, const char *root)
 {
 	GPtrArray *warnings = g_ptr_array_new_with_free_func(g_free);
 
+	if (machine_is_locked_down(root))
+		g_ptr_array_add(warnings, g_strdup("the kernel is locked down, as with Secure Boot: reserved memory is of no use "
+		                                   "until it no longer is"));
 	if (ranges->len > PLAN_RANGES_KASLR)
 		g_ptr_array_add(warnings, g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "
 		                                          "address (KASLR)", ranges->len, PLAN_RANGES_KASLR));
@@ -214,7 +217,7 @@ static bool make_plan(struct plan *plan, const char *root, GError **error)
 	plan->ranges = plan_choose(plan->machine, &plan->request, error);
 	if (!plan->ranges)
 		return false;
-	plan->warnings = find_warnings(plan->ranges);
+	plan->warnings = find_warnings(plan->ranges, root);
 	plan->arguments = plan_arguments(plan->ranges);
 	plan->grub = plan_grub(plan->ranges);
 	if (!arguments.write)

@@ -30,6 +30,7 @@ def healthy(ctl, work):
     machine.write("lib/modules/6.12.5-amd64/modules.dep", "updates/dkms/dmemfs.ko.xz:\n")
     machine.write("sys/module/dmemfs/version", f"{version}\n")
     machine.write(THP, "always [madvise] never\n")
+    machine.write("sys/kernel/security/lockdown", "[none] integrity confidentiality\n")
     for device in ("dmemfs", "fuse", "kvm"):
         machine.write(f"dev/{device}", "")
     machine.write("etc/libvirt/qemu.conf", '#memory_backing_dir = "/var"\nuser = "root"\n'
@@ -65,6 +66,8 @@ ILLS = {
     "no-passthrough": ("fuse", "problem", "not built in", "CONFIG_FUSE_PASSTHROUGH=y",
                        {"boot/config-6.12.5-amd64": "CONFIG_FUSE_FS=m\n# CONFIG_FUSE_PASSTHROUGH is not set\n"}),
     "no-fuse": ("fuse", "problem", "/dev/fuse does not exist", "modprobe fuse", {"dev/fuse": None}),
+    "locked-down": ("lockdown", "problem", "reserved memory cannot be used", "Secure Boot",
+                    {"sys/kernel/security/lockdown": "none [integrity] confidentiality\n"}),
     "not-taken": ("reserved", "problem", "uses some of it as System RAM", "quotes the $",
                   {"proc/iomem": "100000000-103fffffff : System RAM\n"}),
     "struct-pages": ("reserved", "problem", "has struct pages", "reboot",

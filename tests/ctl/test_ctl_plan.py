@@ -121,6 +121,8 @@ def test_warnings(ctl, work):
     (warning,) = plan(ctl, machine, "--size=6G")["warnings"]
     assert "KASLR" in warning
     assert "KASLR" in ctl.text("plan", "--root", machine.root, "--size=6G")
+    machine.write("sys/kernel/security/lockdown", "none integrity [confidentiality]\n")
+    assert "Note: the kernel is locked down" in ctl.text("plan", "--root", machine.root, "--size=6G")
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
