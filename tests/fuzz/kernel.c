@@ -31,6 +31,7 @@ static void take_entry(struct kernel *kernel, const void *payload, size_t size)
 
 	g_assert_cmpuint(size, >=, sizeof(entry));
 	memcpy(&entry, payload, sizeof(entry));
+	kernel->found = entry.nodeid;
 	if (entry.nodeid != 0) {
 		g_assert_cmpuint(entry.attr.ino, ==, entry.nodeid);
 		count_lookup(kernel, entry.nodeid);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -361,6 +362,49 @@ static void choose_caller(struct kernel *kernel, struct fuzz_input *input)
 	kernel->impatient = (bits & 0x1c) == 0x1c;
 }
 
+/* 0: there is none. */
+static uint64_t look_up(struct kernel *kernel, uint64_t dir, const char *name)
+{
+	kernel->found = 0;
+	kernel_start_request(kernel, FUSE_LOOKUP, dir);
+	kernel_add(kernel, name, strlen(name) + 1);
+	kernel_deliver(kernel);
+	return kernel->found;
+}
+
+/* Does @name in @dir lead to @into or to a directory around it? */
+static bool is_around(struct kernel *kernel, uint64_t dir, const char *name, uint64_t into)
+{
+	uint64_t moved = look_up(kernel, dir, name);
+
+	while (moved != 0 && into != 0 && into != moved)
+		into = into == FUSE_ROOT_ID ? 0 : look_up(kernel, into, "..");
+	return moved != 0 && into == moved;
+}
+
+/* The request at hand is a rename that would make a directory its own ancestor: the VFS lets none through (lock_rename()). */
+static bool makes_a_circle(struct kernel *kernel)
+{
+	size_t size = kernel->request_size;
+	bool impatient = kernel->impatient;
+	g_autofree uint8_t *request = g_memdup2(&kernel->request, size);
+	uint64_t dir = kernel->request.header.nodeid;
+	struct fuse_rename2_in in;
+	const char *name = (const char *)request + sizeof(struct fuse_in_header) + sizeof(in);
+	const char *new_name = name + strlen(name) + 1;
+	bool circle;
+
+	memcpy(&in, request + sizeof(struct fuse_in_header), sizeof(in));
+	circle = is_around(kernel, dir, name, in.newdir);
+	if (!circle && in.flags == RENAME_EXCHANGE)
+		circle = is_around(kernel, in.newdir, new_name, dir);
+	kernel_start_request(kernel, FUSE_RENAME2, dir);
+	memcpy(&kernel->request, request, size);
+	kernel->request_size = size;
+	kernel->impatient = impatient;
+	return circle;
+}
+
 static void send_by_node(struct kernel *kernel, struct fuzz_input *input, uint64_t kind)
 {
 	uint64_t ino = pick_node(kernel, input);
@@ -368,7 +412,8 @@ static void send_by_node(struct kernel *kernel, struct fuzz_input *input, uint64
 	kernel_start_request(kernel, by_node[kind].opcode, ino);
 	choose_caller(kernel, input);
 	by_node[kind].add(kernel, input);
-	kernel_deliver(kernel);
+	if (by_node[kind].opcode != FUSE_RENAME2 || !makes_a_circle(kernel))
+		kernel_deliver(kernel);
 }
 
 static void send_by_open(struct kernel *kernel, struct fuzz_input *input, uint64_t kind)

@@ -35,6 +35,7 @@ struct kernel {
 	size_t request_size;
 	size_t room;         /* for the payload of its reply */
 	uint32_t open_flags; /* that it opens with */
+	uint64_t found;      /* the inode in the last reply that had one, 0: none */
 	bool impatient;      /* who asked does not wait for the answer */
 	bool answered;
 };
