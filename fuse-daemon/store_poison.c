@@ -4,80 +4,40 @@
 
 #include "store_internal.h"
 
-/* No directory is as deep as this: names in a circle, in a damaged record. */
-#define DEPTH_MAX 4096
-
 int store_list_poison(struct store *store, GArray *runs)
 {
 	return store_list_runs(store, "SELECT start, length FROM poison ORDER BY start", runs);
 }
 
-/* One row of @text for @number: @row takes what it needs of it. SQLite's code, SQLITE_DONE when there is none. */
-static int look(struct store *store, const char *text, uint64_t number, void (*row)(sqlite3_stmt *query, void *data),
-                void *data)
-{
-	sqlite3_stmt *query = NULL;
-	int result = sqlite3_prepare_v2(store->db, text, -1, &query, NULL);
-
-	if (result == SQLITE_OK) {
-		sqlite3_bind_int64(query, 1, (sqlite3_int64)number);
-		result = sqlite3_step(query);
-	}
-	if (result == SQLITE_ROW)
-		row(query, data);
-	sqlite3_finalize(query);
-	return result;
-}
-
-static void take_place(sqlite3_stmt *query, void *data)
-{
-	struct store_place *place = data;
-
-	place->ino = (uint64_t)sqlite3_column_int64(query, 0);
-	place->offset = (uint64_t)sqlite3_column_int64(query, 1);
-}
-
-struct step {
-	uint64_t parent;
-	GString *path;
-};
-
-static void take_name(sqlite3_stmt *query, void *data)
-{
-	const char *name = sqlite3_column_blob(query, 1);
-	struct step *step = data;
-
-	step->parent = (uint64_t)sqlite3_column_int64(query, 0);
-	g_string_prepend_len(step->path, name ? name : "", sqlite3_column_bytes(query, 1));
-	g_string_prepend_c(step->path, '/');
-}
-
-/* The root is 1, and has no entry. *@path NULL: removed. */
-static int find_path(struct store *store, uint64_t ino, char **path)
-{
-	struct step step = { .parent = ino, .path = g_string_new(NULL) };
-	int result = SQLITE_ROW;
-
-	for (unsigned i = 0; i < DEPTH_MAX && result == SQLITE_ROW; i++)
-		result = look(store, "SELECT parent, name FROM entry WHERE ino = ?1", step.parent, take_name, &step);
-	*path = g_string_free(step.path, step.path->len == 0);
-	return result;
-}
+/* The file that has the address ?1, its offset, and a path from the root, which is 1: by one name, and upward from there. */
+static const char find_memory[] =
+	"WITH RECURSIVE place(ino, offset) AS (SELECT ino, offset + (?1 - start) FROM extent"
+	" WHERE start <= ?1 AND ?1 - start < length),"
+	" up(dir, path) AS (SELECT * FROM (SELECT parent, '/' || name FROM entry JOIN place USING (ino) LIMIT 1)"
+	" UNION ALL SELECT parent, '/' || name || path FROM up JOIN entry ON ino = dir)"
+	" SELECT ino, offset, (SELECT path FROM up WHERE dir = 1) FROM place";
 
 int store_find_memory(struct store *store, uint64_t address, struct store_place *place)
 {
-	bool found;
+	sqlite3_stmt *query = NULL;
 	int result;
 
 	*place = (struct store_place){ 0 };
 	g_mutex_lock(&store->lock);
-	result = look(store, "SELECT ino, offset + (?1 - start) FROM extent WHERE start <= ?1 AND ?1 - start < length", address,
-	              take_place, place);
-	found = result == SQLITE_ROW;
-	if (found)
-		result = find_path(store, place->ino, &place->path);
+	result = sqlite3_prepare_v2(store->db, find_memory, -1, &query, NULL);
+	if (result == SQLITE_OK) {
+		sqlite3_bind_int64(query, 1, (sqlite3_int64)address);
+		result = sqlite3_step(query);
+	}
+	if (result == SQLITE_ROW)
+		*place = (struct store_place){
+			.ino = (uint64_t)sqlite3_column_int64(query, 0),
+			.offset = (uint64_t)sqlite3_column_int64(query, 1),
+			.path = g_strdup((const char *)sqlite3_column_text(query, 2)),
+		};
+	sqlite3_finalize(query);
 	g_mutex_unlock(&store->lock);
-	if (result != SQLITE_ROW && result != SQLITE_DONE)
-		return store_errno(result);
-	return found ? 0 : -ENOENT;
+	if (result == SQLITE_ROW)
+		return 0;
+	return result == SQLITE_DONE ? -ENOENT : store_errno(result);
 }
