@@ -151,21 +151,6 @@ uint64_t file_allocated(const struct file *file)
 	return atomic_load_explicit(&file->allocated, memory_order_relaxed);
 }
 
-static void lock_shared(struct file *file)
-{
-	pthread_rwlock_rdlock(&file->lock);
-}
-
-static void lock_exclusive(struct file *file)
-{
-	pthread_rwlock_wrlock(&file->lock);
-}
-
-static void unlock(struct file *file)
-{
-	pthread_rwlock_unlock(&file->lock);
-}
-
 /* What the next daemon has to know of the registration. */
 static int put_backing(struct file *file, int id)
 {
@@ -211,11 +196,11 @@ int file_open(struct file *file, void *request, int *backing_id)
 {
 	int err = 0;
 
-	lock_exclusive(file);
+	pthread_rwlock_wrlock(&file->lock);
 	if (!file->backing_id)
 		err = register_backing(file, request);
 	*backing_id = file->backing_id;
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 
@@ -233,9 +218,9 @@ int file_truncate(struct file *file, uint64_t size)
 {
 	int err;
 
-	lock_exclusive(file);
+	pthread_rwlock_wrlock(&file->lock);
 	err = size > file->size ? file_grow(file, size) : file_shrink(file, size);
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 
@@ -243,10 +228,10 @@ ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offse
 {
 	ssize_t done = 0;
 
-	lock_shared(file);
+	pthread_rwlock_rdlock(&file->lock);
 	if (offset < file->size)
 		done = file->storage->ops->read(file->object, buffer, MIN(length, file->size - offset), offset);
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return done;
 }
 
@@ -280,22 +265,22 @@ ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t 
 {
 	ssize_t done;
 
-	lock_shared(file);
+	pthread_rwlock_rdlock(&file->lock);
 	if (offset + length <= file->size && !(file->demand && file_demand_has_hole(file, offset, offset + length))) {
 		done = file->storage->ops->write(file->object, data, length, offset);
 		if (done != -ENOSPC || !file->demand) {
-			unlock(file);
+			pthread_rwlock_unlock(&file->lock);
 			return done;
 		}
 	}
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 
-	lock_exclusive(file);
+	pthread_rwlock_wrlock(&file->lock);
 	if (file->demand)
 		done = file_demand_write(file, data, length, offset);
 	else
 		done = write_growing(file, data, length, offset);
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return done;
 }
 
@@ -334,12 +319,12 @@ static int allocate_on_demand(struct file *file, int mode, uint64_t offset, uint
 {
 	int err;
 
-	lock_exclusive(file);
+	pthread_rwlock_wrlock(&file->lock);
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		err = file_demand_punch(file, offset, end);
 	else
 		err = file_demand_allocate(file, mode, offset, end);
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 
@@ -354,14 +339,14 @@ int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length)
 		return allocate_on_demand(file, mode, offset, end);
 	if (mode & FALLOC_FL_PUNCH_HOLE) {
 		/* Zeroed in place: a hole would need memory again at its next touch, when there may be none. */
-		lock_shared(file);
+		pthread_rwlock_rdlock(&file->lock);
 		err = file_zero(file, offset, end);
-		unlock(file);
+		pthread_rwlock_unlock(&file->lock);
 		return err;
 	}
-	lock_exclusive(file);
+	pthread_rwlock_wrlock(&file->lock);
 	err = allocate_range(file, mode, offset, end);
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
 
@@ -369,7 +354,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence)
 {
 	int64_t found = -EINVAL;
 
-	lock_shared(file);
+	pthread_rwlock_rdlock(&file->lock);
 	if (offset >= file->size)
 		found = -ENXIO;
 	else if (whence == SEEK_DATA)
@@ -379,7 +364,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence)
 	/* No data before the end, which is itself a hole (lseek(2)). */
 	if (found >= 0 && whence == SEEK_DATA && (uint64_t)found >= file->size)
 		found = -ENXIO;
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return found;
 }
 
@@ -388,12 +373,12 @@ char *file_describe_extents(struct file *file)
 	GString *text = g_string_new(NULL);
 	struct extent_map_run run;
 
-	lock_shared(file);
+	pthread_rwlock_rdlock(&file->lock);
 	for (uint64_t offset = 0; extent_map_lookup(file->map, offset, &run); offset = run.offset + run.extent.length) {
 		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
 		                       text->len ? "\n" : "", run.offset, run.extent.start, run.extent.length);
 	}
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return g_string_free(text, FALSE);
 }
 
@@ -403,7 +388,7 @@ char *file_describe_poison(struct file *file)
 	GString *text = g_string_new(NULL);
 	struct extent_map_run run;
 
-	lock_shared(file);
+	pthread_rwlock_rdlock(&file->lock);
 	for (uint64_t offset = 0; extent_map_lookup(file->map, offset, &run); offset = run.offset + run.extent.length) {
 		g_array_set_size(bad, 0);
 		placement_list_poisoned(file->storage->placement, run.extent, bad);
@@ -415,7 +400,7 @@ char *file_describe_poison(struct file *file)
 			                       part->length);
 		}
 	}
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return g_string_free(text, FALSE);
 }
 
@@ -423,9 +408,9 @@ char *file_describe_faults(struct file *file)
 {
 	char *text = NULL;
 
-	lock_shared(file);
+	pthread_rwlock_rdlock(&file->lock);
 	if (file->object && file->storage->ops->describe_faults)
 		text = file->storage->ops->describe_faults(file->object);
-	unlock(file);
+	pthread_rwlock_unlock(&file->lock);
 	return text;
 }

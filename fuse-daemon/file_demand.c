@@ -162,23 +162,6 @@ int file_demand_allocate(struct file *file, int mode, uint64_t offset, uint64_t 
 	return err;
 }
 
-/* Where memory is in [from, to): parts of the file, and for each the run that it is. */
-static void list_memory(const struct file *file, uint64_t from, uint64_t to, GArray *gaps, GArray *runs)
-{
-	struct extent_map_run run;
-
-	for (uint64_t at = from; extent_map_lookup(file->map, at, &run) && run.offset < to;
-	     at = run.offset + run.extent.length) {
-		uint64_t first = MAX(run.offset, from);
-		uint64_t length = MIN(run.offset + run.extent.length, to) - first;
-		struct extent_gap gap = { first, length };
-		struct extent extent = { run.extent.start + (first - run.offset), length };
-
-		g_array_append_val(gaps, gap);
-		g_array_append_val(runs, extent);
-	}
-}
-
 /* Takes the parts from the object. The pool gets those of @runs that are. */
 static void take_all(struct file *file, const GArray *gaps, const GArray *runs)
 {
@@ -226,7 +209,7 @@ static int give_back(struct file *file, uint64_t from, uint64_t to)
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
-	list_memory(file, from, to, gaps, runs);
+	file_list_memory(file, from, to, gaps, runs);
 	return gaps->len > 0 ? remove_memory(file, from, to, gaps, runs) : 0;
 }
 

@@ -59,6 +59,8 @@ int file_clean(struct file *file, const GArray *runs);
  */
 int file_commit_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size, const GArray *gaps,
                        const GArray *runs, bool *keep);
+/* Where memory is in [from, to): appends the parts of the file to @gaps, and for each the run that it is to @runs. */
+void file_list_memory(const struct file *file, uint64_t from, uint64_t to, GArray *gaps, GArray *runs);
 int file_commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_t size);
 void file_remove_from_map(struct file *file, uint64_t offset, uint64_t length, GArray *runs);
 void file_add_to_map(struct file *file, const GArray *gaps, const GArray *runs);

@@ -103,6 +103,22 @@ void file_remove_from_map(struct file *file, uint64_t offset, uint64_t length, G
 	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
 }
 
+void file_list_memory(const struct file *file, uint64_t from, uint64_t to, GArray *gaps, GArray *runs)
+{
+	struct extent_map_run run;
+
+	for (uint64_t at = from; extent_map_lookup(file->map, at, &run) && run.offset < to;
+	     at = run.offset + run.extent.length) {
+		uint64_t first = MAX(run.offset, from);
+		uint64_t length = MIN(run.offset + run.extent.length, to) - first;
+		struct extent_gap gap = { first, length };
+		struct extent extent = { run.extent.start + (first - run.offset), length };
+
+		g_array_append_val(gaps, gap);
+		g_array_append_val(runs, extent);
+	}
+}
+
 /* Makes the record of [from, to) what the map says: runs there, cut or grown by the change, are written whole. */
 static void put_extents(struct file *file, uint64_t from, uint64_t to)
 {
@@ -293,22 +309,6 @@ int file_grow(struct file *file, uint64_t size)
 	return err ? err : file_set_recorded_size(file, size);
 }
 
-/* The runs of the map from @from on: where they are in the file, and what they are. */
-static void list_runs(const struct file *file, uint64_t from, GArray *gaps, GArray *runs)
-{
-	struct extent_map_run run;
-
-	while (extent_map_lookup(file->map, from, &run)) {
-		uint64_t cut = from > run.offset ? from - run.offset : 0;
-		struct extent_gap gap = { run.offset + cut, run.extent.length - cut };
-		struct extent extent = { run.extent.start + cut, run.extent.length - cut };
-
-		g_array_append_val(gaps, gap);
-		g_array_append_val(runs, extent);
-		from = run.offset + run.extent.length;
-	}
-}
-
 /*
  * Free = commit, then module, then the pool: whoever dies in between leaves memory in the module that is on no record, and the
  * next daemon takes it away before anybody else can have it. The size comes after the memory: what is left then is the last
@@ -323,7 +323,7 @@ int file_shrink(struct file *file, uint64_t size)
 
 	if (!file->object || (size == file->size && end <= from))
 		return 0;
-	list_runs(file, from, gaps, runs);
+	file_list_memory(file, from, UINT64_MAX, gaps, runs);
 	remove_gaps(file, gaps);
 	err = file_commit_extents(file, from, MAX(end, from), size);
 	CRASH_POINT("shrunk");
