@@ -27,7 +27,15 @@ void store_step(struct store *store, sqlite3_stmt *prepared)
 		store->failed = result;
 }
 
-void store_run(struct store *store, const char *sql, const uint64_t *numbers, int count)
+/* An empty one is no NULL. */
+static void bind_blob(sqlite3_stmt *prepared, int index, const void *bytes, size_t size)
+{
+	sqlite3_bind_blob64(prepared, index, size ? bytes : "", size, SQLITE_STATIC);
+}
+
+/* As store_run(), and the values after @numbers are @name and, unless it is NULL, @value. */
+static void run_named(struct store *store, const char *sql, const uint64_t *numbers, int count, const char *name,
+                      const void *value, size_t size)
 {
 	sqlite3_stmt *prepared = store_statement(store, sql);
 
@@ -35,13 +43,16 @@ void store_run(struct store *store, const char *sql, const uint64_t *numbers, in
 		return;
 	for (int i = 0; i < count; i++)
 		sqlite3_bind_int64(prepared, i + 1, (sqlite3_int64)numbers[i]);
+	if (name)
+		bind_blob(prepared, count + 1, name, strlen(name));
+	if (value)
+		bind_blob(prepared, count + 2, value, size);
 	store_step(store, prepared);
 }
 
-/* An empty one is no NULL. */
-static void bind_blob(sqlite3_stmt *prepared, int index, const void *bytes, size_t size)
+void store_run(struct store *store, const char *sql, const uint64_t *numbers, int count)
 {
-	sqlite3_bind_blob64(prepared, index, size ? bytes : "", size, SQLITE_STATIC);
+	run_named(store, sql, numbers, count, NULL, NULL, 0);
 }
 
 static void bind_attributes(sqlite3_stmt *prepared, const struct store_inode *inode)
@@ -101,16 +112,9 @@ void store_delete_inode(struct store *store, uint64_t ino)
 
 void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino)
 {
-	sqlite3_stmt *prepared = store_statement(store, "INSERT OR REPLACE INTO entry (parent, cookie, name, ino, sum)"
-	                                                " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))");
-
-	if (!prepared)
-		return;
-	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)parent);
-	sqlite3_bind_int64(prepared, 2, (sqlite3_int64)cookie);
-	bind_blob(prepared, 3, name, strlen(name));
-	sqlite3_bind_int64(prepared, 4, (sqlite3_int64)ino);
-	store_step(store, prepared);
+	run_named(store, "INSERT OR REPLACE INTO entry (parent, cookie, ino, name, sum)"
+	                 " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?4, ?3))", (const uint64_t[]){ parent, cookie, ino }, 3, name,
+	          NULL, 0);
 }
 
 void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
@@ -120,15 +124,8 @@ void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
 
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size)
 {
-	sqlite3_stmt *prepared = store_statement(store, "INSERT OR REPLACE INTO xattr (ino, name, value, sum)"
-	                                                " VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))");
-
-	if (!prepared)
-		return;
-	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
-	bind_blob(prepared, 2, name, strlen(name));
-	bind_blob(prepared, 3, value, size);
-	store_step(store, prepared);
+	run_named(store, "INSERT OR REPLACE INTO xattr (ino, name, value, sum) VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))", &ino, 1,
+	          name, value, size);
 }
 
 void store_put_text(struct store *store, uint64_t ino, const char *name, const char *text)
@@ -141,13 +138,7 @@ void store_put_text(struct store *store, uint64_t ino, const char *name, const c
 
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
 {
-	sqlite3_stmt *prepared = store_statement(store, "DELETE FROM xattr WHERE ino = ?1 AND name = ?2");
-
-	if (!prepared)
-		return;
-	sqlite3_bind_int64(prepared, 1, (sqlite3_int64)ino);
-	bind_blob(prepared, 2, name, strlen(name));
-	store_step(store, prepared);
+	run_named(store, "DELETE FROM xattr WHERE ino = ?1 AND name = ?2", &ino, 1, name, NULL, 0);
 }
 
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run)
