@@ -8,6 +8,7 @@
 
 #include "file_demand.h"
 #include "namespace_record.h"
+#include "namespace_unit.h"
 
 static const char *const alloc_names[] = { [DIR_ALLOC_EAGER] = "eager", [DIR_ALLOC_DEMAND] = "demand" };
 
@@ -16,24 +17,37 @@ static bool makes_demand(const struct namespace *ns, const struct inode *dir)
 	return dir->alloc == DIR_ALLOC_UNSET ? ns->storage->demand : dir->alloc == DIR_ALLOC_DEMAND;
 }
 
+/* On record as the text that the attributes of the same names have. */
+static void record(const struct namespace *ns, const struct inode *dir, uint64_t ino, const char *alloc)
+{
+	struct store *store = ns->storage->store;
+	g_autofree char *unit = config_format_size(dir->unit);
+
+	if (dir->policy)
+		file_record_policy(store, ino, dir->policy);
+	if (dir->unit)
+		store_put_text(store, ino, RECORD_UNIT, unit);
+	if (alloc)
+		store_put_text(store, ino, FILE_RECORD_ALLOC, alloc);
+	if (dir->discard)
+		store_put_text(store, ino, FILE_RECORD_DISCARD, "1");
+}
+
 void mode_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
 	if (S_ISREG(inode->mode)) {
+		file_restore_policy(inode->file, dir->policy);
+		if (dir->unit)
+			file_set_unit(inode->file, dir->unit);
 		file_restore_mode(inode->file, makes_demand(ns, dir), dir->discard);
+		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL);
 	} else if (S_ISDIR(inode->mode)) {
+		inode->policy = node_policy_ref(dir->policy);
+		inode->unit = dir->unit;
 		inode->alloc = dir->alloc;
 		inode->discard = dir->discard;
+		record(ns, dir, inode->ino, alloc_names[dir->alloc]);
 	}
-}
-
-void mode_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
-{
-	if (S_ISREG(inode->mode) && makes_demand(ns, dir))
-		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_ALLOC, "demand");
-	else if (S_ISDIR(inode->mode) && dir->alloc != DIR_ALLOC_UNSET)
-		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_ALLOC, alloc_names[dir->alloc]);
-	if ((S_ISREG(inode->mode) || S_ISDIR(inode->mode)) && dir->discard)
-		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_DISCARD, "1");
 }
 
 bool mode_is_record(const char *name)

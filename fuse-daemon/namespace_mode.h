@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How files get memory (eagerly or on demand), and what their mappings allow, in the namespace: new files and directories
- * have it from their directory. Internal to it; its lock is held for everything here.
+ * have it, the allocation unit, and the NUMA policy from their directory. Internal to it; its lock is held for everything here.
  */
 #ifndef DMEMFS_NAMESPACE_MODE_H
 #define DMEMFS_NAMESPACE_MODE_H
 
 #include "inode.h"
 
-/* @inode is new, and not in the table yet. */
+/* @inode is new, and not in the table yet: takes over what @dir says of it, inside the transaction that makes it. */
 void mode_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode);
-/* Inside the transaction that makes it. */
-void mode_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode);
 /* Is @name one of the attributes that hold it on record? */
 bool mode_is_record(const char *name);
 /* From the record, before the extents. False: no value of it. */

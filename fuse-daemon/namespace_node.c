@@ -23,18 +23,6 @@ static void set_policy(struct inode *inode, struct node_policy *policy)
 	}
 }
 
-void node_inherit(const struct inode *dir, struct inode *inode)
-{
-	if (dir->policy && can_have_policy(inode))
-		set_policy(inode, dir->policy);
-}
-
-void node_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
-{
-	if (dir->policy && can_have_policy(inode))
-		file_record_policy(ns->storage->store, inode->ino, dir->policy);
-}
-
 bool node_restore(struct inode *inode, const void *value, size_t size)
 {
 	g_autoptr(node_policy_t) policy = node_policy_parse(value, size);

@@ -8,10 +8,6 @@
 
 #include "inode.h"
 
-/* @inode is new, and not in the table yet. */
-void node_inherit(const struct inode *dir, struct inode *inode);
-/* Inside the transaction that makes it. */
-void node_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode);
 /* From the record. False: no policy. */
 bool node_restore(struct inode *inode, const void *value, size_t size);
 

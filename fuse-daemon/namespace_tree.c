@@ -7,10 +7,8 @@
 #include "file_demand.h"
 #include "inode.h"
 #include "namespace_mode.h"
-#include "namespace_node.h"
 #include "namespace_quota.h"
 #include "namespace_record.h"
-#include "namespace_unit.h"
 
 static int check_name(const char *name)
 {
@@ -128,9 +126,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 		return err;
 	record_begin(ns);
 	record_inode(ns, inode);
-	node_record(ns, dir, inode);
-	unit_record(ns, dir, inode);
-	mode_record(ns, dir, inode);
+	mode_inherit(ns, dir, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
 	else
@@ -140,9 +136,6 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 		inode_release(inode);
 		return err;
 	}
-	node_inherit(dir, inode);
-	unit_inherit(dir, inode);
-	mode_inherit(ns, dir, inode);
 	inode_add(ns, inode);
 	quota_place(ns, dir, inode);
 	if (name)

@@ -7,22 +7,6 @@
 
 #include "namespace_record.h"
 
-void unit_inherit(const struct inode *dir, struct inode *inode)
-{
-	if (dir->unit && S_ISREG(inode->mode))
-		file_set_unit(inode->file, dir->unit);
-	else if (S_ISDIR(inode->mode))
-		inode->unit = dir->unit;
-}
-
-void unit_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode)
-{
-	g_autofree char *text = config_format_size(dir->unit);
-
-	if (dir->unit && (S_ISREG(inode->mode) || S_ISDIR(inode->mode)))
-		store_put_text(ns->storage->store, inode->ino, RECORD_UNIT, text);
-}
-
 bool unit_restore(struct inode *inode, const void *value, size_t size)
 {
 	g_autofree char *text = g_strndup(value, size);

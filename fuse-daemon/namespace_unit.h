@@ -11,10 +11,6 @@
 /* The extended attribute that holds it on record, in the form of the configuration. */
 #define RECORD_UNIT "dmemfs.page_size"
 
-/* @inode is new, and not in the table yet. */
-void unit_inherit(const struct inode *dir, struct inode *inode);
-/* Inside the transaction that makes it. */
-void unit_record(const struct namespace *ns, const struct inode *dir, const struct inode *inode);
 /* From the record, before the extents. False: no size of a page. */
 bool unit_restore(struct inode *inode, const void *value, size_t size);
 
