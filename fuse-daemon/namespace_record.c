@@ -317,6 +317,11 @@ bool namespace_attach(struct namespace *ns, GError **error)
 			            ": its memory cannot be made ready: %s", inode->ino, g_strerror(-err));
 			return false;
 		}
+		/* A sizing that waited for its memory comes again, and goes on waiting. */
+		if (inode->nlink == 0 && S_ISREG(inode->mode)) {
+			placement_expect(ns->storage->placement);
+			quota_expect(ns->storage->quotas, file_account(inode->file));
+		}
 	}
 	return true;
 }

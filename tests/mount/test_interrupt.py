@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A signal ends a sizing that takes long, and nothing has changed."""
+
+import errno
+import os
+import signal
+import time
+
+import pytest
+
+from helpers.children import Child
+from helpers.syscalls import FALLOC_FL_KEEP_SIZE, Mapping, fallocate, ftruncate_raw, opened
+
+pytestmark = [pytest.mark.page_sizes("4K"), pytest.mark.dmemfs(populate="false", zero_in_advance="false")]
+LONG = 10  # seconds, of which a wait for memory that does not come back would take one
+
+SIZINGS = {
+    "truncate": lambda fd, size: ftruncate_raw(fd, size),
+    "fallocate": lambda fd, size: fallocate(fd, 0, 0, size),
+    "keep-size": lambda fd, size: fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size),
+}
+
+
+class Sizer(Child):
+    """A process that handles SIGALRM and sizes the file. Its result: whether that was done, which EINTR says it was not."""
+
+    def __init__(self, path, how, size):
+        super().__init__(self._size, path, how, size, with_pipe=True)
+        assert self.receive() == "ready"
+
+    @staticmethod
+    def _size(pipe, path, how, size):
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        with opened(path) as fd:
+            pipe.send("ready")
+            try:
+                SIZINGS[how](fd, size)
+            except OSError as error:
+                if error.errno != errno.EINTR:
+                    raise
+                return False
+        return True
+
+    @property
+    def has_ended(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+
+@pytest.fixture
+def kept(fs):
+    """A mount whose connection the manager keeps."""
+    fs.daemon.manager.keeps = True
+    fs.daemon.stop()
+    fs.daemon.start()
+    return fs
+
+
+@pytest.fixture
+def shortage(fs):
+    """Half of the memory is of a removed file that this process maps; a function that removes another, so that who waits goes on."""
+    with opened(fs.make_file("removed", size=fs.capacity // 2)) as fd:
+        mapping = Mapping(fd, fs.capacity // 2)
+
+    def remove():
+        os.unlink(fs.make_file("short-lived", size=fs.unit))
+
+    os.unlink(fs / "removed")
+    yield remove
+    mapping.unmap()
+
+
+def is_ended(sizer, number, meanwhile):
+    """Sends the signal until the process has ended: the first may come before it waits. True: the file was not sized."""
+    deadline = time.monotonic() + LONG
+    while not sizer.has_ended:
+        assert time.monotonic() < deadline, "the signal does not end it"
+        os.kill(sizer.pid, number)
+        meanwhile()
+    return sizer.status < 0 or not sizer.wait()
+
+
+def assert_waits(sizer, meanwhile, seconds=1.2):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        meanwhile()
+        assert not sizer.has_ended
+
+
+@pytest.mark.parametrize("how, number", [*((how, signal.SIGALRM) for how in SIZINGS), ("truncate", signal.SIGKILL)])
+def test_a_signal_ends_the_wait_for_memory(fs, shortage, how, number):
+    path = fs.make_file("file", b"kept", size=fs.unit)
+    before = fs.extents(path), os.stat(path)
+    with Sizer(path, how, fs.capacity) as sizer:
+        assert_waits(sizer, shortage)
+        assert is_ended(sizer, number, shortage)
+    assert (fs.extents(path), os.stat(path)) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGKILL])
+@pytest.mark.parametrize("early", [True, False], ids=("before-takeover", "after-takeover"))
+def test_a_signal_ends_a_sizing_that_came_again(kept, shortage, early, number):
+    """The next daemon has the request under another number."""
+    path = kept.make_file("file", b"kept", size=kept.unit)
+    before = kept.extents(path), os.stat(path)
+    with Sizer(path, "truncate", kept.capacity) as sizer:
+        assert_waits(sizer, shortage, 0.2)
+        os.kill(kept.daemon.pid, signal.SIGKILL)
+        kept.daemon.process.wait()
+        kept.daemon.ended_by_test = True
+        if early:
+            os.kill(sizer.pid, number)
+        kept.daemon.take_over()
+        if early:
+            assert is_ended(sizer, 0, shortage)
+        else:
+            assert_waits(sizer, shortage)
+            assert is_ended(sizer, number, shortage)
+    assert (kept.extents(path), os.stat(path)) == before
+
+
+@pytest.mark.dmemfs(zero_in_advance="false")
+def test_a_signal_ends_zeroing(fs, backend):
+    """Some of it is zero then, and what becomes of a file is all the same."""
+    if backend.looks_inside:
+        pytest.skip("the memory backend has nothing to zero")
+    path = fs.make_file("file", b"kept", size=fs.unit)
+    before = fs.extents(path), os.stat(path)
+    for _ in range(100):
+        with opened(fs.make_file("dirty", size=fs.capacity - fs.unit)) as fd, Mapping(fd, fs.capacity - fs.unit) as mapping:
+            mapping.write(0, b"x" * (fs.capacity - fs.unit))
+        os.unlink(fs / "dirty")
+        assert fs.wait_free(fs.capacity - fs.unit) == fs.capacity - fs.unit
+        with Sizer(path, "truncate", fs.capacity) as sizer:
+            if is_ended(sizer, signal.SIGALRM, lambda: None):
+                break
+        assert path.read_bytes() == b"kept".ljust(fs.capacity, b"\0")
+        os.truncate(path, fs.unit)
+    else:
+        pytest.fail("no signal of a hundred came while it was zeroed")
+    assert (fs.extents(path), os.stat(path)[:7]) == (before[0], before[1][:7])
+    os.truncate(path, fs.capacity)
+    assert path.read_bytes() == b"kept".ljust(fs.capacity, b"\0")
