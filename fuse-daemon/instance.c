@@ -61,23 +61,40 @@ static void say_waiting(const struct holder *holder, const char *path)
 	log_info("%s: waiting for the daemon with pid %d, which is not mounted, to end", path, holder->pid);
 }
 
+static bool fail_held(GError **error, const char *path, const struct holder *holder, bool serves)
+{
+	if (serves)
+		g_set_error(
+			error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
+			"%s: another daemon (pid %d) uses this state directory: stop it, or give each daemon its own "
+			"state-dir",
+			path, holder->pid);
+	else
+		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
+		            "%s: another daemon (pid %d) is not mounted here any more, but still serves open files or "
+		            "a copy of "
+		            "the mount in another mount namespace (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the "
+		            "copies): "
+		            "wait for them, or end it",
+		            path, holder->pid, major(holder->device), minor(holder->device));
+	return false;
+}
+
 /* A daemon whose mount has gone will end soon; one that serves will not. */
 static bool wait_for_lock(int lock, const char *path, unsigned patience, GError **error)
 {
 	int64_t end = g_get_monotonic_time() + patience * G_USEC_PER_SEC;
 	struct holder holder;
 	int waited_for = 0;
+	bool mounted;
 
 	while (flock(lock, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
 			return fail(error, path, "cannot lock", errno);
 		holder = read_holder(lock);
-		if (g_get_monotonic_time() >= end || (holder.device && mountinfo_has(holder.device))) {
-			g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
-			            "%s: another daemon (pid %d) uses this state directory: stop it, or give each daemon its own state-dir",
-			            path, holder.pid);
-			return false;
-		}
+		mounted = holder.device && mountinfo_has(holder.device);
+		if (mounted || g_get_monotonic_time() >= end)
+			return fail_held(error, path, &holder, mounted || !holder.device);
 		if (waited_for != holder.pid)
 			say_waiting(&holder, path);
 		waited_for = holder.pid;
@@ -112,7 +129,8 @@ static int take_lock(int directory, const char *path, unsigned patience, GError 
 	bool done = fd >= 0 && wait_for_lock(fd, path, patience, error);
 
 	/* After a reload it is the same process: the file stays as it is until that serves. */
-	if (done && read_holder(fd).pid != (int)getpid() && (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0))
+	if (done && read_holder(fd).pid != (int)getpid() &&
+	    (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0))
 		done = fail(error, path, "cannot write", errno);
 	done = done && close_to_others(directory, error);
 	close(directory);

@@ -11,7 +11,7 @@
 
 static char *directory;
 
-static void lock_fails(unsigned patience, double at_least, double at_most)
+static void lock_fails(const char *why, unsigned patience, double at_least, double at_most)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GTimer) timer = g_timer_new();
@@ -21,6 +21,7 @@ static void lock_fails(unsigned patience, double at_least, double at_most)
 	g_assert_cmpfloat(g_timer_elapsed(timer, NULL), <, at_most);
 	g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST);
 	g_assert_nonnull(strstr(error->message, "another daemon (pid "));
+	g_assert_nonnull(strstr(error->message, why));
 }
 
 static void holder_that_never_ends(void)
@@ -28,11 +29,11 @@ static void holder_that_never_ends(void)
 	int lock = instance_lock(directory, 0, NULL);
 
 	g_assert_cmpint(lock, >=, 0);
-	lock_fails(0, 0, 5);
-	lock_fails(1, 1, 30);
+	lock_fails("uses this state directory", 0, 0, 5);
+	lock_fails("uses this state directory", 1, 1, 30);
 	/* It serves a mount that is gone: no device has this number. */
 	instance_ready(lock, (dev_t)-1);
-	lock_fails(1, 1, 30);
+	lock_fails("mountinfo finds the copies", 1, 1, 30);
 	close(lock);
 }
 
