@@ -186,14 +186,9 @@ static void take_all(struct file *file, const GArray *gaps, const GArray *runs)
 /* Takes the parts, all in [from, to), off the record and then from the object. */
 static int remove_memory(struct file *file, uint64_t from, uint64_t to, const GArray *gaps, const GArray *runs)
 {
-	g_autoptr(GArray) removed = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	int err;
 
-	for (guint i = 0; i < gaps->len; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-
-		file_remove_from_map(file, gap->offset, gap->length, removed);
-	}
+	file_remove_gaps(file, gaps);
 	err = file_commit_extents(file, from, to, file->size);
 	CRASH_POINT("hole-committed");
 	if (err)

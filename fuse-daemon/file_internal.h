@@ -62,8 +62,9 @@ int file_commit_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
 /* Where memory is in [from, to): appends the parts of the file to @gaps, and for each the run that it is to @runs. */
 void file_list_memory(const struct file *file, uint64_t from, uint64_t to, GArray *gaps, GArray *runs);
 int file_commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_t size);
-void file_remove_from_map(struct file *file, uint64_t offset, uint64_t length, GArray *runs);
 void file_add_to_map(struct file *file, const GArray *gaps, const GArray *runs);
+/* Forgets what file_add_to_map() noted. @gaps rise. */
+void file_remove_gaps(struct file *file, const GArray *gaps);
 /* The quota and the pool know again what is charged and promised. */
 void file_settle(struct file *file);
 

@@ -97,12 +97,6 @@ void file_add_to_map(struct file *file, const GArray *gaps, const GArray *runs)
 	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
 }
 
-void file_remove_from_map(struct file *file, uint64_t offset, uint64_t length, GArray *runs)
-{
-	extent_map_remove(file->map, offset, length, runs);
-	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
-}
-
 void file_list_memory(const struct file *file, uint64_t from, uint64_t to, GArray *gaps, GArray *runs)
 {
 	struct extent_map_run run;
@@ -145,16 +139,17 @@ int file_commit_extents(struct file *file, uint64_t from, uint64_t to, uint64_t 
 	return store_commit(store);
 }
 
-/* Forgets what file_add_to_map() noted. */
-static void remove_gaps(struct file *file, const GArray *gaps)
+void file_remove_gaps(struct file *file, const GArray *gaps)
 {
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
-	for (guint i = 0; i < gaps->len; i++) {
+	/* The last one first: what is behind a run moves when it goes. */
+	for (guint i = gaps->len; i-- > 0;) {
 		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
 
-		file_remove_from_map(file, gap->offset, gap->length, runs);
+		extent_map_remove(file->map, gap->offset, gap->length, runs);
 	}
+	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
 }
 
 int file_clean(struct file *file, const GArray *runs)
@@ -173,7 +168,7 @@ int file_commit_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
 	file_add_to_map(file, gaps, runs);
 	err = file_commit_extents(file, from, to, size);
 	if (err) {
-		remove_gaps(file, gaps);
+		file_remove_gaps(file, gaps);
 		return err;
 	}
 	CRASH_POINT("extents-committed");
@@ -181,7 +176,7 @@ int file_commit_memory(struct file *file, uint64_t from, uint64_t to, uint64_t s
 	CRASH_POINT("extents-given");
 	if (!err)
 		return 0;
-	remove_gaps(file, gaps);
+	file_remove_gaps(file, gaps);
 	if (file_commit_extents(file, from, to, file->size) < 0) {
 		/* Still the file's on record, so nobody else's until the file goes. */
 		file_add_to_map(file, gaps, runs);
@@ -324,7 +319,7 @@ int file_shrink(struct file *file, uint64_t size)
 	if (!file->object || (size == file->size && end <= from))
 		return 0;
 	file_list_memory(file, from, UINT64_MAX, gaps, runs);
-	remove_gaps(file, gaps);
+	file_remove_gaps(file, gaps);
 	err = file_commit_extents(file, from, MAX(end, from), size);
 	CRASH_POINT("shrunk");
 	if (err) {

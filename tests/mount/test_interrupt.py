@@ -24,15 +24,18 @@ SIZINGS = {
 class Sizer(Child):
     """A process that handles SIGALRM and sizes the file. Its result: whether that was done, which EINTR says it was not."""
 
-    def __init__(self, path, how, size):
+    def __init__(self, path, how, size, just_before=lambda: None):
         super().__init__(self._size, path, how, size, with_pipe=True)
         assert self.receive() == "ready"
+        just_before()
+        self.pipe.send("go")
 
     @staticmethod
     def _size(pipe, path, how, size):
         signal.signal(signal.SIGALRM, lambda *_: None)
         with opened(path) as fd:
             pipe.send("ready")
+            pipe.recv()
             try:
                 SIZINGS[how](fd, size)
             except OSError as error:
@@ -94,7 +97,7 @@ def assert_waits(sizer, meanwhile, seconds=1.2):
 def test_a_signal_ends_the_wait_for_memory(fs, shortage, how, number):
     path = fs.make_file("file", b"kept", size=fs.unit)
     before = fs.extents(path), os.stat(path)
-    with Sizer(path, how, fs.capacity) as sizer:
+    with Sizer(path, how, fs.capacity, shortage) as sizer:
         assert_waits(sizer, shortage)
         assert is_ended(sizer, number, shortage)
     assert (fs.extents(path), os.stat(path)) == before
@@ -106,7 +109,7 @@ def test_a_signal_ends_a_sizing_that_came_again(kept, shortage, early, number):
     """The next daemon has the request under another number."""
     path = kept.make_file("file", b"kept", size=kept.unit)
     before = kept.extents(path), os.stat(path)
-    with Sizer(path, "truncate", kept.capacity) as sizer:
+    with Sizer(path, "truncate", kept.capacity, shortage) as sizer:
         assert_waits(sizer, shortage, 0.2)
         os.kill(kept.daemon.pid, signal.SIGKILL)
         kept.daemon.process.wait()

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A host of 12 TiB with 2,000 guests, none of which exists: regions of the memory backend are imaginary, untouched files too."""
 
+import errno
 import os
+import time
 
 import pytest
 
 from helpers.backends import GIB, PAGE_SIZES
 from helpers.children import Child
+from helpers.expect import fails_with
 from helpers.mount import Mount
 from helpers.processes import resident
 from helpers.quota import check_usage, limit
@@ -102,3 +105,17 @@ def test_twelve_tebibytes_for_2000_guests_of_64_clients(host):
     all_at_once(stop_guests, host)
     host.check()
     check_usage(host.root)
+
+
+@pytest.mark.page_sizes("2M")
+def test_a_file_in_many_pieces_shrinks_soon(host):
+    """Quadratic, this would take minutes. The memory alternates between two nodes."""
+    path, size = host.make_file("file"), 300_000 * host.unit
+    os.setxattr(path, "dmemfs.node", b"0,1")
+    os.truncate(path, size)
+    with fails_with(errno.E2BIG):  # more of them than an attribute can show
+        host.extents(path)
+    began = time.monotonic()
+    os.truncate(path, host.unit)
+    assert time.monotonic() - began < 15
+    assert host.allocated(path) == host.unit
