@@ -64,18 +64,14 @@ static void say_waiting(const struct holder *holder, const char *path)
 static bool fail_held(GError **error, const char *path, const struct holder *holder, bool serves)
 {
 	if (serves)
-		g_set_error(
-			error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
-			"%s: another daemon (pid %d) uses this state directory: stop it, or give each daemon its own "
-			"state-dir",
-			path, holder->pid);
+		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
+		            "%s: another daemon (pid %d) uses this state directory: stop it, or name another state-dir",
+		            path, holder->pid);
 	else
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
-		            "%s: another daemon (pid %d) is not mounted here any more, but still serves open files or "
-		            "a copy of "
-		            "the mount in another mount namespace (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the "
-		            "copies): "
-		            "wait for them, or end it",
+		            "%s: another daemon (pid %d) is unmounted here, but serves open files, or a copy of the "
+		            "mount in another mount namespace (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the "
+		            "copies): wait for them, or end it",
 		            path, holder->pid, major(holder->device), minor(holder->device));
 	return false;
 }
