@@ -332,6 +332,39 @@ def test_removed_files_get_memory_as_long_as_they_are_mapped(fs, keeper):
     assert promised(fs) == 0
 
 
+def touch_as_it_goes(fs, name, turns):
+    """Each time, the file loses its name and its last descriptor while units of it are touched for the first time."""
+    for turn in range(turns):
+        fd = os.open(fs / f"{name}.{turn}", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        os.ftruncate(fd, 4 * UNIT)
+        with Mapping(fd, 4 * UNIT) as mapping:
+            mapping.write(0, b"0")
+            os.unlink(fs / f"{name}.{turn}")
+            os.close(fd)
+            for number in (1, 2, 3):
+                mapping.write(number * UNIT, b"%d" % number)
+            assert [mapping.read(number * UNIT, 1) for number in range(4)] == [b"0", b"1", b"2", b"3"]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("deaths", [0, 5])
+def test_a_touch_finds_the_owner_of_a_file_that_just_went(kept, deaths):
+    """Between the last close and "removed but mapped", also while daemons die."""
+    children = [Child(touch_as_it_goes, kept, f"vm{number}", 40) for number in range(3)]
+    try:
+        for _ in range(deaths):
+            time.sleep(0.3)
+            die(kept.daemon)
+            kept.daemon.take_over()
+        for child in children:
+            child.wait(100)
+    finally:
+        for child in children:
+            child.kill()
+    assert kept.wait_free(kept.capacity) == kept.capacity
+    assert promised(kept) == 0
+
+
 def test_discarding_mappings(fs):
     path = fs.make_file("vm1")
     os.setxattr(path, "dmemfs.discard", b"1")
