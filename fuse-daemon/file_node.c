@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "file_internal.h"
+#include "request.h"
 
 struct node_policy *file_get_policy(struct file *file)
 {
@@ -32,7 +33,7 @@ int file_set_policy(struct file *file, struct node_policy *policy, int flags)
 	int err;
 
 	pthread_rwlock_wrlock(&file->lock);
-	err = node_policy_may_set(file->policy, policy, flags);
+	err = request_may_set(file->policy, policy, flags);
 	if (!err) {
 		store_begin(store);
 		file_record_policy(store, file->ino, policy);

@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #include "file_demand.h"
 #include "namespace_record.h"
 #include "namespace_unit.h"
+#include "request.h"
 
 static const char *const alloc_names[] = { [DIR_ALLOC_EAGER] = "eager", [DIR_ALLOC_DEMAND] = "demand" };
 
@@ -95,14 +95,6 @@ int mode_check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode
 	return err;
 }
 
-/* May a value take the place of another, by @flags of setxattr(2)? */
-static int may_set(bool there, bool set, int flags)
-{
-	if (there && (flags & XATTR_CREATE))
-		return -EEXIST;
-	return !there && (!set || (flags & XATTR_REPLACE)) ? -ENODATA : 0;
-}
-
 static int set_directory(struct namespace *ns, uint64_t ino, const char *name, enum dir_alloc alloc, bool discard,
                          int flags)
 {
@@ -113,7 +105,7 @@ static int set_directory(struct namespace *ns, uint64_t ino, const char *name, e
 	struct inode *dir = inode_find_directory(ns, ino, &err);
 
 	if (!err && is_alloc)
-		err = may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
+		err = request_may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
 	if (!err)
 		err = record_text(ns, dir, name, is_alloc ? alloc_names[alloc] : discard ? "1" : NULL);
 	if (!err && is_alloc)

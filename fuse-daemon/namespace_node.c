@@ -6,6 +6,7 @@
 
 #include "namespace_mode.h"
 #include "namespace_record.h"
+#include "request.h"
 
 /* A regular file keeps its own. */
 static bool can_have_policy(const struct inode *inode)
@@ -42,7 +43,7 @@ static int set_directory(struct namespace *ns, uint64_t ino, struct node_policy 
 	struct inode *dir = inode_find_directory(ns, ino, &err);
 
 	if (!err)
-		err = node_policy_may_set(dir->policy, policy, flags);
+		err = request_may_set(dir->policy, policy, flags);
 	if (!err)
 		err = record_text(ns, dir, FILE_RECORD_POLICY, text);
 	if (!err)

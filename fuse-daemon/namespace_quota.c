@@ -4,10 +4,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #include "namespace_record.h"
 #include "quota_limit.h"
+#include "request.h"
 
 static struct quotas *quotas_of(const struct namespace *ns)
 {
@@ -182,11 +182,7 @@ static int check_limit(const struct namespace *ns, const struct inode *dir, enum
 	if (dir->quota)
 		quota_get_usage(quotas_of(ns), dir->quota, &usage);
 
-	bool there = usage.max.of[resource] != QUOTA_UNLIMITED;
-
-	if (there && (flags & XATTR_CREATE))
-		return -EEXIST;
-	return !there && ((flags & XATTR_REPLACE) || max == QUOTA_UNLIMITED) ? -ENODATA : 0;
+	return request_may_set(usage.max.of[resource] != QUOTA_UNLIMITED, max != QUOTA_UNLIMITED, flags);
 }
 
 /* A tree that limits nothing is none. */

@@ -3,9 +3,9 @@
 #include "namespace_unit.h"
 
 #include <errno.h>
-#include <sys/xattr.h>
 
 #include "namespace_record.h"
+#include "request.h"
 
 bool unit_restore(struct inode *inode, const void *value, size_t size)
 {
@@ -23,15 +23,6 @@ bool unit_restore(struct inode *inode, const void *value, size_t size)
 	return true;
 }
 
-static int may_set(const struct inode *dir, uid_t uid, uint64_t unit, int flags)
-{
-	if (uid != 0 && uid != dir->uid)
-		return -EPERM;
-	if (dir->unit && (flags & XATTR_CREATE))
-		return -EEXIST;
-	return !dir->unit && ((flags & XATTR_REPLACE) || !unit) ? -ENODATA : 0;
-}
-
 int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags)
 {
 	g_autofree char *text = unit ? config_format_size(unit) : NULL;
@@ -43,7 +34,7 @@ int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint6
 		struct inode *dir = inode_find_directory(ns, ino, &err);
 
 		if (!err)
-			err = may_set(dir, uid, unit, flags);
+			err = uid != 0 && uid != dir->uid ? -EPERM : request_may_set(dir->unit, unit, flags);
 		if (!err)
 			err = record_text(ns, dir, RECORD_UNIT, text);
 		if (!err)

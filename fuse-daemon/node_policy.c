@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #define PREFER "prefer:"
 #define LOCAL  "local"
@@ -69,13 +68,6 @@ void node_policy_unref(struct node_policy *policy)
 {
 	if (policy)
 		g_atomic_rc_box_release(policy);
-}
-
-int node_policy_may_set(const struct node_policy *former, const struct node_policy *policy, int flags)
-{
-	if (former && (flags & XATTR_CREATE))
-		return -EEXIST;
-	return !former && ((flags & XATTR_REPLACE) || !policy) ? -ENODATA : 0;
 }
 
 char *node_policy_format(const struct node_policy *policy)

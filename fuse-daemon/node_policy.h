@@ -37,9 +37,6 @@ void node_policy_unref(struct node_policy *policy);
 typedef struct node_policy node_policy_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(node_policy_t, node_policy_unref)
 
-/* May @policy take the place of @former (NULL: none)? 0, -EEXIST or -ENODATA, by @flags of setxattr(2). */
-int node_policy_may_set(const struct node_policy *former, const struct node_policy *policy, int flags);
-
 /* What node_policy_parse() reads; g_malloc'ed. */
 char *node_policy_format(const struct node_policy *policy);
 

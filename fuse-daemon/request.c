@@ -2,7 +2,9 @@
 /* The request at hand. */
 #include "request.h"
 
+#include <errno.h>
 #include <glib.h>
+#include <sys/xattr.h>
 
 #define LOOK_AGAIN_AFTER (50 * G_TIME_SPAN_MILLISECOND)
 
@@ -40,4 +42,11 @@ int64_t request_look_again(int64_t until)
 void request_undo(void)
 {
 	current.resent = false;
+}
+
+int request_may_set(bool there, bool asked, int flags)
+{
+	if (there && (flags & XATTR_CREATE))
+		return -EEXIST;
+	return !there && (!asked || (flags & XATTR_REPLACE)) ? -ENODATA : 0;
 }

@@ -36,4 +36,7 @@ bool request_is_interrupted(void);
 /* How long to wait at a time, g_get_monotonic_time(): to @until, or until it is to be asked again. */
 int64_t request_look_again(int64_t until);
 
+/* May what is asked for take the place of what is there, by @flags of setxattr(2)? 0, -EEXIST, or -ENODATA: also if neither is. */
+int request_may_set(bool there, bool asked, int flags);
+
 #endif

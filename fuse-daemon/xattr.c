@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-#include <sys/xattr.h>
+
+#include "request.h"
 
 /* Bytes for an attribute beside those of its name and value: two blocks of malloc(3), a GBytes, the place in the table. */
 #define OVERHEAD 128
@@ -62,15 +63,11 @@ static size_t bytes_of(const struct xattrs *xattrs, const char *name)
 
 int xattrs_may_set(const struct xattrs *xattrs, const char *name, size_t size, int flags)
 {
-	bool there = g_hash_table_contains(xattrs->values, name);
+	int err = request_may_set(g_hash_table_contains(xattrs->values, name), true, flags);
 
-	if (there && (flags & XATTR_CREATE))
-		return -EEXIST;
-	if (!there && (flags & XATTR_REPLACE))
-		return -ENODATA;
-	if (xattrs->total - bytes_of(xattrs, name) + strlen(name) + size > XATTR_MAX_TOTAL)
-		return -ENOSPC;
-	return 0;
+	if (!err && xattrs->total - bytes_of(xattrs, name) + strlen(name) + size > XATTR_MAX_TOTAL)
+		err = -ENOSPC;
+	return err;
 }
 
 ssize_t xattrs_growth(const struct xattrs *xattrs, const char *name, size_t size)
