@@ -9,8 +9,9 @@
  *
  * What waits has one limit, TURNS_WAITING_MAX, for all users together, and of that each may fill as much as is still free
  * ("Dynamic queue length thresholds for shared-memory packet switches", Choudhury and Hahne 1998): one user alone gets
- * half of it, two get a third each, and a newcomer always finds room. A request past that is refused: not to read it, so
- * that it waits in the kernel, would have root's requests wait behind it, for there is one queue for all.
+ * half of it, two get a third each, and a newcomer finds room for a small request unless many hundred users fill theirs. A
+ * request past that is refused: not to read it, so that it waits in the kernel, would have root's requests wait behind it, for
+ * there is one queue for all.
  *
  * One lock, a leaf. Invariant under it: no request waits that may be served.
  */
