@@ -74,15 +74,6 @@ static inline bool bits_full(const struct bits *bits)
 	return bits_are(bits, 0, BITS, true);
 }
 
-static inline unsigned bits_count(const struct bits *bits)
-{
-	unsigned count = 0;
-
-	for (unsigned word = 0; word < BITS_WORDS; word++)
-		count += (unsigned)__builtin_popcountll(bits->words[word]);
-	return count;
-}
-
 /* The first bit at or after @from that is in the set (@value true) or not in it; BITS when there is none. */
 static inline unsigned bits_next(const struct bits *bits, unsigned from, bool value)
 {

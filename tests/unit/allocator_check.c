@@ -17,6 +17,15 @@ struct walk {
 	uint32_t nodes;
 };
 
+unsigned bits_count(const struct bits *bits)
+{
+	unsigned count = 0;
+
+	for (unsigned word = 0; word < BITS_WORDS; word++)
+		count += (unsigned)__builtin_popcountll(bits->words[word]);
+	return count;
+}
+
 G_GNUC_PRINTF(2, 3)
 static bool fail(struct walk *walk, const char *format, ...)
 {

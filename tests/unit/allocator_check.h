@@ -8,6 +8,8 @@
 
 /* Verifies every invariant; O(everything). On breach returns false and a g_malloc'ed reason. */
 bool allocator_check(const struct allocator *alloc, char **reason);
+/* How many bits are in the set. */
+unsigned bits_count(const struct bits *bits);
 /* Do tree and count say what the bits say? */
 bool chunks_check(const struct chunks *chunks);
 /* Calls @visit for each maximal free run of each region by rising address. */
