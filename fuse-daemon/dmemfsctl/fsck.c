@@ -157,21 +157,9 @@ static enum status check(const char *state_dir, struct json *json, GError **erro
 
 static enum status run(const struct invocation *invocation, GError **error)
 {
-	g_autofree char *state_dir = NULL;
-	enum status status;
-	int fd;
-
 	if (arguments.force && !arguments.move_aside)
 		return command_fail(error, STATUS_USAGE, "--force is given without --move-aside: add that, or leave it out");
-	state_dir = state_dir_find(invocation->operands[0], arguments.config, error);
-	if (!state_dir)
-		return STATUS_FAILED;
-	fd = state_dir_lock(state_dir, error);
-	if (fd < 0)
-		return STATUS_FAILED;
-	status = check(state_dir, invocation->json, error);
-	close(fd);
-	return status;
+	return state_dir_work(invocation, arguments.config, check, error);
 }
 
 const struct command command_fsck = {

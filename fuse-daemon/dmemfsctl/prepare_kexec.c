@@ -36,18 +36,7 @@ static enum status prepare(const char *state_dir, struct json *json, GError **er
 
 static enum status run(const struct invocation *invocation, GError **error)
 {
-	g_autofree char *state_dir = state_dir_find(invocation->operands[0], arguments.config, error);
-	enum status status;
-	int fd;
-
-	if (!state_dir)
-		return STATUS_FAILED;
-	fd = state_dir_lock(state_dir, error);
-	if (fd < 0)
-		return STATUS_FAILED;
-	status = prepare(state_dir, invocation->json, error);
-	close(fd);
-	return status;
+	return state_dir_work(invocation, arguments.config, prepare, error);
 }
 
 const struct command command_prepare_kexec = {

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "command.h"
 #include "config.h"
 #include "instance.h"
 #include "store.h"
@@ -69,7 +68,7 @@ static char *read_pid(const char *state_dir)
 	return pid;
 }
 
-int state_dir_lock(const char *state_dir, GError **error)
+static int lock(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) reason = NULL;
 	int fd = instance_lock(state_dir, 0, &reason);
@@ -86,6 +85,20 @@ int state_dir_lock(const char *state_dir, GError **error)
 	command_fail(error, STATUS_DAEMON, "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT",
 	             state_dir, pid && *pid ? pid : "unknown");
 	return -1;
+}
+
+enum status state_dir_work(const struct invocation *invocation, const char *config,
+                           enum status (*work)(const char *state_dir, struct json *json, GError **error), GError **error)
+{
+	g_autofree char *state_dir = state_dir_find(invocation->operands[0], config, error);
+	int fd = state_dir ? lock(state_dir, error) : -1;
+	enum status status = STATUS_FAILED;
+
+	if (fd >= 0) {
+		status = work(state_dir, invocation->json, error);
+		close(fd);
+	}
+	return status;
 }
 
 pid_t state_dir_daemon(const char *state_dir, GError **error)
