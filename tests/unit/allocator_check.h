@@ -4,6 +4,7 @@
 #define DMEMFS_ALLOCATOR_CHECK_H
 
 #include "allocator.h"
+#include "allocator_bits.h"
 #include "allocator_chunks.h"
 
 /* Verifies every invariant; O(everything). On breach returns false and a g_malloc'ed reason. */
