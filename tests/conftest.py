@@ -218,3 +218,13 @@ def fs(request, daemon, backend, page_size, capacity):
     if daemon.running and not request.node.stash.get(FAILED, False):
         with _failure_keeps_work(request):
             mount.check()
+
+
+@pytest.fixture
+def kept(fs):
+    """A mount whose connection the manager keeps."""
+    fs.daemon.manager.keeps = True
+    fs.daemon.stop()
+    fs.daemon.start()
+    assert fs.daemon.manager.stored is not None
+    return fs

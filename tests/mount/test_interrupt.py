@@ -54,15 +54,6 @@ class Sizer(Child):
 
 
 @pytest.fixture
-def kept(fs):
-    """A mount whose connection the manager keeps."""
-    fs.daemon.manager.keeps = True
-    fs.daemon.stop()
-    fs.daemon.start()
-    return fs
-
-
-@pytest.fixture
 def shortage(fs):
     """Half of the memory is of a removed file that this process maps; a function that removes another, so that who waits goes on."""
     with opened(fs.make_file("removed", size=fs.capacity // 2)) as fd:

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import stat
 import struct
 import time
 from contextlib import contextmanager
@@ -25,16 +24,6 @@ from helpers.mount import wait_until
 from helpers.snapshot import snapshot
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, RENAME_EXCHANGE, Mapping, fallocate, opened, renameat2
 from mount.test_durable import TAKEOVERS, furnish, record_times
-
-
-@pytest.fixture
-def kept(fs):
-    """A mount whose connection the manager keeps."""
-    fs.daemon.manager.keeps = True
-    fs.daemon.stop()
-    fs.daemon.start()
-    assert fs.daemon.manager.stored is not None
-    return fs
 
 
 def die(daemon):

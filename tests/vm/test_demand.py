@@ -23,15 +23,6 @@ CRASHES_OF_A_TOUCH = ("cleaned", "extents-committed", "extents-given")
 CRASHES_OF_A_PUNCH = ("punched-found", "hole-committed", "hole-taken")
 
 
-@pytest.fixture
-def kept(fs):
-    """A mount whose connection the manager keeps."""
-    fs.daemon.manager.keeps = True
-    fs.daemon.stop()
-    fs.daemon.start()
-    return fs
-
-
 def die(daemon):
     os.kill(daemon.pid, signal.SIGKILL)
     daemon.process.wait()
