@@ -55,7 +55,7 @@ static bool get_max_metadata(const struct config_text *text, struct config *conf
 
 static bool get_threads(const struct config_text *text, struct config *config, GError **error)
 {
-	uint64_t threads = CLAMP(2 * g_get_num_processors(), 4, 16);
+	uint64_t threads = CLAMP(2 * g_get_num_processors(), 8, 16);
 
 	if (!config_text_get_number(text, CONFIG_DAEMON, "threads", 1, THREADS_MAX, &threads, error))
 		return false;

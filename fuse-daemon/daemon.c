@@ -159,14 +159,13 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->backend = storage->ops->open(config, regions, error);
 	if (!storage->backend)
 		return false;
-	/* At most half of the threads wait for memory; the others bring it back. */
-	storage->placement = placement_new(regions, config->threads / 2, error);
+	/* Some threads wait for memory, some for room under a quota; one is always left to bring both back. */
+	storage->placement = placement_new(regions, config->threads - config->threads / 4 - 1, error);
 	if (!storage->placement)
 		return false;
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
 		placement_need_zeroing(storage->placement);
 	placement_set_overcommit(storage->placement, config->overcommit);
-	/* And another quarter for room under a quota. */
 	storage->quotas = quotas_new(config->threads / 4);
 	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
 	if (!storage->store)

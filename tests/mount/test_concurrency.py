@@ -157,6 +157,24 @@ def test_create_fill_and_remove_cycles_of_many_leave_everything_free(fs):
     assert fs.wait_free(fs.capacity) == fs.capacity
 
 
+def test_many_wait_at_once_for_what_a_removal_gives_back(fs):
+    workers = 5
+    share = fs.capacity // workers // fs.unit * fs.unit
+    path = fs.make_file("big", b"x", size=fs.capacity)
+
+    def grow(pipe, worker):
+        pipe.recv()
+        os.truncate(fs.make_file(f"file{worker}"), share)
+
+    children = [Child(grow, worker, with_pipe=True) for worker in range(workers)]
+    with opened(path):
+        os.unlink(path)
+        for child in children:
+            child.pipe.send("go")
+        time.sleep(0.3)  # They wait by now, or find the memory there when they come.
+    run_all(children)
+
+
 def test_truncate_write_punch_and_mapping_at_once(fs):
     """No daemon falls over it, and a byte that is read was written or is zero."""
     path = fs.make_file("file", size=8 * fs.unit)

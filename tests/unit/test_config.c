@@ -35,7 +35,7 @@ static void every_key_has_a_default(void)
 	g_assert_true(config->zero_in_advance);
 	g_assert_cmpuint(config->zero_rate, ==, 0);
 	g_assert_cmpuint(config->max_metadata, ==, UINT64_C(2) << 30);
-	g_assert_cmpuint(config->threads, >=, 4);
+	g_assert_cmpuint(config->threads, >=, 8);
 	g_assert_cmpuint(config->threads, <=, 16);
 	g_assert_null(config->metrics_file);
 	g_assert_cmpuint(config->metrics_interval, ==, 15);
