@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "doctor.h"
+#include "machine.h"
 #include "view.h"
 
 /* FUSE passthrough came with 6.9. */
@@ -86,4 +87,6 @@ void doctor_check_kvm(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_PROBLEM,
 		           "enable virtualization in the firmware, then run modprobe kvm_intel or modprobe kvm_amd",
 		           "/dev/kvm does not exist: guests would be emulated");
+	if (doctor->pfn && machine_has_unsafe_nesting(doctor->root))
+		doctor_add(doctor, LEVEL_NOTE, MACHINE_NESTING_REMEDY, MACHINE_NESTING);
 }

@@ -122,6 +122,25 @@ bool machine_is_locked_down(const char *root)
 	return levels && !strstr(levels, "[none]");
 }
 
+static bool is_on(const char *root, const char *parameter)
+{
+	g_autofree char *value = read_file(root, parameter, NULL);
+
+	return value && (*value == 'Y' || *value == '1');
+}
+
+bool machine_has_unsafe_nesting(const char *root)
+{
+	g_autofree char *release = read_file(root, "/proc/sys/kernel/osrelease", NULL);
+	unsigned version, patchlevel;
+
+	if (!release || sscanf(release, "%u.%u", &version, &patchlevel) != 2)
+		return false;
+	return is_on(root, "/sys/module/kvm_intel/parameters/nested") &&
+	       (version < 6 || (version == 6 && patchlevel < 13) ||
+	        is_on(root, "/sys/module/kvm/parameters/allow_unsafe_mappings"));
+}
+
 /* Of RAM that was plugged in later, or that the firmware set apart, KVM would think as of a device. */
 static GArray *read_firmware(const char *root)
 {

@@ -33,6 +33,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(machine_t, machine_destroy)
 /* Whether the kernel is locked down (kernel_lockdown(7)): then dmemfs.ko claims no memory. False also if it is not told. */
 bool machine_is_locked_down(const char *root);
 
+/*
+ * Whether guests that run guests may keep pages that were taken from their file: with kvm_intel as it is loaded by default,
+ * before Linux 6.13, or where KVM was told to allow it.
+ */
+bool machine_has_unsafe_nesting(const char *root);
+#define MACHINE_NESTING \
+	"kvm_intel has nested=1: a guest that runs guests may reach single pages after a punched hole or a shrink took them " \
+	"from its file"
+#define MACHINE_NESTING_REMEDY \
+	"where tenants do not trust each other, put the line  options kvm_intel nested=0  into /etc/modprobe.d/dmemfs.conf, " \
+	"then reboot"
+
 /* Outermost ranges of /proc/iomem with this name: GArray of struct extent by address. */
 GArray *machine_parse_iomem(const char *iomem, const char *name);
 /* What lies in both; both by address, and without overlaps of their own. */

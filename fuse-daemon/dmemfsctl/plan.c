@@ -100,6 +100,8 @@ static GPtrArray *find_warnings(const GArray *ranges, const char *root)
 	if (machine_is_locked_down(root))
 		g_ptr_array_add(warnings, g_strdup("the kernel is locked down, as with Secure Boot: reserved memory is of no use "
 		                                   "until it no longer is"));
+	if (machine_has_unsafe_nesting(root))
+		g_ptr_array_add(warnings, g_strdup(MACHINE_NESTING ": " MACHINE_NESTING_REMEDY));
 	if (ranges->len > PLAN_RANGES_KASLR)
 		g_ptr_array_add(warnings, g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "
 		                                          "address (KASLR)", ranges->len, PLAN_RANGES_KASLR));

@@ -60,6 +60,9 @@ def test_healthy_machine(ctl, healthy):
     assert "16 GiB at 0x440000000 are reserved, without struct page" in text
 
 
+LINUX_6_13 = {"proc/sys/kernel/osrelease": "6.13.0-amd64\n", "boot/config-6.13.0-amd64": "\nCONFIG_FUSE_PASSTHROUGH=y\n",
+              "lib/modules/6.13.0-amd64/modules.dep": "updates/dkms/dmemfs.ko.xz:\n"}
+
 ILLS = {
     "old-kernel": ("kernel", "problem", "6.8.12 has no FUSE passthrough", "boot Linux 6.9",
                    {"proc/sys/kernel/osrelease": "6.8.12\n"}),
@@ -91,6 +94,11 @@ ILLS = {
     "no-huge-pages-at-all": ("huge-pages", "problem", "no transparent huge pages", "CONFIG_TRANSPARENT_HUGEPAGE",
                              {THP: None}),
     "no-kvm": ("kvm", "problem", "/dev/kvm does not exist", "modprobe kvm_intel", {"dev/kvm": None}),
+    "nested-guests": ("kvm", "note", "kvm_intel has nested=1", "options kvm_intel nested=0",
+                      {"sys/module/kvm_intel/parameters/nested": "Y\n"}),
+    "unsafe-mappings": ("kvm", "note", "kvm_intel has nested=1", "options kvm_intel nested=0",
+                        {**LINUX_6_13, "sys/module/kvm_intel/parameters/nested": "1\n",
+                         "sys/module/kvm/parameters/allow_unsafe_mappings": "Y\n"}),
     "no-libvirt": ("libvirt", "note", "not installed", None, {"etc/libvirt": None}),
     "libvirt-elsewhere": ("libvirt", "problem", "/var/lib does not lie on dmemfs", "memory_backing_dir =",
                           {"etc/libvirt/qemu.conf": 'memory_backing_dir = "/var/lib"\n'}),
@@ -103,6 +111,21 @@ ILLS = {
                          {"sys/module/apparmor/parameters/enabled": "Y\n",
                           "sys/kernel/security/apparmor/profiles": "man (enforce)\nlibvirtd (enforce)\n"}),
 }
+
+
+@pytest.mark.parametrize("files", [{"sys/module/kvm_intel/parameters/nested": "N\n"},
+                                   {**LINUX_6_13, "sys/module/kvm_intel/parameters/nested": "Y\n",
+                                    "sys/module/kvm/parameters/allow_unsafe_mappings": "N\n"}], ids=["off", "refused"])
+def test_nested_guests_that_keep_nothing(ctl, healthy, files):
+    for path, text in files.items():
+        healthy.write(path, text)
+    assert not_ok(findings(ctl, healthy, DONE)) == []
+
+
+def test_nested_guests_of_the_memory_backend_keep_nothing(ctl, healthy):
+    healthy.write("sys/module/kvm_intel/parameters/nested", "Y\n")
+    healthy.write("proc/cmdline", "quiet\n")
+    assert [finding["check"] for finding in not_ok(findings(ctl, healthy, DONE))] == ["reserved"]
 
 
 @pytest.mark.parametrize("profiles", [None, "", "/usr/bin/man (enforce)\n"])

@@ -125,6 +125,16 @@ def test_warnings(ctl, work):
     assert "Note: the kernel is locked down" in ctl.text("plan", "--root", machine.root, "--size=6G")
 
 
+def test_option_of_kvm_where_nested_guests_are_unsafe(ctl, machine):
+    machine.write("proc/sys/kernel/osrelease", "6.12.5-amd64\n")
+    machine.write("sys/module/kvm_intel/parameters/nested", "Y\n")
+    (warning,) = plan(ctl, machine, "--size=2G")["warnings"]
+    assert "options kvm_intel nested=0" in warning
+    assert f"Note: {warning}.\n" in ctl.text("plan", "--root", machine.root, "--size=2G")
+    machine.write("proc/sys/kernel/osrelease", "6.13.0-amd64\n")
+    assert plan(ctl, machine, "--size=2G")["warnings"] == []
+
+
 @pytest.mark.parametrize(("arguments", "says"), [
     ([], ["--size SIZE is missing"]),
     (["--size=0"], ["--size 0", "use 1G"]),
