@@ -137,6 +137,43 @@ def test_a_child_gets_no_entries_but_the_same_memory(device, gibibyte, skew):
         assert count_faults(device) > before
 
 
+def read_pagemap(mapping):
+    """All of it, one word for each page."""
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek(mapping.address // 4096 * 8)
+        size = mapping.length // 4096 * 8
+        assert len(pagemap.read(size)) == size
+
+
+@pytest.mark.parametrize("skew", [4096, 2 * MIB, 0], ids=["4K", "2M", "1G"])
+@pytest.mark.parametrize("discards", [False, True], ids=["plain", "discards"])
+def test_writes_while_soft_dirty_bits_are_tracked(device, gibibyte, discards, skew):
+    """The kernel makes entries read-only for it, large ones as well: each write ends, and is in the file."""
+    if discards:
+        device.call("OBJECT_MODE", id=1, mode=CONSTANTS["MODE_DISCARD"], unit=4096)
+    mapped = [number * 2 * MIB + 5 for number in range(8)]
+    fresh = [GIB // 2 + at for at in mapped]
+
+    def track():
+        with Mapping(gibibyte, GIB - skew, skew=skew) as mapping:
+            for at in mapped:
+                mapping.write(at, b"before")
+            for turn in range(3):
+                Path("/proc/self/clear_refs").write_text("4\n")
+                read_pagemap(mapping)
+                for at in mapped + fresh:
+                    word = mapping.read(at, 6)
+                    assert word == (b"turn %d" % (turn - 1) if turn else b"before" if at in mapped else bytes(6))
+                    mapping.write(at, b"turn %d" % turn)
+                    assert mapping.read(at, 6) == b"turn %d" % turn
+                read_pagemap(mapping)
+
+    with Child(track) as child:
+        child.wait()
+    for at in mapped + fresh:
+        assert os.pread(gibibyte, 7, at) == b"turn 2\0"
+
+
 @pytest.mark.parametrize("what", ["fork", "move"])
 def test_memory_goes_while_page_tables_change(programs, device, region, gibibyte, what):
     """What was taken away from object 1 belongs to object 2 then, whose bytes nobody else may see or change."""
