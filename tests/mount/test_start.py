@@ -10,6 +10,7 @@ import pytest
 NAMES = [f"{number:0250}" for number in range(10_000)]  # more than SQLite sorts in its cache, which has 2 MB
 
 
+@pytest.mark.memory_only("the record is the same on every backend, and an emulated CPU takes minutes to make the names")
 @pytest.mark.timeout(180)
 @pytest.mark.page_sizes("4K")
 def test_start_after_a_kill_needs_no_room_for_temporary_files(fs):
