@@ -1,45 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The database: transactions that are there as a whole or not at all. */
 #include <errno.h>
-#include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "store.h"
-
-struct state {
-	char *directory, *path, *log;
-};
-
-static void set_up(struct state *state, gconstpointer data)
-{
-	(void)data;
-	state->directory = g_dir_make_tmp("dmemfs-store-XXXXXX", NULL);
-	g_assert_nonnull(state->directory);
-	state->path = g_build_filename(state->directory, STORE_FILE, NULL);
-	state->log = g_strconcat(state->path, "-wal", NULL);
-}
-
-static void tear_down(struct state *state, gconstpointer data)
-{
-	(void)data;
-	g_unlink(state->path);
-	/* A store that was closed leaves nothing else. */
-	g_assert_cmpint(g_rmdir(state->directory), ==, 0);
-	g_free(state->directory);
-	g_free(state->path);
-	g_free(state->log);
-}
-
-static struct store *open_store(const struct state *state)
-{
-	g_autoptr(GError) error = NULL;
-	struct store *store = store_open(state->directory, 0, 0, &error);
-
-	g_assert_no_error(error);
-	return store;
-}
+#include "store_state.h"
 
 static void put_value(struct store *store, unsigned number, size_t size)
 {
@@ -61,18 +27,9 @@ static int64_t get_value(struct store *store, unsigned number)
 	return value ? (int64_t)g_bytes_get_size(value) : -1;
 }
 
-static void assert_in_order(struct store *store)
-{
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) problems = store_check(store, &error);
-
-	g_assert_no_error(error);
-	g_assert_cmpuint(problems->len, ==, 0);
-}
-
 static void test_values(struct state *state, gconstpointer data)
 {
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 
 	(void)data;
 	g_assert_cmpint(get_value(store, 1), ==, -1);
@@ -84,10 +41,10 @@ static void test_values(struct state *state, gconstpointer data)
 	store_put_value(store, "value1", NULL, 0);
 	g_assert_cmpint(store_commit(store), ==, 0);
 	store_close(store);
-	store = open_store(state);
+	store = state_open_store(state);
 	g_assert_cmpint(get_value(store, 1), ==, -1);
 	g_assert_cmpint(get_value(store, 2), ==, 0);
-	assert_in_order(store);
+	state_check_store(store);
 	store_close(store);
 }
 
@@ -95,7 +52,7 @@ static void test_values(struct state *state, gconstpointer data)
 static void test_row_that_fails(struct state *state, gconstpointer data)
 {
 	const struct store_inode root = { .ino = 1, .mode = S_IFDIR | 0755 };
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 
 	(void)data;
 	store_begin(store);
@@ -111,7 +68,7 @@ static void test_row_that_fails(struct state *state, gconstpointer data)
 	put_value(store, 2, 10);
 	g_assert_cmpint(store_commit(store), ==, 0);
 	g_assert_cmpint(get_value(store, 2), ==, 10);
-	assert_in_order(store);
+	state_check_store(store);
 	store_close(store);
 }
 
@@ -125,7 +82,7 @@ static int64_t log_size(const struct state *state)
 /* The log begins anew by itself, and is cut after a transaction that was larger than all others. */
 static void test_log_stays_small(struct state *state, gconstpointer data)
 {
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 
 	(void)data;
 	for (unsigned i = 0; i < 3000; i++) {
@@ -140,7 +97,7 @@ static void test_log_stays_small(struct state *state, gconstpointer data)
 /* Once it is synced, each commit is in the database, as somebody who takes a copy of that expects. */
 static void test_sync(struct state *state, gconstpointer data)
 {
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 
 	(void)data;
 	store_begin(store);
@@ -152,7 +109,7 @@ static void test_sync(struct state *state, gconstpointer data)
 	store_close(store);
 }
 
-#define ADD(name, function) g_test_add("/store/" name, struct state, NULL, set_up, function, tear_down)
+#define ADD(name, function) g_test_add("/store/" name, struct state, NULL, state_set_up, function, state_tear_down)
 
 int main(int argc, char **argv)
 {

@@ -1,57 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The store on a disk that is full, that fails, or that lost power, and without memory: nothing that was committed goes. */
 #include <errno.h>
-#include <glib.h>
 #include <glib/gstdio.h>
 #include <sqlite3.h>
 #include <string.h>
 
 #include "fault_vfs.h"
-#include "store.h"
+#include "store_state.h"
 
 #define CUTS 16
-
-struct state {
-	char *directory, *path, *log;
-};
-
-static void set_up(struct state *state, gconstpointer data)
-{
-	(void)data;
-	state->directory = g_dir_make_tmp("dmemfs-faults-XXXXXX", NULL);
-	g_assert_nonnull(state->directory);
-	state->path = g_build_filename(state->directory, STORE_FILE, NULL);
-	state->log = g_strconcat(state->path, "-wal", NULL);
-}
-
-static void tear_down(struct state *state, gconstpointer data)
-{
-	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
-
-	(void)data;
-	for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
-		g_autofree char *path = g_strconcat(state->path, suffixes[i], NULL);
-
-		g_unlink(path);
-	}
-	g_assert_cmpint(g_rmdir(state->directory), ==, 0);
-	g_free(state->directory);
-	g_free(state->path);
-	g_free(state->log);
-}
-
-static struct store *open_store(const struct state *state)
-{
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GPtrArray) problems = NULL;
-	struct store *store = store_open(state->directory, 0, 0, &error);
-
-	g_assert_no_error(error);
-	problems = store_check(store, &error);
-	g_assert_no_error(error);
-	g_assert_cmpuint(problems->len, ==, 0);
-	return store;
-}
 
 static int put_number(struct store *store, const char *name, unsigned number, size_t more)
 {
@@ -111,7 +68,7 @@ static void test_disk_that_fails(struct state *state, gconstpointer data)
 	const struct fault *fault = data;
 	unsigned last = 1, at = 1;
 	bool failed = true;
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 
 	g_assert_cmpint(put_number(store, "number", last, 3000), ==, 0);
 	store_close(store);
@@ -121,7 +78,7 @@ static void test_disk_that_fails(struct state *state, gconstpointer data)
 			last++;
 		failed = fault_vfs_failed();
 		fault_vfs_fail(0, 0, false);
-		store = open_store(state);
+		store = state_open_store(state);
 		g_assert_cmpuint(get_number(store, "number"), ==, last);
 		store_close(store);
 	}
@@ -130,7 +87,7 @@ static void test_disk_that_fails(struct state *state, gconstpointer data)
 
 static void test_too_little_memory(struct state *state, gconstpointer data)
 {
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 	unsigned last = 1, refused = 0;
 
 	(void)data;
@@ -144,7 +101,7 @@ static void test_too_little_memory(struct state *state, gconstpointer data)
 		sqlite3_hard_heap_limit64(0);
 		last += committed;
 		refused += !committed;
-		store = open_store(state);
+		store = state_open_store(state);
 		g_assert_cmpuint(get_number(store, "number"), ==, last);
 		store_close(store);
 	}
@@ -189,7 +146,7 @@ static void cut_power(void *data)
 static void test_power_cut(struct state *state, gconstpointer data)
 {
 	struct cut cut = { .state = state, .chance = g_rand_new_with_seed(7) };
-	struct store *store = open_store(state);
+	struct store *store = state_open_store(state);
 
 	(void)data;
 	while (cut.number < CUTS) {
@@ -211,11 +168,11 @@ static void test_power_cut(struct state *state, gconstpointer data)
 	for (unsigned i = 0; i < CUTS; i++) {
 		struct state saved = cut_state(&cut, i);
 
-		store = open_store(&saved);
+		store = state_open_store(&saved);
 		g_assert_cmpuint(get_number(store, "number"), >=, cut.least[i]);
 		g_assert_cmpuint(get_number(store, "number"), <=, cut.most[i]);
 		store_close(store);
-		tear_down(&saved, NULL);
+		state_tear_down(&saved, NULL);
 	}
 	g_rand_free(cut.chance);
 }
@@ -227,10 +184,10 @@ int main(int argc, char **argv)
 
 	g_test_init(&argc, &argv, NULL);
 	fault_vfs_install();
-	g_test_add("/store-faults/full", struct state, &full, set_up, test_disk_that_fails, tear_down);
-	g_test_add("/store-faults/unwritable", struct state, &unwritable, set_up, test_disk_that_fails, tear_down);
-	g_test_add("/store-faults/unreadable", struct state, &unreadable, set_up, test_disk_that_fails, tear_down);
-	g_test_add("/store-faults/memory", struct state, NULL, set_up, test_too_little_memory, tear_down);
-	g_test_add("/store-faults/power", struct state, NULL, set_up, test_power_cut, tear_down);
+	g_test_add("/store-faults/full", struct state, &full, state_set_up, test_disk_that_fails, state_tear_down);
+	g_test_add("/store-faults/unwritable", struct state, &unwritable, state_set_up, test_disk_that_fails, state_tear_down);
+	g_test_add("/store-faults/unreadable", struct state, &unreadable, state_set_up, test_disk_that_fails, state_tear_down);
+	g_test_add("/store-faults/memory", struct state, NULL, state_set_up, test_too_little_memory, state_tear_down);
+	g_test_add("/store-faults/power", struct state, NULL, state_set_up, test_power_cut, state_tear_down);
 	return g_test_run();
 }

@@ -4,40 +4,14 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "fake_backend.h"
-#include "namespace.h"
 #include "namespace_quota.h"
+#include "world.h"
 
 #define ROOT NAMESPACE_ROOT_INO
 /* A walk to the root for each directory of a chain so deep costs some fifty times the rest. */
 #define COUNT 20000
 /* Between shapes, and sanitizers. */
 #define SLACK 6
-
-static const struct namespace_caller alice = { 1000, 1001 };
-
-struct world {
-	struct fake *fake;
-	struct namespace *ns;
-};
-
-static void start(struct world *world)
-{
-	GError *error = NULL;
-
-	world->ns = namespace_new(&world->fake->storage);
-	g_assert_true(namespace_load(world->ns, true, false, &error));
-	g_assert_no_error(error);
-	g_assert_true(namespace_attach(world->ns, &error));
-	g_assert_no_error(error);
-}
-
-static void set_up(struct world *world, gconstpointer data)
-{
-	(void)data;
-	world->fake = fake_new(DMEMFS_PAGE_2M, DMEMFS_PAGE_4K);
-	start(world);
-}
 
 static void tear_down(struct world *world, gconstpointer data)
 {
@@ -55,15 +29,6 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static uint64_t make(struct world *world, uint64_t parent, const char *name, mode_t mode)
-{
-	struct stat attr;
-
-	g_assert_cmpint(namespace_make(world->ns, parent, name, mode, NULL, alice, &attr), ==, 0);
-	namespace_forget(world->ns, attr.st_ino, 1);
-	return attr.st_ino;
-}
-
 static void link_to(struct world *world, uint64_t ino, uint64_t parent, const char *name)
 {
 	struct stat attr;
@@ -76,7 +41,7 @@ static void link_to(struct world *world, uint64_t ino, uint64_t parent, const ch
 static uint64_t chain(struct world *world, uint64_t top)
 {
 	for (unsigned i = 0; i < COUNT; i++)
-		top = make(world, top, "d", S_IFDIR | 0755);
+		top = world_make(world, top, "d", S_IFDIR | 0755);
 	return top;
 }
 
@@ -87,14 +52,14 @@ static uint64_t one_directory(struct world *world, uint64_t top)
 
 	for (unsigned i = 0; i < COUNT; i++) {
 		snprintf(name, sizeof(name), "d%u", i);
-		last = make(world, top, name, S_IFDIR | 0755);
+		last = world_make(world, top, name, S_IFDIR | 0755);
 	}
 	return last;
 }
 
 static uint64_t links_to_one(struct world *world, uint64_t top)
 {
-	uint64_t file = make(world, top, "file", S_IFREG | 0644);
+	uint64_t file = world_make(world, top, "file", S_IFREG | 0644);
 	char name[16];
 
 	for (unsigned i = 1; i < COUNT; i++) {
@@ -110,7 +75,7 @@ static uint64_t links_to_many(struct world *world, uint64_t top)
 
 	for (unsigned i = 0; i < COUNT / 2; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
-		uint64_t file = make(world, top, name, S_IFIFO | 0644);
+		uint64_t file = world_make(world, top, name, S_IFIFO | 0644);
 
 		name[0] = 'l';
 		link_to(world, file, top, name);
@@ -136,9 +101,7 @@ static double restart(struct world *world)
 {
 	double before = now();
 
-	namespace_destroy(world->ns, true);
-	fake_restart(world->fake);
-	start(world);
+	world_restart(world);
 	return now() - before;
 }
 
@@ -148,8 +111,8 @@ static double cost_of_restart(uint64_t (*shape)(struct world *world, uint64_t to
 	struct world world;
 	double cost;
 
-	set_up(&world, NULL);
-	uint64_t top = make(&world, ROOT, "top", S_IFDIR | 0755);
+	world_set_up(&world, NULL);
+	uint64_t top = world_make(&world, ROOT, "top", S_IFDIR | 0755);
 	uint64_t last = shape(&world, top);
 
 	set_limit(&world, top);
@@ -178,15 +141,15 @@ static double cost_of_makes(struct world *world, uint64_t dir, unsigned round)
 
 	for (unsigned i = 0; i < 200; i++) {
 		snprintf(name, sizeof(name), "f%u.%u", round, i);
-		make(world, dir, name, S_IFREG | 0644);
+		world_make(world, dir, name, S_IFREG | 0644);
 	}
 	return now() - before;
 }
 
 static void a_create_costs_the_same_at_any_depth(struct world *world, gconstpointer data)
 {
-	uint64_t shallow = make(world, make(world, ROOT, "a", S_IFDIR | 0755), "b", S_IFDIR | 0755);
-	uint64_t deep = chain(world, make(world, ROOT, "top", S_IFDIR | 0755));
+	uint64_t shallow = world_make(world, world_make(world, ROOT, "a", S_IFDIR | 0755), "b", S_IFDIR | 0755);
+	uint64_t deep = chain(world, world_make(world, ROOT, "top", S_IFDIR | 0755));
 	double least_shallow = G_MAXDOUBLE, least_deep = G_MAXDOUBLE;
 
 	(void)data;
@@ -220,36 +183,38 @@ static void figures_cost_the_same_whatever_there_is(struct world *world, gconstp
 /* Directories that are made, moved or limited later know their tree as those that were there. */
 static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer data)
 {
-	uint64_t outer = make(world, ROOT, "outer", S_IFDIR | 0755), other = make(world, ROOT, "other", S_IFDIR | 0755);
-	uint64_t dir = make(world, outer, "dir", S_IFDIR | 0755), stays = make(world, outer, "stays", S_IFDIR | 0755), below;
+	uint64_t outer = world_make(world, ROOT, "outer", S_IFDIR | 0755);
+	uint64_t other = world_make(world, ROOT, "other", S_IFDIR | 0755);
+	uint64_t dir = world_make(world, outer, "dir", S_IFDIR | 0755);
+	uint64_t stays = world_make(world, outer, "stays", S_IFDIR | 0755), below;
 
 	(void)data;
 	set_limit(world, outer);
-	make(world, stays, "1", S_IFIFO);
+	world_make(world, stays, "1", S_IFIFO);
 	g_assert_cmpuint(used(world, outer), ==, 3);
 	set_limit(world, other);
 	g_assert_cmpint(namespace_rename(world->ns, outer, "stays", other, "stays", 0), ==, -EXDEV);
 	g_assert_cmpint(namespace_rename(world->ns, outer, "dir", other, "dir", 0), ==, 0);
-	below = make(world, dir, "below", S_IFDIR | 0755);
-	make(world, below, "1", S_IFIFO);
-	make(world, below, "2", S_IFIFO);
+	below = world_make(world, dir, "below", S_IFDIR | 0755);
+	world_make(world, below, "1", S_IFIFO);
+	world_make(world, below, "2", S_IFIFO);
 	g_assert_cmpuint(used(world, outer), ==, 2);
 	g_assert_cmpuint(used(world, other), ==, 4);
 	set_limit(world, dir);
-	make(world, below, "3", S_IFIFO);
+	world_make(world, below, "3", S_IFIFO);
 	g_assert_cmpuint(used(world, dir), ==, 4);
 	g_assert_cmpint(namespace_set_limit(world->ns, other, QUOTA_FILES, QUOTA_UNLIMITED, 0), ==, 0);
 	g_assert_cmpint(namespace_set_limit(world->ns, dir, QUOTA_FILES, QUOTA_UNLIMITED, 0), ==, 0);
-	make(world, below, "4", S_IFIFO);
+	world_make(world, below, "4", S_IFIFO);
 	g_assert_null(namespace_check_quotas(world->ns));
 }
 
 /* A record that no daemon writes: the limits that part the names are not in force, and all the others are. */
 static void torn_trees_are_served(struct world *world, gconstpointer data)
 {
-	uint64_t around = make(world, ROOT, "around", S_IFDIR | 0755), a = make(world, around, "a", S_IFDIR | 0755);
-	uint64_t b = make(world, around, "b", S_IFDIR | 0755), c = make(world, around, "c", S_IFDIR | 0755);
-	uint64_t file = make(world, a, "file", S_IFREG | 0644);
+	uint64_t around = world_make(world, ROOT, "around", S_IFDIR | 0755), a = world_make(world, around, "a", S_IFDIR | 0755);
+	uint64_t b = world_make(world, around, "b", S_IFDIR | 0755), c = world_make(world, around, "c", S_IFDIR | 0755);
+	uint64_t file = world_make(world, a, "file", S_IFREG | 0644);
 	struct store *store = world->fake->storage.store;
 	struct quota_usage usage;
 
@@ -257,7 +222,7 @@ static void torn_trees_are_served(struct world *world, gconstpointer data)
 	link_to(world, file, b, "link");
 	set_limit(world, around);
 	set_limit(world, c);
-	make(world, c, "other", S_IFREG | 0644);
+	world_make(world, c, "other", S_IFREG | 0644);
 	store_begin(store);
 	store_put_xattr(store, a, "dmemfs.quota.max_files", "9", 1);
 	store_put_xattr(store, b, "dmemfs.quota.max_files", "9", 1);
@@ -278,7 +243,7 @@ static void torn_trees_are_served(struct world *world, gconstpointer data)
 	g_assert_null(namespace_check_quotas(world->ns));
 }
 
-#define TEST(name, function) g_test_add("/tree-shapes/" name, struct world, NULL, set_up, function, tear_down)
+#define TEST(name, function) g_test_add("/tree-shapes/" name, struct world, NULL, world_set_up, function, tear_down)
 
 int main(int argc, char **argv)
 {
