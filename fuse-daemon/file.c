@@ -7,7 +7,6 @@
 #include "crash_point.h"
 #include "file_demand.h"
 #include "file_internal.h"
-#include "linger.h"
 #include "log.h"
 
 struct file *file_new(const struct storage *storage, uint64_t ino)
@@ -22,108 +21,14 @@ struct file *file_new(const struct storage *storage, uint64_t ino)
 	return file;
 }
 
-static void free_file(struct file *file)
-{
-	extent_map_destroy(file->map);
-	node_policy_unref(file->policy);
-	pthread_rwlock_destroy(&file->lock);
-	g_free(file);
-}
-
-/* The kernel lets go of the object. */
-static void unregister_backing(struct file *file)
-{
-	if (file->backing_id)
-		file->storage->backing_close(file->backing_id);
-	file->backing_id = 0;
-}
-
-/* Nobody can reach its object: what it has is pending until its record is deleted. */
-static void retire_memory(struct file *file)
-{
-	GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-
-	extent_map_remove(file->map, 0, UINT64_MAX, runs);
-	placement_retire(file->storage->placement, file->ino, runs);
-	placement_forgo(file->storage->placement, file->promised);
-}
-
-/* While a process maps it, it may ask for memory. True: it does not, and is with the lingering ones no more. */
-static bool leave_lingering(struct file *file)
-{
-	const struct storage *storage = file->storage;
-	bool idle;
-
-	linger_lock(storage->lingering);
-	/* Before the object is dropped: its idle event may come at once. */
-	linger_add(storage->lingering, file->ino, file);
-	CRASH_POINT("before-drop");
-	idle = file->object ? storage->ops->drop(file->object) : storage->ops->discard(storage->backend, file->ino);
-	CRASH_POINT("after-drop");
-	file->object = idle ? NULL : storage->ops->follow(storage->backend, file->ino);
-	linger_unlock(storage->lingering);
-	return idle;
-}
-
-void file_destroy(struct file *file)
-{
-	const struct storage *storage = file->storage;
-	uint64_t ino = file->ino;
-	bool idle, empty;
-
-	unregister_backing(file);
-	quota_retire(storage->quotas, ino, &file->account);
-	if (file->demand && (file->object || file->restored)) {
-		if (leave_lingering(file))
-			storage_idle(storage, ino);
-		return;
-	}
-	if (file->object || file->restored) {
-		GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-
-		/* Retired before the object is dropped: its idle event may come at once. */
-		extent_map_remove(file->map, 0, UINT64_MAX, runs);
-		empty = runs->len == 0;
-		placement_retire(storage->placement, ino, runs);
-		CRASH_POINT("before-drop");
-		idle = file->object ? storage->ops->drop(file->object) : storage->ops->discard(storage->backend, ino);
-		CRASH_POINT("after-drop");
-		/* Free = module, then commit: the memory comes back with the deletion (storage_deleted()). */
-		if (idle && empty)
-			store_delete_inode_later(storage->store, ino); /* nobody waits for it */
-		else if (idle)
-			storage_idle(storage, ino);
-	} else {
-		store_delete_inode_later(storage->store, ino);
-	}
-	free_file(file);
-}
-
 void file_release(struct file *file)
 {
 	if (file->object)
 		file->storage->ops->release(file->object);
-	free_file(file);
-}
-
-void storage_idle(const struct storage *storage, uint64_t ino)
-{
-	struct file *file = storage->lingering ? linger_take(storage->lingering, ino) : NULL;
-
-	if (file) {
-		retire_memory(file);
-		file_release(file);
-	}
-	store_delete_inode_later(storage->store, ino);
-	store_flush(storage->store); /* else it stays pending until a transaction succeeds */
-}
-
-void storage_deleted(uint64_t ino, void *storage)
-{
-	const struct storage *all = storage;
-
-	placement_idle(all->placement, ino);
-	quota_idle(all->quotas, ino);
+	extent_map_destroy(file->map);
+	node_policy_unref(file->policy);
+	pthread_rwlock_destroy(&file->lock);
+	g_free(file);
 }
 
 uint64_t file_unit(const struct file *file)
