@@ -4,7 +4,6 @@
 
 #include <errno.h>
 
-#include "file_demand.h"
 #include "linger.h"
 #include "log.h"
 

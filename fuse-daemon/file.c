@@ -1,59 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The contents of one regular file: size, memory, object, registration. */
+/* What clients do with a regular file: open, read, write, size, punch and look at it. Takes the lock; see file_internal.h. */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <unistd.h>
 
 #include "crash_point.h"
-#include "file_demand.h"
 #include "file_internal.h"
 #include "log.h"
 
-struct file *file_new(const struct storage *storage, uint64_t ino)
-{
-	struct file *file = g_new0(struct file, 1);
+/* How often a write is tried again when processes punch holes meanwhile. */
+#define ATTEMPTS 3
 
-	file->storage = storage;
-	file->ino = ino;
-	file->unit = storage->page_size;
-	file->map = extent_map_new();
-	pthread_rwlock_init(&file->lock, NULL);
-	return file;
-}
-
-void file_release(struct file *file)
+static const struct file_alloc_ops *alloc_ops(const struct file *file)
 {
-	if (file->object)
-		file->storage->ops->release(file->object);
-	extent_map_destroy(file->map);
-	node_policy_unref(file->policy);
-	pthread_rwlock_destroy(&file->lock);
-	g_free(file);
-}
-
-uint64_t file_unit(const struct file *file)
-{
-	return file->unit;
-}
-
-void file_set_unit(struct file *file, uint64_t unit)
-{
-	file->unit = unit;
-}
-
-struct quota_account *file_account(struct file *file)
-{
-	return &file->account;
-}
-
-uint64_t file_size(const struct file *file)
-{
-	return atomic_load_explicit(&file->size, memory_order_relaxed);
-}
-
-uint64_t file_allocated(const struct file *file)
-{
-	return atomic_load_explicit(&file->allocated, memory_order_relaxed);
+	return file->demand ? &file_demand_ops : &file_eager_ops;
 }
 
 /* What the next daemon has to know of the registration. */
@@ -109,14 +69,16 @@ int file_open(struct file *file, void *request, int *backing_id)
 	return err;
 }
 
-void file_inherit(struct file *file, int backing_id)
+static int shrink(struct file *file, uint64_t size)
 {
-	file->backing_id = backing_id;
-}
+	g_autoptr(GArray) runs = file_runs_new();
+	int err = file_cut(file, size, runs);
 
-int file_backing_id(const struct file *file)
-{
-	return file->backing_id;
+	if (!err) {
+		alloc_ops(file)->free(file, runs);
+		file_settle(file);
+	}
+	return err;
 }
 
 int file_truncate(struct file *file, uint64_t size)
@@ -124,8 +86,23 @@ int file_truncate(struct file *file, uint64_t size)
 	int err;
 
 	pthread_rwlock_wrlock(&file->lock);
-	err = size > file->size ? file_grow(file, size) : file_shrink(file, size);
+	err = size > file->size ? alloc_ops(file)->grow(file, size) : shrink(file, size);
 	pthread_rwlock_unlock(&file->lock);
+	return err;
+}
+
+/* As fallocate(2) with @mode: grows the file if need be, and gives memory to the range; all or nothing. */
+static int make_ready(struct file *file, uint64_t offset, uint64_t end, int mode)
+{
+	uint64_t old_size = file->size;
+	bool grows = end > old_size && !(mode & FALLOC_FL_KEEP_SIZE);
+	int err = grows ? alloc_ops(file)->grow(file, end) : 0;
+
+	if (err)
+		return err;
+	err = alloc_ops(file)->fill(file, offset, end, mode);
+	if (err && grows)
+		shrink(file, old_size);
 	return err;
 }
 
@@ -140,95 +117,71 @@ ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offse
 	return done;
 }
 
-/* How far the file could grow if it got all that is free and that it may have. */
-static uint64_t reachable_end(struct file *file)
+/* As make_ready(), for a write: for as much of it as there is memory for, as on any file system. */
+static int make_room(struct file *file, uint64_t offset, size_t *length)
 {
-	const struct storage *storage = file->storage;
-	uint64_t allowed = file_unit_down(file, quota_room(storage->quotas, &file->account));
-	uint64_t there = placement_available(storage->placement, file->policy, file->unit);
+	const struct file_alloc_ops *ops = alloc_ops(file);
+	int err = make_ready(file, offset, offset + *length, 0);
 
-	return extent_map_end(file->map) + MIN(there, allowed);
-}
+	if ((err == -ENOSPC || err == -EDQUOT) && ops->reach) {
+		uint64_t end = ops->reach(file);
 
-/* A write past the end. As much of it as there is memory for, as on any file system. */
-static ssize_t write_growing(struct file *file, const void *data, size_t length, uint64_t offset)
-{
-	int err = offset + length > file->size ? file_grow(file, offset + length) : 0;
-
-	if (err == -ENOSPC || err == -EDQUOT) {
-		uint64_t end = reachable_end(file);
-
-		if (end > offset && end < offset + length) {
-			length = end - offset;
-			err = file_grow(file, end);
+		if (end > offset && end < offset + *length) {
+			*length = end - offset;
+			err = make_ready(file, offset, end, 0);
 		}
 	}
-	return err ? err : file->storage->ops->write(file->object, data, length, offset);
+	return err;
+}
+
+static ssize_t write_into_holes(struct file *file, const void *data, size_t length, uint64_t offset)
+{
+	ssize_t done = -ENOSPC;
+
+	/* Processes may punch what was just filled. */
+	for (int i = 0; i < ATTEMPTS && done == -ENOSPC; i++) {
+		int err = make_room(file, offset, &length);
+
+		if (err)
+			return err;
+		done = file->storage->ops->write(file->object, data, length, offset);
+	}
+	return done;
 }
 
 ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t offset)
 {
-	ssize_t done;
+	uint64_t end = offset + length;
+	ssize_t done = -ENOSPC;
 
 	pthread_rwlock_rdlock(&file->lock);
-	if (offset + length <= file->size && !(file->demand && file_demand_has_hole(file, offset, offset + length))) {
+	if (end <= file->size && extent_map_next_hole(file->map, offset) >= end)
 		done = file->storage->ops->write(file->object, data, length, offset);
-		if (done != -ENOSPC || !file->demand) {
-			pthread_rwlock_unlock(&file->lock);
-			return done;
-		}
-	}
 	pthread_rwlock_unlock(&file->lock);
+	if (done != -ENOSPC)
+		return done;
 
 	pthread_rwlock_wrlock(&file->lock);
-	if (file->demand)
-		done = file_demand_write(file, data, length, offset);
-	else
-		done = write_growing(file, data, length, offset);
+	done = write_into_holes(file, data, length, offset);
 	pthread_rwlock_unlock(&file->lock);
 	return done;
 }
 
-int file_zero(struct file *file, uint64_t offset, uint64_t end)
+static int punch(struct file *file, uint64_t offset, uint64_t end)
 {
-	struct extent_map_run run;
+	bool in_place;
 	int err = 0;
 
-	end = MIN(end, file->size);
-	while (!err && offset < end && extent_map_lookup(file->map, offset, &run) && run.offset < end) {
-		uint64_t from = MAX(offset, run.offset);
-		uint64_t to = MIN(end, run.offset + run.extent.length);
-
-		err = file->storage->ops->zero(file->object, from, to - from);
-		offset = to;
-	}
-	return err;
-}
-
-static int allocate_range(struct file *file, int mode, uint64_t offset, uint64_t end)
-{
-	bool extends = !(mode & FALLOC_FL_KEEP_SIZE) && end > file->size;
-	/* Memory is contiguous up to the size, so a file that ends later has it from its old end on. */
-	uint64_t from = extends ? MIN(offset, file->size) : offset;
-	int err = file_need_memory(file, from, end, extends ? end : file->size);
-
-	/* What is past the size reads zero when the file grows over it. */
-	if (!err && extends)
-		err = file_set_recorded_size(file, end);
-	if (!err && (mode & FALLOC_FL_ZERO_RANGE))
+	/* Reading and writing goes on while an eager file is zeroed. */
+	pthread_rwlock_rdlock(&file->lock);
+	in_place = !file->demand;
+	if (in_place)
 		err = file_zero(file, offset, end);
-	return err;
-}
-
-static int allocate_on_demand(struct file *file, int mode, uint64_t offset, uint64_t end)
-{
-	int err;
-
+	pthread_rwlock_unlock(&file->lock);
+	if (in_place)
+		return err;
 	pthread_rwlock_wrlock(&file->lock);
-	if (mode & FALLOC_FL_PUNCH_HOLE)
-		err = file_demand_punch(file, offset, end);
-	else
-		err = file_demand_allocate(file, mode, offset, end);
+	err = alloc_ops(file)->punch(file, offset, end);
 	pthread_rwlock_unlock(&file->lock);
 	return err;
 }
@@ -240,17 +193,12 @@ int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length)
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
-	if (file->demand)
-		return allocate_on_demand(file, mode, offset, end);
-	if (mode & FALLOC_FL_PUNCH_HOLE) {
-		/* Zeroed in place: a hole would need memory again at its next touch, when there may be none. */
-		pthread_rwlock_rdlock(&file->lock);
-		err = file_zero(file, offset, end);
-		pthread_rwlock_unlock(&file->lock);
-		return err;
-	}
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return punch(file, offset, end);
 	pthread_rwlock_wrlock(&file->lock);
-	err = allocate_range(file, mode, offset, end);
+	err = make_ready(file, offset, end, mode);
+	if (!err && (mode & FALLOC_FL_ZERO_RANGE))
+		err = file_zero(file, offset, end);
 	pthread_rwlock_unlock(&file->lock);
 	return err;
 }

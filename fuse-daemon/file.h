@@ -5,7 +5,7 @@
  *
  * Invariants, under the file's lock:
  *  - the object holds exactly the runs of the extent map;
- *  - with demand allocation (file_demand.h) no memory lies past the last unit of the size;
+ *  - with demand allocation (file_demand.c) no memory lies past the last unit of the size;
  *  - with eager allocation all of [0, size) has memory, so that a shortage shows when a file is sized and never as
  *    SIGBUS; memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is there to grow into;
  *  - bytes past the size read zero once the file grows over them;
@@ -136,5 +136,27 @@ char *file_describe_extents(struct file *file);
 char *file_describe_poison(struct file *file);
 /* What the backend says of its faults; g_malloc'ed, NULL when it says nothing. */
 char *file_describe_faults(struct file *file);
+
+/*
+ * Is memory allocated as it is touched (demand allocation), else as the file is sized (eager)? Do mappings allow discarding it?
+ */
+bool file_is_demand(const struct file *file);
+bool file_is_discard(const struct file *file);
+/* Commit. -EBUSY: the file is not empty, -EOPNOTSUPP: not with this backend. */
+int file_set_demand(struct file *file, bool demand);
+int file_set_discard(struct file *file, bool discard);
+/* Names of the extended attributes that hold these on record: absent in eager files. */
+#define FILE_RECORD_ALLOC   "dmemfs.alloc"
+#define FILE_RECORD_DISCARD "dmemfs.discard"
+/* A file that is new, or on record so: without a commit. */
+void file_restore_mode(struct file *file, bool demand, bool discard);
+
+/*
+ * Demand allocation only. Gives memory for a touched hole: 0, -EEXIST (there is some by now, or the file is shorter) or why there
+ * is none.
+ */
+int file_demand_fault(struct file *file, const struct backend_fault *fault);
+/* A process punched holes into its mapping: takes those in [from, to) off the record, and their memory back. */
+int file_demand_punched(struct file *file, uint64_t from, uint64_t to);
 
 #endif

@@ -1,7 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Files that get their memory as they are touched, and give it back when holes are punched. */
-#include "file_demand.h"
-
+/*
+ * Files that get their memory as they are touched, and give it back when holes are punched.
+ *
+ * Invariants, under the file's lock, of a file with demand allocation:
+ *  - memory is in whole units, none of it past the last unit of the size;
+ *  - charged to the quota tree is the whole size in units, from the sizing on: a touch never fails for a quota;
+ *  - promised by the pool (placement.h) is what is missing of that, but for what is on its way (inflight).
+ *
+ * On record, as file.h has it for all files:
+ *   sizing      is committed, then the object gets the size
+ *   touching    as growing: zeroed, committed, then given. Zeroed without the lock: the pool has given the memory
+ *               away already, and that the hole is still one is looked at again before the commit
+ *   punching    by fallocate(2), as shrinking: taken from the object, committed, then the pool gets it. By a process on its
+ *               mapping: the memory is punched in the object, where nobody sees it any more, and stays the object's until
+ *               the commit says that it is not the file's; then it is taken, and the pool gets it
+ * A daemon that dies in between leaves punched memory in the object; what of it is on record is not the file's any more.
+ */
 #include <errno.h>
 #include <linux/falloc.h>
 
@@ -12,45 +26,22 @@
 /* How often a touch is tried again when others change the file meanwhile; then the toucher is asked to. */
 #define ATTEMPTS 3
 
-static uint64_t total(const GArray *runs)
-{
-	uint64_t bytes = 0;
-
-	for (guint i = 0; i < runs->len; i++)
-		bytes += g_array_index(runs, struct extent, i).length;
-	return bytes;
-}
-
-bool file_demand_has_hole(const struct file *file, uint64_t from, uint64_t to)
-{
-	return extent_map_next_hole(file->map, from) < to;
-}
-
 static bool is_hole(const struct file *file, uint64_t from, uint64_t to)
 {
 	return extent_map_next_data(file->map, from) >= to;
 }
 
-void file_settle_promise(struct file *file)
+/* The pool has @runs back, and they are promised again: not all of them if the file is shorter now, see file_settle(). */
+static void demand_free(struct file *file, const GArray *runs)
 {
-	struct placement *placement = file->storage->placement;
-	uint64_t all = file->demand ? file_unit_up(file, file->size) : 0;
-	uint64_t wanted = all - MIN(all, extent_map_bytes(file->map) + file->inflight);
+	g_autoptr(GArray) extents = file_extents(runs);
 
-	if (file->promised > wanted)
-		placement_forgo(placement, file->promised - wanted);
-	else if (file->promised < wanted)
-		placement_restore_promise(placement, wanted - file->promised);
-	file->promised = wanted;
+	for (guint i = 0; i < extents->len; i++)
+		file->promised += g_array_index(extents, struct extent, i).length;
+	placement_free_promised(file->storage->placement, (const struct extent *)extents->data, extents->len);
 }
 
-void file_free_promised(struct file *file, const GArray *runs)
-{
-	file->promised += total(runs);
-	placement_free_promised(file->storage->placement, (const struct extent *)runs->data, runs->len);
-}
-
-int file_demand_grow(struct file *file, uint64_t size)
+static int demand_grow(struct file *file, uint64_t size)
 {
 	const struct storage *storage = file->storage;
 	uint64_t more = file_unit_up(file, size) - file_unit_up(file, file->size);
@@ -75,10 +66,11 @@ int file_demand_grow(struct file *file, uint64_t size)
 	return err;
 }
 
-/* Memory for [offset, offset + length), promised before, in pieces of @unit. */
+/* Appends memory for @gap, promised before, in pieces of @unit. */
 static int take_promised(struct file *file, const struct node_policy *policy, int node, struct extent_gap gap,
                          uint64_t unit, GArray *runs)
 {
+	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	const struct allocator_request request = {
 		.length = gap.length,
 		.unit = unit,
@@ -86,145 +78,105 @@ static int take_promised(struct file *file, const struct node_policy *policy, in
 		.hint = ALLOCATOR_NO_HINT,
 		.regions = ALLOCATOR_ANY_REGION,
 	};
-	int err = placement_alloc_promised(file->storage->placement, policy, node, &request, runs);
-
-	if (!err)
-		file->promised -= gap.length;
-	return err;
-}
-
-/* The whole of [from, to), which is inside the size. */
-static int fill(struct file *file, uint64_t from, uint64_t to)
-{
-	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
-	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	bool keep = false;
-	int err = file_demand_punched_locked(file, from, to);
-
-	from = file_unit_down(file, from);
-	to = file_unit_up(file, to);
-	extent_map_gaps(file->map, from, to, gaps);
-	for (guint i = 0; i < gaps->len && !err; i++)
-		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i), file->unit,
-		                    runs);
-	if (!err && gaps->len > 0)
-		err = file_clean(file, runs);
-	if (!err && gaps->len > 0)
-		err = file_commit_memory(file, from, to, file->size, gaps, runs, &keep);
-	if (err && !keep)
-		file_free_promised(file, runs);
-	return err;
-}
-
-/* Grows the file if need be, and gives memory to the range; all or nothing. */
-static int make_ready(struct file *file, uint64_t offset, uint64_t end)
-{
-	uint64_t old_size = file->size;
-	int err = end > old_size ? file_demand_grow(file, end) : 0;
+	int err = placement_alloc_promised(file->storage->placement, policy, node, &request, extents);
 
 	if (err)
 		return err;
-	err = fill(file, offset, end);
-	if (err && end > old_size)
-		file_shrink(file, old_size);
+	file->promised -= gap.length;
+	file_append_runs(runs, gap.offset, extents);
+	return 0;
+}
+
+static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
+{
+	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
+	g_autoptr(GArray) runs = file_runs_new();
+	int err;
+
+	/* Memory past the size would not be in what was charged and promised. Zeroes are there without it. */
+	if (to > file->size && !(mode & FALLOC_FL_ZERO_RANGE))
+		return -EOPNOTSUPP;
+	to = MIN(to, file->size);
+	if (from >= to)
+		return 0;
+	err = file_demand_punched_locked(file, from, to);
+	extent_map_gaps(file->map, file_unit_down(file, from), file_unit_up(file, to), gaps);
+	for (guint i = 0; i < gaps->len && !err; i++)
+		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i), file->unit,
+		                    runs);
+	if (!err && runs->len > 0)
+		err = file_clean(file, runs);
+	if (!err && runs->len > 0)
+		err = file_commit_memory(file, runs, file->size);
+	if (err)
+		demand_free(file, runs);
 	return err;
 }
 
-ssize_t file_demand_write(struct file *file, const void *data, size_t length, uint64_t offset)
+/* Takes @runs, which are off the record, from the object. The pool gets those that are. */
+static void take_all(struct file *file, const GArray *runs)
 {
-	ssize_t done = -ENOSPC;
+	g_autoptr(GArray) taken = file_runs_new();
 
-	/* Processes may punch what was just filled. */
-	for (int i = 0; i < ATTEMPTS && done == -ENOSPC; i++) {
-		int err = make_ready(file, offset, offset + length);
-
-		if (err)
-			return err;
-		done = file->storage->ops->write(file->object, data, length, offset);
-	}
-	return done;
-}
-
-int file_demand_allocate(struct file *file, int mode, uint64_t offset, uint64_t end)
-{
-	int err = 0;
-
-	if ((mode & FALLOC_FL_KEEP_SIZE) && end > file->size) {
-		/* Memory past the size would not be in what was charged and promised. */
-		if (!(mode & FALLOC_FL_ZERO_RANGE))
-			return -EOPNOTSUPP;
-		end = file->size;
-	}
-	if (offset < end)
-		err = make_ready(file, offset, end);
-	if (!err && (mode & FALLOC_FL_ZERO_RANGE))
-		err = file_zero(file, offset, end);
-	return err;
-}
-
-/* Takes the parts from the object. The pool gets those of @runs that are. */
-static void take_all(struct file *file, const GArray *gaps, const GArray *runs)
-{
-	g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(struct extent));
-
-	for (guint i = 0; i < gaps->len; i++) {
-		const struct extent_gap *gap = &g_array_index(gaps, struct extent_gap, i);
-		struct extent run = g_array_index(runs, struct extent, i);
-		int err = file->storage->ops->take(file->object, gap->offset, gap->length);
+	for (guint i = 0; i < runs->len; i++) {
+		struct extent_map_run run = g_array_index(runs, struct extent_map_run, i);
+		int err = file->storage->ops->take(file->object, run.offset, run.extent.length);
 
 		if (err)
 			log_error("inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT " bytes are lost until the daemon starts again: %s",
-			          file->ino, gap->length, g_strerror(-err));
+			          file->ino, run.extent.length, g_strerror(-err));
 		else
 			g_array_append_val(taken, run);
 	}
 	CRASH_POINT("hole-taken");
-	file_free_promised(file, taken);
+	demand_free(file, taken);
 	file_settle(file);
 }
 
-/* Takes the parts, all in [from, to), off the record and then from the object. */
-static int remove_memory(struct file *file, uint64_t from, uint64_t to, const GArray *gaps, const GArray *runs)
+/* Takes @runs off the record and then from the object. */
+static int remove_memory(struct file *file, const GArray *runs)
 {
 	int err;
 
-	file_remove_gaps(file, gaps);
-	err = file_commit_extents(file, from, to, file->size);
+	if (runs->len == 0)
+		return 0;
+	file_remove_from_map(file, runs);
+	err = file_commit_extents(file, runs, file->size);
 	CRASH_POINT("hole-committed");
 	if (err)
-		file_add_to_map(file, gaps, runs);
+		file_add_to_map(file, runs);
 	else
-		take_all(file, gaps, runs);
+		take_all(file, runs);
 	return err;
 }
 
-/* Whole units. */
-static int give_back(struct file *file, uint64_t from, uint64_t to)
+static int demand_punch(struct file *file, uint64_t offset, uint64_t end)
 {
-	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
-	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-
-	file_list_memory(file, from, to, gaps, runs);
-	return gaps->len > 0 ? remove_memory(file, from, to, gaps, runs) : 0;
-}
-
-int file_demand_punch(struct file *file, uint64_t offset, uint64_t end)
-{
+	g_autoptr(GArray) runs = NULL;
 	uint64_t first, last;
 	int err = 0;
 
 	end = MIN(end, file->size);
 	if (offset >= end)
 		return 0;
+	/* Whole units go back. */
 	first = file_unit_up(file, offset);
 	last = end == file->size ? file_unit_up(file, end) : file_unit_down(file, end);
 	if (first >= last)
 		return file_zero(file, offset, end);
-	err = give_back(file, first, last);
+	runs = file_list_runs(file, first, last);
+	err = remove_memory(file, runs);
 	if (!err)
 		err = file_zero(file, offset, first);
 	return err ? err : file_zero(file, last, end);
 }
+
+const struct file_alloc_ops file_demand_ops = {
+	.grow = demand_grow,
+	.fill = demand_fill,
+	.punch = demand_punch,
+	.free = demand_free,
+};
 
 /* Is the run on record? Neighbours that continue each other are one here and in the object. */
 static bool is_on_record(const struct file *file, const struct extent_map_run *run)
@@ -241,26 +193,18 @@ static bool is_on_record(const struct file *file, const struct extent_map_run *r
 int file_demand_punched_locked(struct file *file, uint64_t from, uint64_t to)
 {
 	const struct backend_ops *ops = file->storage->ops;
-	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
-	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	const struct extent_gap *last;
+	g_autoptr(GArray) runs = file_runs_new();
 	struct extent_map_run run;
 
 	for (uint64_t at = from; file->object && at < to && ops->next_punched(file->object, at, &run) && run.offset < to;
 	     at = run.offset + run.extent.length) {
-		struct extent_gap gap = { run.offset, run.extent.length };
-
 		/* Else it was taken off the record before, and could not be taken from the object then. */
-		if (is_on_record(file, &run)) {
-			g_array_append_val(gaps, gap);
-			g_array_append_val(runs, run.extent);
-		}
+		if (is_on_record(file, &run))
+			g_array_append_val(runs, run);
 	}
-	if (gaps->len == 0)
-		return 0;
-	CRASH_POINT("punched-found");
-	last = &g_array_index(gaps, struct extent_gap, gaps->len - 1);
-	return remove_memory(file, g_array_index(gaps, struct extent_gap, 0).offset, last->offset + last->length, gaps, runs);
+	if (runs->len > 0)
+		CRASH_POINT("punched-found");
+	return remove_memory(file, runs);
 }
 
 int file_demand_punched(struct file *file, uint64_t from, uint64_t to)
@@ -311,22 +255,18 @@ static int find_memory(struct file *file, const struct backend_fault *fault, str
 	return err;
 }
 
-/* @runs are zeroed (or @err says why not). -EAGAIN: the hole is none any more. */
-static int use_memory(struct file *file, const struct extent_gap *gap, const GArray *runs, int err)
+/* @runs, the memory for @gap, are zeroed (or @err says why not). -EAGAIN: the hole is none any more. */
+static int use_memory(struct file *file, struct extent_gap gap, GArray *runs, int err)
 {
-	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
-	uint64_t to = gap->offset + gap->length;
-	bool keep = false;
+	uint64_t to = gap.offset + gap.length;
 
-	file->inflight -= gap->length;
-	if (!err && (to > file_unit_up(file, file->size) || !is_hole(file, gap->offset, to)))
+	file->inflight -= gap.length;
+	if (!err && (to > file_unit_up(file, file->size) || !is_hole(file, gap.offset, to)))
 		err = -EAGAIN;
-	if (!err) {
-		g_array_append_val(gaps, *gap);
-		err = file_commit_memory(file, gap->offset, to, file->size, gaps, runs, &keep);
-	}
-	if (err && !keep)
-		file_free_promised(file, runs);
+	if (!err)
+		err = file_commit_memory(file, runs, file->size);
+	if (err)
+		demand_free(file, runs);
 	file_settle_promise(file);
 	return err;
 }
@@ -336,7 +276,7 @@ int file_demand_fault(struct file *file, const struct backend_fault *fault)
 	int err = -EAGAIN;
 
 	for (int i = 0; i < ATTEMPTS && err == -EAGAIN; i++) {
-		g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
+		g_autoptr(GArray) runs = file_runs_new();
 		struct extent_gap gap;
 
 		pthread_rwlock_wrlock(&file->lock);
@@ -346,7 +286,7 @@ int file_demand_fault(struct file *file, const struct backend_fault *fault)
 			break;
 		err = file_clean(file, runs);
 		pthread_rwlock_wrlock(&file->lock);
-		err = use_memory(file, &gap, runs, err);
+		err = use_memory(file, gap, runs, err);
 		pthread_rwlock_unlock(&file->lock);
 	}
 	return err == -EAGAIN ? -EEXIST : err;

@@ -2,7 +2,6 @@
 /* How a file gets its memory, and what mappings of it allow: as set, as on record, and as the object knows it. */
 #include <errno.h>
 
-#include "file_demand.h"
 #include "file_internal.h"
 
 bool file_is_demand(const struct file *file)
@@ -13,31 +12,6 @@ bool file_is_demand(const struct file *file)
 bool file_is_discard(const struct file *file)
 {
 	return file->discard;
-}
-
-uint64_t file_charged(const struct file *file)
-{
-	uint64_t size = file_size(file), all = (size + file->unit - 1) / file->unit * file->unit;
-
-	return file->demand ? MAX(all, file_allocated(file)) : file_allocated(file);
-}
-
-int file_apply_mode(struct file *file)
-{
-	unsigned mode = (file->demand ? BACKEND_DEMAND : 0u) | (file->discard ? BACKEND_DISCARD : 0u);
-	const struct backend_ops *ops = file->storage->ops;
-
-	return file->object && ops->set_mode ? ops->set_mode(file->object, mode, file->unit) : 0;
-}
-
-int file_demand_attach(struct file *file)
-{
-	int err = file_apply_mode(file);
-
-	if (!err && file->demand)
-		err = file_demand_punched_locked(file, 0, INT64_MAX);
-	file_settle_promise(file);
-	return err;
 }
 
 void file_restore_mode(struct file *file, bool demand, bool discard)

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "file_demand.h"
-
 struct timespec inode_now(void)
 {
 	struct timespec now;

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "file_demand.h"
 #include "namespace_record.h"
 #include "namespace_unit.h"
 #include "request.h"

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "file_demand.h"
 #include "inode.h"
 #include "namespace_mode.h"
 #include "namespace_quota.h"

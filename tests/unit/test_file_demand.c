@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "fake_backend.h"
-#include "file_demand.h"
 #include "linger.h"
 
 #define UNIT DMEMFS_PAGE_2M
