@@ -128,7 +128,10 @@ size_t dmemfs_map(u64 start, size_t length, void **addr);
 int dmemfs_clear(u64 start, size_t length);
 
 /* reserved.c */
-/* Whether the memory may be claimed: 0, or an error of REGION_CLAIM that says why not. May sleep. */
+/*
+ * Whether the memory may be claimed: 0, or an error of REGION_CLAIM that says why not. Reads files in sysfs: the caller
+ * holds no lock.
+ */
 int dmemfs_check_reserved(u64 start, u64 length);
 
 /* extent.c */

@@ -107,9 +107,6 @@ static struct region *region_new(u64 start, u64 length)
 	struct region *region;
 	int ret;
 
-	ret = dmemfs_check_reserved(start, length);
-	if (ret)
-		return ERR_PTR(ret);
 	region = kzalloc(sizeof(*region), GFP_KERNEL);
 	if (!region)
 		return ERR_PTR(-ENOMEM);
@@ -159,6 +156,9 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 		return ret;
 	if (pfns.last >= PHYS_PFN(1ULL << MAX_PHYSMEM_BITS))
 		return -EINVAL;
+	ret = dmemfs_check_reserved(arg->start, arg->length);
+	if (ret)
+		return ret;
 
 	/* Not while the machine hibernates already. */
 	flags = lock_system_sleep();
