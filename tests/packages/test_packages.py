@@ -8,6 +8,7 @@ Environment: DMEMFS_PACKAGES names a directory with packages that were built bef
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,15 +100,30 @@ def test_daemon_is_the_release_build(unpacked):
     assert b"DMEMFS_CRASH_AT" not in (unpacked["dmemfs"] / "usr/sbin/dmemfsd").read_bytes()
 
 
-def test_module_builds_from_its_package(unpacked, tmp_path):
-    """As DKMS does it, for the laboratory's kernel."""
+def headers():
+    """Of the laboratory's kernel."""
     from lab.kernel import Kernel
+    return (Kernel.find().modules / "build").resolve()
+
+
+def test_module_builds_from_its_package(unpacked):
+    """As DKMS does it."""
     (tree,) = (unpacked["dmemfs-dkms"] / "usr" / "src").iterdir()
     config = subprocess.run(["bash", "-c", '. ./dkms.conf; printf "%s\\n" "${MAKE[0]}" "$BUILT_MODULE_LOCATION"'], cwd=tree,
-                            env={"kernel_source_dir": str((Kernel.find().modules / "build").resolve())},
+                            env={"kernel_source_dir": str(headers())},
                             capture_output=True, text=True, check=True).stdout.splitlines()
     subprocess.run(["sh", "-c", config[0]], cwd=tree, check=True, stdout=subprocess.DEVNULL)
     assert (tree / config[1] / "dmemfs.ko").exists()
+
+
+def test_module_has_no_warning(tmp_path):
+    """Neither sparse's nor those of the compiler that are off by default."""
+    for part in ("kmod", "shared"):
+        shutil.copytree(TOP / part, tmp_path / part)
+    done = subprocess.run(["make", "-C", tmp_path / "kmod", f"KERNELDIR={headers()}", "check"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert (tmp_path / "kmod" / "dmemfs.ko").exists()
 
 
 @pytest.mark.parametrize("release, built", [
