@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Every command in README.md runs in a test: here, on a mount of the test's own; or in the test that a table names. A command that
-is new in the README, and in none of the tables, fails.
+Every command in README.md, in the READMEs of the parts and in dmemfs(7) runs in a test: here, on a mount of the test's own; or in
+the test that a table names. A command that is new there, and in none of the tables, fails. So does a row of "What works" that no
+test holds.
 """
 
 import os
@@ -15,11 +16,13 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 README = TOP / "README.md"
+MANUAL = TOP / "fuse-daemon" / "man" / "dmemfs.7.scd"
+# Commands are indented in the first, between lines of ``` in the second.
+READMES = [README, *(TOP / part / "README.md" for part in ("fuse-daemon", "kmod", "tests"))]
 
 # Blocks that are no commands, by how they begin, and the test that reads what is in them.
 OTHER_BLOCKS = {
     "QEMU, Cloud Hypervisor, any process": None,  # the picture of the parts
-    "fuse-daemon/   the daemon": None,  # the folders
     "/etc/dmemfs/dmemfsd.conf  /mnt/dmemfs  fuse.dmemfs": "tests/vm/service/checks.py::test_mount",
     "# /etc/default/grub.d/dmemfs.cfg": "tests/ctl/test_ctl_plan.py::test_write",
     "[daemon]": "tests/vm/fleet/bare.py::test_configuration",
@@ -27,14 +30,16 @@ OTHER_BLOCKS = {
 }
 
 # Run as they are, but for the place of the mount, unless they are named below.
-HERE = ("dmemfsctl quota", "dmemfsctl wait-clean", "setfattr ", "getfattr ", "mkdir /mnt/dmemfs/", "truncate ")
+HERE = ("dmemfsctl quota", "dmemfsctl wait-clean", "dmemfsctl status", "dmemfsctl ls", "setfattr ", "getfattr ",
+        "mkdir /mnt/dmemfs/", "truncate ")
 
-# Programs of this tree that need an hour, or a machine: that they know the options of the README is tried here, and @reason says
-# where they run.
+# Programs of this tree that need an hour, or a machine: that they know the options that are named is tried here, and the reason
+# says where they run.
 LONG = {
     "./run-tests": "it is what runs this test",
     "./run-bench": "figures of an hour; the benchmarks' own programs are built with the daemon",
     "tests/vm/run": "./run-tests vm is this, with two VMs",
+    "tests/vm/run-on": "the same on another kernel",
     "tests/vm/shell": "for a person; it is boot with a terminal",
     "tests/vm/boot": "tests/vm/lab/test_lab.py boots",
     "tests/setup/in-debian": "half an hour each; it runs what is tested here in another root",
@@ -48,6 +53,14 @@ LONG = {
 # ends with.)
 ELSEWHERE = {
     "tests/setup/deps": "run-tests::host",
+    "tests/setup/build build": "run-tests::build",
+    "meson test": "run-tests::unit_tests",
+    "/usr/bin/python3 -m pytest": "run-tests::pytest_suite",
+    "make -C kmod KERNELDIR": "tests/packages/test_packages.py::test_module_builds_from_its_package",
+    "make -C kmod check": "tests/packages/test_packages.py::test_module_has_no_warning",
+    "dmemfsctl doctor": "tests/vm/fleet/running.py::test_doctor_is_content",
+    "dmemfsctl plan": "tests/vm/fleet/bare.py::test_plan_writes_the_drop_in",
+    "update-grub": "tests/vm/fleet/bare.py::test_update_grub",
     "meson setup build": "tests/ctl/test_install.py::install",
     "mkdir -p /mnt/dmemfs": "tests/vm/service/checks.py::unit",
     "systemctl daemon-reload && systemctl start dmemfsd": "tests/vm/service/checks.py::test_start_ends_when_the_mount_answers",
@@ -65,11 +78,52 @@ ELSEWHERE = {
 # What Debian does not have, so nothing here can run it.
 MISSING = {"cloud-hypervisor": "tests/ctl/test_ctl_guest_args.py::test_cloud_hypervisor"}
 
+NOT_TESTED = "not tested"
+MEMORY, PFN, LATER = "`memory`", "`pfn`, Linux 6.12", "`pfn`, Linux 7.3"
+BOTH = (MEMORY, PFN, LATER)
+# The rows of "What works", and the tests that hold them on the backends that they name. What tests/vm and tests/mount hold on Linux
+# 6.12 they hold on 7.3 (tests/vm/run-on), not so tests/vm/lab.
+WORKS = {
+    "guests of QEMU": {MEMORY: "tests/mount/test_clients.py::test_guest_counts_in_the_file",
+                       PFN: "tests/vm/test_nested.py::test_guest_in_a_named_file"},
+    "guests of libvirt": {PFN: "tests/vm/test_libvirt.py::test_guest_of_libvirt"},
+    "VFIO device assignment": {PFN: "tests/vm/test_devices.py::test_guest_with_the_device"},
+    "`cache=none`, `O_DIRECT` into guest memory": {BOTH: "tests/mount/test_copy.py::test_read_into_a_mapping_of_the_same_file"},
+    "vhost-user": {BOTH: "tests/mount/test_clients.py::test_vhost_user"},
+    "live migration, snapshots": {BOTH: "tests/mount/test_clients.py::test_live_migration_to_another_mount_and_back"},
+    "post-copy migration (userfaultfd)": {PFN: "tests/vm/test_walkers.py::test_userfaultfd_in_every_mode"},
+    "virtio-mem": {},
+    "balloon, free page reporting give memory back": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
+                                                      PFN: "tests/vm/test_giving_back.py::test_free_page_reporting"},
+    "demand allocation, over-commit": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
+                                       PFN: "tests/vm/test_demand.py::test_exhaustion_hits_who_cannot_grow"},
+    "NUMA policies": {MEMORY: "tests/mount/test_node.py::test_interleaving_takes_turns",
+                      PFN: "tests/vm/test_numa.py::test_interleaving"},
+    "quotas": {BOTH: "tests/mount/test_quota.py::test_sizing_past_the_limit_is_edquot_and_takes_nothing"},
+    "daemon killed or upgraded under guests": {BOTH: "tests/mount/test_takeover.py::test_kill_and_takeover_keep_everything"},
+    "guests' memory survives a kexec": {MEMORY: "tests/mount/test_durable.py::test_lost_contents_read_zero_and_names_stay",
+                                        PFN: "tests/vm/lab/test_kexec.py::test_guest_goes_on"},
+    "a memory error costs one page of 4 KiB": {
+        PFN: "tests/vm/test_poison_module.py::test_who_touches_it_is_told_where_and_others_go_on"},
+    "Secure Boot (kernel lockdown)": {PFN: "tests/vm/lab/test_claim.py::test_claims"},
+}
+
+
+def held(row):
+    """{column: the test that holds it, or None}"""
+    tests = WORKS[row]
+    found = {MEMORY: tests.get(MEMORY, tests.get(BOTH)), PFN: tests.get(PFN, tests.get(BOTH))}
+    later = found[PFN] and not found[PFN].startswith("tests/vm/lab/")
+    return found | {LATER: found[PFN] if later else None}
+
 
 def blocks():
-    """The indented blocks, without the indentation."""
-    found = re.findall(r"(?:^|\n\n)((?:    .*\n?|\n(?=    ))+)", README.read_text())
-    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip("\n") for block in found]
+    """Those of each document, without the indentation."""
+    for path in READMES:
+        for block in re.findall(r"(?:^|\n\n)((?:    .*\n?|\n(?=    ))+)", path.read_text()):
+            yield re.sub(r"^    ", "", block, flags=re.MULTILINE).strip("\n")
+    for block in re.findall(r"^```\n(.*?)^```$", MANUAL.read_text(), re.MULTILINE | re.DOTALL):
+        yield block.strip("\n")
 
 
 def is_shell(block):
@@ -77,14 +131,18 @@ def is_shell(block):
 
 
 def commands():
-    """One a line, without comments."""
+    """One a line, without comments; once, although more than one document may have it."""
     text = "\n".join(block for block in blocks() if is_shell(block))
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
-    return [command for line in lines if (command := re.sub(r"\s+#.*", "", line).strip())]
+    return list(dict.fromkeys(command for line in lines if (command := re.sub(r"\s+#.*", "", line).strip())))
 
 
 def starts(command, beginnings):
     return [beginning for beginning in beginnings if command.startswith(beginning)]
+
+
+def runs(command, programs):
+    return [program for program in programs if re.match(rf"{re.escape(program)}( |$)", command)]
 
 
 def is_run_here(command):
@@ -93,7 +151,8 @@ def is_run_here(command):
 
 def test_every_command_has_one_place():
     for command in commands():
-        places = [place for table in (LONG, ELSEWHERE, MISSING, ("./quickstart",)) for place in starts(command, table)]
+        places = [place for table in (ELSEWHERE, MISSING) for place in starts(command, table)]
+        places += runs(command, (*LONG, "./quickstart"))
         places += ["here"] if is_run_here(command) else []
         assert len(places) == 1, f"{command}: give it a test, and a place in one table of {Path(__file__).name}"
 
@@ -107,10 +166,30 @@ def test_tables_have_nothing_else():
         assert any(block.lstrip().startswith(beginning) for block in blocks()), beginning
 
 
-@pytest.mark.parametrize("test", sorted({*ELSEWHERE.values(), *MISSING.values(), *filter(None, OTHER_BLOCKS.values())}))
-def test_that_is_named_exists(test):
+def where_is(test):
     path, _, name = test.partition("::")
-    assert re.search(rf"^(\s*def {name}\(|{name}\(\)$)", (TOP / path).read_text(), re.MULTILINE), test
+    return re.search(rf"^(@.*\n)*(\s*def {name}\(|{name}\(\)$)", (TOP / path).read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("test", sorted({*ELSEWHERE.values(), *MISSING.values(), *filter(None, OTHER_BLOCKS.values()),
+                                         *(test for row in WORKS.values() for test in row.values())}))
+def test_that_is_named_exists(test):
+    assert where_is(test), test
+
+
+def test_each_cell_of_what_works_is_held_by_a_test():
+    """It says "not tested" where there is none; and a test for the pfn backend is not skipped there."""
+    section = README.read_text().split("## What works\n")[1].split("\n## ")[0]
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()
+                        if line.startswith("|")]
+    assert header[1:] == list(BOTH)
+    assert [row[0] for row in rows] == list(WORKS)
+    for name, *cells in rows:
+        for column, cell, test in zip(header[1:], cells, held(name).values()):
+            assert (cell == NOT_TESTED) == (test is None), f"{name}, {column}"
+            if test:
+                skipped = "memory_only" in where_is(test)[0]
+                assert not (skipped and column != MEMORY), f"{test} does not run on {column}"
 
 
 @pytest.fixture
@@ -126,7 +205,7 @@ def node0(fs):
 @pytest.mark.page_sizes("2M")
 @pytest.mark.memory_only("the region is imaginary")
 def test_commands_on_a_mount(node0, dmemfsd):
-    """In the order of the README, with what it takes for granted: a tenant's directory."""
+    """In the order of the documents, with what they take for granted: a tenant's directory."""
     fs = node0
     (fs / "tenant1").mkdir()
     path = f"{dmemfsd.parent / 'dmemfsctl'}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -143,15 +222,11 @@ def test_commands_on_a_mount(node0, dmemfsd):
 @pytest.mark.parametrize("program", sorted(LONG))
 def test_options_of_what_takes_long(program):
     done = subprocess.run([TOP / program, "--help"], capture_output=True, text=True, check=True, cwd=TOP)
-    for command in starts_with(program):
+    for command in (command for command in commands() if runs(command, [program])):
         for option in re.findall(r"\s(--[a-z-]+)", command):
             assert option in done.stdout, f"{command}: {program} --help does not know {option}"
         for word in re.findall(r"\s(tests/\S+|scale)", command):
             assert (TOP / word).exists() or word in done.stdout, command
-
-
-def starts_with(program):
-    return [command for command in commands() if re.match(rf"{re.escape(program)}( |$)", command)]
 
 
 @contextmanager
