@@ -15,6 +15,7 @@ BOUND_CHASE = "pointer chase on a mapping, a step"
 BOUND_STREAM = "stream on a mapping"
 FIO = "fio, mmap, random {} of 4 KiB"
 ZEROING = "zeroing, of memset's rate"
+RESTART_WAIT = "a client's wait for it"
 METADATA = "rate of {}, of passthrough_hp's on tmpfs"
 
 PROGRESS = "..."  # begins what programs in a VM say on their way; their result is the last line

@@ -6,14 +6,14 @@ import matplotlib
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "dmemfs"  # equal figures make equal files
 matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: small files
-matplotlib.rcParams["font.size"] = 7
 from matplotlib import pyplot  # noqa: E402
 
 from results import number  # noqa: E402
 
 COLUMNS = 2
 WIDTH = 5.5  # inches, of a panel
-BAR = 0.17  # inches of height
+POINTS = 7  # of the text
+BAR = 0.17 / POINTS  # inches of height for each point
 FAR = 30  # times the least: too far for a common scale from zero on
 OWN, OTHER = "#b5452c", "#7f8fa6"
 
@@ -37,20 +37,19 @@ def _panel(axes, figure, rows):
     axes.errorbar(values, places, xerr=errors, fmt="none", ecolor="black", elinewidth=0.8)
     for place, row in zip(places, rows):
         axes.annotate(number(row.value), (max(row.value, row.spread[1], least / 2), place), (5, 0),
-                      textcoords="offset points", va="center", fontsize=6)
+                      textcoords="offset points", va="center", fontsize="small")
     axes.minorticks_off()
     axes.set_yticks(places, [row.system for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_title(f"{name} [{unit}, {clock}]", fontsize=7, loc="left")
+    axes.set_title(f"{name} [{unit}, {clock}]", fontsize="medium", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw(figures, stem):
-    """@figures: ((name, unit, clock), rows) of each panel. The paths of STEM.svg and STEM.png, as they are written."""
+def _draw(figures, stem, width, points):
     lines = -(-len(figures) // COLUMNS)
     heights = [max(len(rows) for _, rows in figures[at * COLUMNS : (at + 1) * COLUMNS]) + 3 for at in range(lines)]
-    picture, panels = pyplot.subplots(lines, COLUMNS, figsize=(WIDTH * COLUMNS, BAR * sum(heights) + 0.4), squeeze=False,
-                                      height_ratios=heights, layout="constrained")
+    picture, panels = pyplot.subplots(lines, COLUMNS, figsize=(width * COLUMNS, BAR * points * sum(heights) + 0.4),
+                                      squeeze=False, height_ratios=heights, layout="constrained")
     for axes in panels.flat[len(figures) :]:
         axes.set_visible(False)
     for axes, (figure, rows) in zip(panels.flat, figures):
@@ -61,3 +60,12 @@ def draw(figures, stem):
         picture.savefig(path, dpi=130, metadata={"Date": None} if suffix == ".svg" else None)
         yield path
     pyplot.close(picture)
+
+
+def draw(figures, stem, width=WIDTH, points=POINTS):
+    """
+    @figures: ((name, unit, clock), rows) of each panel. The paths of STEM.svg and STEM.png, as they are written. @width: inches of
+    a panel, @points: size of the text.
+    """
+    with matplotlib.rc_context({"font.size": points}):
+        yield from _draw(figures, stem, width, points)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from names import RESTART_WAIT
 from results import add_options, finish, guarded, progress, row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -23,7 +24,7 @@ from helpers.daemon import Daemon
 from helpers.processes import computed
 from helpers.syscalls import keep_mounts_private
 
-FIGURES = ("restart of a killed daemon, start to READY", "computed meanwhile", "a client's wait for it")
+FIGURES = ("restart of a killed daemon, start to READY", "computed meanwhile", RESTART_WAIT)
 
 
 def make_files(root, count):

@@ -11,9 +11,19 @@ from pathlib import Path
 
 import goals
 import results
+from names import COST, RESTART_WAIT, START, TOUCH
 from results import number
 
 OWN = "dmemfs"
+# The panels of the figure in the README: their titles, and the systems that are in each, all or these.
+SUMMARY = {
+    COST: ("memory cost of a GiB", None),
+    TOUCH: ("create, size, touch 1 GiB", ("dmemfs 1G, pool clean", "dmemfs 1G, pool dirty", "hugetlbfs 1G", "hugetlbfs 2M",
+                                          "tmpfs huge=always", "device-dax 1G")),
+    START: ("start of a guest, CPU time", None),
+    RESTART_WAIT: ("wait for the next daemon", None),
+}
+SUMMARY_WIDTH, SUMMARY_POINTS = 4.4, 9  # of a panel, in inches, and of its text: to be read at the width of a page
 
 
 def by_figure(rows):
@@ -70,10 +80,25 @@ def markdown(rows):
     return "\n".join(lines)
 
 
+def summary(rows):
+    """The panels of SUMMARY, or none if a figure is missing."""
+    figures = {figure: (unit, clock, group) for (figure, unit, clock), group in by_figure(rows) if figure in SUMMARY}
+    if figures.keys() != SUMMARY.keys():
+        return []
+    panels = []
+    for figure, (title, systems) in SUMMARY.items():
+        unit, clock, group = figures[figure]
+        panels.append(((title, unit, clock), [row for row in group if not systems or row.system in systems]))
+    return panels
+
+
 def draw(rows, directory):
-    """An SVG and a PNG of each kind of figure: those with peers, and those of dmemfs alone."""
+    """An SVG and a PNG of each kind of figure: those of the README, those with peers, and those of dmemfs alone."""
     import plots  # pylint: disable=import-outside-toplevel; matplotlib takes a second
 
+    panels = summary(rows)
+    if panels:
+        yield from plots.draw(panels, directory / "summary", SUMMARY_WIDTH, SUMMARY_POINTS)
     figures = [(figure, list(group)) for figure, group in by_figure(rows) if len(group) > 1]
     for name in ("peers", "dmemfs"):
         chosen = [(figure, group) for figure, group in figures if alone(group) == (name == "dmemfs")]

@@ -67,3 +67,25 @@ def test_goal_of_a_clock_looks_at_no_other():
     rows = [results.row(rate, "dmemfs", value, "times", clock) for value, clock in ((0.2, "host"), (1.5, "icount"))]
     assert [line.rpartition(": ")[2] for line in goals.lines(rows)] == ["holds", "does not hold"]
     assert [line.split(", ")[2].split(":")[0] for line in goals.lines(rows)] == ["icount", "host"]
+
+
+def test_summary_has_its_panels_or_is_not_drawn():
+    """Each figure of it, dmemfs first, and of many systems those that matter."""
+    rows = [results.row(figure, system, 1, "s", "host") for figure in report.SUMMARY
+            for system in ("device-dax 1G", "memfd 4K", goals.OURS)]
+    panels = report.summary(rows)
+    assert [title for (title, _, _), _ in panels] == [title for title, _ in report.SUMMARY.values()]
+    assert [[row.system for row in group] for _, group in panels[:2]] == [
+        [goals.OURS, "device-dax 1G", "memfd 4K"], [goals.OURS, "device-dax 1G"]]
+    assert report.summary(rows[3:]) == []
+
+
+def test_summary_is_of_systems_that_were_measured():
+    """Those of the results in the tree; the README shows the figure."""
+    figures = Path(report.__file__).parent / "figures"
+    panels = report.summary(results.load(figures / "results.json"))
+    assert len(panels) == 4
+    for (_, systems), (_, group) in zip(report.SUMMARY.values(), panels):
+        assert not systems or {row.system for row in group} == set(systems)
+    assert (figures / "summary.svg").exists()
+    assert "](tests/bench/figures/summary.svg)" in (Path(__file__).parents[2] / "README.md").read_text()
