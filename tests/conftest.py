@@ -6,7 +6,7 @@ exit status, and nothing left behind. See helpers/ for each.
 Environment:
   DMEMFSD              the daemon to test; the default is the newest build*/fuse-daemon/dmemfsd
   DMEMFS_BACKEND       memory (default) or pfn
-  DMEMFS_TEST_PROFILE  ci (default), vm or long: how hard some tests try, see helpers/effort.py
+  DMEMFS_TEST_PROFILE  ci (default), quick, vm or long: how hard some tests try, see helpers/effort.py; quick leaves some out
   DMEMFS_TEST_SCALE    factor on every time limit, for slow machines and sanitizers; the default is 1
   DMEMFS_TEST_KEEP     not empty: keep the work directories of tests that passed, too
 """
@@ -27,6 +27,7 @@ from helpers.daemon import Daemon
 from helpers.effort import EXAMPLES, PROFILE, page_sizes
 from helpers.mount import Mount
 from helpers.processes import children_of, is_zombie, lazy_unmount, mounts_under, processes_naming
+from helpers.sizes import is_only_in_full
 from helpers.syscalls import keep_mounts_private
 from helpers.watchdog import Watchdog
 
@@ -53,6 +54,13 @@ def pytest_generate_tests(metafunc):
         marker = metafunc.definition.get_closest_marker("page_sizes")
         sizes = marker.args if marker else ("4K", "2M")
         metafunc.parametrize("page_size", page_sizes(metafunc.module.__name__.rpartition(".")[2], sizes))
+
+
+def pytest_collection_modifyitems(config, items):
+    if PROFILE == "quick":
+        left_out = [item for item in items if is_only_in_full(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -44,7 +44,7 @@ LONG = {
     "tests/vm/boot": "tests/vm/lab/test_lab.py boots",
     "tests/setup/in-debian": "half an hour each; it runs what is tested here in another root",
     "tests/vm/arm64/run": "it downloads an emulator, a compiler and a kernel",
-    "tests/fuzz/run": "./run-tests runs it for a minute",
+    "tests/fuzz/run": "./run-tests runs it for a minute in all",
     "tests/tsan/run": "half an hour",
     "tests/soak/run": "ten minutes at least",
 }
@@ -52,7 +52,7 @@ LONG = {
 # Commands that change the machine, by how they begin, and what runs them elsewhere. ("kexec -e" there is what systemctl's kexec
 # ends with.)
 ELSEWHERE = {
-    "tests/setup/deps": "run-tests::host",
+    "tests/setup/deps": "run-tests::prepare",
     "tests/setup/build build": "run-tests::build",
     "meson test": "run-tests::unit_tests",
     "/usr/bin/python3 -m pytest": "run-tests::pytest_suite",

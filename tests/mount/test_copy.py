@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from helpers.effort import PROFILE
+from helpers.effort import IS_SHORT
 from helpers.expect import refused, same_bytes
 from helpers.syscalls import Mapping, opened
 
@@ -72,7 +72,7 @@ def test_cp_of_a_tree_keeps_links_times_and_attributes(fs):
     assert os.listdir(fs.root) == []
 
 
-@pytest.mark.parametrize("block", ("4095", "1M") if PROFILE == "vm" else ("512", "4095", "1M"))
+@pytest.mark.parametrize("block", ("4095", "1M") if IS_SHORT else ("512", "4095", "1M"))
 def test_dd_writes_blocks_of_any_size(fs, work, outside, content, block):
     run("dd", f"if={outside}", f"of={fs / 'file'}", f"bs={block}", "status=none")
     same_bytes((fs / "file").read_bytes(), content)

@@ -4,6 +4,7 @@
 # shellcheck shell=bash
 
 child=
+beside= # a child that runs beside the steps
 step_name=
 step_note=
 step_since=0
@@ -24,11 +25,11 @@ step_end()
 	step_note=
 }
 
-# wait_child LOG COMMAND...: its status; all output goes to LOG, or to the terminal if LOG is "-". A group of its own,
-# so that what it has started can be stopped with it; SIGINT is not ignored as bash does for other background commands.
-wait_child()
+# spawn LOG COMMAND...: its pid is $!; all output goes to LOG, or to the terminal if LOG is "-". A group of its own, so that
+# what it has started can be stopped with it; SIGINT is not ignored as bash does for other background commands.
+spawn()
 {
-	local log=$1 status=0
+	local log=$1
 
 	shift
 	if [ "$log" = - ]; then
@@ -37,9 +38,33 @@ wait_child()
 		mkdir -p "${log%/*}"
 		setsid env --default-signal=INT,QUIT "$@" </dev/null >"$log" 2>&1 &
 	fi
+}
+
+# wait_child LOG COMMAND...: its status.
+wait_child()
+{
+	local status=0
+
+	spawn "$@"
 	child=$!
 	wait "$child" || status=$?
 	child=
+	return "$status"
+}
+
+# start_beside LOG COMMAND...: one child that goes on while steps run. wait_beside: its status.
+start_beside()
+{
+	spawn "$@"
+	beside=$!
+}
+
+wait_beside()
+{
+	local status=0
+
+	wait "$beside" || status=$?
+	beside=
 	return "$status"
 }
 
@@ -65,10 +90,16 @@ wait_gone()
 # SIGINT first: it lets pytest and ninja clean up.
 stop_child()
 {
-	[ -n "$child" ] || return 0
-	kill -INT -- "-$child" 2>/dev/null || true
-	wait_gone "$child" 20 || kill -KILL -- "-$child" 2>/dev/null || true
+	local pid
+
+	for pid in $child $beside; do
+		kill -INT -- "-$pid" 2>/dev/null || true
+	done
+	for pid in $child $beside; do
+		wait_gone "$pid" 20 || kill -KILL -- "-$pid" 2>/dev/null || true
+	done
 	child=
+	beside=
 }
 
 end_script()

@@ -13,6 +13,7 @@ class Progress:
 
     def __init__(self):
         self.count = {"passed": 0, "failed": 0, "skipped": 0}
+        self._seconds = []  # (seconds, test)
         self._start = self._shown = time.monotonic()
         self._total = 0
         self._terminal = sys.stdout.isatty()
@@ -29,6 +30,7 @@ class Progress:
             self._show(message["begin"])
         elif "end" in message:
             self.count[message["outcome"]] += 1
+            self._seconds.append((message["seconds"], message["end"]))
             if message["outcome"] == "failed":
                 self._line(f"FAILED {message['end']} ({message['seconds']:.1f} s)")
 
@@ -44,6 +46,10 @@ class Progress:
         elif now - self._shown >= INTERVAL:
             self._shown = now
             self._line(f"{done}/{self._total} {test}")
+
+    def slowest(self, number):
+        """A line for each of the tests that took longest, as tests/setup/results.py --slowest prints them."""
+        return [f"{seconds:.1f} s  {test}" for seconds, test in sorted(self._seconds, reverse=True)[:number]]
 
     def summary(self):
         text = f"{self.count['passed']} passed, {self.count['failed']} failed"

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What `./run-tests` without a word runs; `./run-tests full` runs everything. tests/README.md says how long each part takes.
+
+On the host, DMEMFS_TEST_PROFILE=quick leaves out ONLY_IN_FULL and runs the files of ONE_PAGE_SIZE once (conftest.py). In the
+VM, `tests/vm/run --core` runs CORE and nothing else. A test is named as pytest names it below tests/, or by how that begins.
+"""
+
+# Files whose tests are about names and records: the size of a page makes them no other.
+ONE_PAGE_SIZE = {f"test_{name}" for name in ("attributes", "command_line", "durable", "lifecycle", "links", "names",
+                                             "permissions", "rename", "takeover", "xattr")}
+
+# Why it is left out: tests that take more than ten seconds each, and find what a shorter one finds, or what only a change of
+# the tests themselves breaks.
+ONLY_IN_FULL = {
+    "the test machinery itself": ("mount/test_harness.py",),
+    "it boots a guest on the host; the guest in the VM covers it": ("ctl/test_ctl_readme.py::test_quickstart",),
+    "files, links and attributes reach the limit in the same way": (
+        "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-nameless_files]",
+        "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-directories]",
+        "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-symlinks]",
+        "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-links]",
+        "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-small_attributes]"),
+}
+
+CORE = {
+    "mapping and faults": (
+        "vm/test_faults.py::test_each_fault_gets_the_largest_page_that_fits",
+        "vm/test_demand_module.py::test_touching_a_hole_brings_a_unit",
+        "vm/test_demand_module.py::test_many_threads[64]",
+        "vm/test_demand_module.py::test_resize_ends_the_wait",
+        "vm/test_demand_module.py::test_punched_units_come_back",
+        "vm/test_demand_module.py::test_a_waiting_process_can_be_killed",
+        "vm/test_demand.py::test_memory_comes_unit_by_unit",
+        "mount/test_mapping.py"),
+    "ownership": (
+        "vm/test_daemon.py",
+        "vm/test_module.py",
+        "vm/test_ioctl_bytes.py",
+        "vm/test_ioctl_model.py"),
+    "lifetime": (
+        "vm/test_module_upgrade.py::test_everything_is_kept",
+        "vm/test_module_upgrade.py::test_stale_bytes_are_never_shown"),
+    "walkers of page tables": (
+        "vm/test_walkers.py::test_walkers[2M]",
+        "vm/test_walkers.py::test_walkers_on_discarding_mappings[4K]",
+        "vm/test_walkers.py::test_cutting_a_mapping_while_others_fault",
+        "vm/test_walkers.py::test_userfaultfd_in_every_mode",
+        "vm/test_walkers.py::test_a_child_gets_no_entries_but_the_same_memory[2M]"),
+    "poison": (
+        "vm/test_poison_module.py",
+        "vm/test_poison_mount.py::test_guest_is_told_and_the_page_never_comes_back"),
+    "a nested guest": ("vm/test_nested.py::test_guest_in_a_named_file",),
+    "a kill -9 of the daemon": ("vm/test_demand.py::test_a_killed_daemon_is_waited_for",),
+}
+
+
+def names_of(table):
+    return [name for names in table.values() for name in names]
+
+
+def is_only_in_full(nodeid):
+    return nodeid.startswith(tuple(names_of(ONLY_IN_FULL)))
