@@ -38,7 +38,7 @@ int allocator_add_region(struct allocator *alloc, uint64_t start, uint64_t lengt
 		if (start < other->start + other->length && other->start < start + length)
 			return -EEXIST;
 	}
-	if (alloc->count == ALLOCATOR_MAX_REGIONS)
+	if (alloc->count == DMEMFS_MAX_REGIONS)
 		return -ENOSPC;
 	alloc->regions[alloc->count] = region_new(start, length);
 	return (int)alloc->count++;

@@ -28,7 +28,6 @@
 
 #include "extent.h"
 
-#define ALLOCATOR_MAX_REGIONS 64
 #define ALLOCATOR_NO_HINT     UINT64_MAX
 #define ALLOCATOR_ANY_REGION  UINT64_MAX
 /* Where physical addresses of x86-64 and arm64 end, and regions too. */

@@ -7,7 +7,7 @@
 #include "allocator_region.h"
 
 struct allocator {
-	struct region *regions[ALLOCATOR_MAX_REGIONS]; /* in the order in which they were added */
+	struct region *regions[DMEMFS_MAX_REGIONS]; /* in the order in which they were added */
 	unsigned count;
 };
 

@@ -37,13 +37,6 @@
 struct backend;
 struct backend_object;
 
-/* A region that the backend has claimed. */
-struct backend_region {
-	uint64_t start;
-	uint64_t length;
-	int node; /* NUMA node, -1 unknown */
-};
-
 /* A descriptor, or negative, that is closed at the end of its block. */
 static inline void backend_fd_close(const int *fd)
 {
@@ -83,7 +76,7 @@ struct backend_ops {
 	const char *name;
 
 	/*
-	 * Claims what @config asks for and reports the regions (GArray of struct backend_region). On failure NULL, and
+	 * Claims what @config asks for and reports the regions (GArray of struct memory_region). On failure NULL, and
 	 * the error names the thing and the remedy. The memory is not zeroed.
 	 */
 	struct backend *(*open)(const struct config *config, GArray *regions, GError **error);

@@ -65,12 +65,12 @@ static void report_regions(const struct config *config, GArray *regions)
 {
 	for (guint i = 0; i < config->regions->len; i++) {
 		const struct region_config *wanted = g_ptr_array_index(config->regions, i);
-		struct backend_region region = { wanted->start, wanted->size, wanted->node };
+		struct memory_region region = { wanted->start, wanted->size, wanted->node };
 
 		g_array_append_val(regions, region);
 	}
 	if (config->regions->len == 0) {
-		struct backend_region region = { IMAGINARY_START, config->size, 0 };
+		struct memory_region region = { IMAGINARY_START, config->size, 0 };
 
 		g_array_append_val(regions, region);
 	}

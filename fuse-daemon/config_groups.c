@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "allocator.h"
 #include "config_keys.h"
+#include "extent.h"
 
 #define NODE_MAX 1023 /* of a kernel with CONFIG_NODES_SHIFT=10, the largest there is */
 
@@ -144,9 +144,9 @@ static bool check_regions(const struct config_text *text, const struct config *c
 		const struct region_config *region = g_ptr_array_index(config->regions, i);
 		g_autofree char *group = g_strconcat(CONFIG_REGION_PREFIX, region->name, NULL);
 
-		if (i == ALLOCATOR_MAX_REGIONS)
+		if (i == DMEMFS_MAX_REGIONS)
 			return config_text_fail(text, group, NULL, error, "more than %d regions: merge adjacent ones",
-			                        ALLOCATOR_MAX_REGIONS);
+			                        DMEMFS_MAX_REGIONS);
 		if (region->automatic && config->regions->len > 1)
 			return config_text_fail(text, group, "start", error,
 			                        "auto takes every reserved range: remove the other [region] groups");

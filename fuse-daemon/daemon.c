@@ -148,7 +148,7 @@ static void raise_limits(void)
 static bool open_storage(struct daemon *daemon, const struct config *config, GError **error)
 {
 	struct storage *storage = &daemon->server.storage;
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 
 	storage->ops = backends[config->backend];
 	storage->page_size = config->page_size;

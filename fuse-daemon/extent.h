@@ -16,6 +16,15 @@ struct extent {
 	uint64_t length;
 };
 
+#define DMEMFS_MAX_REGIONS 64
+
+/* Memory that is one piece, and on one NUMA node. */
+struct memory_region {
+	uint64_t start; /* bytes, as in struct extent */
+	uint64_t length;
+	int node; /* -1 unknown */
+};
+
 /* An empty GArray of struct extent. */
 static inline GArray *extents_new(void)
 {

@@ -87,7 +87,7 @@ char *file_describe_nodes(struct file *file)
 	struct placement *placement = file->storage->placement;
 	g_autoptr(GArray) regions = placement_get_regions(placement);
 	g_autoptr(GArray) nodes = NULL;
-	uint64_t bytes[ALLOCATOR_MAX_REGIONS] = { 0 };
+	uint64_t bytes[DMEMFS_MAX_REGIONS] = { 0 };
 	GString *text = g_string_new(NULL);
 	struct extent_map_run run;
 

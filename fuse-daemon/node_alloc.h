@@ -9,7 +9,7 @@
 /* Nodes of the allocator's regions, by their index. */
 struct node_map {
 	unsigned count;
-	int nodes[ALLOCATOR_MAX_REGIONS]; /* NODE_UNKNOWN: served only where the policy has room for any */
+	int nodes[DMEMFS_MAX_REGIONS]; /* NODE_UNKNOWN: served only where the policy has room for any */
 };
 
 /* The regions of @node, as in struct allocator_request; 0: there are none. */

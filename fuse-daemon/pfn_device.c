@@ -134,7 +134,7 @@ static bool claim(int device, const char *name, struct extent range, GArray *reg
 	if (region.node_length < region.length)
 		log_warning("[region %s]: spans several NUMA nodes: give each node a region of its own", name);
 
-	struct backend_region claimed = { region.start, region.length, region.node };
+	struct memory_region claimed = { region.start, region.length, region.node };
 
 	g_array_append_val(regions, claimed);
 	return true;

@@ -21,7 +21,7 @@ int pfn_device_open(GError **error);
 
 /*
  * Claims the regions of @config, those that an earlier daemon claimed included, and appends them to @regions (GArray of
- * struct backend_region).
+ * struct memory_region).
  */
 bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error);
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 
-#include "backend.h"
 #include "memory_set.h"
 #include "numa_host.h"
 #include "placement_internal.h"
@@ -29,7 +28,7 @@ struct allocator *placement_new_set(const struct placement *placement)
 	struct allocator *set = allocator_new();
 
 	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
 
 		allocator_add_region(set, region->start, region->length);
 		allocator_claim(set, region->start, region->length);
@@ -52,7 +51,7 @@ struct placement *placement_new(const GArray *regions, unsigned max_waiting, GEr
 	placement->overcommit = 1;
 
 	for (guint i = 0; i < regions->len; i++) {
-		const struct backend_region *region = &g_array_index(regions, struct backend_region, i);
+		const struct memory_region *region = &g_array_index(regions, struct memory_region, i);
 		int index = allocator_add_region(placement->allocator, region->start, region->length);
 
 		if (index < 0) {
@@ -214,13 +213,13 @@ bool placement_has_nodes(struct placement *placement, const struct node_policy *
 	return true;
 }
 
-void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[ALLOCATOR_MAX_REGIONS])
+void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS])
 {
 	uint64_t end = run.start + run.length;
 
 	/* Regions may touch, and so may a run reach from one into the next. */
 	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
 		uint64_t from = MAX(run.start, region->start), to = MIN(end, region->start + region->length);
 
 		bytes[i] += to > from ? to - from : 0;
@@ -363,7 +362,7 @@ GArray *placement_get_regions(struct placement *placement)
 
 	g_mutex_lock(&placement->lock);
 	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
 		struct placement_region entry = {
 			.extent = { region->start, region->length },
 			.node = region->node,

@@ -56,7 +56,7 @@ struct placement_region {
 };
 
 /*
- * @regions: GArray of struct backend_region. At most @max_waiting callers wait at a time (so that the threads which
+ * @regions: GArray of struct memory_region. At most @max_waiting callers wait at a time (so that the threads which
  * bring the memory back are never all taken by those who wait for it). NULL and @error when regions are malformed.
  */
 struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error);
@@ -86,7 +86,7 @@ uint64_t placement_available(struct placement *placement, const struct node_poli
 /* Does every node that the policy names have a region? */
 bool placement_has_nodes(struct placement *placement, const struct node_policy *policy);
 /* Adds the bytes of @run on each region to @bytes, by the order of placement_get_regions(). */
-void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[ALLOCATOR_MAX_REGIONS]);
+void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS]);
 /* Memory that no mapping reaches goes back to the free runs, dirty. */
 void placement_free(struct placement *placement, const struct extent *runs, guint count);
 

@@ -2,7 +2,6 @@
 /* Which memory a file gets: the best of all that is free, or what is zero already. */
 #include <errno.h>
 
-#include "backend.h"
 #include "memory_set.h"
 #include "placement_internal.h"
 
@@ -16,7 +15,7 @@ struct score {
 	uint64_t pool_2m;
 	uint64_t file_1g; /* bytes of the file that pages of a gigabyte can map */
 	uint64_t file_2m;
-	uint64_t nodes[ALLOCATOR_MAX_REGIONS]; /* bytes on the node of each region, at its first region */
+	uint64_t nodes[DMEMFS_MAX_REGIONS]; /* bytes on the node of each region, at its first region */
 	unsigned regions;
 	unsigned runs;
 };
@@ -38,7 +37,7 @@ static uint64_t whole_pages(uint64_t size, uint64_t offset, struct extent run)
 
 static void add_nodes(struct placement *placement, const GArray *runs, struct score *score)
 {
-	uint64_t bytes[ALLOCATOR_MAX_REGIONS] = { 0 };
+	uint64_t bytes[DMEMFS_MAX_REGIONS] = { 0 };
 
 	for (guint i = 0; i < runs->len; i++)
 		placement_add_bytes(placement, g_array_index(runs, struct extent, i), bytes);
@@ -146,7 +145,7 @@ static void merge_at(const struct placement *placement, GArray *runs, guint inde
 	if (before->start + before->length != run->start)
 		return;
 	for (guint i = 0; i < placement->regions->len; i++) {
-		if (g_array_index(placement->regions, struct backend_region, i).start == run->start)
+		if (g_array_index(placement->regions, struct memory_region, i).start == run->start)
 			return;
 	}
 	before->length += run->length;

@@ -2,7 +2,6 @@
 /* What of the pool's memory is zero: accounts, and pieces for the workers. Who gets clean memory: placement_choose.c. */
 #include "placement_clean.h"
 
-#include "backend.h"
 #include "memory_set.h"
 #include "placement_internal.h"
 

@@ -8,7 +8,7 @@
 #include "placement_clean.h"
 
 struct placement {
-	GArray *regions;     /* struct backend_region, by their index in the allocator; never changes */
+	GArray *regions;     /* struct memory_region, by their index in the allocator; never changes */
 	struct node_map map; /* the same, never changes */
 	GMutex lock;
 	GCond returned;              /* memory went back to the free runs, or a piece was zeroed */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Memory that went bad: it leaves the pool, at once or when its file lets it go, and does not come back. */
-#include "backend.h"
 #include "memory_set.h"
 #include "placement_internal.h"
 
@@ -31,7 +30,7 @@ void placement_poison(struct placement *placement, struct extent run, GArray *ad
 {
 	g_mutex_lock(&placement->lock);
 	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct backend_region *region = &g_array_index(placement->regions, struct backend_region, i);
+		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
 		uint64_t from = MAX(run.start, region->start);
 		uint64_t to = MIN(run.start + run.length, region->start + region->length);
 

@@ -144,7 +144,7 @@ static double time_in_need(struct bench *bench)
 
 static bool set_up(struct bench *bench)
 {
-	const struct backend_region region = { START, BYTES, bench->node };
+	const struct memory_region region = { START, BYTES, bench->node };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	bench->backend.memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

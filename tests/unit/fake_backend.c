@@ -311,7 +311,7 @@ static void backing_close(int id)
 
 static struct placement *new_placement(uint64_t capacity)
 {
-	struct backend_region region = { FAKE_START, capacity, 0 };
+	struct memory_region region = { FAKE_START, capacity, 0 };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);

@@ -136,7 +136,7 @@ static void regions_are_judged(void)
 	g_assert_cmpint(allocator_add_region(alloc, ALLOCATOR_ADDRESS_END - K(4), K(4)), ==, 3);
 	assert_available(alloc, G(2) + K(12), G(2), G(2));
 
-	for (int i = 4; i < ALLOCATOR_MAX_REGIONS; i++)
+	for (int i = 4; i < DMEMFS_MAX_REGIONS; i++)
 		g_assert_cmpint(allocator_add_region(alloc, G(10 + i), K(4)), ==, i);
 	g_assert_cmpint(allocator_add_region(alloc, G(200), K(4)), ==, -ENOSPC);
 	allocator_destroy(NULL);

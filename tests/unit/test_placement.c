@@ -10,8 +10,8 @@
 
 static struct placement *pool(uint64_t units)
 {
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
-	struct backend_region region = { START, units * UNIT, 0 };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	struct memory_region region = { START, units * UNIT, 0 };
 
 	g_array_append_val(regions, region);
 	return placement_new(regions, 1, NULL);
@@ -43,9 +43,9 @@ static GArray *new_runs(void)
 
 static void overlapping_regions_are_refused(void)
 {
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 	g_autoptr(GError) error = NULL;
-	struct backend_region region = { START, 4 * UNIT, 0 };
+	struct memory_region region = { START, 4 * UNIT, 0 };
 
 	g_array_append_val(regions, region);
 	region.start += UNIT;
@@ -152,8 +152,8 @@ static void waiters_are_limited(void)
 
 static void regions_tell_their_free_memory(void)
 {
-	g_autoptr(GArray) given = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
-	struct backend_region low = { START, 4 * UNIT, 1 }, high = { 2 * START, 2 * UNIT, -1 };
+	g_autoptr(GArray) given = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	struct memory_region low = { START, 4 * UNIT, 1 }, high = { 2 * START, 2 * UNIT, -1 };
 	g_autoptr(GArray) runs = new_runs();
 
 	g_array_append_val(given, high);

@@ -23,8 +23,8 @@ static GArray *new_runs(void)
 
 static struct placement *pool(uint64_t bytes)
 {
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
-	struct backend_region region = { START, bytes, 0 };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	struct memory_region region = { START, bytes, 0 };
 	struct placement *placement;
 
 	g_array_append_val(regions, region);
@@ -90,8 +90,8 @@ static struct placement_piece new_piece(uint64_t max_bytes)
 
 static void without_zeroing_all_is_clean(void)
 {
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
-	struct backend_region region = { START, 8 * M2, 0 };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	struct memory_region region = { START, 8 * M2, 0 };
 	struct placement_piece piece = new_piece(M2);
 
 	g_array_append_val(regions, region);

@@ -19,8 +19,8 @@ static GArray *new_runs(void)
 /* Two regions that touch, of 8 MiB each. */
 static struct placement *pool(void)
 {
-	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct backend_region));
-	const struct backend_region both[] = { { START, SIZE / 2, 0 }, { START + SIZE / 2, SIZE / 2, 1 } };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	const struct memory_region both[] = { { START, SIZE / 2, 0 }, { START + SIZE / 2, SIZE / 2, 1 } };
 	struct placement *placement;
 
 	g_array_append_vals(regions, both, G_N_ELEMENTS(both));
