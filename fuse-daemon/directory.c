@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "store.h"
+
 /*
  * The names of an entry are the users' to choose, so the hash is keyed at random per process: nobody can prepare
  * names that all fall into one bucket.
@@ -51,7 +53,7 @@ struct directory *directory_new(void)
 
 	dir->by_name = g_hash_table_new(name_hash, g_str_equal);
 	dir->slots = g_array_new(FALSE, FALSE, sizeof(struct slot));
-	dir->next_cookie = DIRECTORY_COOKIE_FIRST;
+	dir->next_cookie = STORE_COOKIE_FIRST;
 	return dir;
 }
 

@@ -12,10 +12,9 @@
 #include <glib.h>
 #include <stdint.h>
 
-/* The first cookies are those of "." and "..". */
+/* Of "." and "..", below STORE_COOKIE_FIRST. */
 #define DIRECTORY_COOKIE_DOT    1
 #define DIRECTORY_COOKIE_DOTDOT 2
-#define DIRECTORY_COOKIE_FIRST  3
 
 struct directory_entry {
 	uint64_t cookie;

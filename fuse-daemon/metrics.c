@@ -166,7 +166,7 @@ static bool find(struct namespace *ns, const char *path, uint64_t *ino)
 {
 	g_auto(GStrv) names = g_strsplit(path, "/", -1);
 
-	*ino = NAMESPACE_ROOT_INO;
+	*ino = STORE_ROOT_INO;
 	for (char **name = names; *name; name++) {
 		struct stat attr;
 

@@ -34,8 +34,6 @@
 /* How often namespace_flush() is due, in seconds. */
 #define NAMESPACE_FLUSH_PERIOD 1
 
-#define NAMESPACE_ROOT_INO   1
-#define NAMESPACE_NAME_MAX   255
 #define NAMESPACE_LINK_MAX   65000           /* ext4's */
 #define NAMESPACE_IO_SIZE    (128 * 1024)    /* st_blksize: what stdio and cp use as buffer, so not the page size */
 #define NAMESPACE_INODES_MAX (UINT64_C(1) << 22) /* at some 500 bytes each; ENOSPC past it */

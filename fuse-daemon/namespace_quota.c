@@ -191,7 +191,7 @@ static void dissolve_unlimited(const struct namespace *ns, struct inode *dir)
 	struct quota_usage usage;
 
 	quota_get_usage(quotas_of(ns), dir->quota, &usage);
-	if (dir->ino == NAMESPACE_ROOT_INO || usage.max.of[QUOTA_BYTES] != QUOTA_UNLIMITED ||
+	if (dir->ino == STORE_ROOT_INO || usage.max.of[QUOTA_BYTES] != QUOTA_UNLIMITED ||
 	    usage.max.of[QUOTA_FILES] != QUOTA_UNLIMITED)
 		return;
 	quota_dissolve(quotas_of(ns), dir->quota);

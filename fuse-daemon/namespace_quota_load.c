@@ -119,7 +119,7 @@ static void count_named(struct namespace *ns, const struct quota_record *record)
 {
 	g_autoptr(GPtrArray) directories = g_ptr_array_new();
 
-	g_ptr_array_add(directories, inode_find(ns, NAMESPACE_ROOT_INO));
+	g_ptr_array_add(directories, inode_find(ns, STORE_ROOT_INO));
 	while (directories->len > 0) {
 		struct inode *dir = g_ptr_array_steal_index_fast(directories, directories->len - 1);
 		struct directory_entry *entry;

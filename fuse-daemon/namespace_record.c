@@ -161,10 +161,10 @@ static bool load_inode(const struct store_inode *row, void *data, GError **error
 
 	(void)error;
 	inode->inherited = load->takeover;
-	if (row->ino == NAMESPACE_ROOT_INO) {
+	if (row->ino == STORE_ROOT_INO) {
 		inode->quota = quotas_root(load->ns->storage->quotas);
 		inode->nlink = 2; /* itself and its "." */
-		inode->parent = NAMESPACE_ROOT_INO;
+		inode->parent = STORE_ROOT_INO;
 	}
 	inode_add(load->ns, inode);
 	return true;

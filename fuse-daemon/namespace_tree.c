@@ -11,7 +11,7 @@
 
 static int check_name(const char *name)
 {
-	return strlen(name) > NAMESPACE_NAME_MAX ? -ENAMETOOLONG : 0;
+	return strlen(name) > STORE_NAME_MAX ? -ENAMETOOLONG : 0;
 }
 
 static void touch_directory(struct inode *dir, struct timespec now)
@@ -501,7 +501,7 @@ int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool 
 		attr.st_ino = dir->parent;
 		more = visit("..", DIRECTORY_COOKIE_DOTDOT, &attr, false, data);
 	}
-	if (cookie < DIRECTORY_COOKIE_FIRST)
+	if (cookie < STORE_COOKIE_FIRST)
 		cookie = UINT64_MAX;
 	while (more && (entry = directory_before(dir->entries, cookie))) {
 		struct inode *inode = inode_find(ns, entry->ino);

@@ -101,7 +101,7 @@ void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_files = MIN(inodes + free_inodes, quota.size.of[QUOTA_FILES]),
 		.f_ffree = files,
 		.f_favail = files,
-		.f_namemax = NAMESPACE_NAME_MAX,
+		.f_namemax = STORE_NAME_MAX,
 	};
 
 	fuse_reply_statfs(req, &figures);

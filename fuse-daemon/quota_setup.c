@@ -28,7 +28,7 @@ static int need_path(struct namespace *ns, const char *path, uint64_t *ino)
 	g_auto(GStrv) names = g_strsplit(path, "/", -1);
 	int err = 0;
 
-	*ino = NAMESPACE_ROOT_INO;
+	*ino = STORE_ROOT_INO;
 	for (char **name = names; *name && !err; name++) {
 		if (**name)
 			err = need_directory(ns, *ino, *name, ino);

@@ -50,6 +50,10 @@
 /* PRAGMA user_version: of the schema. The one before is migrated; older ones, which no release had, and newer ones are refused. */
 #define STORE_VERSION 5
 
+#define STORE_ROOT_INO     1
+#define STORE_NAME_MAX     255
+#define STORE_COOKIE_FIRST 3 /* of an entry in its directory; 1 and 2 are "." and "..", which have no rows */
+
 struct store;
 
 /* A random mark that names one database: who holds memory for it holds its mark, too. */

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "directory.h"
-#include "namespace.h"
 #include "store_internal.h"
 
 #define PROBLEMS_MAX 100
@@ -121,7 +119,7 @@ static void check_inode(struct check *check, sqlite3_stmt *query, void *next_ino
 
 static bool name_is_valid(const char *name, int length)
 {
-	if (!name || length < 1 || length > NAMESPACE_NAME_MAX || memchr(name, '/', (size_t)length) ||
+	if (!name || length < 1 || length > STORE_NAME_MAX || memchr(name, '/', (size_t)length) ||
 	    memchr(name, 0, (size_t)length))
 		return false;
 	return !(length == 1 && name[0] == '.') && !(length == 2 && name[0] == '.' && name[1] == '.');
@@ -140,9 +138,9 @@ static void check_entry(struct check *check, sqlite3_stmt *query, void *data)
 		problem(check, "%s: no such directory", what);
 	if (!name_is_valid(sqlite3_column_blob(query, 2), sqlite3_column_bytes(query, 2)))
 		problem(check, "%s: a name that is none", what);
-	if (cookie < DIRECTORY_COOKIE_FIRST)
+	if (cookie < STORE_COOKIE_FIRST)
 		problem(check, "%s: no position that was given out", what);
-	if (!inode || ino == NAMESPACE_ROOT_INO) {
+	if (!inode || ino == STORE_ROOT_INO) {
 		problem(check, "%s: no inode %" PRId64, what, ino);
 		return;
 	}
@@ -294,7 +292,7 @@ static void check_reachable(struct check *check, struct checked_inode *dir)
 
 static void check_tree(struct check *check)
 {
-	struct checked_inode *root = find(check, NAMESPACE_ROOT_INO);
+	struct checked_inode *root = find(check, STORE_ROOT_INO);
 	GHashTableIter iter;
 	gpointer value;
 
@@ -321,7 +319,7 @@ static void check_orphan_parent(struct check *check, sqlite3_stmt *query, void *
 	const struct checked_inode *dir = find(check, sqlite3_column_int64(query, 0));
 
 	(void)data;
-	if (dir && dir->ino != NAMESPACE_ROOT_INO && !dir->entries)
+	if (dir && dir->ino != STORE_ROOT_INO && !dir->entries)
 		problem(check, "directory %" PRId64 ": was removed with entries in it", dir->ino);
 }
 

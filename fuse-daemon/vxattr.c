@@ -303,7 +303,7 @@ int vxattr_get(struct server *server, uid_t uid, uint64_t ino, const char *name,
 		return -ENODATA;
 	if ((attribute->flags & ROOT_READS) && !root)
 		return -EPERM;
-	if ((attribute->flags & OF_ROOT) && ino != NAMESPACE_ROOT_INO)
+	if ((attribute->flags & OF_ROOT) && ino != STORE_ROOT_INO)
 		return -ENODATA;
 	if (from)
 		return get_extents_from(server, ino, from, value);

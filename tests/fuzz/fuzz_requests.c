@@ -107,7 +107,7 @@ static void check(struct world *world)
 	struct quota_usage all;
 
 	g_assert_null(quotas);
-	g_assert_cmpint(namespace_get_quota(world->server.ns, NAMESPACE_ROOT_INO, &all), ==, 0);
+	g_assert_cmpint(namespace_get_quota(world->server.ns, STORE_ROOT_INO, &all), ==, 0);
 	placement_get_usage(world->server.storage.placement, &usage);
 	g_assert_cmpuint(usage.free + all.used.of[QUOTA_BYTES], ==, usage.capacity);
 }

@@ -8,7 +8,7 @@
 
 #include "world.h"
 
-#define ROOT NAMESPACE_ROOT_INO
+#define ROOT STORE_ROOT_INO
 
 /* What failing commits are tried on: a tree with a quota, files with memory and without, links. */
 struct grove {

@@ -3,6 +3,7 @@
 #include <glib.h>
 
 #include "directory.h"
+#include "store.h"
 
 static void make(struct directory *dir, const char *prefix, unsigned from, unsigned to)
 {
@@ -56,7 +57,7 @@ static void scan_is_in_order_of_cookies(void)
 	while ((entry = directory_before(dir, cookie))) {
 		left--;
 		g_assert_cmpuint(entry->cookie, <, cookie);
-		g_assert_cmpuint(entry->cookie, >=, DIRECTORY_COOKIE_FIRST);
+		g_assert_cmpuint(entry->cookie, >=, STORE_COOKIE_FIRST);
 		g_assert_cmpuint(entry->ino, ==, 100 + left);
 		cookie = entry->cookie;
 	}

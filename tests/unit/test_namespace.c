@@ -9,7 +9,7 @@
 #include "linger.h"
 #include "world.h"
 
-#define ROOT NAMESPACE_ROOT_INO
+#define ROOT STORE_ROOT_INO
 
 static int look(struct world *world, uint64_t parent, const char *name, struct stat *attr)
 {

@@ -7,7 +7,7 @@
 #include "namespace_quota.h"
 #include "world.h"
 
-#define ROOT NAMESPACE_ROOT_INO
+#define ROOT STORE_ROOT_INO
 /* A walk to the root for each directory of a chain so deep costs some fifty times the rest. */
 #define COUNT 20000
 /* Between shapes, and sanitizers. */

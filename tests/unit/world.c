@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define ROOT NAMESPACE_ROOT_INO
+#define ROOT STORE_ROOT_INO
 
 const struct namespace_caller world_caller = { 1000, 1001 };
 
