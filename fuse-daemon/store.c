@@ -2,23 +2,18 @@
 /* The database: opened, transactions, closed. */
 #include "store.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <zlib.h>
 
 #include "crash_point.h"
 #include "log.h"
 #include "store_internal.h"
 
-#define REMEDY "look with dmemfsctl fsck, then restore a copy or start empty with dmemfsctl fsck --move-aside"
 /* What daemons before version 5 of the schema left when they died: changes that are not in the database. */
 #define REDO_FILE STORE_FILE "-redo"
 /* Deletions that wait for a transaction to go with. */
 #define GRAVES_MAX 256
-/* Milliseconds. Nobody else opens the database while a daemon runs, but for a moment at its start. */
-#define BUSY_TIMEOUT 10000
 /*
  * The log moves into the database, which waits for the disk, after the commit that makes it LOG_KEPT bytes, or as many as are
  * free there, for what moves may need as many. Then SQLite begins it anew, and cuts a file that is longer than LOG_KEPT bytes
@@ -29,120 +24,6 @@
 #define LOG_KEPT  16777216
 #define LOG_MAX   (32 << 20)
 
-G_DEFINE_QUARK(dmemfs-store-error-quark, store_error)
-
-bool store_is_damage(int result)
-{
-	switch (result & 0xff) { /* primary result code (sqlite3.h) */
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-	case SQLITE_ERROR: /* no such table */
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool is_memory(int result)
-{
-	return (result & 0xff) == SQLITE_NOMEM || result == SQLITE_IOERR_NOMEM;
-}
-
-int store_errno(int result)
-{
-	if (is_memory(result))
-		return -ENOMEM;
-	if ((result & 0xff) == SQLITE_FULL)
-		return -ENOSPC;
-	return result == SQLITE_OK ? 0 : -EIO;
-}
-
-/* What makes it work again. */
-static char *remedy(int result, const char *path)
-{
-	g_autofree char *directory = g_path_get_dirname(path);
-
-	if (store_is_damage(result))
-		return g_strdup(REMEDY);
-	if (is_memory(result))
-		return g_strdup("nothing is lost: free some memory, then try again");
-	if ((result & 0xff) == SQLITE_FULL)
-		return g_strdup_printf("nothing is lost: free some space in %s, then try again", directory);
-	if ((result & 0xff) == SQLITE_BUSY)
-		return g_strdup("nothing is lost: end the process that has it open (fuser), then try again");
-	return g_strdup_printf("nothing is lost: see whether %s can be read and written, has free space, and what the kernel "
-	                       "says of its disk, then try again", directory);
-}
-
-bool store_refuse(GError **error, enum store_error code, const char *path, const char *why)
-{
-	g_set_error(error, STORE_ERROR, code, "%s: %s", path, why);
-	return false;
-}
-
-/* SQLite's last word on @db, where it is about @result. */
-static const char *reason(sqlite3 *db, int result)
-{
-	return db && sqlite3_extended_errcode(db) == result ? sqlite3_errmsg(db) : sqlite3_errstr(result);
-}
-
-bool store_fail(GError **error, const char *path, sqlite3 *db, int result, const char *what)
-{
-	g_autofree char *help = remedy(result, path);
-
-	g_set_error(error, STORE_ERROR, store_is_damage(result) ? STORE_ERROR_DAMAGED : STORE_ERROR_IO, "%s: %s: %s: %s", path,
-	            what, reason(db, result), help);
-	return false;
-}
-
-/*
- * The SQL function crc(...): CRC-32 of type and value of each argument. Every row has that of its columns, so that bits that
- * flipped on a disk show: SQLite checks how its pages hang together, not what is in them.
- */
-static void crc_function(sqlite3_context *context, int count, sqlite3_value **values)
-{
-	uLong sum = crc32(0, NULL, 0);
-
-	for (int i = 0; i < count; i++) {
-		unsigned char type = (unsigned char)sqlite3_value_type(values[i]);
-
-		sum = crc32(sum, &type, 1);
-		if (type == SQLITE_INTEGER) {
-			sqlite3_int64 number = sqlite3_value_int64(values[i]);
-
-			sum = crc32(sum, (const Bytef *)&number, sizeof(number));
-		} else if (type != SQLITE_NULL) {
-			const Bytef *blob = sqlite3_value_blob(values[i]);
-
-			if (blob) /* NULL when empty, which zlib would take as the wish for a new sum */
-				sum = crc32(sum, blob, (uInt)sqlite3_value_bytes(values[i]));
-		}
-	}
-	sqlite3_result_int64(context, (sqlite3_int64)sum);
-}
-
-sqlite3 *store_connect(const char *path, int flags, GError **error)
-{
-	sqlite3 *db = NULL;
-	int result = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW, NULL);
-
-	if (result == SQLITE_OK)
-		result = sqlite3_create_function(db, "crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, crc_function, NULL, NULL);
-	/* What is sorted or put aside needs no file in a directory that may be full. */
-	if (result == SQLITE_OK)
-		result = sqlite3_exec(db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL);
-	if (result != SQLITE_OK) {
-		store_fail(error, path, db, result, "cannot open");
-		sqlite3_close(db);
-		return NULL;
-	}
-	sqlite3_busy_timeout(db, BUSY_TIMEOUT);
-	/* Names in a damaged schema must not become code (sqlite3_db_config(3), "Security"). */
-	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	return db;
-}
-
 /* Turns what store_check() found into one message: the first few. */
 static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 {
@@ -150,7 +31,7 @@ static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 
 	for (guint i = 0; i < MIN(problems->len, 3); i++)
 		g_string_append_printf(text, "%s%s", i ? "; " : "", (const char *)g_ptr_array_index(problems, i));
-	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s: damaged: %s%s: " REMEDY, path, text->str,
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s: damaged: %s%s: " STORE_REMEDY, path, text->str,
 	            problems->len > 3 ? "; ..." : "");
 	return false;
 }
@@ -171,7 +52,7 @@ static bool load_value(struct store *store, const char *name, void *to, gsize si
 		return false;
 	if (!value || g_bytes_get_size(value) != size)
 		return store_refuse(error, STORE_ERROR_DAMAGED, store->path,
-		                    "damaged: no mark, next_ino or generation: " REMEDY);
+		                    "damaged: no mark, next_ino or generation: " STORE_REMEDY);
 	memcpy(to, g_bytes_get_data(value, NULL), size);
 	return true;
 }
@@ -333,9 +214,9 @@ static int commit(struct store *store)
 	store_run(store, "COMMIT", NULL, 0);
 	if (!store->failed)
 		return 0;
-	help = remedy(store->failed, store->path);
-	log_limited(&limit, LOG_LEVEL_ERROR, "%s: the change is refused: %s: %s", store->path, reason(store->db, store->failed),
-	            help);
+	help = store_remedy(store->failed, store->path);
+	log_limited(&limit, LOG_LEVEL_ERROR, "%s: the change is refused: %s: %s", store->path,
+	            store_reason(store->db, store->failed), help);
 	if (!sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 	return store_errno(store->failed);
@@ -357,6 +238,14 @@ int store_commit(struct store *store)
 	for (guint i = 0; deleted && store->deleted && i < deleted->len; i++)
 		store->deleted(g_array_index(deleted, uint64_t, i), store->deleted_data);
 	return err;
+}
+
+int store_forget_connection(struct store *store)
+{
+	store_begin(store);
+	store_run(store, "DELETE FROM done", NULL, 0);
+	store_run(store, "DELETE FROM backing", NULL, 0);
+	return store_commit(store);
 }
 
 void store_set_deleted_callback(struct store *store, void (*deleted)(uint64_t ino, void *data), void *data)

@@ -1,59 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Rows of a transaction. Each has a checksum of its columns (store.c). */
+/* Rows of a transaction. Each has a checksum of its columns (store_sqlite.c). */
 #include <string.h>
 
 #include "store_internal.h"
-
-sqlite3_stmt *store_statement(struct store *store, const char *sql)
-{
-	sqlite3_stmt *prepared = g_hash_table_lookup(store->statements, sql);
-
-	if (prepared || store->failed)
-		return store->failed ? NULL : prepared;
-	store->failed = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &prepared, NULL);
-	if (store->failed)
-		return NULL;
-	g_hash_table_insert(store->statements, (gpointer)sql, prepared);
-	return prepared;
-}
-
-void store_step(struct store *store, sqlite3_stmt *prepared)
-{
-	int result = sqlite3_step(prepared);
-
-	sqlite3_reset(prepared);
-	sqlite3_clear_bindings(prepared);
-	if (result != SQLITE_DONE && !store->failed)
-		store->failed = result;
-}
-
-/* An empty one is no NULL. */
-static void bind_blob(sqlite3_stmt *prepared, int index, const void *bytes, size_t size)
-{
-	sqlite3_bind_blob64(prepared, index, size ? bytes : "", size, SQLITE_STATIC);
-}
-
-/* As store_run(), and the values after @numbers are @name and, unless it is NULL, @value. */
-static void run_named(struct store *store, const char *sql, const uint64_t *numbers, int count, const char *name,
-                      const void *value, size_t size)
-{
-	sqlite3_stmt *prepared = store_statement(store, sql);
-
-	if (!prepared)
-		return;
-	for (int i = 0; i < count; i++)
-		sqlite3_bind_int64(prepared, i + 1, (sqlite3_int64)numbers[i]);
-	if (name)
-		bind_blob(prepared, count + 1, name, strlen(name));
-	if (value)
-		bind_blob(prepared, count + 2, value, size);
-	store_step(store, prepared);
-}
-
-void store_run(struct store *store, const char *sql, const uint64_t *numbers, int count)
-{
-	run_named(store, sql, numbers, count, NULL, NULL, 0);
-}
 
 static void bind_attributes(sqlite3_stmt *prepared, const struct store_inode *inode)
 {
@@ -78,7 +27,7 @@ void store_put_inode(struct store *store, const struct store_inode *inode)
 		return;
 	bind_attributes(prepared, inode);
 	if (inode->target)
-		bind_blob(prepared, 12, inode->target, strlen(inode->target));
+		store_bind_blob(prepared, 12, inode->target, strlen(inode->target));
 	store_step(store, prepared);
 }
 
@@ -112,7 +61,7 @@ void store_delete_inode(struct store *store, uint64_t ino)
 
 void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino)
 {
-	run_named(store, "INSERT OR REPLACE INTO entry (parent, cookie, ino, name, sum)"
+	store_run_named(store, "INSERT OR REPLACE INTO entry (parent, cookie, ino, name, sum)"
 	                 " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?4, ?3))", (const uint64_t[]){ parent, cookie, ino }, 3, name,
 	          NULL, 0);
 }
@@ -124,7 +73,7 @@ void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
 
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size)
 {
-	run_named(store, "INSERT OR REPLACE INTO xattr (ino, name, value, sum) VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))", &ino, 1,
+	store_run_named(store, "INSERT OR REPLACE INTO xattr (ino, name, value, sum) VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))", &ino, 1,
 	          name, value, size);
 }
 
@@ -138,7 +87,7 @@ void store_put_text(struct store *store, uint64_t ino, const char *name, const c
 
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
 {
-	run_named(store, "DELETE FROM xattr WHERE ino = ?1 AND name = ?2", &ino, 1, name, NULL, 0);
+	store_run_named(store, "DELETE FROM xattr WHERE ino = ?1 AND name = ?2", &ino, 1, name, NULL, 0);
 }
 
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run)
@@ -182,14 +131,6 @@ void store_delete_old_done(struct store *store)
 	STORE_RUN(store, "DELETE FROM done WHERE slot < ?1", first_slot(store));
 }
 
-int store_forget_connection(struct store *store)
-{
-	store_begin(store);
-	store_run(store, "DELETE FROM done", NULL, 0);
-	store_run(store, "DELETE FROM backing", NULL, 0);
-	return store_commit(store);
-}
-
 void store_reserve_inos(struct store *store, uint64_t next)
 {
 	store_put_value(store, "next_ino", &next, sizeof(next));
@@ -205,6 +146,6 @@ void store_put_value(struct store *store, const char *name, const void *value, s
 		return;
 	sqlite3_bind_text(prepared, 1, name, -1, SQLITE_STATIC);
 	if (value)
-		bind_blob(prepared, 2, value, size);
+		store_bind_blob(prepared, 2, value, size);
 	store_step(store, prepared);
 }
