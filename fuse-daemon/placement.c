@@ -23,19 +23,6 @@ static void runs_free(gpointer runs)
 	g_array_unref(runs);
 }
 
-struct allocator *placement_new_set(const struct placement *placement)
-{
-	struct allocator *set = allocator_new();
-
-	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
-
-		allocator_add_region(set, region->start, region->length);
-		allocator_claim(set, region->start, region->length);
-	}
-	return set;
-}
-
 struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error)
 {
 	struct placement *placement = g_new0(struct placement, 1);
@@ -211,19 +198,6 @@ bool placement_has_nodes(struct placement *placement, const struct node_policy *
 			return false;
 	}
 	return true;
-}
-
-void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS])
-{
-	uint64_t end = run.start + run.length;
-
-	/* Regions may touch, and so may a run reach from one into the next. */
-	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
-		uint64_t from = MAX(run.start, region->start), to = MIN(end, region->start + region->length);
-
-		bytes[i] += to > from ? to - from : 0;
-	}
 }
 
 static void free_locked(struct placement *placement, const struct extent *runs, guint count, bool unused)
