@@ -17,8 +17,6 @@
 #define METRICS_INTERVAL_MAX 3600
 #define OVERCOMMIT_MAX       1000.0
 
-G_DEFINE_QUARK(dmemfs-config-error-quark, config_error)
-
 void config_destroy(struct config *config)
 {
 	if (!config)

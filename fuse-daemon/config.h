@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config_size.h"
+
 enum backend_kind { BACKEND_MEMORY, BACKEND_PFN };
 enum alloc_mode { ALLOC_EAGER, ALLOC_DEMAND };
 /* What becomes of files whose contents are lost. */
@@ -51,14 +53,6 @@ struct config {
 	GPtrArray *quotas;  /* struct quota_config * */
 };
 
-#define CONFIG_ERROR config_error_quark()
-GQuark config_error_quark(void);
-
-enum config_error {
-	CONFIG_ERROR_INVALID, /* the text is wrong, or cannot be read */
-	CONFIG_ERROR_HOST,    /* the machine, or this version, does not have what the text asks for */
-};
-
 /*
  * Reads and validates @file. On failure returns NULL and an error about the first thing that is wrong:
  * "FILE:LINE: [GROUP] KEY: what is wrong: remedy", parts that do not apply left out. Judges the text only;
@@ -85,15 +79,5 @@ char *config_dump(const struct config *config);
 void config_destroy(struct config *config);
 typedef struct config config_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_t, config_destroy)
-
-/*
- * "4096", "2M", "64G", "0x100000000": bytes below 2^63; suffixes K M G T P, in either case, are powers of 1024. "1.5T",
- * "-1", " 1" and "1 G" are refused; the error says what is wrong and the remedy.
- */
-bool config_parse_size(const char *text, uint64_t *bytes, GError **error);
-/* The same for the size of a page: DMEMFS_PAGE_4K, _2M or _1G. */
-bool config_parse_page_size(const char *text, uint64_t *bytes);
-/* The shortest exact form of @bytes that config_parse_size() reads: "2M", "4097". */
-char *config_format_size(uint64_t bytes);
 
 #endif

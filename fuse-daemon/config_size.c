@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Sizes in bytes, as people write them. */
+/* Sizes in bytes, as people write them, and the errors of the configuration. */
+#include "config_size.h"
+
 #include <errno.h>
 #include <string.h>
 
-#include "config.h"
 #include "extent.h"
+
+G_DEFINE_QUARK(dmemfs-config-error-quark, config_error)
 
 static const char suffixes[] = "KMGTP";
 

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "config_size.h"
 
 static char *line_key(const char *group, const char *key)
 {

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "config.h"
+#include "config_size.h"
 #include "config_text.h"
 
 bool config_text_has(const struct config_text *text, const char *group, const char *key)
