@@ -21,8 +21,6 @@ const struct command *const commands[] = {
 	NULL,
 };
 
-G_DEFINE_QUARK(dmemfsctl-error-quark, command_error)
-
 const struct command *command_find(const char *name)
 {
 	for (const struct command *const *command = commands; *command; command++) {
@@ -30,15 +28,4 @@ const struct command *command_find(const char *name)
 			return *command;
 	}
 	return NULL;
-}
-
-enum status command_fail(GError **error, enum status status, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	if (error)
-		*error = g_error_new_valist(COMMAND_ERROR, (gint)status, format, args);
-	va_end(args);
-	return status;
 }

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* How a subcommand fails. */
+#include "command.h"
+
+G_DEFINE_QUARK(dmemfsctl-error-quark, command_error)
+
+enum status command_fail(GError **error, enum status status, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (error)
+		*error = g_error_new_valist(COMMAND_ERROR, (gint)status, format, args);
+	va_end(args);
+	return status;
+}
