@@ -58,35 +58,6 @@ static void finding_free(gpointer data)
 	g_free(finding);
 }
 
-void doctor_add(struct doctor *doctor, enum level level, const char *remedy, const char *format, ...)
-{
-	struct finding *finding = g_new0(struct finding, 1);
-	va_list args;
-
-	va_start(args, format);
-	finding->text = g_strdup_vprintf(format, args);
-	va_end(args);
-	finding->check = doctor->check;
-	finding->level = level;
-	finding->remedy = g_strdup(remedy);
-	g_ptr_array_add(doctor->findings, finding);
-}
-
-char *doctor_read(const struct doctor *doctor, const char *path)
-{
-	g_autofree char *full = g_strconcat(doctor->root, path, NULL);
-	char *text = NULL;
-
-	return g_file_get_contents(full, &text, NULL, NULL) ? g_strchomp(text) : NULL;
-}
-
-bool doctor_exists(const struct doctor *doctor, const char *path)
-{
-	g_autofree char *full = g_strconcat(doctor->root, path, NULL);
-
-	return g_file_test(full, G_FILE_TEST_EXISTS);
-}
-
 static guint count(const struct doctor *doctor, enum level level)
 {
 	guint sum = 0;
@@ -131,17 +102,6 @@ static GArray *read_reserved(const struct doctor *doctor)
 	g_autofree char *cmdline = doctor_read(doctor, "/proc/cmdline");
 
 	return reserved_parse(cmdline ? cmdline : "");
-}
-
-bool doctor_has_backend(const struct doctor *doctor, const char *backend)
-{
-	for (guint i = 0; i < doctor->views->len; i++) {
-		const struct view *view = g_ptr_array_index(doctor->views, i);
-
-		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), backend) == 0)
-			return true;
-	}
-	return false;
 }
 
 /* Does a mount, or the configuration, use reserved RAM? */
