@@ -17,30 +17,6 @@ static char letter_of(int file)
 	return file < LEGEND_MAX ? (char)('A' + file) : '#';
 }
 
-uint64_t map_look(const GArray *pieces, uint64_t start, uint64_t length, int *file)
-{
-	uint64_t used = 0, most = 0, of_one = 0;
-
-	*file = -1;
-	for (guint i = 0; i < pieces->len; i++) {
-		const struct map_piece *piece = &g_array_index(pieces, struct map_piece, i);
-		uint64_t from = MAX(piece->extent.start, start);
-		uint64_t to = MIN(piece->extent.start + piece->extent.length, start + length);
-
-		if (from >= to)
-			continue;
-		used += to - from;
-		/* The pieces of a file that follow each other add up; that is near enough for a picture. */
-		of_one = i > 0 && g_array_index(pieces, struct map_piece, i - 1).file == piece->file ? of_one + (to - from) :
-		                                                                                       to - from;
-		if (of_one > most) {
-			most = of_one;
-			*file = (int)piece->file;
-		}
-	}
-	return used;
-}
-
 /* How full, from a few bytes to all. */
 static const char *shade(uint64_t used, uint64_t length, bool unicode)
 {
