@@ -30,7 +30,7 @@ void namespace_destroy(struct namespace *ns, bool unmounted)
 
 	if (!ns)
 		return;
-	namespace_flush(ns);
+	record_flush(ns);
 	if (ns->counted) {
 		g_autofree char *drift = namespace_check_quotas(ns);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The namespace on record: transactions of its operations, requests that come again, and the load at the start. Internal
- * to the namespace, whose lock is held for everything here.
+ * The namespace on record: transactions of its operations, and requests that come again; what is loaded from it at the
+ * start is namespace_load.c's. Internal to the namespace, whose lock is held for everything here but record_flush().
  *
  * An operation checks, commits what it will change, and only then changes the tables; so a commit that fails has
  * changed nothing.
@@ -34,6 +34,10 @@ void record_touched(const struct namespace *ns, const struct inode *inode, struc
 /* A transaction of its own: the attribute @name of @inode is @value from now on, NULL: none; and its ctime. */
 int record_xattr(const struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size);
 int record_text(const struct namespace *ns, struct inode *inode, const char *name, const char *text);
+/* Requests of earlier daemons, once the kernel sends none of them again. */
+void record_forget_requests(struct namespace *ns);
+/* Without the lock: what only memory has (namespace_flush()). */
+void record_flush(struct namespace *ns);
 /* A new inode, and that its number is taken for good. */
 void record_inode(const struct namespace *ns, const struct inode *inode);
 
