@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* How a subcommand fails. */
-#include "command.h"
+#include "dmemfsctl/command.h"
 
 G_DEFINE_QUARK(dmemfsctl-error-quark, command_error)
 

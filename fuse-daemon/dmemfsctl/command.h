@@ -11,7 +11,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "json.h"
+#include "dmemfsctl/json.h"
 
 /* Exit statuses; scripts rely on them. */
 enum status {

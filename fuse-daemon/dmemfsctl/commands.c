@@ -2,7 +2,7 @@
 /* The table of subcommands, in the order of --help. */
 #include <string.h>
 
-#include "command.h"
+#include "dmemfsctl/command.h"
 
 const struct command *const commands[] = {
 	&command_plan,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* dmemfsctl doctor: what is wrong on this machine, and what to do about it. */
-#include "doctor.h"
+#include "dmemfsctl/doctor.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "reserved.h"
-#include "view.h"
+#include "backend/reserved.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/view.h"
 
 #define DEFAULT_CONFIG "/etc/dmemfs/dmemfsd.conf"
 

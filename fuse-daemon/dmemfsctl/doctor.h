@@ -10,7 +10,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "config.h"
+#include "config/config.h"
 
 enum level {
 	LEVEL_OK,

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "doctor.h"
-#include "files.h"
-#include "text.h"
-#include "view.h"
+#include "dmemfsctl/doctor.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
 
 #define QEMU_CONF      "/etc/libvirt/qemu.conf"
 #define APPARMOR_PROFILES "/sys/kernel/security/apparmor/profiles"

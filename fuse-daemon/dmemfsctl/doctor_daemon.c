@@ -7,11 +7,11 @@
 #include <sys/statfs.h>
 #include <sys/xattr.h>
 
-#include "doctor.h"
-#include "quota_check.h"
-#include "quota_limit.h"
-#include "text.h"
-#include "view.h"
+#include "dmemfsctl/doctor.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
+#include "quota/quota_check.h"
+#include "quota/quota_limit.h"
 
 #define RAMFS_MAGIC 0x858458f6 /* fs/ramfs/inode.c */
 /* A record of 10,000 files has a few MiB, its log as much again. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What every check of dmemfsctl doctor needs: to look, and to say what it found. */
-#include "doctor.h"
-#include "view.h"
+#include "dmemfsctl/doctor.h"
+#include "dmemfsctl/view.h"
 
 void doctor_add(struct doctor *doctor, enum level level, const char *remedy, const char *format, ...)
 {

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "doctor.h"
-#include "machine.h"
-#include "view.h"
+#include "dmemfsctl/doctor.h"
+#include "dmemfsctl/machine.h"
+#include "dmemfsctl/view.h"
 
 /* FUSE passthrough came with 6.9. */
 #define VERSION_MIN    6

@@ -4,15 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/pfn_device.h"
+#include "backend/reserved.h"
+#include "base/extent.h"
 #include "dmemfs_ioctl.h"
-#include "doctor.h"
-#include "extent.h"
-#include "machine.h"
-#include "pfn_device.h"
-#include "plan.h"
-#include "reserved.h"
-#include "text.h"
-#include "view.h"
+#include "dmemfsctl/doctor.h"
+#include "dmemfsctl/machine.h"
+#include "dmemfsctl/plan.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
 
 #define SECTION (UINT64_C(128) << 20) /* for each the kernel has a memmap, or none (x86-64, SECTION_SIZE_BITS) */
 

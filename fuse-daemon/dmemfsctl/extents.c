@@ -2,9 +2,9 @@
 /* dmemfsctl extents: which run of memory is which part of a file. */
 #include <stdio.h>
 
-#include "command.h"
-#include "files.h"
-#include "text.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/text.h"
 
 static int node_of(const struct view *view, uint64_t address)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The files of a mount. */
-#include "files.h"
+#include "dmemfsctl/files.h"
 
 #include <errno.h>
 #include <fts.h>
@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "command.h"
-#include "config.h"
-#include "text.h"
+#include "config/config.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/text.h"
 
 GArray *file_parse_extents(const char *text)
 {

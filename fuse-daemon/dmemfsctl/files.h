@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "extent_map.h"
-#include "users.h"
-#include "view.h"
+#include "base/extent_map.h"
+#include "dmemfsctl/users.h"
+#include "dmemfsctl/view.h"
 
 /* How often a page of each size served a fault. */
 struct file_faults {

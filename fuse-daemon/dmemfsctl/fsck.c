@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "state_dir.h"
-#include "store.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/state_dir.h"
+#include "store/store.h"
 
 static struct {
 	char *config;

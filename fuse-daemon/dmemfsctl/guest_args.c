@@ -5,11 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "command.h"
-#include "config.h"
-#include "files.h"
-#include "text.h"
-#include "view.h"
+#include "config/config.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
 
 static struct {
 	char *vmm;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Writes JSON. */
-#include "json.h"
+#include "dmemfsctl/json.h"
 
 struct json {
 	GString *text;

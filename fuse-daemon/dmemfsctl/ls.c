@@ -2,9 +2,9 @@
 /* dmemfsctl ls: the files of a mount, where their memory lies and who maps them. */
 #include <stdio.h>
 
-#include "command.h"
-#include "files.h"
-#include "text.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/text.h"
 
 static char *memory_text(const struct dmem_file *file)
 {

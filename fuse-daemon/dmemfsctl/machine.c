@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The RAM of this machine. */
-#include "machine.h"
+#include "dmemfsctl/machine.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-#include "reserved.h"
+#include "backend/reserved.h"
+#include "dmemfsctl/command.h"
 
 /* "START-END : NAME", END included; what lies inside of another range is indented (Documentation/filesystems/proc). */
 GArray *machine_parse_iomem(const char *iomem, const char *name)

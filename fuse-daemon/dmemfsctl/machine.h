@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "extent.h"
+#include "base/extent.h"
 
 struct machine_range {
 	struct extent extent;

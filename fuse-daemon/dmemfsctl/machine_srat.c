@@ -2,7 +2,7 @@
 /* The firmware's table of which memory is near which processors (ACPI, System Resource Affinity Table). */
 #include <string.h>
 
-#include "machine.h"
+#include "dmemfsctl/machine.h"
 
 /* Offsets in bytes; all numbers are little-endian. */
 #define HEADER         48 /* of the table, the entries follow */

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "log.h"
-#include "usage.h"
+#include "base/log.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/usage.h"
 
 static enum status status_of(const GError *error)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* dmemfsctl map: a picture of the regions. */
-#include "map.h"
+#include "dmemfsctl/map.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "dmemfsctl/command.h"
 
 static struct {
 	char *output;

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "files.h"
-#include "view.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/view.h"
 
 /* A run of memory in one region that belongs to one file. */
 struct map_piece {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What lies where in the regions: the data of dmemfsctl map. */
-#include "map.h"
+#include "dmemfsctl/map.h"
 
 static gint by_memory(gconstpointer a, gconstpointer b)
 {

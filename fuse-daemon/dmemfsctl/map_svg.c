@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The map as SVG. */
-#include "map.h"
-#include "text.h"
+#include "dmemfsctl/map.h"
+#include "dmemfsctl/text.h"
 
 #define WIDTH      1024 /* of a row of memory, in pixels, as all that follows */
 #define LEFT       130  /* for the address in front of it */

@@ -2,8 +2,8 @@
 /* The map as text. */
 #include <string.h>
 
-#include "map.h"
-#include "text.h"
+#include "dmemfsctl/map.h"
+#include "dmemfsctl/text.h"
 
 #define COLUMNS    64
 #define ROWS       16

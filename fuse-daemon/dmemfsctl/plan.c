@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* dmemfsctl plan: which RAM to reserve, and what the boot loader must be told. */
-#include "plan.h"
+#include "dmemfsctl/plan.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "config.h"
-#include "text.h"
+#include "config/config.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/text.h"
 
 static struct {
 	char *size;

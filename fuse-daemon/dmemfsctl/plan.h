@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "machine.h"
+#include "dmemfsctl/machine.h"
 
 /* Ranges begin and end at multiples of it, so that 1-GiB pages fit, and no section of 128 MiB keeps its memmap. */
 #define PLAN_ALIGNMENT DMEMFS_PAGE_1G

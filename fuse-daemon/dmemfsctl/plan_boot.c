@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "command.h"
-#include "plan.h"
-#include "reserved.h"
+#include "backend/reserved.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/plan.h"
 
 #define GRUB_DEFAULTS "/etc/default/grub"
 /* Marks the file as one that may be replaced. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which RAM to reserve. Pure. */
-#include "command.h"
-#include "plan.h"
-#include "text.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/plan.h"
+#include "dmemfsctl/text.h"
 
 /* A node, or what is on no node that is known. */
 struct pool {

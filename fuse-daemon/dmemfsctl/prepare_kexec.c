@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "kexec.h"
-#include "state_dir.h"
-#include "store.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/state_dir.h"
+#include "recovery/kexec.h"
+#include "store/store.h"
 
 static struct {
 	char *config;

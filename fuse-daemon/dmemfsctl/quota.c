@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#include "command.h"
-#include "config.h"
-#include "quota_limit.h"
-#include "text.h"
-#include "view.h"
+#include "config/config.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
+#include "quota/quota_limit.h"
 
 static struct {
 	char *max[QUOTA_RESOURCES]; /* NULL: stays as it is; "none": no limit */

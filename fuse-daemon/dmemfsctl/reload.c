@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "command.h"
-#include "config.h"
-#include "state_dir.h"
+#include "config/config.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/state_dir.h"
 
 /* How long a daemon may take: it answers what it is at, and loads its record. Generous, for machines under load. */
 #define PATIENCE (60 * G_USEC_PER_SEC)

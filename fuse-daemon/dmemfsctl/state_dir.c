@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The state directory that a subcommand works on, and the daemon that uses it. */
-#include "state_dir.h"
+#include "dmemfsctl/state_dir.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config.h"
-#include "instance.h"
-#include "store.h"
+#include "config/config.h"
+#include "daemon/instance.h"
+#include "store/store.h"
 
 static char *choose(const char *operand, const char *file, GError **error)
 {

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <sys/types.h>
 
-#include "command.h"
+#include "dmemfsctl/command.h"
 
 #define STATE_DIR_CONFIG "/etc/dmemfs/dmemfsd.conf"
 

@@ -2,10 +2,10 @@
 /* dmemfsctl status: who serves a mount, and how its memory is used. */
 #include <stdio.h>
 
-#include "command.h"
-#include "text.h"
-#include "users.h"
-#include "view.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/users.h"
+#include "dmemfsctl/view.h"
 
 static const char *said(const struct view *view, const char *name)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A terminal whose whole screen is redrawn (console_codes(4)). */
-#include "terminal.h"
+#include "dmemfsctl/terminal.h"
 
 #include <glib.h>
 #include <poll.h>

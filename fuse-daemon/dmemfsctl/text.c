@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Text for people. */
-#include "text.h"
+#include "dmemfsctl/text.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-#include "config.h"
+#include "config/config.h"
 
 #define GAP 2 /* columns of space between cells */
 

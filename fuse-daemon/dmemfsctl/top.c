@@ -2,10 +2,10 @@
 /* dmemfsctl top: a live screen of a mount and its files. */
 #include <stdio.h>
 
-#include "command.h"
-#include "files.h"
-#include "terminal.h"
-#include "text.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/terminal.h"
+#include "dmemfsctl/text.h"
 
 #define INTERVAL_MIN 0.1
 #define INTERVAL_MAX 3600.0

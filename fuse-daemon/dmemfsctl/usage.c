@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The command line of dmemfsctl. */
-#include "usage.h"
+#include "dmemfsctl/usage.h"
 
 #include <string.h>
 

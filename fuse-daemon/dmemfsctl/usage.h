@@ -3,7 +3,7 @@
 #ifndef DMEMFSCTL_USAGE_H
 #define DMEMFSCTL_USAGE_H
 
-#include "command.h"
+#include "dmemfsctl/command.h"
 
 /* The text of dmemfsctl --help; g_malloc'ed. */
 char *usage_of_program(void);

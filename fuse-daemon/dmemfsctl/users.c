@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who maps the files of a mount. */
-#include "users.h"
+#include "dmemfsctl/users.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "extent.h"
+#include "base/extent.h"
 
 /* "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5)); PERMS end in 's' for shared or 'p' for private. */
 bool mapping_parse(const char *line, struct mapping *mapping)

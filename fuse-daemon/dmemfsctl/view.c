@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the daemon of a mount says of itself. */
-#include "view.h"
+#include "dmemfsctl/view.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,9 +10,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "config.h"
-#include "mounts.h"
+#include "base/mounts.h"
+#include "config/config.h"
+#include "dmemfsctl/command.h"
 
 static void fail_to_read(const char *path, const char *name, int err, GError **error)
 {

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "extent.h"
+#include "base/extent.h"
 
 /* How long a daemon may take to answer, in seconds. */
 #define VIEW_PATIENCE 5

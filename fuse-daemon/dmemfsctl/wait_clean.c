@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "text.h"
-#include "view.h"
+#include "dmemfsctl/command.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
 
 #define POLL      (100 * 1000)
 #define BAR_WIDTH 30

@@ -15,7 +15,7 @@
 #include <time.h>
 
 #include "../unit/allocator_check.h"
-#include "extent_map.h"
+#include "base/extent_map.h"
 
 #define REGION_START (UINT64_C(4) << 30)
 #define REGION_BYTES (UINT64_C(16) << 40)

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "allocator.h"
 #include "fragment.h"
+#include "pool/allocator.h"
 
 #define OPERATIONS   1000000u
 #define QUICK        100000u

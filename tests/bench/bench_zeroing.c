@@ -18,9 +18,9 @@
 
 #include <glib/gstdio.h>
 
-#include "numa_host.h"
-#include "placement_clean.h"
-#include "zeroer.h"
+#include "file/zeroer.h"
+#include "pool/numa_host.h"
+#include "pool/placement_clean.h"
 
 #define BYTES  (UINT64_C(512) << 20)
 #define START  (UINT64_C(4) << 30)

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "extent.h"
+#include "base/extent.h"
 
 #define FRAGMENT_START   (UINT64_C(4) << 30)
 #define FRAGMENT_BYTES   (UINT64_C(64) << 30)

@@ -73,7 +73,7 @@ def test_options_of_the_daemon(dmemfsd):
 
 def test_virtual_attributes():
     """Those of the source are in dmemfs(7)."""
-    known = set(re.findall(r'"(dmemfs\.[a-z_.]+[a-z])"', "".join(path.read_text() for path in TOP.glob("fuse-daemon/*.c"))))
+    known = set(re.findall(r'"(dmemfs\.[a-z_.]+[a-z])"', "".join(path.read_text() for path in TOP.glob("fuse-daemon/*/*.c"))))
     assert known
     page = plain(source("dmemfs.7"))
     assert {name for name in known if f"*{name}*" not in page} == set()

@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "../unit/fake_backend.h"
+#include "base/log.h"
 #include "fuzz.h"
 #include "kernel.h"
-#include "log.h"
-#include "ops.h"
-#include "placement_clean.h"
+#include "pool/placement_clean.h"
+#include "requests/ops.h"
 
 #define CAPACITY (8 * DMEMFS_PAGE_2M)
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "store.h"
+#include "store/store.h"
 
 static char *directory;
 static char *path;

@@ -5,12 +5,12 @@
  */
 #include <string.h>
 
-#include "config.h"
-#include "extent.h"
+#include "backend/reserved.h"
+#include "base/extent.h"
+#include "config/config.h"
 #include "fuzz.h"
-#include "node_policy.h"
-#include "quota_limit.h"
-#include "reserved.h"
+#include "pool/node_policy.h"
+#include "quota/quota_limit.h"
 
 static void node(const void *text, size_t size)
 {

@@ -6,8 +6,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "base/request.h"
 #include "kernel_request.h"
-#include "request.h"
 
 static void count_lookup(struct kernel *kernel, uint64_t ino)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The allocator of fuse-daemon/allocator.h for Python: a class around a shared library that only tests use."""
+"""The allocator of fuse-daemon/pool/allocator.h for Python: a class around a shared library that only tests use."""
 
 import ctypes
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pool of fuse-daemon/placement.h for Python: a class around a shared library that only tests use."""
+"""The pool of fuse-daemon/pool/placement.h for Python: a class around a shared library that only tests use."""
 
 import ctypes
 import os

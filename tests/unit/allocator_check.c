@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "allocator_private.h"
+#include "pool/allocator_private.h"
 
 /* The walk over one region, and what it has counted. */
 struct walk {

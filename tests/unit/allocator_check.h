@@ -3,9 +3,9 @@
 #ifndef DMEMFS_ALLOCATOR_CHECK_H
 #define DMEMFS_ALLOCATOR_CHECK_H
 
-#include "allocator.h"
-#include "allocator_bits.h"
-#include "allocator_chunks.h"
+#include "pool/allocator.h"
+#include "pool/allocator_bits.h"
+#include "pool/allocator_chunks.h"
 
 /* Verifies every invariant; O(everything). On breach returns false and a g_malloc'ed reason. */
 bool allocator_check(const struct allocator *alloc, char **reason);

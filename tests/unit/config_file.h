@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-#include "config.h"
+#include "config/config.h"
 
 extern char *config_file_directory;
 extern char *config_file_path;

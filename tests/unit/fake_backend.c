@@ -7,9 +7,9 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
-#include "linger.h"
-#include "placement_clean.h"
-#include "zeroer.h"
+#include "file/linger.h"
+#include "file/zeroer.h"
+#include "pool/placement_clean.h"
 
 #define FAKE_START (UINT64_C(4) << 30)
 #define PUNCHED    2

@@ -6,8 +6,8 @@
 #ifndef DMEMFS_FAKE_BACKEND_H
 #define DMEMFS_FAKE_BACKEND_H
 
-#include "backend.h"
-#include "file.h"
+#include "backend/backend.h"
+#include "file/file.h"
 
 struct fake {
 	struct storage storage;

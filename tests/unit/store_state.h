@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-#include "store.h"
+#include "store/store.h"
 
 struct state {
 	char *directory, *path, *log; /* of the database, and of its log */

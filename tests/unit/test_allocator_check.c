@@ -3,7 +3,7 @@
 #include <glib.h>
 
 #include "allocator_check.h"
-#include "allocator_private.h"
+#include "pool/allocator_private.h"
 
 #define M(n) ((uint64_t)(n) << 20)
 #define G(n) ((uint64_t)(n) << 30)

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "base/extent.h"
+#include "config/config.h"
 #include "config_file.h"
-#include "extent.h"
 
 static struct config *load(const char *text)
 {

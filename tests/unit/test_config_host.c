@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "config_file.h"
 
 /* One per test: a directory on tmpfs with mnt/, and a configuration that is right but for what the test breaks. */

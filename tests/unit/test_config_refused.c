@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "config_file.h"
 
 #define NOBODY  65534 /* passwd(5) of Debian */

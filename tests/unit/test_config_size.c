@@ -3,7 +3,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "config.h"
+#include "config/config.h"
 
 static const struct {
 	const char *text;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What dmemfsctl doctor reads. */
-#include "doctor.h"
+#include "dmemfsctl/doctor.h"
 
 static void release(void)
 {

@@ -2,10 +2,10 @@
 /* What dmemfsctl reads from /proc and from the virtual attributes. */
 #include <sys/sysmacros.h>
 
-#include "files.h"
-#include "map.h"
-#include "mounts.h"
-#include "users.h"
+#include "base/mounts.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/map.h"
+#include "dmemfsctl/users.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define MIB (UINT64_C(1) << 20)

@@ -3,8 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "plan.h"
-#include "reserved.h"
+#include "backend/reserved.h"
+#include "dmemfsctl/plan.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define MIB (UINT64_C(1) << 20)

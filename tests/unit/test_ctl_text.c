@@ -2,7 +2,7 @@
 /* Text for people. */
 #include <glib.h>
 
-#include "text.h"
+#include "dmemfsctl/text.h"
 
 #define EQUALS(call, expected)                          \
 	do {                                            \

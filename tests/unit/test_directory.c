@@ -2,8 +2,8 @@
 /* The entries of a directory: names found, cookies stable while entries come and go. */
 #include <glib.h>
 
-#include "directory.h"
-#include "store.h"
+#include "namespace/directory.h"
+#include "store/store.h"
 
 static void make(struct directory *dir, const char *prefix, unsigned from, unsigned to)
 {

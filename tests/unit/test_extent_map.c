@@ -3,7 +3,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "extent_map.h"
+#include "base/extent_map.h"
 
 #define PAGE DMEMFS_PAGE_4K
 

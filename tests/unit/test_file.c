@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/request.h"
 #include "fake_backend.h"
-#include "request.h"
 
 #define UNIT DMEMFS_PAGE_2M
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fake_backend.h"
-#include "linger.h"
+#include "file/linger.h"
 
 #define UNIT DMEMFS_PAGE_2M
 

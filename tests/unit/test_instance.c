@@ -6,8 +6,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "instance.h"
-#include "log.h"
+#include "base/log.h"
+#include "daemon/instance.h"
 
 static char *directory;
 

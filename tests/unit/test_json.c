@@ -2,7 +2,7 @@
 /* The JSON that dmemfsctl prints. */
 #include <glib.h>
 
-#include "json.h"
+#include "dmemfsctl/json.h"
 
 static void nesting(void)
 {

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "base/log.h"
 
 static int kept_stderr;
 static int captured; /* an unlinked file that is stderr while a test runs */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "linger.h"
+#include "file/linger.h"
 #include "world.h"
 
 #define ROOT STORE_ROOT_INO

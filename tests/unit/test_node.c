@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "allocator_check.h"
-#include "node_alloc.h"
-#include "numa_host.h"
-#include "request.h"
+#include "base/request.h"
+#include "pool/node_alloc.h"
+#include "pool/numa_host.h"
 
 #define GIB (UINT64_C(1) << 30)
 

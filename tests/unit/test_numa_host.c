@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* libnuma, asked by many threads at once. */
-#include "numa_host.h"
+#include "pool/numa_host.h"
 
 #include <glib.h>
 

@@ -2,8 +2,8 @@
 /* The pool: every run free, in use or pending; waiting for memory that is on its way back. */
 #include <errno.h>
 
-#include "backend.h"
-#include "placement.h"
+#include "backend/backend.h"
+#include "pool/placement.h"
 
 #define UNIT  DMEMFS_PAGE_2M
 #define START (UINT64_C(4) << 30)

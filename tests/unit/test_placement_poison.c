@@ -2,9 +2,9 @@
 /* The pool: what is bad is given to nobody, and every byte is still accounted for. */
 #include <errno.h>
 
-#include "backend.h"
-#include "placement.h"
-#include "placement_clean.h"
+#include "backend/backend.h"
+#include "pool/placement.h"
+#include "pool/placement_clean.h"
 
 #define START (UINT64_C(4) << 30)
 #define K4    DMEMFS_PAGE_4K

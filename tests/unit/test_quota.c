@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "quota.h"
-#include "quota_limit.h"
+#include "quota/quota.h"
+#include "quota/quota_limit.h"
 
 #define MIB (UINT64_C(1) << 20)
 

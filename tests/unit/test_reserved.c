@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* memmap= on the kernel's command line, in all its forms. */
-#include "extent.h"
-#include "reserved.h"
+#include "backend/reserved.h"
+#include "base/extent.h"
 
 #define GIB (UINT64_C(1) << 30)
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "namespace_quota.h"
+#include "namespace/namespace_quota.h"
 #include "world.h"
 
 #define ROOT STORE_ROOT_INO

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "fake_backend.h"
-#include "placement_clean.h"
-#include "zeroer.h"
+#include "file/zeroer.h"
+#include "pool/placement_clean.h"
 
 #define START (UINT64_C(4) << 30)
 #define M2    DMEMFS_PAGE_2M

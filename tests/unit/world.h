@@ -6,7 +6,7 @@
 #include <glib.h>
 
 #include "fake_backend.h"
-#include "namespace.h"
+#include "namespace/namespace.h"
 
 struct world {
 	struct fake *fake;

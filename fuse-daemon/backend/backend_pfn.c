@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The pfn backend: the bytes of each file in reserved RAM, mapped by dmemfs.ko (shared/dmemfs_ioctl.h).
+ *
+ * The module's objects, extents and regions outlive the daemon. At the start those of files on record are made what the
+ * record says; the others are given up, and keep their memory until nobody maps it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "backend/pfn_device.h"
+#include "backend/pfn_mark.h"
+#include "base/log.h"
+
+struct backend {
+	int device;
+	backend_idle_fn idle;
+	void *idle_data;
+	const struct backend_demand_fns *demand;
+	void *demand_data;
+	void (*poisoned)(void *data);
+	void *poisoned_data;
+};
+
+struct backend_object {
+	struct backend *backend;
+	uint64_t id;
+};
+
+static int object_call(struct backend *backend, unsigned long request, uint64_t id, uint32_t *state)
+{
+	struct dmemfs_object_op op = { .id = id };
+	int result = pfn_call(backend->device, request, &op);
+
+	if (state)
+		*state = op.state;
+	return result;
+}
+
+/* The module's view of it: state 0 when there is none. */
+static struct dmemfs_object_info look(struct backend *backend, uint64_t id)
+{
+	struct dmemfs_object_info info = { .id = id };
+
+	if (pfn_call(backend->device, DMEMFS_IOC_OBJECT_NEXT, &info) < 0 || info.id != id)
+		info = (struct dmemfs_object_info){ .id = id };
+	return info;
+}
+
+static bool reap(struct backend *backend, uint64_t id)
+{
+	int err = object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL);
+
+	if (err)
+		log_error("object %" G_GUINT64_FORMAT ": reap: %s", id, g_strerror(-err));
+	return !err;
+}
+
+/* True when nobody can reach the object any more, and the module has forgotten it. */
+static bool give_up(struct backend *backend, uint64_t id)
+{
+	uint32_t state = 0;
+	int err = object_call(backend, DMEMFS_IOC_OBJECT_DROP, id, &state);
+
+	if (err)
+		log_error("object %" G_GUINT64_FORMAT ": drop: %s", id, g_strerror(-err));
+	if (err || state != DMEMFS_OBJECT_IDLE)
+		return false;
+	return reap(backend, id);
+}
+
+static bool pfn_discard(struct backend *backend, uint64_t id)
+{
+	switch (look(backend, id).state) {
+	case 0:
+		return true;
+	case DMEMFS_OBJECT_NAMED:
+		return give_up(backend, id);
+	case DMEMFS_OBJECT_IDLE:
+		return reap(backend, id);
+	default:
+		return false; /* its event is to come */
+	}
+}
+
+static void report_extents(struct backend *backend, uint64_t id, backend_leftover_fn leftover, void *data)
+{
+	struct dmemfs_extent extent = { .id = id };
+
+	while (pfn_call(backend->device, DMEMFS_IOC_EXTENT_NEXT, &extent) == 0) {
+		leftover(id, (struct extent){ extent.start, extent.length }, data);
+		extent = (struct dmemfs_extent){ .id = id, .offset = extent.offset + extent.length };
+	}
+}
+
+static uint64_t pfn_give_up_unknown(struct backend *backend, bool (*is_known)(uint64_t id, void *data),
+                                    backend_leftover_fn leftover, void *data)
+{
+	struct dmemfs_object_info info = { .id = 1 };
+	uint64_t highest = 0;
+
+	while (pfn_call(backend->device, DMEMFS_IOC_OBJECT_NEXT, &info) == 0) {
+		uint64_t id = info.id;
+
+		if (!is_known(id, data) && !pfn_discard(backend, id)) {
+			log_info("object %" G_GUINT64_FORMAT " of an earlier run is still mapped: its %" G_GUINT64_FORMAT
+			         " MiB come back when it is not", id, (guint64)info.allocated >> 20);
+			report_extents(backend, id, leftover, data);
+			highest = id;
+		}
+		info = (struct dmemfs_object_info){ .id = id + 1 };
+	}
+	return highest;
+}
+
+static int pfn_get_mark(struct backend *backend, struct store_mark *mark)
+{
+	return pfn_mark_get(backend->device, mark);
+}
+
+static int pfn_set_mark(struct backend *backend, const struct store_mark *mark)
+{
+	return pfn_mark_set(backend->device, mark);
+}
+
+static struct backend *pfn_open(const struct config *config, GArray *regions, GError **error)
+{
+	int device = pfn_device_open(error);
+
+	if (device < 0)
+		return NULL;
+	if (!pfn_claim_regions(device, config, regions, error)) {
+		close(device);
+		return NULL;
+	}
+
+	struct backend *backend = g_new0(struct backend, 1);
+
+	backend->device = device;
+	return backend;
+}
+
+static void pfn_close(struct backend *backend)
+{
+	close(backend->device);
+	g_free(backend);
+}
+
+static void pfn_set_idle_callback(struct backend *backend, backend_idle_fn idle, void *data)
+{
+	backend->idle = idle;
+	backend->idle_data = data;
+}
+
+static int pfn_event_fd(struct backend *backend)
+{
+	return backend->device;
+}
+
+static void on_idle(struct backend *backend, uint64_t id)
+{
+	int err = object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL);
+
+	/* ENOENT: it was idle as soon as it was dropped, and reaped there. */
+	if (err == -ENOENT)
+		return;
+	if (err)
+		log_error("object %" G_GUINT64_FORMAT ": reap: %s", id, g_strerror(-err));
+	else
+		backend->idle(id, backend->idle_data);
+}
+
+static struct node_policy *mapping_policy(const struct dmemfs_event *event)
+{
+	g_autoptr(GString) text = g_string_new(event->policy == DMEMFS_POLICY_PREFER ? "prefer:" : "");
+	const char *separator = "";
+
+	if (event->policy == DMEMFS_POLICY_NONE)
+		return NULL;
+	for (int node = 0; node < 64; node++) {
+		if (!(event->nodes >> node & 1))
+			continue;
+		g_string_append_printf(text, "%s%d", separator, node);
+		separator = ",";
+		if (event->policy == DMEMFS_POLICY_PREFER)
+			break;
+	}
+	return node_policy_parse(text->str, text->len);
+}
+
+static void on_fault(struct backend *backend, const struct dmemfs_event *event)
+{
+	struct backend_fault fault = {
+		.id = event->id,
+		.offset = event->offset,
+		.length = event->length,
+		.pid = event->pid,
+		.node = event->node,
+		.policy = mapping_policy(event),
+	};
+
+	memcpy(fault.comm, event->comm, sizeof(event->comm));
+	backend->demand->fault(&fault, backend->demand_data);
+}
+
+static void on_event(struct backend *backend, const struct dmemfs_event *event)
+{
+	static struct log_limit unaligned = LOG_LIMIT_INIT, private = LOG_LIMIT_INIT;
+	const int comm_size = sizeof(event->comm);
+
+	switch (event->kind) {
+	case DMEMFS_EVENT_IDLE:
+		on_idle(backend, event->id);
+		break;
+	case DMEMFS_EVENT_FAULT:
+		on_fault(backend, event);
+		break;
+	case DMEMFS_EVENT_PUNCHED:
+		backend->demand->punched(event->id, event->offset, event->length, backend->demand_data);
+		break;
+	case DMEMFS_EVENT_POISON:
+		backend->poisoned(backend->poisoned_data);
+		break;
+	case DMEMFS_EVENT_UNALIGNED:
+		log_limited(&unaligned, LOG_LEVEL_WARNING,
+		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) maps it at an address that allows pages of %s only: add "
+		            "%s to QEMU's memory-backend-file", (guint64)event->id, comm_size, event->comm, event->pid,
+		            event->page_size < DMEMFS_PAGE_2M ? "4K" : "2M",
+		            event->page_size < DMEMFS_PAGE_2M ? "align=2M or align=1G" : "align=1G");
+		break;
+	case DMEMFS_EVENT_PRIVATE:
+		log_limited(&private, LOG_LEVEL_WARNING,
+		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) was refused a private mapping: use share=on",
+		            (guint64)event->id, comm_size, event->comm, event->pid);
+		break;
+	default:
+		break; /* a newer module (shared/dmemfs_ioctl.h: unknown kinds must be ignored) */
+	}
+}
+
+static void pfn_dispatch(struct backend *backend)
+{
+	struct dmemfs_event events[64];
+	ssize_t length;
+
+	while ((length = read(backend->device, events, sizeof(events))) > 0) {
+		for (size_t i = 0; i < (size_t)length / sizeof(events[0]); i++)
+			on_event(backend, &events[i]);
+	}
+}
+
+static struct backend_object *new_object(struct backend *backend, uint64_t id)
+{
+	struct backend_object *object = g_new(struct backend_object, 1);
+
+	*object = (struct backend_object){ .backend = backend, .id = id };
+	return object;
+}
+
+static int pfn_create(struct backend *backend, uint64_t id, struct backend_object **object)
+{
+	int err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
+
+	if (err)
+		return err;
+	*object = new_object(backend, id);
+	return 0;
+}
+
+static int add_extent(struct backend *backend, uint64_t id, uint64_t offset, struct extent extent)
+{
+	struct dmemfs_extent request = { .id = id, .offset = offset, .start = extent.start, .length = extent.length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_EXTENT_ADD, &request);
+}
+
+static int remove_extents(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length)
+{
+	struct dmemfs_extent request = { .id = id, .offset = offset, .length = length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_EXTENT_REMOVE, &request);
+}
+
+/* Does one of @runs say the same of all of @extent? */
+static bool is_on_record(const struct dmemfs_extent *extent, const struct extent_map_run *runs, guint count)
+{
+	for (guint i = 0; i < count; i++) {
+		uint64_t skipped = extent->offset - runs[i].offset;
+
+		if (extent->offset >= runs[i].offset && skipped < runs[i].extent.length &&
+		    extent->length <= runs[i].extent.length - skipped && extent->start == runs[i].extent.start + skipped)
+			return true;
+	}
+	return false;
+}
+
+/* Takes away what the record does not say. */
+static int remove_surplus(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count)
+{
+	struct dmemfs_extent extent = { .id = id };
+	int err = 0;
+
+	while (!err && pfn_call(backend->device, DMEMFS_IOC_EXTENT_NEXT, &extent) == 0) {
+		if (!is_on_record(&extent, runs, count))
+			err = remove_extents(backend, id, extent.offset, extent.length);
+		extent = (struct dmemfs_extent){ .id = id, .offset = extent.offset + extent.length };
+	}
+	return err;
+}
+
+/* Adds what is missing of @run; what is there fits it. */
+static int add_missing(struct backend *backend, uint64_t id, const struct extent_map_run *run)
+{
+	uint64_t at = run->offset, end = run->offset + run->extent.length;
+	int err = 0;
+
+	while (!err && at < end) {
+		struct dmemfs_extent next = { .id = id, .offset = at };
+		uint64_t from = end, to = end;
+
+		if (pfn_call(backend->device, DMEMFS_IOC_EXTENT_NEXT, &next) == 0 && next.offset < end) {
+			from = MAX(next.offset, at);
+			to = next.offset + next.length;
+		}
+		if (from > at)
+			err = add_extent(backend, id, at, (struct extent){ run->extent.start + (at - run->offset), from - at });
+		at = to;
+	}
+	return err;
+}
+
+static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
+                      uint64_t size, struct backend_object **object)
+{
+	struct dmemfs_object_info info = look(backend, id);
+	struct dmemfs_object_resize resize = { .id = id, .size = size };
+	int err = 0;
+
+	if (!info.state && !count && !size)
+		return 0;
+	/* Somebody may still touch what was given up: memory that was meant for it, and did not reach it, is on record. */
+	for (guint i = 0; i < count && info.state == DMEMFS_OBJECT_DROPPED && !err; i++)
+		err = add_missing(backend, id, &runs[i]);
+	if (info.state && info.state != DMEMFS_OBJECT_NAMED)
+		return err ? err : -ESTALE;
+	if (!info.state)
+		err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
+	if (!err)
+		err = remove_surplus(backend, id, runs, count);
+	/* The size comes last: to make it smaller zeroes what lies past it, and that must not be memory on record. */
+	for (guint i = 0; i < count && !err; i++)
+		err = add_missing(backend, id, &runs[i]);
+	if (!err && info.size != size)
+		err = pfn_call(backend->device, DMEMFS_IOC_OBJECT_RESIZE, &resize);
+	if (!err)
+		*object = new_object(backend, id);
+	return err;
+}
+
+static void pfn_release(struct backend_object *object)
+{
+	g_free(object);
+}
+
+static int pfn_open_fd(struct backend_object *object)
+{
+	return object_call(object->backend, DMEMFS_IOC_OBJECT_OPEN, object->id, NULL);
+}
+
+static bool pfn_drop(struct backend_object *object)
+{
+	struct backend *backend = object->backend;
+	uint64_t id = object->id;
+
+	g_free(object);
+	return give_up(backend, id);
+}
+
+static int zero(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length)
+{
+	struct dmemfs_object_zero request = { .id = id, .offset = offset, .length = length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_OBJECT_ZERO, &request);
+}
+
+static bool pfn_needs_zeroing(const struct backend *backend)
+{
+	(void)backend;
+	return true;
+}
+
+static int pfn_clean(struct backend *backend, struct extent extent)
+{
+	return zero(backend, 0, extent.start, extent.length);
+}
+
+static int pfn_give(struct backend_object *object, uint64_t offset, struct extent extent)
+{
+	int err = add_extent(object->backend, object->id, offset, extent);
+
+	if (err)
+		log_error("inode %" G_GUINT64_FORMAT ": memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s",
+		          object->id, extent.start, extent.length, g_strerror(-err));
+	return err;
+}
+
+static int pfn_take(struct backend_object *object, uint64_t offset, uint64_t length)
+{
+	return remove_extents(object->backend, object->id, offset, length);
+}
+
+static int pfn_resize(struct backend_object *object, uint64_t old_size, uint64_t size, uint64_t allocated)
+{
+	struct dmemfs_object_resize request = { .id = object->id, .size = size };
+
+	(void)old_size;
+	(void)allocated;
+	return pfn_call(object->backend->device, DMEMFS_IOC_OBJECT_RESIZE, &request);
+}
+
+static int pfn_zero(struct backend_object *object, uint64_t offset, uint64_t length)
+{
+	return zero(object->backend, object->id, offset, length);
+}
+
+static ssize_t pfn_read(struct backend_object *object, void *buffer, size_t length, uint64_t offset)
+{
+	backend_fd fd = pfn_open_fd(object);
+	ssize_t done = fd < 0 ? fd : pread(fd, buffer, length, (off_t)offset);
+
+	return fd >= 0 && done < 0 ? -errno : done;
+}
+
+static ssize_t pfn_write(struct backend_object *object, const void *buffer, size_t length, uint64_t offset)
+{
+	backend_fd fd = pfn_open_fd(object);
+	ssize_t done = fd < 0 ? fd : pwrite(fd, buffer, length, (off_t)offset);
+
+	return fd >= 0 && done < 0 ? -errno : done;
+}
+
+static void pfn_set_demand(struct backend *backend, const struct backend_demand_fns *fns, void *data)
+{
+	backend->demand = fns;
+	backend->demand_data = data;
+}
+
+static int pfn_set_mode(struct backend_object *object, unsigned mode, uint64_t unit)
+{
+	struct dmemfs_object_mode request = { .id = object->id, .unit = unit };
+
+	request.mode |= mode & BACKEND_DEMAND ? DMEMFS_MODE_DEMAND : 0;
+	request.mode |= mode & BACKEND_DISCARD ? DMEMFS_MODE_DISCARD : 0;
+	return pfn_call(object->backend->device, DMEMFS_IOC_OBJECT_MODE, &request);
+}
+
+static int pfn_answer(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err)
+{
+	struct dmemfs_fault_answer request = { .id = id, .offset = offset, .length = length, .error = (uint32_t)-err };
+
+	return pfn_call(backend->device, DMEMFS_IOC_FAULT_ANSWER, &request);
+}
+
+static bool pfn_next_punched(struct backend_object *object, uint64_t from, struct extent_map_run *run)
+{
+	struct dmemfs_extent extent = { .id = object->id, .offset = from };
+
+	while (pfn_call(object->backend->device, DMEMFS_IOC_EXTENT_NEXT, &extent) == 0) {
+		if (extent.flags & DMEMFS_EXTENT_PUNCHED) {
+			*run = (struct extent_map_run){ extent.offset, { extent.start, extent.length } };
+			return true;
+		}
+		extent = (struct dmemfs_extent){ .id = object->id, .offset = extent.offset + extent.length };
+	}
+	return false;
+}
+
+static void pfn_set_poison(struct backend *backend, void (*poisoned)(void *data), void *data)
+{
+	backend->poisoned = poisoned;
+	backend->poisoned_data = data;
+}
+
+static int pfn_list_poison(struct backend *backend, GArray *runs)
+{
+	struct dmemfs_poison poison = { 0 };
+	int err;
+
+	while ((err = pfn_call(backend->device, DMEMFS_IOC_POISON_NEXT, &poison)) == 0) {
+		struct extent run = { poison.start, poison.length };
+
+		g_array_append_val(runs, run);
+		poison = (struct dmemfs_poison){ .start = run.start + run.length };
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static int pfn_add_poison(struct backend *backend, struct extent extent)
+{
+	struct dmemfs_poison request = { .start = extent.start, .length = extent.length };
+
+	return pfn_call(backend->device, DMEMFS_IOC_POISON_ADD, &request);
+}
+
+/* How often each page size served a fault. */
+static char *pfn_describe_faults(struct backend_object *object)
+{
+	struct dmemfs_object_info info = look(object->backend, object->id);
+
+	if (!info.state)
+		return NULL;
+	return g_strdup_printf("4K %" G_GUINT64_FORMAT "\n2M %" G_GUINT64_FORMAT "\n1G %" G_GUINT64_FORMAT,
+	                       (guint64)info.faults_4k, (guint64)info.faults_2m, (guint64)info.faults_1g);
+}
+
+const struct backend_ops backend_pfn_ops = {
+	.name = "pfn",
+	.open = pfn_open,
+	.close = pfn_close,
+	.set_idle_callback = pfn_set_idle_callback,
+	.get_mark = pfn_get_mark,
+	.set_mark = pfn_set_mark,
+	.give_up_unknown = pfn_give_up_unknown,
+	.event_fd = pfn_event_fd,
+	.dispatch = pfn_dispatch,
+	.attach = pfn_attach,
+	.discard = pfn_discard,
+	.release = pfn_release,
+	.create = pfn_create,
+	.drop = pfn_drop,
+	.open_fd = pfn_open_fd,
+	.needs_zeroing = pfn_needs_zeroing,
+	.clean = pfn_clean,
+	.give = pfn_give,
+	.take = pfn_take,
+	.resize = pfn_resize,
+	.zero = pfn_zero,
+	.read = pfn_read,
+	.write = pfn_write,
+	.set_demand = pfn_set_demand,
+	.set_mode = pfn_set_mode,
+	.answer = pfn_answer,
+	.next_punched = pfn_next_punched,
+	.follow = new_object,
+	.set_poison = pfn_set_poison,
+	.list_poison = pfn_list_poison,
+	.add_poison = pfn_add_poison,
+	.describe_faults = pfn_describe_faults,
+};

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Lists of runs of memory. */
+#include "base/extent.h"
+
+gint extents_compare(gconstpointer a, gconstpointer b)
+{
+	const struct extent *first = a, *second = b;
+
+	return first->start < second->start ? -1 : first->start > second->start;
+}
+
+void extents_merge(GArray *extents)
+{
+	g_array_sort(extents, extents_compare);
+	for (guint i = 1; i < extents->len;) {
+		struct extent *before = &g_array_index(extents, struct extent, i - 1);
+		const struct extent *extent = &g_array_index(extents, struct extent, i);
+		uint64_t end = before->start + before->length;
+
+		if (extent->start > end) {
+			i++;
+			continue;
+		}
+		before->length = MAX(end, extent->start + extent->length) - before->start;
+		g_array_remove_index(extents, i);
+	}
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The request at hand. */
+#include "base/request.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <sys/xattr.h>
+
+#define LOOK_AGAIN_AFTER (50 * G_TIME_SPAN_MILLISECOND)
+
+static _Thread_local struct request current;
+static _Thread_local bool (*ask)(void *data); /* NULL: nobody may interrupt it */
+static _Thread_local void *ask_data;
+
+const struct request *request_current(void)
+{
+	return &current;
+}
+
+void request_set_current(const struct request *request)
+{
+	current = *request;
+	ask = NULL;
+}
+
+void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data)
+{
+	ask = is_interrupted;
+	ask_data = data;
+}
+
+bool request_is_interrupted(void)
+{
+	return ask && ask(ask_data);
+}
+
+int64_t request_look_again(int64_t until)
+{
+	return ask ? MIN(until, g_get_monotonic_time() + LOOK_AGAIN_AFTER) : until;
+}
+
+void request_undo(void)
+{
+	current.resent = false;
+}
+
+int request_may_set(bool there, bool asked, int flags)
+{
+	if (there && (flags & XATTR_CREATE))
+		return -EEXIST;
+	return !there && (!asked || (flags & XATTR_REPLACE)) ? -ENODATA : 0;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The [region NAME] and [quota NAME] groups: where memory lies, and how much of it a tree may have. */
+#include "config/config_groups.h"
+
+#include <string.h>
+
+#include "base/extent.h"
+#include "config/config_keys.h"
+
+#define NODE_MAX 1023 /* of a kernel with CONFIG_NODES_SHIFT=10, the largest there is */
+
+void config_region_free(gpointer data)
+{
+	struct region_config *region = data;
+
+	g_free(region->name);
+	g_free(region);
+}
+
+void config_quota_free(gpointer data)
+{
+	struct quota_config *quota = data;
+
+	g_free(quota->name);
+	g_free(quota->path);
+	g_free(quota);
+}
+
+static bool require(const struct config_text *text, const char *group, const char *key, const char *remedy,
+                    GError **error)
+{
+	return config_text_has(text, group, key) ||
+	       config_text_fail(text, group, key, error, "is missing: %s", remedy);
+}
+
+static bool load_automatic_region(const struct config_text *text, const char *group, const struct config *config,
+                                  GError **error)
+{
+	static const char *const foreign[] = { "size", "node" };
+
+	if (config->backend != BACKEND_PFN)
+		return config_text_fail(text, group, "start", error,
+		                        "auto needs backend=pfn: set that, or give start and size in bytes");
+	for (size_t i = 0; i < G_N_ELEMENTS(foreign); i++) {
+		if (config_text_has(text, group, foreign[i]) && !config_text_is(text, group, foreign[i], "auto"))
+			return config_text_fail(text, group, foreign[i], error, "comes from the machine with start=auto: remove this line");
+	}
+	return true;
+}
+
+static bool get_node(const struct config_text *text, const char *group, int *node, GError **error)
+{
+	uint64_t number;
+
+	*node = -1;
+	if (!config_text_has(text, group, "node") || config_text_is(text, group, "node", "auto"))
+		return true;
+	if (!config_text_get_number(text, group, "node", 0, NODE_MAX, &number, error))
+		return false;
+	*node = (int)number;
+	return true;
+}
+
+static bool load_fixed_region(const struct config_text *text, const char *group, uint64_t page_size,
+                              struct region_config *region, GError **error)
+{
+	if (!require(text, group, "size", "give it in bytes", error) ||
+	    !config_text_get_size(text, group, "start", &region->start, error) ||
+	    !config_text_check_multiple(text, group, "start", region->start, page_size, error) ||
+	    !config_text_get_pages(text, group, "size", page_size, &region->size, error) ||
+	    !get_node(text, group, &region->node, error))
+		return false;
+	if (region->size > (uint64_t)INT64_MAX - region->start)
+		return config_text_fail(text, group, "size", error,
+		                        "start + size is past 2^63: use smaller numbers");
+	return true;
+}
+
+static bool load_region(const struct config_text *text, const char *group, struct config *config, GError **error)
+{
+	struct region_config *region = g_new0(struct region_config, 1);
+
+	g_ptr_array_add(config->regions, region);
+	region->name = g_strdup(group + strlen(CONFIG_REGION_PREFIX));
+	region->node = -1;
+	if (!require(text, group, "start", "give an address, or auto", error))
+		return false;
+	region->automatic = config_text_is(text, group, "start", "auto");
+	return region->automatic ? load_automatic_region(text, group, config, error) :
+	                           load_fixed_region(text, group, config->page_size, region, error);
+}
+
+static bool get_limit(const struct config_text *text, const char *group, const char *key, uint64_t *limit,
+                      GError **error)
+{
+	bool bytes = g_str_equal(key, "max-bytes");
+
+	*limit = CONFIG_UNLIMITED;
+	if (!config_text_has(text, group, key))
+		return true;
+	if (!(bytes ? config_text_get_size(text, group, key, limit, error) :
+	              config_text_get_number(text, group, key, 1, INT64_MAX, limit, error)))
+		return false;
+	return *limit > 0 || config_text_fail(text, group, key, error, "is zero: use at least 1, or remove this line");
+}
+
+static bool load_quota(const struct config_text *text, const char *group, struct config *config, GError **error)
+{
+	struct quota_config *quota = g_new0(struct quota_config, 1);
+
+	g_ptr_array_add(config->quotas, quota);
+	quota->name = g_strdup(group + strlen(CONFIG_QUOTA_PREFIX));
+	if (!require(text, group, "path", "give a directory inside the mount, such as /tenant", error) ||
+	    !config_text_get_path(text, group, "path", &quota->path, error) ||
+	    !get_limit(text, group, "max-bytes", &quota->max_bytes, error) ||
+	    !get_limit(text, group, "max-files", &quota->max_files, error))
+		return false;
+	if (quota->max_bytes == CONFIG_UNLIMITED && quota->max_files == CONFIG_UNLIMITED)
+		return config_text_fail(text, group, NULL, error, "limits nothing: set max-bytes or max-files");
+	for (guint i = 0; i + 1 < config->quotas->len; i++) {
+		const struct quota_config *other = g_ptr_array_index(config->quotas, i);
+
+		if (g_str_equal(other->path, quota->path))
+			return config_text_fail(text, group, "path", error,
+			                        "[quota %s] has the same path: merge the two groups", other->name);
+	}
+	return true;
+}
+
+static gint compare_regions(gconstpointer a, gconstpointer b)
+{
+	const struct region_config *first = *(struct region_config *const *)a;
+	const struct region_config *second = *(struct region_config *const *)b;
+
+	return (first->start > second->start) - (first->start < second->start);
+}
+
+/* @config->regions are sorted by start. */
+static bool check_regions(const struct config_text *text, const struct config *config, GError **error)
+{
+	const struct region_config *before = NULL;
+
+	for (guint i = 0; i < config->regions->len; i++) {
+		const struct region_config *region = g_ptr_array_index(config->regions, i);
+		g_autofree char *group = g_strconcat(CONFIG_REGION_PREFIX, region->name, NULL);
+
+		if (i == DMEMFS_MAX_REGIONS)
+			return config_text_fail(text, group, NULL, error, "more than %d regions: merge adjacent ones",
+			                        DMEMFS_MAX_REGIONS);
+		if (region->automatic && config->regions->len > 1)
+			return config_text_fail(text, group, "start", error,
+			                        "auto takes every reserved range: remove the other [region] groups");
+		if (before && before->start + before->size > region->start)
+			return config_text_fail(text, group, "start", error,
+			                        "the region overlaps [region %s]: change start or size of one of them", before->name);
+		before = region;
+	}
+	return true;
+}
+
+bool config_load_groups(const struct config_text *text, struct config *config, GError **error)
+{
+	g_auto(GStrv) groups = g_key_file_get_groups(text->keys, NULL);
+
+	for (char **group = groups; *group; group++) {
+		if (g_str_has_prefix(*group, CONFIG_REGION_PREFIX) && !load_region(text, *group, config, error))
+			return false;
+		if (g_str_has_prefix(*group, CONFIG_QUOTA_PREFIX) && !load_quota(text, *group, config, error))
+			return false;
+	}
+	g_ptr_array_sort(config->regions, compare_regions);
+	return check_regions(text, config, error);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The [region NAME] and [quota NAME] groups. Internal to config*.c. */
+#ifndef DMEMFS_CONFIG_GROUPS_H
+#define DMEMFS_CONFIG_GROUPS_H
+
+#include "config/config.h"
+#include "config/config_text.h"
+
+/* Fills config->regions, sorted, and config->quotas; the [daemon] group has been read. */
+bool config_load_groups(const struct config_text *text, struct config *config, GError **error);
+void config_region_free(gpointer region);
+void config_quota_free(gpointer quota);
+
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Does this machine, and this version of the daemon, have what the configuration asks for? */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mountinfo.h"
+#include "base/private.h"
+#include "config/config.h"
+
+static bool fail(const struct config *config, const char *place, GError **error, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
+static bool fail(const struct config *config, const char *place, GError **error, const char *format, ...)
+{
+	g_autofree char *message = NULL;
+	va_list args;
+
+	va_start(args, format);
+	message = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_HOST, "%s: %s: %s", config->file, place, message);
+	return false;
+}
+
+bool config_check_mountpoint(const struct config *config, GError **error)
+{
+	static const char place[] = "[daemon] mountpoint";
+	const char *path = config->mountpoint;
+	struct statx st;
+
+	/* The kernel would answer from its cache for a while after the death of a daemon: make it ask. */
+	if (statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_TYPE, &st) < 0) {
+		if (errno == ENOTCONN)
+			return fail(config, place, error,
+			            "%s is the stale mount of a daemon that died: run fusermount3 -u %s", path, path);
+		if (errno == ENOENT)
+			return fail(config, place, error, "%s does not exist: run mkdir -p %s, or name another directory", path,
+			            path);
+		return fail(config, place, error, "%s: %s: name a directory that can be reached", path, g_strerror(errno));
+	}
+	if (!S_ISDIR(st.stx_mode))
+		return fail(config, place, error, "%s is not a directory: name a directory", path);
+	if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+		return fail(config, place, error, "%s is a mount point already: unmount it, or name another directory", path);
+	return true;
+}
+
+/* A directory that the daemon can use, or can make: only its last part may be missing. @exists tells which. */
+static bool check_directory(const struct config *config, const char *place, const char *path, bool *exists,
+                            GError **error)
+{
+	g_autofree char *parent = g_path_get_dirname(path);
+	g_autoptr(GError) reason = NULL;
+	int fd = private_directory(path, false, &reason);
+
+	*exists = fd >= 0;
+	if (fd >= 0)
+		return close(fd) == 0;
+	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+		return fail(config, place, error, "%s", reason->message);
+	if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
+		return fail(config, place, error, "%s cannot be made in %s: %s: make it, or run the daemon as root", path, parent,
+		            g_strerror(errno));
+	return true;
+}
+
+static void warn_of_small_tmpfs(const struct config *config, const struct statfs *fs)
+{
+	uint64_t room = (uint64_t)fs->f_blocks * (uint64_t)fs->f_bsize;
+	uint64_t wanted = config->size;
+
+	for (guint i = 0; i < config->regions->len; i++)
+		wanted += ((const struct region_config *)g_ptr_array_index(config->regions, i))->size;
+	/* No blocks: mounted with size=0, no limit (tmpfs(5)). */
+	if (!config->populate || room == 0 || wanted <= room)
+		return;
+
+	g_autofree char *room_text = g_format_size_full(room, G_FORMAT_SIZE_IEC_UNITS);
+	g_autofree char *wanted_text = g_format_size_full(wanted, G_FORMAT_SIZE_IEC_UNITS);
+
+	log_warning("%s: [daemon] memory-dir: %s has room for %s, not for %s: files will get ENOSPC early; lower the size "
+	            "or remount that tmpfs with a larger one", config->file, config->memory_dir, room_text, wanted_text);
+}
+
+static bool check_memory_dir(const struct config *config, GError **error)
+{
+	static const char place[] = "[daemon] memory-dir";
+	g_autofree char *parent = g_path_get_dirname(config->memory_dir);
+	struct statfs fs;
+	bool exists = false;
+
+	if (config->memory_dir_given && !check_directory(config, place, config->memory_dir, &exists, error))
+		return false;
+	if (statfs(exists ? config->memory_dir : parent, &fs) < 0)
+		return fail(config, place, error, "%s: %s: name a directory that can be reached", config->memory_dir,
+		            g_strerror(errno));
+	if (fs.f_type != TMPFS_MAGIC)
+		return fail(config, place, error, "%s is not on tmpfs: name a directory below /dev/shm or another tmpfs",
+		            config->memory_dir);
+	warn_of_small_tmpfs(config, &fs);
+	return true;
+}
+
+/* Descriptors do not rise with open files (backend.h): what a request thread has at most, and the rest of the daemon. */
+#define DESCRIPTORS_OF_A_THREAD 3
+#define DESCRIPTORS_OF_THE_REST 64
+
+static bool check_descriptors(const struct config *config, GError **error)
+{
+	rlim_t needed = config->threads * DESCRIPTORS_OF_A_THREAD + DESCRIPTORS_OF_THE_REST;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max >= needed)
+		return true;
+	return fail(config, "[daemon] threads", error, "%u of them need up to %lu descriptors, and the limit is %lu: configure "
+	            "fewer, or raise it (LimitNOFILE= of the unit, ulimit -Hn)", config->threads, (unsigned long)needed,
+	            (unsigned long)limit.rlim_max);
+}
+
+bool config_check_host(const struct config *config, GError **error)
+{
+	dev_t device;
+	bool exists;
+
+	return check_descriptors(config, error) &&
+	       (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
+	       check_directory(config, "[daemon] state-dir", config->state_dir, &exists, error) &&
+	       (config->backend != BACKEND_MEMORY || check_memory_dir(config, error));
+}

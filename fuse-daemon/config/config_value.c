@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The text of a configuration file: its values, one type at a time. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "config/config_size.h"
+#include "config/config_text.h"
+
+bool config_text_has(const struct config_text *text, const char *group, const char *key)
+{
+	return g_key_file_has_key(text->keys, group, key, NULL);
+}
+
+bool config_text_is(const struct config_text *text, const char *group, const char *key, const char *value)
+{
+	g_autofree char *given = g_key_file_get_string(text->keys, group, key, NULL);
+
+	return g_strcmp0(given, value) == 0;
+}
+
+bool config_text_get_string(const struct config_text *text, const char *group, const char *key, char **value,
+                            GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	g_autofree char *given = NULL;
+
+	if (!config_text_has(text, group, key))
+		return true;
+	given = g_key_file_get_string(text->keys, group, key, &reason);
+	if (reason)
+		return config_text_fail(text, group, key, error, "unknown escape: write \\\\ for a backslash");
+	if (!*given)
+		return config_text_fail(text, group, key, error, "has no value: write one, or remove the line");
+	g_free(*value);
+	*value = g_steal_pointer(&given);
+	return true;
+}
+
+/* Removes what does not name anything: doubled and trailing slashes. */
+static void squeeze_slashes(char *path)
+{
+	char *to = path;
+
+	for (const char *from = path; *from; from++) {
+		if (*from != '/' || to == path || to[-1] != '/')
+			*to++ = *from;
+	}
+	if (to > path + 1 && to[-1] == '/')
+		to--;
+	*to = '\0';
+}
+
+/* Paths are compared by their text, which is only right when they have no such parts. */
+static bool has_dots(const char *path)
+{
+	g_auto(GStrv) parts = g_strsplit(path, "/", -1);
+
+	return g_strv_contains((const char *const *)parts, ".") || g_strv_contains((const char *const *)parts, "..");
+}
+
+static bool has_control_characters(const char *path)
+{
+	for (; *path; path++) {
+		if (g_ascii_iscntrl(*path))
+			return true;
+	}
+	return false;
+}
+
+bool config_text_get_path(const struct config_text *text, const char *group, const char *key, char **value,
+                          GError **error)
+{
+	g_autofree char *path = NULL;
+
+	if (!config_text_get_string(text, group, key, &path, error))
+		return false;
+	if (!path)
+		return true;
+	if (*path != '/')
+		return config_text_fail(text, group, key, error, "\"%s\" is a relative path: start it with /", path);
+	if (has_control_characters(path))
+		return config_text_fail(text, group, key, error, "has control characters in it: use another name");
+	if (has_dots(path))
+		return config_text_fail(text, group, key, error, "\"%s\" has . or .. in it: write the path out", path);
+	if (strlen(path) >= PATH_MAX)
+		return config_text_fail(text, group, key, error, "the path is longer than %d bytes: use a shorter one",
+		                        PATH_MAX - 1);
+	squeeze_slashes(path);
+	g_free(*value);
+	*value = g_steal_pointer(&path);
+	return true;
+}
+
+bool config_text_get_size(const struct config_text *text, const char *group, const char *key, uint64_t *value,
+                          GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	g_autofree char *given = NULL;
+
+	if (!config_text_get_string(text, group, key, &given, error))
+		return false;
+	if (given && !config_parse_size(given, value, &reason))
+		return config_text_fail(text, group, key, error, "%s", reason->message);
+	return true;
+}
+
+bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
+                           uint64_t page_size, GError **error)
+{
+	g_autofree char *page = config_format_size(page_size);
+	g_autofree char *nearest = config_format_size(MAX(bytes - bytes % page_size, page_size));
+
+	if (bytes % page_size == 0)
+		return true;
+	return config_text_fail(text, group, key, error, "is not a multiple of page-size, %s: use %s, for example", page,
+	                        nearest);
+}
+
+bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
+                      uint64_t *bytes, GError **error)
+{
+	if (!config_text_get_size(text, group, key, bytes, error))
+		return false;
+	if (*bytes == 0)
+		return config_text_fail(text, group, key, error, "is zero: use at least one page");
+	return config_text_check_multiple(text, group, key, *bytes, page_size, error);
+}
+
+bool config_text_get_number(const struct config_text *text, const char *group, const char *key, uint64_t min,
+                            uint64_t max, uint64_t *value, GError **error)
+{
+	g_autofree char *given = NULL;
+	guint64 number;
+
+	if (!config_text_get_string(text, group, key, &given, error))
+		return false;
+	if (!given)
+		return true;
+	if (!g_ascii_string_to_unsigned(given, 10, min, max, &number, NULL))
+		return config_text_fail(text, group, key, error,
+		                        "\"%s\" is not right: use a whole number from %" G_GUINT64_FORMAT
+		                        " to %" G_GUINT64_FORMAT, given, min, max);
+	*value = number;
+	return true;
+}
+
+bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
+                            const char *const *choices, unsigned *value, GError **error)
+{
+	g_autofree char *given = NULL;
+	g_autofree char *list = NULL;
+
+	if (!config_text_get_string(text, group, key, &given, error))
+		return false;
+	if (!given)
+		return true;
+	for (unsigned i = 0; choices[i]; i++) {
+		if (g_str_equal(given, choices[i])) {
+			*value = i;
+			return true;
+		}
+	}
+	list = g_strjoinv(" or ", (char **)choices);
+	return config_text_fail(text, group, key, error, "unknown value \"%s\": use %s", given, list);
+}
+
+bool config_text_get_factor(const struct config_text *text, const char *group, const char *key, double max,
+                            double *value, GError **error)
+{
+	g_autofree char *given = NULL;
+	char *end;
+
+	if (!config_text_get_string(text, group, key, &given, error))
+		return false;
+	if (!given)
+		return true;
+
+	double number = g_ascii_strtod(given, &end);
+
+	if (strspn(given, G_CSET_DIGITS ".") != strlen(given) || end == given || *end || !(number > 0 && number <= max))
+		return config_text_fail(text, group, key, error,
+		                        "\"%s\" is not right: use a number above 0 and up to %g, such as 1.5", given, max);
+	*value = number;
+	return true;
+}
+
+bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value,
+                          GError **error)
+{
+	static const char *const choices[] = { "false", "true", NULL };
+	unsigned index = *value;
+
+	if (!config_text_get_choice(text, group, key, choices, &index, error))
+		return false;
+	*value = index;
+	return true;
+}

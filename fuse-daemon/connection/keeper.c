@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Whoever keeps the FUSE connection while no daemon runs. */
+#include "connection/keeper.h"
+
+#include <fcntl.h>
+#include <glib.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/notify.h"
+
+/* LISTEN_FDS, if it is meant for this process. */
+static int passed(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	guint64 number, count;
+
+	if (!pid || !fds || !g_ascii_string_to_unsigned(pid, 10, 0, G_MAXINT, &number, NULL) ||
+	    number != (guint64)getpid() || !g_ascii_string_to_unsigned(fds, 10, 0, 1024, &count, NULL))
+		return 0;
+	return (int)count;
+}
+
+int keeper_take(void)
+{
+	int count = passed(), taken = -1;
+	g_auto(GStrv) names = g_strsplit(getenv("LISTEN_FDNAMES") ?: "", ":", -1);
+	guint named = g_strv_length(names);
+
+	for (int i = 0; i < count; i++) {
+		int fd = KEEPER_FIRST_FD + i;
+		bool ours = (guint)i < named && strcmp(names[i], KEEPER_FDNAME) == 0;
+
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			continue;
+		if (ours && taken < 0)
+			taken = fd;
+		else
+			close(fd);
+	}
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return taken;
+}
+
+bool keeper_exists(void)
+{
+	const char *room = getenv("FDSTORE"), *socket = getenv("NOTIFY_SOCKET");
+	struct pollfd supervisor = { .fd = notify_inherited() };
+
+	return socket && *socket && room && atoi(room) > 0 && poll(&supervisor, 1, 0) == 0;
+}
+
+void keeper_store(int fd, const char *mountpoint)
+{
+	g_autofree char *state = g_strconcat("FDSTORE=1\nFDNAME=" KEEPER_FDNAME "\n" KEEPER_MOUNTPOINT, mountpoint, NULL);
+
+	notify_send_fd(state, fd);
+}
+
+void keeper_forget(void)
+{
+	notify_send("FDSTOREREMOVE=1\nFDNAME=" KEEPER_FDNAME);
+}
+
+bool keeper_pass(int fd)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, true);
+	setenv("LISTEN_FDS", "1", true);
+	setenv("LISTEN_FDNAMES", KEEPER_FDNAME, true);
+	return fd == KEEPER_FIRST_FD ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, KEEPER_FIRST_FD) >= 0;
+}

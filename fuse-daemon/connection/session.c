@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The request loop. */
+#include "connection/session.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/request.h"
+#include "connection/progress.h"
+#include "connection/request_buffer.h"
+#include "connection/request_count.h"
+#include "connection/turns.h"
+
+#ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
+#define FUSE_UNIQUE_RESEND (UINT64_C(1) << 63)
+#endif
+
+/* libfuse's FUSE_BUFFER_HEADER_SIZE: a page for the headers. */
+#define BUFFER_SIZE (SESSION_MAX_WRITE + 4096)
+
+/* Interrupts the read(2) of a thread that shall end. */
+#define WAKE_SIGNAL    SIGUSR1
+#define WAKE_PERIOD_MS 5
+
+struct worker {
+	struct session *session;
+	pthread_t thread;
+	unsigned slot;
+	int running;   /* atomic */
+	_Atomic int64_t since;  /* struct progress_sample */
+	_Atomic unsigned taken; /* the same */
+};
+
+struct session {
+	struct fuse_session *fuse;
+	const struct session_events *events;
+	void *data;
+	struct worker *workers;
+	struct turns *turns;
+	unsigned count;
+	int running; /* atomic: threads that have not ended */
+	int result;  /* atomic: the first error */
+	guint waker; /* source of the main loop */
+	struct progress *progress; /* of who asks session_is_alive() */
+
+	/*
+	 * After a takeover, until every request that comes again was read: one thread reads at a time, and counts what it
+	 * has read before the next one reads, so that none of them is overlooked.
+	 */
+	int replaying;    /* atomic */
+	GMutex reading;   /* held while one is read and counted, above @lock */
+	GMutex lock;      /* of the two below */
+	unsigned at_work; /* requests that came again and are not answered */
+	bool all_read;
+};
+
+static void do_nothing(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * Requests that were resent precede all others but these, which the kernel has in queues of their own. An INTERRUPT
+ * carries the number of the request that it is about.
+ */
+static bool has_queue_of_its_own(const struct fuse_in_header *in)
+{
+	return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT;
+}
+
+static bool is_resent(const struct fuse_in_header *in)
+{
+	return (in->unique & FUSE_UNIQUE_RESEND) && !has_queue_of_its_own(in);
+}
+
+static void count_read(struct session *session, const struct fuse_in_header *in)
+{
+	bool replayed = false;
+
+	g_mutex_lock(&session->lock);
+	if (is_resent(in)) {
+		session->at_work++;
+	} else if (!has_queue_of_its_own(in) && !session->all_read) {
+		session->all_read = true;
+		replayed = session->at_work == 0;
+		g_atomic_int_set(&session->replaying, false);
+	}
+	g_mutex_unlock(&session->lock);
+	if (replayed)
+		session->events->replayed(session->data);
+}
+
+static void count_answered(struct session *session)
+{
+	bool replayed;
+
+	g_mutex_lock(&session->lock);
+	session->at_work--;
+	replayed = session->all_read && session->at_work == 0;
+	g_mutex_unlock(&session->lock);
+	if (replayed)
+		session->events->replayed(session->data);
+}
+
+/* One request: its size, 0 when the session has ended, or a negative errno. */
+static int read_request(const struct session *session, void *buffer)
+{
+	ssize_t got;
+
+	for (;;) {
+		if (fuse_session_exited(session->fuse))
+			return 0;
+		got = read(fuse_session_fd(session->fuse), buffer, BUFFER_SIZE);
+		if (got >= (ssize_t)sizeof(struct fuse_in_header))
+			return (int)got;
+		if (got >= 0)
+			return -EIO;
+		if (errno == ENODEV) /* unmounted, or aborted by /sys/fs/fuse/connections */
+			return 0;
+		/* ENOENT: the request that was to be read was interrupted. */
+		if (errno != EINTR && errno != EAGAIN && errno != ENOENT)
+			return -errno;
+	}
+}
+
+static int receive(struct session *session, void *buffer)
+{
+	int got;
+
+	if (!g_atomic_int_get(&session->replaying))
+		return read_request(session, buffer);
+	g_mutex_lock(&session->reading);
+	/* Asked again: the thread before this one may have read the last of them. */
+	if (g_atomic_int_get(&session->replaying)) {
+		got = read_request(session, buffer);
+		if (got > 0)
+			count_read(session, buffer);
+		g_mutex_unlock(&session->reading);
+		return got;
+	}
+	g_mutex_unlock(&session->reading);
+	return read_request(session, buffer);
+}
+
+/* Direct writes say so; before any other change of a file the kernel sees to it by SETATTR and REMOVEXATTR. */
+static bool kills_set_id(const struct fuse_in_header *in, const void *request_data, size_t size)
+{
+	struct fuse_write_in write_in;
+
+	if (in->opcode != FUSE_WRITE || size < sizeof(*in) + sizeof(write_in))
+		return false;
+	memcpy(&write_in, (const char *)request_data + sizeof(*in), sizeof(write_in));
+	return write_in.write_flags & FUSE_WRITE_KILL_SUIDGID;
+}
+
+static void process(struct worker *worker, void *request_data, size_t size)
+{
+	const struct fuse_buf buffer = { .mem = request_data, .size = size };
+	static const struct request none;
+	struct session *session = worker->session;
+	struct fuse_in_header in;
+
+	memcpy(&in, request_data, sizeof(in));
+
+	const struct request request = {
+		.unique = in.unique & ~FUSE_UNIQUE_RESEND,
+		.resent = is_resent(&in),
+		.caller = (pid_t)in.pid,
+		.kills_set_id = kills_set_id(&in, request_data, size),
+		.slot = worker->slot,
+	};
+
+	if (in.opcode == FUSE_INIT)
+		session->events->init(request_data, size, session->data);
+	worker->taken++;
+	worker->since = g_get_monotonic_time();
+	request_set_current(&request);
+	fuse_session_process_buf(session->fuse, &buffer);
+	request_set_current(&none);
+	if (in.opcode == FUSE_INIT)
+		session->events->began(session->data);
+	if (request.resent)
+		count_answered(session);
+	request_count_add(in.opcode, g_get_monotonic_time() - worker->since);
+	worker->since = 0;
+}
+
+/* What the kernel sends on its own, whoever made it do so; it must not be kept waiting, and does not wait for long. */
+static bool is_the_kernels(const struct fuse_in_header *in)
+{
+	return has_queue_of_its_own(in) || in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR ||
+	       in->opcode == FUSE_INIT || in->opcode == FUSE_DESTROY;
+}
+
+/* Under the number that it came with: one that came again has the bit in the kernel's list, too. */
+static void refuse(struct session *session, const struct fuse_in_header *in)
+{
+	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOMEM, .unique = in->unique };
+	ssize_t written = write(fuse_session_fd(session->fuse), &out, sizeof(out));
+
+	(void)written; /* it fails when nobody waits for the answer any more */
+	if (is_resent(in))
+		count_answered(session);
+}
+
+/* A request that was read, if it is its user's turn; then those which have waited for that one's end. */
+static void serve(struct worker *worker, void *request_data, size_t size)
+{
+	struct session *session = worker->session;
+	struct turns_request *next;
+	struct fuse_in_header in;
+
+	memcpy(&in, request_data, sizeof(in));
+
+	uid_t uid = is_the_kernels(&in) ? 0 : in.uid;
+	enum turn turn = turns_begin(session->turns, uid, request_data, size);
+
+	if (turn == TURN_REFUSED)
+		refuse(session, &in);
+	if (turn != TURN_NOW)
+		return;
+	process(worker, request_data, size);
+	while ((next = turns_end(session->turns, uid))) {
+		/* At the end what waits is left to the next daemon, as what was not read is. */
+		if (!fuse_session_exited(session->fuse))
+			process(worker, next->data, next->size);
+		uid = next->uid;
+		g_free(next);
+	}
+}
+
+static gboolean stop(gpointer session)
+{
+	session_stop(session);
+	return G_SOURCE_REMOVE;
+}
+
+static void *work(void *data)
+{
+	struct worker *worker = data;
+	struct session *session = worker->session;
+	struct request_buffer buffer;
+	int got = -ENOMEM;
+
+	if (request_buffer_init(&buffer, BUFFER_SIZE)) {
+		while ((got = receive(session, buffer.data)) > 0)
+			serve(worker, buffer.data, (size_t)got);
+		request_buffer_clear(&buffer);
+	}
+	fuse_session_exit(session->fuse);
+	if (got < 0 && g_atomic_int_compare_and_exchange(&session->result, 0, got))
+		g_idle_add(stop, session); /* the others wait for requests still */
+	g_atomic_int_set(&worker->running, false);
+	if (g_atomic_int_dec_and_test(&session->running))
+		session->events->ended(session->data);
+	return NULL;
+}
+
+void session_feed_init(struct fuse_session *fuse, const void *request, size_t size)
+{
+	struct fuse_buf buffer = { .mem = g_memdup2(request, size), .size = size };
+
+	/* The kernel has its answer and ignores another. */
+	fuse_session_process_buf(fuse, &buffer);
+	g_free(buffer.mem);
+}
+
+struct session *session_start(struct fuse_session *fuse, unsigned threads, bool takeover,
+                              const struct session_events *events, void *data)
+{
+	struct session *session = g_new0(struct session, 1);
+	const struct sigaction action = { .sa_handler = do_nothing }; /* no SA_RESTART: read(2) ends with EINTR */
+
+	sigaction(WAKE_SIGNAL, &action, NULL);
+	session->fuse = fuse;
+	session->events = events;
+	session->data = data;
+	session->replaying = takeover;
+	session->workers = g_new0(struct worker, threads);
+	session->turns = turns_new(threads);
+	g_mutex_init(&session->reading);
+	g_mutex_init(&session->lock);
+	session->running = 1; /* this function: the end comes after the last start */
+	for (unsigned i = 0; i < threads; i++) {
+		struct worker *worker = &session->workers[i];
+		char name[16]; /* pthread_setname_np(3) */
+
+		*worker = (struct worker){ .session = session, .slot = i, .running = true };
+		g_atomic_int_inc(&session->running);
+		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
+			g_atomic_int_add(&session->running, -1);
+			break;
+		}
+		snprintf(name, sizeof(name), "fuse-%u", i);
+		pthread_setname_np(worker->thread, name);
+		session->count++;
+	}
+	session->progress = progress_new(session->count);
+	if (session->count == 0)
+		session->result = -EAGAIN;
+	if (g_atomic_int_dec_and_test(&session->running))
+		events->ended(data);
+	return session;
+}
+
+/* A thread that was about to read when the signal came has not seen it: hence again and again. */
+static gboolean wake(gpointer data)
+{
+	struct session *session = data;
+
+	for (unsigned i = 0; i < session->count; i++) {
+		if (g_atomic_int_get(&session->workers[i].running))
+			pthread_kill(session->workers[i].thread, WAKE_SIGNAL);
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+void session_stop(struct session *session)
+{
+	fuse_session_exit(session->fuse);
+	if (session->waker)
+		return;
+	session->waker = g_timeout_add(WAKE_PERIOD_MS, wake, session);
+	wake(session);
+}
+
+static struct progress_sample sample(struct worker *worker)
+{
+	struct progress_sample sample = { .since = worker->since, .taken = worker->taken };
+	struct timespec used;
+	clockid_t clock;
+
+	/* A thread that has ended is no error here: it is at no request. */
+	if (g_atomic_int_get(&worker->running) && pthread_getcpuclockid(worker->thread, &clock) == 0 &&
+	    clock_gettime(clock, &used) == 0)
+		sample.cpu = used.tv_sec * G_USEC_PER_SEC + used.tv_nsec / 1000;
+	return sample;
+}
+
+bool session_is_alive(struct session *session, int64_t limit)
+{
+	g_autofree struct progress_sample *samples = g_new(struct progress_sample, session->count);
+	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
+
+	for (unsigned i = 0; i < session->count; i++)
+		samples[i] = sample(&session->workers[i]);
+	poll(&connection, 1, 0);
+	return progress_look(session->progress, samples, connection.revents == POLLIN, g_get_monotonic_time(), limit);
+}
+
+unsigned session_load(struct session *session, int64_t *oldest)
+{
+	unsigned at_work = 0;
+
+	*oldest = 0;
+	for (unsigned i = 0; i < session->count; i++) {
+		int64_t since = session->workers[i].since;
+
+		if (since == 0)
+			continue;
+		at_work++;
+		*oldest = MAX(*oldest, g_get_monotonic_time() - since);
+	}
+	return at_work;
+}
+
+int session_finish(struct session *session)
+{
+	int result;
+
+	for (unsigned i = 0; i < session->count; i++)
+		pthread_join(session->workers[i].thread, NULL);
+	if (session->waker)
+		g_source_remove(session->waker);
+	while (g_idle_remove_by_data(session))
+		;
+	result = session->result;
+	progress_free(session->progress);
+	g_mutex_clear(&session->lock);
+	g_mutex_clear(&session->reading);
+	turns_destroy(session->turns);
+	g_free(session->workers);
+	g_free(session);
+	return result;
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One run of the daemon: the parts put together, in order, and taken apart in reverse. */
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "base/mountinfo.h"
+#include "base/notify.h"
+#include "connection/keeper.h"
+#include "daemon/daemonize.h"
+#include "daemon/instance.h"
+#include "daemon/metrics.h"
+#include "daemon/reload.h"
+#include "daemon/watchdog.h"
+#include "file/linger.h"
+#include "file/zeroer.h"
+#include "namespace/demand.h"
+#include "namespace/quota_setup.h"
+#include "pool/placement_clean.h"
+#include "recovery/poison.h"
+#include "recovery/recover.h"
+#include "requests/mount.h"
+#include "requests/mount_watch.h"
+
+struct daemon {
+	struct server server;
+	struct mount *mount;
+	struct demand *demand;
+	GMainLoop *loop;
+	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
+	int lock;         /* of the state directory */
+	struct takeover takeover;
+	struct reload_check *reload_check;
+	bool unmounted; /* nobody reaches removed files any more */
+	bool keep;   /* the mount stays: there is a next daemon */
+	bool ending; /* it does not, whatever signal comes after */
+	bool stopping; /* this run ends */
+	bool reload; /* it is this process, with the program that is installed then */
+};
+
+static const struct backend_ops *const backends[] = {
+	[BACKEND_MEMORY] = &backend_memory_ops,
+	[BACKEND_PFN] = &backend_pfn_ops,
+};
+
+static void memory_is_idle(uint64_t id, void *storage)
+{
+	storage_idle(storage, id);
+}
+
+static void memory_is_poisoned(void *storage)
+{
+	poison_update(storage);
+}
+
+static gboolean flush(gpointer ns)
+{
+	namespace_flush(ns);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
+{
+	const struct storage *storage = data;
+
+	(void)fd;
+	(void)condition;
+	storage->ops->dispatch(storage->backend);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean stop(struct daemon *daemon, bool keep)
+{
+	daemon->keep = keep;
+	daemon->stopping = true;
+	notify_send("STOPPING=1");
+	mount_stop(daemon->mount);
+	return G_SOURCE_CONTINUE;
+}
+
+/* SIGINT: for good. A service manager that was asked to stop sends SIGTERM after it. */
+static gboolean on_interrupt(gpointer data)
+{
+	struct daemon *daemon = data;
+
+	daemon->ending = true;
+	return stop(daemon, false);
+}
+
+/* SIGTERM, which may be the first half of a restart: who keeps the connection knows. */
+static gboolean on_terminate(gpointer data)
+{
+	struct daemon *daemon = data;
+
+	return stop(daemon, !daemon->ending && keeper_exists());
+}
+
+static gboolean on_hangup(gpointer data)
+{
+	const struct daemon *daemon = data;
+
+	if (!daemon->stopping)
+		reload_check_ask(daemon->reload_check);
+	return G_SOURCE_CONTINUE;
+}
+
+static void reload_is_safe(void *data)
+{
+	struct daemon *daemon = data;
+
+	if (daemon->stopping) /* meanwhile */
+		return;
+	log_info("reloading");
+	notify_reloading();
+	daemon->keep = daemon->reload = daemon->stopping = true;
+	mount_stop(daemon->mount);
+}
+
+static gboolean quit(gpointer loop)
+{
+	g_main_loop_quit(loop);
+	return G_SOURCE_REMOVE;
+}
+
+/* On the serving thread: the rest is for the main one. */
+static void on_mount_ended(void *loop)
+{
+	g_idle_add(quit, loop);
+}
+
+/* The soft limit is for programs that use select(2). How many descriptors there can be: config_check_host(). */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static bool open_storage(struct daemon *daemon, const struct config *config, GError **error)
+{
+	struct storage *storage = &daemon->server.storage;
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+
+	storage->ops = backends[config->backend];
+	storage->page_size = config->page_size;
+	storage->max_metadata = config->max_metadata;
+	storage->demand_extent = config->demand_extent;
+	storage->demand = config->alloc == ALLOC_DEMAND;
+	storage->lingering = linger_new();
+	storage->backend = storage->ops->open(config, regions, error);
+	if (!storage->backend)
+		return false;
+	/* Some threads wait for memory, some for room under a quota; one is always left to bring both back. */
+	storage->placement = placement_new(regions, config->threads - config->threads / 4 - 1, error);
+	if (!storage->placement)
+		return false;
+	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
+		placement_need_zeroing(storage->placement);
+	placement_set_overcommit(storage->placement, config->overcommit);
+	storage->quotas = quotas_new(config->threads / 4);
+	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
+	if (!storage->store)
+		return false;
+	storage->zeroer = zeroer_new(storage);
+	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage);
+	if (storage->ops->set_poison)
+		storage->ops->set_poison(storage->backend, memory_is_poisoned, storage);
+	store_set_deleted_callback(storage->store, storage_deleted, storage);
+	return true;
+}
+
+static uint64_t capacity(const struct storage *storage)
+{
+	struct placement_usage usage;
+
+	placement_get_usage(storage->placement, &usage);
+	return usage.capacity;
+}
+
+static void close_storage(struct daemon *daemon)
+{
+	struct storage *storage = &daemon->server.storage;
+
+	if (storage->zeroer)
+		zeroer_stop(storage->zeroer);
+	demand_stop(daemon->demand);
+	namespace_destroy(daemon->server.ns, daemon->unmounted);
+	linger_destroy(storage->lingering);
+	zeroer_destroy(storage->zeroer);
+	store_close(storage->store);
+	if (storage->backend)
+		storage->ops->close(storage->backend);
+	placement_destroy(storage->placement);
+	quotas_destroy(storage->quotas);
+	if (daemon->lock >= 0)
+		close(daemon->lock);
+}
+
+/* Before the mount is made: a signal that comes meanwhile waits for the loop instead of killing the process. */
+static void add_sources(struct daemon *daemon)
+{
+	struct storage *storage = &daemon->server.storage;
+	int fd = storage->ops->event_fd(storage->backend);
+
+	daemon->reload_check = reload_check_new(daemon->server.config->file, reload_is_safe, daemon);
+	daemon->sources[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
+	daemon->sources[1] = g_unix_signal_add(SIGINT, on_interrupt, daemon);
+	daemon->sources[2] = g_unix_signal_add(SIGHUP, on_hangup, daemon);
+	daemon->sources[3] = g_unix_fd_add(fd, G_IO_IN, on_backend_event, storage);
+	daemon->sources[4] = g_timeout_add_seconds(NAMESPACE_FLUSH_PERIOD, flush, daemon->server.ns);
+}
+
+static void remove_sources(struct daemon *daemon)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(daemon->sources); i++) {
+		if (daemon->sources[i])
+			g_source_remove(daemon->sources[i]);
+	}
+	reload_check_free(daemon->reload_check);
+}
+
+/* The mountpoint, made ready: a connection to take over, or a directory with nothing on it. Owns @connection. */
+static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **error)
+{
+	const struct config *config = daemon->server.config;
+
+	switch (takeover_find(config->mountpoint, daemon->server.storage.store, connection, &daemon->takeover, error)) {
+	case TAKEOVER_READY:
+		return true;
+	case TAKEOVER_UNREADABLE:
+		return false;
+	case TAKEOVER_DEAD:
+		log_info("%s: nobody can serve the mount of an earlier run any more: unmounted", config->mountpoint);
+		mountinfo_unmount(config->mountpoint, daemon->takeover.device);
+		break;
+	case TAKEOVER_NONE:
+	case TAKEOVER_FOREIGN:
+		break;
+	}
+	return config_check_mountpoint(config, error);
+}
+
+static bool start(struct daemon *daemon, const struct config *config, int connection, GError **error)
+{
+	const struct storage *storage = &daemon->server.storage;
+	bool inherited;
+
+	daemon->server.config = config;
+	daemon->lock = instance_lock(config->state_dir, INSTANCE_PATIENCE, error);
+	if (daemon->lock < 0 || !open_storage(daemon, config, error)) {
+		if (connection >= 0)
+			close(connection);
+		return false;
+	}
+	if (!prepare_mountpoint(daemon, connection, error))
+		return false;
+	inherited = daemon->takeover.fd >= 0;
+	daemon->server.ns = namespace_new(storage);
+	daemon->demand = demand_start(daemon->server.ns, storage, config->threads);
+	add_sources(daemon);
+	reload_unblock_signals();
+	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))
+		return false;
+	quota_setup(daemon->server.ns, config);
+	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
+	if (!daemon->mount)
+		return false;
+	namespace_settle(daemon->server.ns);
+	if (!inherited)
+		keeper_store(mount_fd(daemon->mount), config->mountpoint); /* whoever gave it has it still */
+	log_info("%s %s: %" G_GUINT64_FORMAT " MiB, backend %s", inherited ? "took over the mount at" : "mounted at",
+	         config->mountpoint, capacity(storage) >> 20, storage->ops->name);
+	return true;
+}
+
+static void say_ready(const struct daemon *daemon)
+{
+	const struct storage *storage = &daemon->server.storage;
+	g_autofree char *size = g_format_size_full(capacity(storage), G_FORMAT_SIZE_IEC_UNITS);
+	g_autofree char *state = g_strdup_printf("READY=1\nSTATUS=Serving %s: %s, backend %s",
+	                                         daemon->server.config->mountpoint, size, storage->ops->name);
+
+	notify_send(state);
+}
+
+static bool is_alive(void *data, int64_t limit)
+{
+	const struct daemon *daemon = data;
+
+	return mount_is_alive(daemon->mount, limit);
+}
+
+/* *@connection: the descriptor to reload with, or -1. */
+static bool serve(struct daemon *daemon, int *connection)
+{
+	const char *mountpoint = daemon->server.config->mountpoint;
+	struct mount_watch *watch;
+	struct metrics *metrics;
+	bool clean;
+
+	crash_point_serving();
+	/* Before anybody is told that all is there: who waits for clean memory asks whether somebody makes it. */
+	if (daemon->server.config->zero_in_advance)
+		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
+	instance_ready(daemon->lock, mount_device(daemon->mount));
+	say_ready(daemon);
+	daemon->sources[5] = watchdog_start(is_alive, daemon);
+	daemonize_ready();
+	metrics = metrics_start(&daemon->server, daemon->mount);
+	watch = mount_watch_start(mountpoint, mount_device(daemon->mount));
+	g_main_loop_run(daemon->loop);
+	mount_watch_stop(watch);
+
+	/* Unmounted meanwhile: there is nothing to keep. */
+	daemon->keep = daemon->keep && takeover_is_alive(mount_fd(daemon->mount));
+	if (daemon->keep && daemon->reload) {
+		reload_block_signals();
+		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+	}
+	metrics_stop(metrics, !daemon->keep);
+	clean = mount_finish(daemon->mount, daemon->keep);
+	if (daemon->keep) {
+		log_info("left the mount at %s to the next daemon", mountpoint);
+	} else {
+		daemon->unmounted = true;
+		keeper_forget();
+		log_info("unmounted from %s", mountpoint);
+	}
+	return clean;
+}
+
+bool daemon_run(const struct config *config, int *connection, GError **error)
+{
+	struct daemon daemon = { .lock = -1, .loop = g_main_loop_new(NULL, FALSE), .takeover.fd = -1 };
+	int inherited = *connection;
+	bool done;
+
+	*connection = -1;
+	raise_limits();
+	done = start(&daemon, config, inherited, error) && serve(&daemon, connection);
+	takeover_clear(&daemon.takeover);
+	remove_sources(&daemon);
+	close_storage(&daemon);
+	g_main_loop_unref(daemon.loop);
+	return done;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* dmemfsd: what the command line asks for, done once. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "config/options.h"
+#include "connection/keeper.h"
+#include "daemon/daemon.h"
+#include "daemon/daemonize.h"
+#include "daemon/reload.h"
+#include "daemon/supervise.h"
+#include "quota/quota_check.h"
+
+/* @connection: of an earlier daemon, -1 none. */
+static int run(const struct options *options, char **argv, int connection, GError **error)
+{
+	g_autoptr(config_t) config = config_load(options->config_file, error);
+
+	if (!config)
+		return EXIT_FAILURE;
+	if (options->dump_config) {
+		g_autofree char *text = config_dump(config);
+
+		if (fputs(text, stdout) < 0 || fflush(stdout) != 0) {
+			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "stdout: %s", strerror(errno));
+			return EXIT_FAILURE;
+		}
+		return EXIT_SUCCESS;
+	}
+	if (!config_check_host(config, error))
+		return EXIT_FAILURE;
+	if (options->check_config) {
+		quota_check(config);
+		return EXIT_SUCCESS;
+	}
+	if (!options->foreground && !daemonize()) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "cannot go into the background: %s",
+		            strerror(errno));
+		return EXIT_FAILURE;
+	}
+	if (options->supervise)
+		return supervise(argv);
+	if (!daemon_run(config, &connection, error))
+		return EXIT_FAILURE;
+	if (connection < 0)
+		return EXIT_SUCCESS;
+	reload_exec(connection);
+	return EXIT_FAILURE;
+}
+
+int main(int argc G_GNUC_UNUSED, char **argv)
+{
+	g_autoptr(GError) error = NULL;
+	struct options options;
+	int status, connection;
+
+	/* What SQLite and GLib make is the daemon's own, too. The modes of files on the mount come from the kernel. */
+	umask(0077);
+	connection = keeper_take();
+	log_init();
+	reload_init(argv);
+	if (!options_parse(argv, &options, &status))
+		return status;
+	log_set_level(options.log_level);
+	status = run(&options, argv, connection, &error);
+	if (error)
+		log_error("%s", error->message);
+	options_clear(&options);
+	return status;
+}

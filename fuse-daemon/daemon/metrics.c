@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Metrics for Prometheus, as a text file. */
+#include "daemon/metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "connection/request_count.h"
+#include "file/zeroer.h"
+#include "requests/sizing.h"
+
+struct metrics {
+	struct server *server;
+	struct mount *mount;
+	GThread *thread;
+	double started;  /* s since the epoch */
+	char *labels;    /* that every sample has: mountpoint="..." */
+	bool failed;     /* the last time, as the log knows */
+	GMutex lock;     /* of the one below */
+	GCond changed;
+	bool stop;
+};
+
+static double now(void)
+{
+	return (double)g_get_real_time() / G_USEC_PER_SEC;
+}
+
+/* The value of a label in quotes (Prometheus, "Exposition formats"). */
+static char *quote(const char *text)
+{
+	GString *quoted = g_string_new("\"");
+
+	for (; *text; text++) {
+		if (*text == '\n') {
+			g_string_append(quoted, "\\n");
+			continue;
+		}
+		if (*text == '\\' || *text == '"')
+			g_string_append_c(quoted, '\\');
+		g_string_append_c(quoted, *text);
+	}
+	g_string_append_c(quoted, '"');
+	return g_string_free(quoted, FALSE);
+}
+
+/* Begins a metric: its samples follow. */
+static void describe(GString *text, const char *name, const char *type, const char *help)
+{
+	g_string_append_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* @more: labels of this one, with a comma in front; "" for none. */
+static void add(GString *text, const struct metrics *metrics, const char *name, const char *more, double value)
+{
+	char number[G_ASCII_DTOSTR_BUF_SIZE];
+
+	g_string_append_printf(text, "%s{%s%s} %s\n", name, metrics->labels, more,
+	                       g_ascii_dtostr(number, sizeof(number), value));
+}
+
+static void add_daemon(GString *text, const struct metrics *metrics)
+{
+	g_autofree char *more = g_strdup_printf(",version=\"" DMEMFS_VERSION "\",backend=\"%s\"",
+	                                        metrics->server->storage.ops->name);
+
+	describe(text, "dmemfs_build_info", "gauge", "Always 1: the daemon that runs.");
+	add(text, metrics, "dmemfs_build_info", more, 1);
+	describe(text, "dmemfs_start_time_seconds", "gauge", "When this daemon began to serve, since the epoch.");
+	add(text, metrics, "dmemfs_start_time_seconds", "", metrics->started);
+	describe(text, "dmemfs_written_time_seconds", "gauge", "When this file was written, since the epoch.");
+	add(text, metrics, "dmemfs_written_time_seconds", "", now());
+}
+
+static void add_memory(GString *text, const struct metrics *metrics)
+{
+	struct placement_usage usage;
+
+	placement_get_usage(metrics->server->storage.placement, &usage);
+	describe(text, "dmemfs_capacity_bytes", "gauge", "Memory for files.");
+	add(text, metrics, "dmemfs_capacity_bytes", "", (double)usage.capacity);
+	describe(text, "dmemfs_free_bytes", "gauge", "Memory that no file has.");
+	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
+	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
+	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
+	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that somebody still uses.");
+	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
+	describe(text, "dmemfs_poisoned_bytes", "gauge", "Memory that went bad: out of use, or still some file's.");
+	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"retired\"", (double)usage.poisoned);
+	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"used\"", (double)usage.poisoned_used);
+	describe(text, "dmemfs_promised_bytes", "gauge", "Memory that files with demand allocation may still touch.");
+	add(text, metrics, "dmemfs_promised_bytes", "", (double)usage.promised);
+	describe(text, "dmemfs_free_state_bytes", "gauge", "Free memory: zero, with a former owner's bytes, or being zeroed.");
+	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"clean\"", (double)usage.clean);
+	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"dirty\"", (double)usage.dirty);
+	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"zeroing\"", (double)usage.zeroing);
+	describe(text, "dmemfs_refused_sizings_total", "counter", "Sizes that files did not get: no memory, or a quota.");
+	add(text, metrics, "dmemfs_refused_sizings_total", "", (double)sizing_refused());
+	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
+	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
+	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"1G\"", (double)usage.free_1g);
+}
+
+static void add_zeroing(GString *text, const struct metrics *metrics)
+{
+	struct zeroer_stats stats;
+
+	zeroer_get_stats(metrics->server->storage.zeroer, &stats);
+	describe(text, "dmemfs_zeroed_bytes_total", "counter", "Memory that was zeroed, in advance or as it was wanted.");
+	add(text, metrics, "dmemfs_zeroed_bytes_total", "", (double)stats.zeroed);
+}
+
+static void add_inodes(GString *text, const struct metrics *metrics)
+{
+	struct namespace_counts counts;
+
+	namespace_get_counts(metrics->server->ns, &counts);
+	describe(text, "dmemfs_inodes", "gauge", "Inodes by type, removed ones that are in use included.");
+	add(text, metrics, "dmemfs_inodes", ",type=\"file\"", (double)counts.files);
+	add(text, metrics, "dmemfs_inodes", ",type=\"directory\"", (double)counts.directories);
+	add(text, metrics, "dmemfs_inodes", ",type=\"other\"", (double)(counts.inodes - counts.files - counts.directories));
+}
+
+static void add_node(GString *text, const struct metrics *metrics, const char *name, gpointer node, uint64_t bytes)
+{
+	g_autofree char *more = g_strdup_printf(",node=\"%d\"", GPOINTER_TO_INT(node));
+
+	add(text, metrics, name, more, (double)bytes);
+}
+
+/* A node may have several regions, and they are few. */
+static void add_nodes(GString *text, const struct metrics *metrics)
+{
+	static const char *const names[] = { "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes" };
+	static const char *const help[] = { "Memory for files of a NUMA node, -1: not known of which.",
+		                            "Memory of a NUMA node that no file has." };
+	g_autoptr(GArray) regions = placement_get_regions(metrics->server->storage.placement);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+		describe(text, names[i], "gauge", help[i]);
+		for (guint r = 0; r < regions->len; r++) {
+			gpointer node = GINT_TO_POINTER(g_array_index(regions, struct placement_region, r).node);
+			uint64_t bytes = 0;
+
+			if (!g_hash_table_add(seen, node))
+				continue;
+			for (guint s = r; s < regions->len; s++) {
+				const struct placement_region *region = &g_array_index(regions, struct placement_region, s);
+
+				if (GINT_TO_POINTER(region->node) == node)
+					bytes += i == 0 ? region->extent.length : region->free;
+			}
+			add_node(text, metrics, names[i], node, bytes);
+		}
+	}
+}
+
+static bool find(struct namespace *ns, const char *path, uint64_t *ino)
+{
+	g_auto(GStrv) names = g_strsplit(path, "/", -1);
+
+	*ino = STORE_ROOT_INO;
+	for (char **name = names; *name; name++) {
+		struct stat attr;
+
+		if (!**name)
+			continue;
+		if (namespace_lookup(ns, *ino, *name, &attr) != 0)
+			return false;
+		namespace_forget(ns, attr.st_ino, 1);
+		*ino = attr.st_ino;
+	}
+	return true;
+}
+
+/* Those of the configuration: who sets limits by hand may have thousands. @limit: the limit, else what is used. */
+static void add_quota(GString *text, const struct metrics *metrics, const char *name, enum quota_resource resource,
+                      bool limit)
+{
+	const struct config *config = metrics->server->config;
+
+	for (guint i = 0; i < config->quotas->len; i++) {
+		const struct quota_config *quota = g_ptr_array_index(config->quotas, i);
+		g_autofree char *path = quote(quota->path);
+		g_autofree char *more = g_strdup_printf(",quota=\"%s\",path=%s", quota->name, path);
+		struct quota_usage usage;
+		uint64_t ino;
+
+		if (!find(metrics->server->ns, quota->path, &ino) || namespace_get_quota(metrics->server->ns, ino, &usage) != 0)
+			continue;
+		if (!limit)
+			add(text, metrics, name, more, (double)usage.used.of[resource]);
+		else if (usage.max.of[resource] != QUOTA_UNLIMITED)
+			add(text, metrics, name, more, (double)usage.max.of[resource]);
+	}
+}
+
+static void add_quotas(GString *text, const struct metrics *metrics)
+{
+	describe(text, "dmemfs_quota_limit_bytes", "gauge", "Limit of memory of a [quota] of the configuration.");
+	add_quota(text, metrics, "dmemfs_quota_limit_bytes", QUOTA_BYTES, true);
+	describe(text, "dmemfs_quota_used_bytes", "gauge", "Memory of the files below its directory.");
+	add_quota(text, metrics, "dmemfs_quota_used_bytes", QUOTA_BYTES, false);
+	describe(text, "dmemfs_quota_limit_inodes", "gauge", "Limit of inodes of a [quota] of the configuration.");
+	add_quota(text, metrics, "dmemfs_quota_limit_inodes", QUOTA_FILES, true);
+	describe(text, "dmemfs_quota_used_inodes", "gauge", "Inodes below its directory.");
+	add_quota(text, metrics, "dmemfs_quota_used_inodes", QUOTA_FILES, false);
+}
+
+static void add_operation(GString *text, const struct metrics *metrics, const char *name, bool time)
+{
+	for (uint32_t opcode = 0; opcode < REQUEST_COUNT_OPCODES; opcode++) {
+		const struct request_count count = request_count_get(opcode);
+		const char *operation = request_count_name(opcode);
+		g_autofree char *more = g_strdup_printf(",operation=\"%s\"", operation ?: "");
+
+		if (operation)
+			add(text, metrics, name, more, time ? (double)count.us / G_USEC_PER_SEC : (double)count.requests);
+	}
+}
+
+static void add_requests(GString *text, const struct metrics *metrics)
+{
+	int64_t oldest;
+	unsigned at_work = mount_load(metrics->mount, &oldest);
+
+	describe(text, "dmemfs_requests_total", "counter", "Requests that this daemon has answered.");
+	add_operation(text, metrics, "dmemfs_requests_total", false);
+	describe(text, "dmemfs_request_seconds_total", "counter", "Time that threads of this daemon worked on them.");
+	add_operation(text, metrics, "dmemfs_request_seconds_total", true);
+	describe(text, "dmemfs_request_threads", "gauge", "How many requests can be worked on at a time.");
+	add(text, metrics, "dmemfs_request_threads", "", metrics->server->config->threads);
+	describe(text, "dmemfs_requests_in_progress", "gauge", "Requests that are worked on.");
+	add(text, metrics, "dmemfs_requests_in_progress", "", at_work);
+	describe(text, "dmemfs_oldest_request_seconds", "gauge", "For how long the oldest of them has been, 0: there is none.");
+	add(text, metrics, "dmemfs_oldest_request_seconds", "", (double)oldest / G_USEC_PER_SEC);
+}
+
+static int write_all(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t written = write(fd, text, length);
+
+		if (written < 0 && errno != EINTR)
+			return -errno;
+		if (written > 0) {
+			text += written;
+			length -= (size_t)written;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Everybody may read it. It may be in a directory of somebody else, as Prometheus' own: a name that nobody knew before
+ * leads to no other file, and nothing there is waited for.
+ */
+static int replace(const struct metrics *metrics, const GString *text)
+{
+	const char *path = metrics->server->config->metrics_file;
+	g_autofree char *temporary = g_strconcat(path, ".XXXXXX", NULL);
+	int fd = g_mkstemp_full(temporary, O_WRONLY | O_CLOEXEC, 0600);
+	int err = fd < 0 ? -errno : write_all(fd, text->str, text->len);
+
+	if (!err && fchmod(fd, 0644) < 0)
+		err = -errno;
+	if (fd >= 0 && close(fd) < 0 && !err)
+		err = -errno;
+	if (!err && rename(temporary, path) < 0)
+		err = -errno;
+	if (err && fd >= 0)
+		unlink(temporary);
+	return err;
+}
+
+static void write_file(struct metrics *metrics)
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+	int err;
+
+	add_daemon(text, metrics);
+	add_memory(text, metrics);
+	add_zeroing(text, metrics);
+	add_inodes(text, metrics);
+	add_nodes(text, metrics);
+	add_quotas(text, metrics);
+	add_requests(text, metrics);
+	err = replace(metrics, text);
+	if (err && !metrics->failed)
+		log_warning("%s: %s: metrics are not written until that is mended", metrics->server->config->metrics_file,
+		            g_strerror(-err));
+	metrics->failed = err != 0;
+}
+
+static gpointer run(gpointer data)
+{
+	struct metrics *metrics = data;
+	const int64_t interval = metrics->server->config->metrics_interval * G_USEC_PER_SEC;
+
+	g_mutex_lock(&metrics->lock);
+	while (!metrics->stop) {
+		int64_t next = g_get_monotonic_time() + interval;
+
+		g_mutex_unlock(&metrics->lock);
+		write_file(metrics);
+		g_mutex_lock(&metrics->lock);
+		while (!metrics->stop && g_cond_wait_until(&metrics->changed, &metrics->lock, next))
+			;
+	}
+	g_mutex_unlock(&metrics->lock);
+	return NULL;
+}
+
+struct metrics *metrics_start(struct server *server, struct mount *mount)
+{
+	const struct config *config = server->config;
+	struct metrics *metrics;
+
+	if (!config->metrics_file)
+		return NULL;
+
+	g_autofree char *mountpoint = quote(config->mountpoint);
+
+	metrics = g_new0(struct metrics, 1);
+	metrics->server = server;
+	metrics->mount = mount;
+	metrics->started = now();
+	metrics->labels = g_strconcat("mountpoint=", mountpoint, NULL);
+	g_mutex_init(&metrics->lock);
+	g_cond_init(&metrics->changed);
+	metrics->thread = g_thread_new("metrics", run, metrics);
+	return metrics;
+}
+
+void metrics_stop(struct metrics *metrics, bool remove)
+{
+	if (!metrics)
+		return;
+	g_mutex_lock(&metrics->lock);
+	metrics->stop = true;
+	g_cond_signal(&metrics->changed);
+	g_mutex_unlock(&metrics->lock);
+	g_thread_join(metrics->thread);
+	if (remove)
+		unlink(metrics->server->config->metrics_file);
+	g_mutex_clear(&metrics->lock);
+	g_cond_clear(&metrics->changed);
+	g_free(metrics->labels);
+	g_free(metrics);
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Files that get their memory as they are touched, and give it back when holes are punched.
+ *
+ * Invariants, under the file's lock, of a file with demand allocation:
+ *  - memory is in whole units, none of it past the last unit of the size;
+ *  - charged to the quota tree is the whole size in units, from the sizing on: a touch never fails for a quota;
+ *  - promised by the pool (placement.h) is what is missing of that, but for what is on its way (inflight).
+ *
+ * On record, as file.h has it for all files:
+ *   sizing      is committed, then the object gets the size
+ *   touching    as growing: zeroed, committed, then given. Zeroed without the lock: the pool has given the memory
+ *               away already, and that the hole is still one is looked at again before the commit
+ *   punching    by fallocate(2), as shrinking: taken from the object, committed, then the pool gets it. By a process on its
+ *               mapping: the memory is punched in the object, where nobody sees it any more, and stays the object's until
+ *               the commit says that it is not the file's; then it is taken, and the pool gets it
+ * A daemon that dies in between leaves punched memory in the object; what of it is on record is not the file's any more.
+ */
+#include <errno.h>
+#include <linux/falloc.h>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "file/file_internal.h"
+
+/* How often a touch is tried again when others change the file meanwhile; then the toucher is asked to. */
+#define ATTEMPTS 3
+
+static bool is_hole(const struct file *file, uint64_t from, uint64_t to)
+{
+	return extent_map_next_data(file->map, from) >= to;
+}
+
+/* The pool has @runs back, and they are promised again: not all of them if the file is shorter now, see file_settle(). */
+static void demand_free(struct file *file, const GArray *runs)
+{
+	g_autoptr(GArray) extents = file_extents(runs);
+
+	for (guint i = 0; i < extents->len; i++)
+		file->promised += g_array_index(extents, struct extent, i).length;
+	placement_free_promised(file->storage->placement, (const struct extent *)extents->data, extents->len);
+}
+
+static int demand_grow(struct file *file, uint64_t size)
+{
+	const struct storage *storage = file->storage;
+	uint64_t more = file_unit_up(file, size) - file_unit_up(file, file->size);
+	int err = file_unit_up(file, size) > INT64_MAX ? -EFBIG : file_need_object(file);
+
+	if (!err)
+		err = quota_charge(storage->quotas, &file->account, more);
+	if (err)
+		return err;
+	err = placement_promise(storage->placement, more);
+	if (!err) {
+		file->promised += more;
+		store_begin(storage->store);
+		store_put_size(storage->store, file->ino, size);
+		err = store_commit(storage->store);
+	}
+	CRASH_POINT("size-committed");
+	if (!err)
+		err = file_set_recorded_size(file, size);
+	if (err)
+		file_settle(file);
+	return err;
+}
+
+/* Appends memory for @gap, promised before, in pieces of @unit. */
+static int take_promised(struct file *file, const struct node_policy *policy, int node, struct extent_gap gap,
+                         uint64_t unit, GArray *runs)
+{
+	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	const struct allocator_request request = {
+		.length = gap.length,
+		.unit = unit,
+		.file_offset = gap.offset,
+		.hint = ALLOCATOR_NO_HINT,
+		.regions = ALLOCATOR_ANY_REGION,
+	};
+	int err = placement_alloc_promised(file->storage->placement, policy, node, &request, extents);
+
+	if (err)
+		return err;
+	file->promised -= gap.length;
+	file_append_runs(runs, gap.offset, extents);
+	return 0;
+}
+
+static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
+{
+	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
+	g_autoptr(GArray) runs = file_runs_new();
+	int err;
+
+	/* Memory past the size would not be in what was charged and promised. Zeroes are there without it. */
+	if (to > file->size && !(mode & FALLOC_FL_ZERO_RANGE))
+		return -EOPNOTSUPP;
+	to = MIN(to, file->size);
+	if (from >= to)
+		return 0;
+	err = file_demand_punched_locked(file, from, to);
+	extent_map_gaps(file->map, file_unit_down(file, from), file_unit_up(file, to), gaps);
+	for (guint i = 0; i < gaps->len && !err; i++)
+		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i), file->unit,
+		                    runs);
+	if (!err && runs->len > 0)
+		err = file_clean(file, runs);
+	if (!err && runs->len > 0)
+		err = file_commit_memory(file, runs, file->size);
+	if (err)
+		demand_free(file, runs);
+	return err;
+}
+
+/* Takes @runs, which are off the record, from the object. The pool gets those that are. */
+static void take_all(struct file *file, const GArray *runs)
+{
+	g_autoptr(GArray) taken = file_runs_new();
+
+	for (guint i = 0; i < runs->len; i++) {
+		struct extent_map_run run = g_array_index(runs, struct extent_map_run, i);
+		int err = file->storage->ops->take(file->object, run.offset, run.extent.length);
+
+		if (err)
+			log_error("inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT " bytes are lost until the daemon starts again: %s",
+			          file->ino, run.extent.length, g_strerror(-err));
+		else
+			g_array_append_val(taken, run);
+	}
+	CRASH_POINT("hole-taken");
+	demand_free(file, taken);
+	file_settle(file);
+}
+
+/* Takes @runs off the record and then from the object. */
+static int remove_memory(struct file *file, const GArray *runs)
+{
+	int err;
+
+	if (runs->len == 0)
+		return 0;
+	file_remove_from_map(file, runs);
+	err = file_commit_extents(file, runs, file->size);
+	CRASH_POINT("hole-committed");
+	if (err)
+		file_add_to_map(file, runs);
+	else
+		take_all(file, runs);
+	return err;
+}
+
+static int demand_punch(struct file *file, uint64_t offset, uint64_t end)
+{
+	g_autoptr(GArray) runs = NULL;
+	uint64_t first, last;
+	int err = 0;
+
+	end = MIN(end, file->size);
+	if (offset >= end)
+		return 0;
+	/* Whole units go back. */
+	first = file_unit_up(file, offset);
+	last = end == file->size ? file_unit_up(file, end) : file_unit_down(file, end);
+	if (first >= last)
+		return file_zero(file, offset, end);
+	runs = file_list_runs(file, first, last);
+	err = remove_memory(file, runs);
+	if (!err)
+		err = file_zero(file, offset, first);
+	return err ? err : file_zero(file, last, end);
+}
+
+const struct file_alloc_ops file_demand_ops = {
+	.grow = demand_grow,
+	.fill = demand_fill,
+	.punch = demand_punch,
+	.free = demand_free,
+};
+
+/* Is the run on record? Neighbours that continue each other are one here and in the object. */
+static bool is_on_record(const struct file *file, const struct extent_map_run *run)
+{
+	struct extent_map_run found;
+	uint64_t skipped;
+
+	if (!extent_map_lookup(file->map, run->offset, &found) || found.offset > run->offset)
+		return false;
+	skipped = run->offset - found.offset;
+	return found.extent.start + skipped == run->extent.start && run->extent.length <= found.extent.length - skipped;
+}
+
+int file_demand_punched_locked(struct file *file, uint64_t from, uint64_t to)
+{
+	const struct backend_ops *ops = file->storage->ops;
+	g_autoptr(GArray) runs = file_runs_new();
+	struct extent_map_run run;
+
+	for (uint64_t at = from; file->object && at < to && ops->next_punched(file->object, at, &run) && run.offset < to;
+	     at = run.offset + run.extent.length) {
+		/* Else it was taken off the record before, and could not be taken from the object then. */
+		if (is_on_record(file, &run))
+			g_array_append_val(runs, run);
+	}
+	if (runs->len > 0)
+		CRASH_POINT("punched-found");
+	return remove_memory(file, runs);
+}
+
+int file_demand_punched(struct file *file, uint64_t from, uint64_t to)
+{
+	int err;
+
+	pthread_rwlock_wrlock(&file->lock);
+	err = file_demand_punched_locked(file, from, to);
+	pthread_rwlock_unlock(&file->lock);
+	return err;
+}
+
+/* The mapping's policy stands in where the file has none; "local" is where the toucher runs. */
+static const struct node_policy *choose_policy(const struct file *file, const struct backend_fault *fault)
+{
+	if (file->policy || !fault->policy || !placement_has_nodes(file->storage->placement, fault->policy))
+		return file->policy;
+	return fault->policy;
+}
+
+/*
+ * The largest page that is a hole around the touched unit, and that memory can be had for. A touch of less than all the
+ * file's memory leaves the others' promises whole: what it takes, it was promised.
+ */
+static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs)
+{
+	uint64_t end = file_unit_up(file, file->size), largest = MAX(file->storage->demand_extent, file->unit);
+	int err = 0;
+
+	if (!file->demand)
+		return -EIO;
+	if (fault->offset >= end)
+		return -EEXIST;
+	if (!is_hole(file, fault->offset, fault->offset + 1))
+		err = file_demand_punched_locked(file, fault->offset, fault->offset + file->unit);
+	if (!err && !is_hole(file, fault->offset, fault->offset + 1))
+		err = -EEXIST;
+	if (err)
+		return err;
+	err = -ENOSPC;
+	for (uint64_t length = largest; err == -ENOSPC && length >= file->unit; length /= 512) {
+		*gap = (struct extent_gap){ fault->offset - fault->offset % length, length };
+		if (gap->offset + length <= end && is_hole(file, gap->offset, gap->offset + length))
+			err = take_promised(file, choose_policy(file, fault), fault->node, *gap, length, runs);
+	}
+	if (!err)
+		file->inflight += gap->length;
+	return err;
+}
+
+/* @runs, the memory for @gap, are zeroed (or @err says why not). -EAGAIN: the hole is none any more. */
+static int use_memory(struct file *file, struct extent_gap gap, GArray *runs, int err)
+{
+	uint64_t to = gap.offset + gap.length;
+
+	file->inflight -= gap.length;
+	if (!err && (to > file_unit_up(file, file->size) || !is_hole(file, gap.offset, to)))
+		err = -EAGAIN;
+	if (!err)
+		err = file_commit_memory(file, runs, file->size);
+	if (err)
+		demand_free(file, runs);
+	file_settle_promise(file);
+	return err;
+}
+
+int file_demand_fault(struct file *file, const struct backend_fault *fault)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < ATTEMPTS && err == -EAGAIN; i++) {
+		g_autoptr(GArray) runs = file_runs_new();
+		struct extent_gap gap;
+
+		pthread_rwlock_wrlock(&file->lock);
+		err = find_memory(file, fault, &gap, runs);
+		pthread_rwlock_unlock(&file->lock);
+		if (err)
+			break;
+		err = file_clean(file, runs);
+		pthread_rwlock_wrlock(&file->lock);
+		err = use_memory(file, gap, runs, err);
+		pthread_rwlock_unlock(&file->lock);
+	}
+	return err == -EAGAIN ? -EEXIST : err;
+}

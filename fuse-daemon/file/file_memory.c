@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The owner of a file's size, map and object: each change goes through the map, the record and the object in the order of
+ * file.h. It does not know where memory comes from: see file_eager.c and file_demand.c.
+ */
+#include <errno.h>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "file/file_internal.h"
+#include "file/zeroer.h"
+
+struct file *file_new(const struct storage *storage, uint64_t ino)
+{
+	struct file *file = g_new0(struct file, 1);
+
+	file->storage = storage;
+	file->ino = ino;
+	file->unit = storage->page_size;
+	file->map = extent_map_new();
+	pthread_rwlock_init(&file->lock, NULL);
+	return file;
+}
+
+void file_release(struct file *file)
+{
+	if (file->object)
+		file->storage->ops->release(file->object);
+	extent_map_destroy(file->map);
+	node_policy_unref(file->policy);
+	pthread_rwlock_destroy(&file->lock);
+	g_free(file);
+}
+
+uint64_t file_unit(const struct file *file)
+{
+	return file->unit;
+}
+
+void file_set_unit(struct file *file, uint64_t unit)
+{
+	file->unit = unit;
+}
+
+struct quota_account *file_account(struct file *file)
+{
+	return &file->account;
+}
+
+uint64_t file_size(const struct file *file)
+{
+	return atomic_load_explicit(&file->size, memory_order_relaxed);
+}
+
+uint64_t file_allocated(const struct file *file)
+{
+	return atomic_load_explicit(&file->allocated, memory_order_relaxed);
+}
+
+uint64_t file_charged(const struct file *file)
+{
+	uint64_t all = file_unit_up(file, file_size(file));
+
+	return file->demand ? MAX(all, file_allocated(file)) : file_allocated(file);
+}
+
+void file_settle_promise(struct file *file)
+{
+	struct placement *placement = file->storage->placement;
+	uint64_t all = file->demand ? file_unit_up(file, file->size) : 0;
+	uint64_t wanted = all - MIN(all, extent_map_bytes(file->map) + file->inflight);
+
+	if (file->promised > wanted)
+		placement_forgo(placement, file->promised - wanted);
+	else if (file->promised < wanted)
+		placement_restore_promise(placement, wanted - file->promised);
+	file->promised = wanted;
+}
+
+void file_settle(struct file *file)
+{
+	quota_settle(file->storage->quotas, &file->account, file_charged(file));
+	file_settle_promise(file);
+}
+
+int file_apply_mode(struct file *file)
+{
+	unsigned mode = (file->demand ? BACKEND_DEMAND : 0u) | (file->discard ? BACKEND_DISCARD : 0u);
+	const struct backend_ops *ops = file->storage->ops;
+
+	return file->object && ops->set_mode ? ops->set_mode(file->object, mode, file->unit) : 0;
+}
+
+int file_need_object(struct file *file)
+{
+	int err;
+
+	if (file->object)
+		return 0;
+	err = file->storage->ops->create(file->storage->backend, file->ino, &file->object);
+	if (err)
+		return err;
+	/* A new one has neither. */
+	err = file->demand || file->discard ? file_apply_mode(file) : 0;
+	if (err) {
+		file->storage->ops->drop(file->object);
+		file->object = NULL;
+	}
+	return err;
+}
+
+static const struct extent_map_run *run_at(const GArray *runs, guint i)
+{
+	return &g_array_index(runs, struct extent_map_run, i);
+}
+
+GArray *file_runs_new(void)
+{
+	return g_array_new(FALSE, FALSE, sizeof(struct extent_map_run));
+}
+
+GArray *file_list_runs(const struct file *file, uint64_t from, uint64_t to)
+{
+	GArray *runs = file_runs_new();
+	struct extent_map_run run;
+
+	for (uint64_t at = from; at < to && extent_map_lookup(file->map, at, &run) && run.offset < to;
+	     at = run.offset + run.extent.length) {
+		uint64_t first = MAX(run.offset, from);
+		uint64_t length = MIN(run.offset + run.extent.length, to) - first;
+		struct extent_map_run part = { first, { run.extent.start + (first - run.offset), length } };
+
+		g_array_append_val(runs, part);
+	}
+	return runs;
+}
+
+void file_append_runs(GArray *runs, uint64_t offset, const GArray *extents)
+{
+	for (guint i = 0; i < extents->len; i++) {
+		struct extent_map_run run = { offset, g_array_index(extents, struct extent, i) };
+
+		g_array_append_val(runs, run);
+		offset += run.extent.length;
+	}
+}
+
+GArray *file_extents(const GArray *runs)
+{
+	GArray *extents = g_array_sized_new(FALSE, FALSE, sizeof(struct extent), runs->len);
+
+	for (guint i = 0; i < runs->len; i++)
+		g_array_append_val(extents, run_at(runs, i)->extent);
+	return extents;
+}
+
+static void count_allocated(struct file *file)
+{
+	atomic_store_explicit(&file->allocated, extent_map_bytes(file->map), memory_order_relaxed);
+}
+
+void file_add_to_map(struct file *file, const GArray *runs)
+{
+	for (guint i = 0; i < runs->len; i++)
+		extent_map_insert(file->map, run_at(runs, i)->offset, run_at(runs, i)->extent);
+	count_allocated(file);
+}
+
+void file_remove_from_map(struct file *file, const GArray *runs)
+{
+	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
+
+	/* The last one first: what is behind a run moves when it goes. */
+	for (guint i = runs->len; i-- > 0;)
+		extent_map_remove(file->map, run_at(runs, i)->offset, run_at(runs, i)->extent.length, extents);
+	count_allocated(file);
+}
+
+int file_clean(struct file *file, const GArray *runs)
+{
+	g_autoptr(GArray) extents = file_extents(runs);
+
+	return zeroer_clean(file->storage->zeroer, (const struct extent *)extents->data, extents->len);
+}
+
+/* Hands @runs to the object: all or none. */
+static int give(struct file *file, const GArray *runs)
+{
+	const struct backend_ops *ops = file->storage->ops;
+
+	for (guint i = 0; i < runs->len; i++) {
+		int err = ops->give(file->object, run_at(runs, i)->offset, run_at(runs, i)->extent);
+
+		if (err) {
+			while (i-- > 0)
+				ops->take(file->object, run_at(runs, i)->offset, run_at(runs, i)->extent.length);
+			return err;
+		}
+	}
+	return 0;
+}
+
+/* Runs in the range, cut or grown by the change, are written whole. */
+void file_put_extents(struct file *file, uint64_t from, uint64_t to)
+{
+	struct store *store = file->storage->store;
+	struct extent_map_run run;
+
+	store_delete_extents(store, file->ino, from, to);
+	if (from > 0 && extent_map_lookup(file->map, from - 1, &run) && run.offset < from)
+		store_put_extent(store, file->ino, &run);
+	for (uint64_t at = from; extent_map_lookup(file->map, at, &run) && run.offset < to;
+	     at = run.offset + run.extent.length)
+		store_put_extent(store, file->ino, &run);
+	if (extent_map_lookup(file->map, to, &run) && run.offset <= to)
+		store_put_extent(store, file->ino, &run);
+}
+
+int file_commit_extents(struct file *file, const GArray *runs, uint64_t size)
+{
+	struct store *store = file->storage->store;
+
+	store_begin(store);
+	if (runs->len > 0) {
+		const struct extent_map_run *last = run_at(runs, runs->len - 1);
+
+		file_put_extents(file, run_at(runs, 0)->offset, last->offset + last->extent.length);
+	}
+	store_put_size(store, file->ino, size);
+	return store_commit(store);
+}
+
+/* Allocate = commit, then module; zeroed before the commit, so that what is on record never needs it again. */
+int file_commit_memory(struct file *file, GArray *runs, uint64_t size)
+{
+	int err;
+
+	CRASH_POINT("cleaned");
+	file_add_to_map(file, runs);
+	err = file_commit_extents(file, runs, size);
+	if (err) {
+		file_remove_from_map(file, runs);
+		return err;
+	}
+	CRASH_POINT("extents-committed");
+	err = give(file, runs);
+	CRASH_POINT("extents-given");
+	if (!err)
+		return 0;
+	file_remove_from_map(file, runs);
+	if (file_commit_extents(file, runs, file->size) < 0) {
+		/* Still the file's on record, so nobody else's until the file goes. */
+		file_add_to_map(file, runs);
+		g_array_set_size(runs, 0);
+	}
+	return err;
+}
+
+static int set_size(struct file *file, uint64_t size)
+{
+	uint64_t kept = MIN(extent_map_end(file->map), file_unit_up(file, size));
+	int err = file->storage->ops->resize(file->object, file->size, size, kept);
+
+	if (!err)
+		atomic_store_explicit(&file->size, size, memory_order_relaxed);
+	return err;
+}
+
+int file_set_recorded_size(struct file *file, uint64_t size)
+{
+	struct store *store = file->storage->store;
+	int err = set_size(file, size);
+
+	if (err) {
+		store_begin(store);
+		store_put_size(store, file->ino, file->size);
+		store_commit(store);
+	}
+	return err;
+}
+
+/*
+ * Free = commit, then module, then the pool: whoever dies in between leaves memory in the module that is on no record, and the
+ * next daemon takes it away before anybody else can have it. The size comes after the memory: what is left then is the last
+ * unit, whose rest is to be zeroed.
+ */
+int file_cut(struct file *file, uint64_t size, GArray *cut)
+{
+	uint64_t from = file_unit_up(file, size), end = extent_map_end(file->map);
+	g_autoptr(GArray) runs = file_list_runs(file, from, UINT64_MAX);
+	int err;
+
+	if (!file->object || (size == file->size && runs->len == 0))
+		return 0;
+	file_remove_from_map(file, runs);
+	err = file_commit_extents(file, runs, size);
+	CRASH_POINT("shrunk");
+	if (err) {
+		file_add_to_map(file, runs);
+		return err;
+	}
+	if (end > from)
+		err = file->storage->ops->take(file->object, from, end - from);
+	CRASH_POINT("memory-taken");
+	if (!err)
+		err = set_size(file, size);
+	CRASH_POINT("resized");
+	if (err) { /* the module's: the memory stays the file's */
+		file_add_to_map(file, runs);
+		if (give(file, runs) < 0 || file_commit_extents(file, runs, file->size) < 0)
+			log_error("inode %" G_GUINT64_FORMAT ": has other memory than on record until the daemon starts again", file->ino);
+		return err;
+	}
+	g_array_append_vals(cut, runs->data, runs->len);
+	return 0;
+}
+
+int file_zero(struct file *file, uint64_t offset, uint64_t end)
+{
+	g_autoptr(GArray) runs = file_list_runs(file, offset, MIN(end, file->size));
+	int err = 0;
+
+	for (guint i = 0; i < runs->len && !err; i++)
+		err = file->storage->ops->zero(file->object, run_at(runs, i)->offset, run_at(runs, i)->extent.length);
+	return err;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A file from the record, before anybody uses it: without the lock. */
+#include "file/file_internal.h"
+
+void file_restore(struct file *file, uint64_t size)
+{
+	file->restored = true;
+	atomic_store_explicit(&file->size, size, memory_order_relaxed);
+}
+
+bool file_restore_extent(struct file *file, struct extent_map_run run)
+{
+	g_autoptr(GArray) runs = file_runs_new();
+
+	if (!placement_claim(file->storage->placement, run.extent))
+		return false;
+	while ((run.offset | run.extent.start | run.extent.length) % file->unit)
+		file->unit = file->unit == DMEMFS_PAGE_1G ? DMEMFS_PAGE_2M : DMEMFS_PAGE_4K;
+	g_array_append_val(runs, run);
+	file_add_to_map(file, runs);
+	return true;
+}
+
+bool file_renew(struct file *file)
+{
+	struct store *store = file->storage->store;
+	uint64_t all = file->demand ? 0 : file_unit_up(file, file->size);
+	g_autoptr(GArray) runs = file_runs_new();
+
+	store_delete_extents(store, file->ino, 0, UINT64_MAX);
+	if (all == 0)
+		return true;
+	if (file_eager_alloc(file, 0, all, runs) < 0) {
+		file_restore(file, 0);
+		store_put_size(store, file->ino, 0);
+		return false;
+	}
+	file_add_to_map(file, runs);
+	file_put_extents(file, 0, all);
+	file->renewed = true;
+	return true;
+}
+
+int file_attach(struct file *file)
+{
+	const struct storage *storage = file->storage;
+	g_autoptr(GArray) runs = file_list_runs(file, 0, UINT64_MAX);
+	int err = file->renewed ? file_clean(file, runs) : 0;
+
+	if (err)
+		return err;
+	file->renewed = false;
+	err = storage->ops->attach(storage->backend, file->ino, (const struct extent_map_run *)runs->data, runs->len,
+	                           file->size, &file->object);
+	if (err)
+		return err;
+	err = file_apply_mode(file);
+	if (!err && file->demand)
+		err = file_demand_punched_locked(file, 0, INT64_MAX);
+	file_settle_promise(file);
+	return err;
+}
+
+void file_inherit(struct file *file, int backing_id)
+{
+	file->backing_id = backing_id;
+}
+
+int file_backing_id(const struct file *file)
+{
+	return file->backing_id;
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The end of a file: removed files, and those of them that may still ask for memory. */
+#include "file/linger.h"
+
+#include "base/crash_point.h"
+#include "file/file_internal.h"
+
+struct linger {
+	GMutex lock;
+	GHashTable *files; /* owned guint64 -> struct file */
+};
+
+struct linger *linger_new(void)
+{
+	struct linger *linger = g_new0(struct linger, 1);
+
+	g_mutex_init(&linger->lock);
+	linger->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	return linger;
+}
+
+void linger_destroy(struct linger *linger)
+{
+	GHashTableIter iter;
+	gpointer file;
+
+	if (!linger)
+		return;
+	g_hash_table_iter_init(&iter, linger->files);
+	while (g_hash_table_iter_next(&iter, NULL, &file))
+		file_release(file);
+	g_hash_table_unref(linger->files);
+	g_mutex_clear(&linger->lock);
+	g_free(linger);
+}
+
+void linger_lock(struct linger *linger)
+{
+	g_mutex_lock(&linger->lock);
+}
+
+void linger_unlock(struct linger *linger)
+{
+	g_mutex_unlock(&linger->lock);
+}
+
+void linger_add(struct linger *linger, uint64_t ino, struct file *file)
+{
+	g_hash_table_insert(linger->files, g_memdup2(&ino, sizeof(ino)), file);
+}
+
+struct file *linger_find(struct linger *linger, uint64_t ino)
+{
+	return g_hash_table_lookup(linger->files, &ino);
+}
+
+struct file *linger_take(struct linger *linger, uint64_t ino)
+{
+	struct file *file;
+
+	linger_lock(linger);
+	file = linger_find(linger, ino);
+	g_hash_table_remove(linger->files, &ino);
+	linger_unlock(linger);
+	return file;
+}
+
+/* Nobody can reach its object: what it has is pending until its record is deleted. True: it had memory. */
+static bool retire_memory(struct file *file)
+{
+	GArray *extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	bool had;
+
+	extent_map_remove(file->map, 0, UINT64_MAX, extents);
+	had = extents->len > 0;
+	placement_retire(file->storage->placement, file->ino, extents);
+	placement_forgo(file->storage->placement, file->promised);
+	return had;
+}
+
+/* True: nobody can reach the object any more. Else its idle event follows. */
+static bool drop_object(struct file *file)
+{
+	const struct storage *storage = file->storage;
+	bool idle;
+
+	CRASH_POINT("before-drop");
+	idle = file->object ? storage->ops->drop(file->object) : storage->ops->discard(storage->backend, file->ino);
+	CRASH_POINT("after-drop");
+	file->object = NULL;
+	return idle;
+}
+
+/* While a process maps it, it may ask for memory. */
+static void leave_lingering(struct file *file)
+{
+	const struct storage *storage = file->storage;
+	struct linger *linger = storage->lingering;
+	uint64_t ino = file->ino;
+	bool idle;
+
+	linger_lock(linger);
+	/* Before the object is dropped: its idle event may come at once. */
+	linger_add(linger, ino, file);
+	idle = drop_object(file);
+	if (!idle)
+		file->object = storage->ops->follow(storage->backend, ino);
+	linger_unlock(linger);
+	if (idle)
+		storage_idle(storage, ino);
+}
+
+void file_destroy(struct file *file)
+{
+	const struct storage *storage = file->storage;
+	uint64_t ino = file->ino;
+
+	if (file->backing_id)
+		storage->backing_close(file->backing_id);
+	quota_retire(storage->quotas, ino, &file->account);
+	if (!file->object && !file->restored) {
+		store_delete_inode_later(storage->store, ino);
+	} else if (file->demand) {
+		leave_lingering(file);
+		return;
+	} else {
+		/* Retired before the object is dropped: its idle event may come at once. */
+		bool had_memory = retire_memory(file), idle = drop_object(file);
+
+		/* Free = module, then commit: the memory comes back with the deletion (storage_deleted()). */
+		if (idle && had_memory)
+			storage_idle(storage, ino);
+		else if (idle)
+			store_delete_inode_later(storage->store, ino); /* nobody waits for it */
+	}
+	file_release(file);
+}
+
+void storage_idle(const struct storage *storage, uint64_t ino)
+{
+	struct file *file = storage->lingering ? linger_take(storage->lingering, ino) : NULL;
+
+	if (file) {
+		retire_memory(file);
+		file_release(file);
+	}
+	store_delete_inode_later(storage->store, ino);
+	store_flush(storage->store); /* else it stays pending until a transaction succeeds */
+}
+
+void storage_deleted(uint64_t ino, void *storage)
+{
+	const struct storage *all = storage;
+
+	placement_idle(all->placement, ino);
+	quota_idle(all->quotas, ino);
+}

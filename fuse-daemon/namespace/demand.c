@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Serves those who touch memory that is to come. */
+#include "namespace/demand.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "file/linger.h"
+
+struct demand {
+	struct namespace *ns;
+	const struct storage *storage;
+	GThreadPool *pool;
+};
+
+struct job {
+	struct backend_fault fault;
+	bool punched; /* no fault, but a range that has punched memory */
+};
+
+static int work(struct file *file, const struct job *job)
+{
+	const struct backend_fault *fault = &job->fault;
+
+	if (job->punched)
+		return file_demand_punched(file, fault->offset, fault->offset + fault->length);
+	return file_demand_fault(file, fault);
+}
+
+static int work_on_lingering(const struct storage *storage, const struct job *job)
+{
+	struct file *file;
+	int err = -ESTALE;
+
+	linger_lock(storage->lingering);
+	file = linger_find(storage->lingering, job->fault.id);
+	if (file)
+		err = work(file, job);
+	linger_unlock(storage->lingering);
+	return err;
+}
+
+static const char *remedy(int err)
+{
+	return err == -ENOSPC ? ": there is no memory left for it: remove files, or lower overcommit" : "";
+}
+
+/* -EEXIST: whoever waits looks again. */
+static void answer(const struct storage *storage, const struct backend_fault *fault, int err)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
+
+	if (err != -EEXIST)
+		log_limited(&limit, LOG_LEVEL_WARNING,
+		            "inode %" G_GUINT64_FORMAT ": %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT ": %s%s",
+		            fault->id, fault->comm, fault->pid, fault->offset, g_strerror(-err), remedy(err));
+	storage->ops->answer(storage->backend, fault->id, fault->offset, fault->length, err == -EEXIST ? 0 : err);
+}
+
+static void run(gpointer data, gpointer user_data)
+{
+	const struct demand *demand = user_data;
+	struct job *job = data;
+	struct file *file;
+	int err = namespace_get_file(demand->ns, job->fault.id, &file);
+
+	if (!err) {
+		err = work(file, job);
+		namespace_put_file(demand->ns, job->fault.id);
+	} else {
+		err = work_on_lingering(demand->storage, job);
+	}
+	if (err && !job->punched)
+		answer(demand->storage, &job->fault, err);
+	node_policy_unref(job->fault.policy);
+	g_free(job);
+}
+
+static void push(struct demand *demand, const struct job *job)
+{
+	g_thread_pool_push(demand->pool, g_memdup2(job, sizeof(*job)), NULL);
+}
+
+static void on_fault(const struct backend_fault *fault, void *demand)
+{
+	push(demand, &(struct job){ .fault = *fault });
+}
+
+static void on_punched(uint64_t id, uint64_t offset, uint64_t length, void *demand)
+{
+	push(demand, &(struct job){ .fault = { .id = id, .offset = offset, .length = length }, .punched = true });
+}
+
+static void forget(gpointer data)
+{
+	struct job *job = data;
+
+	node_policy_unref(job->fault.policy);
+	g_free(job);
+}
+
+struct demand *demand_start(struct namespace *ns, const struct storage *storage, unsigned threads)
+{
+	static const struct backend_demand_fns fns = { .fault = on_fault, .punched = on_punched };
+	struct demand *demand;
+
+	if (!storage->ops->set_demand)
+		return NULL;
+	demand = g_new0(struct demand, 1);
+	demand->ns = ns;
+	demand->storage = storage;
+	demand->pool = g_thread_pool_new_full(run, demand, forget, (gint)threads, FALSE, NULL);
+	storage->ops->set_demand(storage->backend, &fns, demand);
+	return demand;
+}
+
+void demand_stop(struct demand *demand)
+{
+	if (!demand)
+		return;
+	g_thread_pool_free(demand->pool, TRUE, TRUE);
+	g_free(demand);
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The namespace at the start: loaded from the record, then rid of what nobody knows, after a takeover a while later. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "namespace/namespace_mode.h"
+#include "namespace/namespace_node.h"
+#include "namespace/namespace_quota.h"
+#include "namespace/namespace_record.h"
+#include "namespace/namespace_unit.h"
+
+/*
+ * In microseconds: a client whose request was answered is given so long to be scheduled, and so to tell the kernel of the
+ * inode in the answer, before a takeover concludes that nobody has it.
+ */
+#define CLIENT_PATIENCE (10 * G_USEC_PER_SEC)
+
+/* What the load works on. */
+struct load {
+	struct namespace *ns;
+	bool kept;     /* the contents are what the record says they are */
+	bool takeover; /* the kernel knows inodes from an earlier daemon */
+	struct quota_record *quotas;
+};
+
+static bool load_error(GError **error, const char *what, uint64_t ino)
+{
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "inode %" G_GUINT64_FORMAT ": %s", ino, what);
+	return false;
+}
+
+static bool load_inode(const struct store_inode *row, void *data, GError **error)
+{
+	const struct load *load = data;
+	struct inode *inode = inode_restore(load->ns, row);
+
+	(void)error;
+	inode->inherited = load->takeover;
+	if (row->ino == STORE_ROOT_INO) {
+		inode->quota = quotas_root(load->ns->storage->quotas);
+		inode->nlink = 2; /* itself and its "." */
+		inode->parent = STORE_ROOT_INO;
+	}
+	inode_add(load->ns, inode);
+	return true;
+}
+
+static bool load_entry(uint64_t parent, uint64_t cookie, const char *name, uint64_t ino, void *data, GError **error)
+{
+	const struct load *load = data;
+	struct inode *dir = inode_find(load->ns, parent), *inode = inode_find(load->ns, ino);
+
+	(void)error;
+	directory_restore(dir->entries, cookie, name, ino);
+	load->ns->held += NAME_FOOTPRINT(name);
+	inode->nlink++;
+	if (S_ISDIR(inode->mode)) {
+		inode->nlink++; /* its own "." */
+		inode->parent = parent;
+		dir->nlink++; /* its ".." */
+	}
+	return true;
+}
+
+static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t size, void *data, GError **error)
+{
+	const struct load *load = data;
+	struct inode *inode = inode_find(load->ns, ino);
+
+	if (quota_record_is(name))
+		return quota_record_add(load->quotas, ino, name, value, size) ||
+		       load_error(error, "a quota that is none", ino);
+	if (strcmp(name, FILE_RECORD_POLICY) == 0)
+		return node_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
+	if (strcmp(name, RECORD_UNIT) == 0)
+		return unit_restore(inode, value, size) || load_error(error, "an allocation unit that is none", ino);
+	if (mode_is_record(name))
+		return mode_restore(inode, name, value, size) || load_error(error, "a way of allocation that is none", ino);
+	if (!inode->xattrs)
+		inode->xattrs = xattrs_new();
+
+	size_t before = xattrs_footprint(inode->xattrs);
+
+	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)
+		return load_error(error, "more extended attributes than an inode can have", ino);
+	inode_count_xattrs(load->ns, inode, before);
+	return true;
+}
+
+static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GError **error)
+{
+	const struct load *load = data;
+
+	if (!load->kept || file_restore_extent(inode_find(load->ns, ino)->file, run))
+		return true;
+	g_set_error(error, STORE_ERROR, STORE_ERROR_IO,
+	            "inode %" G_GUINT64_FORMAT ": its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+	            "x cannot be had: it lies in no [region] of the configuration, or a process still maps it for an "
+	            "earlier daemon: restore the region, or end that process", ino, run.extent.start, run.extent.length);
+	return false;
+}
+
+static bool load_backing(uint64_t ino, int id, void *data, GError **error)
+{
+	const struct load *load = data;
+
+	(void)error;
+	if (load->takeover)
+		file_inherit(inode_find(load->ns, ino)->file, id);
+	return true;
+}
+
+static bool load_done(const struct store_done *done, void *data, GError **error)
+{
+	const struct load *load = data;
+
+	(void)error;
+	if (!load->takeover)
+		return true;
+	if (!load->ns->done) {
+		load->ns->done = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+		load->ns->recent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	}
+	g_hash_table_add(load->ns->recent, g_memdup2(&done->ino, sizeof(done->ino)));
+	g_hash_table_insert(load->ns->done, g_memdup2(&done->unique, sizeof(done->unique)),
+	                    g_memdup2(&done->ino, sizeof(done->ino)));
+	return true;
+}
+
+/* The contents are gone: files keep their size and get other, zeroed memory, as far as there is any. */
+static int renew_files(struct namespace *ns)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	record_begin(ns);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+
+		if (!S_ISREG(inode->mode))
+			continue;
+		if (!file_renew(inode->file))
+			log_warning("inode %" G_GUINT64_FORMAT ": is empty now: there is no memory for its former size", inode->ino);
+	}
+	return store_commit(ns->storage->store);
+}
+
+bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **error)
+{
+	static const struct store_visitor visitor = {
+		.inode = load_inode,
+		.entry = load_entry,
+		.xattr = load_xattr,
+		.extent = load_extent,
+		.backing = load_backing,
+		.done = load_done,
+	};
+	struct store *store = ns->storage->store;
+	g_autoptr(quota_record_t) quotas = quota_record_new();
+	struct load load = { ns, kept, takeover, quotas };
+
+	ns->next_ino = store_get_next_ino(store);
+	if (!store_load(store, &visitor, &load, error))
+		return false;
+
+	int err = kept ? 0 : renew_files(ns);
+
+	quota_count_all(ns, quotas);
+	if (!err && !takeover)
+		err = store_forget_connection(store);
+	if (err)
+		g_set_error(error, STORE_ERROR, STORE_ERROR_IO, "cannot write the metadata: %s", g_strerror(-err));
+	return !err;
+}
+
+bool namespace_attach(struct namespace *ns, GError **error)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+		int err = S_ISREG(inode->mode) ? file_attach(inode->file) : 0;
+
+		/* Given up by an earlier daemon that died before its record could say so: only an orphan can be. */
+		if (err == -ESTALE && inode->nlink == 0)
+			err = 0;
+		if (err) {
+			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "inode %" G_GUINT64_FORMAT
+			            ": its memory cannot be made ready: %s", inode->ino, g_strerror(-err));
+			return false;
+		}
+		/* A sizing that waited for its memory comes again, and goes on waiting. */
+		if (inode->nlink == 0 && S_ISREG(inode->mode)) {
+			placement_expect(ns->storage->placement);
+			quota_expect(ns->storage->quotas, file_account(inode->file));
+		}
+	}
+	return true;
+}
+
+GHashTable *namespace_backing_ids(struct namespace *ns)
+{
+	GHashTable *ids = g_hash_table_new(NULL, NULL);
+	GHashTableIter iter;
+	gpointer value;
+
+	g_mutex_lock(&ns->lock);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+		int id = S_ISREG(inode->mode) ? file_backing_id(inode->file) : 0;
+
+		if (id > 0)
+			g_hash_table_add(ids, GINT_TO_POINTER(id));
+	}
+	g_mutex_unlock(&ns->lock);
+	return ids;
+}
+
+bool namespace_has_file(struct namespace *ns, uint64_t ino)
+{
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+	bool found = inode && S_ISREG(inode->mode);
+
+	g_mutex_unlock(&ns->lock);
+	return found;
+}
+
+void namespace_skip_inos(struct namespace *ns, uint64_t last)
+{
+	g_mutex_lock(&ns->lock);
+	ns->next_ino = MAX(ns->next_ino, last + 1);
+	g_mutex_unlock(&ns->lock);
+}
+
+static GArray *find_orphans(struct namespace *ns)
+{
+	GArray *orphans = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	GHashTableIter iter;
+	gpointer value;
+
+	g_mutex_lock(&ns->lock);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+
+		if (inode->nlink == 0)
+			g_array_append_val(orphans, inode->ino);
+	}
+	g_mutex_unlock(&ns->lock);
+	return orphans;
+}
+
+/* True: neither the kernel nor a request knew it. */
+static bool destroy_orphan(struct namespace *ns, uint64_t ino)
+{
+	struct inode *dead = NULL;
+	bool gone;
+
+	g_mutex_lock(&ns->lock);
+	struct inode *inode = inode_find(ns, ino);
+
+	if (inode && inode->nlink == 0) {
+		record_disinherit(ns, inode);
+		dead = inode_unused(ns, inode);
+	}
+	gone = dead != NULL;
+	g_mutex_unlock(&ns->lock);
+	inode_destroy(ns, dead);
+	return gone;
+}
+
+/* The kernel is asked once for each, and requests come in between. */
+void namespace_settle(struct namespace *ns)
+{
+	g_autoptr(GArray) orphans = find_orphans(ns);
+	unsigned gone = 0;
+
+	for (guint i = 0; i < orphans->len; i++)
+		gone += destroy_orphan(ns, g_array_index(orphans, uint64_t, i));
+	if (gone)
+		log_info("%u removed files of an earlier run are gone for good", gone);
+}
+
+void namespace_replayed(struct namespace *ns)
+{
+	g_mutex_lock(&ns->lock);
+	ns->recent_until = g_get_monotonic_time() + CLIENT_PATIENCE;
+	g_clear_pointer(&ns->done, g_hash_table_unref);
+	record_forget_requests(ns);
+	g_mutex_unlock(&ns->lock);
+	namespace_settle(ns);
+}
+
+static bool recent_is_over(struct namespace *ns)
+{
+	bool over;
+
+	g_mutex_lock(&ns->lock);
+	over = ns->recent && !ns->done && g_get_monotonic_time() > ns->recent_until;
+	if (over)
+		g_clear_pointer(&ns->recent, g_hash_table_unref);
+	g_mutex_unlock(&ns->lock);
+	return over;
+}
+
+void namespace_flush(struct namespace *ns)
+{
+	record_flush(ns);
+	if (recent_is_over(ns))
+		namespace_settle(ns);
+}

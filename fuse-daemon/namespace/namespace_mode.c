@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* How files get memory, and what their mappings allow, in the namespace. */
+#include "namespace/namespace_mode.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/request.h"
+#include "namespace/namespace_record.h"
+#include "namespace/namespace_unit.h"
+
+static const char *const alloc_names[] = { [DIR_ALLOC_EAGER] = "eager", [DIR_ALLOC_DEMAND] = "demand" };
+
+static bool makes_demand(const struct namespace *ns, const struct inode *dir)
+{
+	return dir->alloc == DIR_ALLOC_UNSET ? ns->storage->demand : dir->alloc == DIR_ALLOC_DEMAND;
+}
+
+/* On record as the text that the attributes of the same names have. */
+static void record(const struct namespace *ns, const struct inode *dir, uint64_t ino, const char *alloc)
+{
+	struct store *store = ns->storage->store;
+	g_autofree char *unit = config_format_size(dir->unit);
+
+	if (dir->policy)
+		file_record_policy(store, ino, dir->policy);
+	if (dir->unit)
+		store_put_text(store, ino, RECORD_UNIT, unit);
+	if (alloc)
+		store_put_text(store, ino, FILE_RECORD_ALLOC, alloc);
+	if (dir->discard)
+		store_put_text(store, ino, FILE_RECORD_DISCARD, "1");
+}
+
+void mode_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode)
+{
+	if (S_ISREG(inode->mode)) {
+		file_restore_policy(inode->file, dir->policy);
+		if (dir->unit)
+			file_set_unit(inode->file, dir->unit);
+		file_restore_mode(inode->file, makes_demand(ns, dir), dir->discard);
+		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL);
+	} else if (S_ISDIR(inode->mode)) {
+		inode->policy = node_policy_ref(dir->policy);
+		inode->unit = dir->unit;
+		inode->alloc = dir->alloc;
+		inode->discard = dir->discard;
+		record(ns, dir, inode->ino, alloc_names[dir->alloc]);
+	}
+}
+
+bool mode_is_record(const char *name)
+{
+	return strcmp(name, FILE_RECORD_ALLOC) == 0 || strcmp(name, FILE_RECORD_DISCARD) == 0;
+}
+
+bool mode_restore(struct inode *inode, const char *name, const void *value, size_t size)
+{
+	g_autofree char *text = g_strndup(value, size);
+	bool demand = strcmp(text, "demand") == 0;
+	bool discard = strcmp(name, FILE_RECORD_DISCARD) == 0;
+
+	if (discard ? strcmp(text, "1") != 0 : !demand && strcmp(text, "eager") != 0)
+		return false;
+	if (S_ISREG(inode->mode))
+		file_restore_mode(inode->file, demand || file_is_demand(inode->file), discard || file_is_discard(inode->file));
+	else if (S_ISDIR(inode->mode) && discard)
+		inode->discard = true;
+	else if (S_ISDIR(inode->mode))
+		inode->alloc = demand ? DIR_ALLOC_DEMAND : DIR_ALLOC_EAGER;
+	else
+		return false;
+	return true;
+}
+
+int mode_check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied)
+{
+	uint64_t done;
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+
+	if (!inode)
+		err = -ENOENT;
+	else if (!S_ISDIR(inode->mode) && !S_ISREG(inode->mode))
+		err = -ENODATA;
+	else if (uid != 0 && uid != inode->uid)
+		err = -EPERM;
+	else
+		*mode = inode->mode;
+	*applied = !err && record_is_done(ns, &done);
+	g_mutex_unlock(&ns->lock);
+	return err;
+}
+
+static int set_directory(struct namespace *ns, uint64_t ino, const char *name, enum dir_alloc alloc, bool discard,
+                         int flags)
+{
+	bool is_alloc = strcmp(name, FILE_RECORD_ALLOC) == 0;
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	struct inode *dir = inode_find_directory(ns, ino, &err);
+
+	if (!err && is_alloc)
+		err = request_may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
+	if (!err)
+		err = record_text(ns, dir, name, is_alloc ? alloc_names[alloc] : discard ? "1" : NULL);
+	if (!err && is_alloc)
+		dir->alloc = alloc;
+	else if (!err)
+		dir->discard = discard;
+	g_mutex_unlock(&ns->lock);
+	return err;
+}
+
+static int set_file(struct namespace *ns, uint64_t ino, int (*set)(struct file *file, bool value), bool value)
+{
+	struct stat attr;
+	struct file *file;
+	int err = namespace_get_file(ns, ino, &file);
+
+	if (err)
+		return err;
+	err = set(file, value);
+	namespace_put_file(ns, ino);
+	/* ctime, and a record of the request. */
+	return err ? err : namespace_setattr(ns, ino, 0, &attr);
+}
+
+int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const char *value, int flags)
+{
+	enum dir_alloc alloc = DIR_ALLOC_UNSET;
+	bool applied;
+	mode_t mode;
+	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
+
+	if (err || applied)
+		return err;
+	if (value && strcmp(value, "eager") != 0 && strcmp(value, "demand") != 0)
+		return -EINVAL;
+	if (value)
+		alloc = strcmp(value, "demand") == 0 ? DIR_ALLOC_DEMAND : DIR_ALLOC_EAGER;
+	if (alloc == DIR_ALLOC_DEMAND && !ns->storage->ops->set_mode)
+		return -EOPNOTSUPP;
+	if (S_ISDIR(mode))
+		return set_directory(ns, ino, FILE_RECORD_ALLOC, alloc, false, flags);
+	return set_file(ns, ino, file_set_demand, alloc == DIR_ALLOC_DEMAND);
+}
+
+int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool discard)
+{
+	bool applied;
+	mode_t mode;
+	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
+
+	if (err || applied)
+		return err;
+	if (discard && !ns->storage->ops->set_mode)
+		return -EOPNOTSUPP;
+	if (S_ISDIR(mode))
+		return set_directory(ns, ino, FILE_RECORD_DISCARD, DIR_ALLOC_UNSET, discard, 0);
+	return set_file(ns, ino, file_set_discard, discard);
+}
+
+int namespace_get_mode(struct namespace *ns, uint64_t ino, bool *demand, bool *discard)
+{
+	int err = 0;
+
+	g_mutex_lock(&ns->lock);
+	const struct inode *inode = inode_find(ns, ino);
+
+	if (!inode) {
+		err = -ENOENT;
+	} else if (S_ISREG(inode->mode)) {
+		*demand = file_is_demand(inode->file);
+		*discard = file_is_discard(inode->file);
+	} else if (S_ISDIR(inode->mode)) {
+		*demand = makes_demand(ns, inode);
+		*discard = inode->discard;
+	} else {
+		err = -ENODATA;
+	}
+	g_mutex_unlock(&ns->lock);
+	return err;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the allocator's own files, and tests that damage it on purpose, know of each other. */
+#ifndef DMEMFS_ALLOCATOR_PRIVATE_H
+#define DMEMFS_ALLOCATOR_PRIVATE_H
+
+#include "pool/allocator.h"
+#include "pool/allocator_region.h"
+
+struct allocator {
+	struct region *regions[DMEMFS_MAX_REGIONS]; /* in the order in which they were added */
+	unsigned count;
+};
+
+#endif

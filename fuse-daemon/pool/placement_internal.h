@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What placement.c and placement_clean.c share. Internal to them; functions are called under the lock. */
+#ifndef DMEMFS_PLACEMENT_INTERNAL_H
+#define DMEMFS_PLACEMENT_INTERNAL_H
+
+#include "pool/node_alloc.h"
+#include "pool/placement.h"
+#include "pool/placement_clean.h"
+
+struct placement {
+	GArray *regions;     /* struct memory_region, by their index in the allocator; never changes */
+	struct node_map map; /* the same, never changes */
+	GMutex lock;
+	GCond returned;              /* memory went back to the free runs, or a piece was zeroed */
+	GCond work;                  /* there is something to zero, or no zeroing any more */
+	struct allocator *allocator; /* under lock, as all that follows */
+	struct allocator *clean;     /* memory_set.h: free, and zero; NULL: all memory that is free is zero */
+	struct allocator *stale;     /* taken, and not zero; NULL as clean */
+	struct allocator *poisoned;  /* memory_set.h: what is known to be bad, whoever has it */
+	struct allocator *retired;   /* those of them that nobody has; taken, as far as the allocator knows */
+	GPtrArray *pieces;           /* struct placement_piece *: being zeroed */
+	bool stopped;                /* no more of them */
+	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
+	uint64_t pending_bytes;
+	uint64_t promised;
+	double overcommit;
+	gint64 patience_until; /* monotonic time, us */
+	unsigned waiting;
+	unsigned max_waiting;
+};
+
+/*
+ * As node_alloc(). Clean memory where that costs neither the pool nor the file a large page, and no node its share; what is not
+ * clean becomes stale.
+ */
+int clean_alloc(struct placement *placement, const struct node_policy *policy, int local,
+                const struct allocator_request *request, GArray *out);
+/* Waits, without the lock, until nobody zeroes anything of @runs from index @first on, which are taken. */
+void clean_wait(struct placement *placement, const GArray *runs, guint first);
+/* @runs go back to the free memory; @unused: no file had them, so that what was clean still is. */
+void clean_note_freed(struct placement *placement, const struct extent *runs, guint count, bool unused);
+void clean_get_usage(struct placement *placement, struct placement_usage *usage);
+
+/* A set over the pool's regions that is empty. */
+struct allocator *placement_new_set(const struct placement *placement);
+/* As allocator_claim(), of memory that may be bad: true when all of it was free, or retired. */
+bool poison_claim(struct placement *placement, struct extent run);
+/* @run is given back: what of it is bad is retired, the rest appended to @good. */
+void poison_retire(struct placement *placement, struct extent run, GArray *good);
+
+#endif

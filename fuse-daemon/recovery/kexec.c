@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Contents that outlive the kernel. */
+#include "recovery/kexec.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* On record: "TOKEN BOOT-ID", the boot being that of the preparation. */
+#define VALUE_PREPARED "kexec"
+/* store.h: where memory may lie. */
+#define VALUE_REGIONS  "regions"
+#define TOKEN_BYTES    16
+
+/* type_of_loader of kexec, whatever its version in the low bits (Documentation/arch/x86/boot.rst). */
+#define LOADER_KEXEC 0xd0
+
+/* Of this machine; tests show the daemon another one. */
+static char *read_proc(const char *name)
+{
+	const char *root = "/proc";
+	g_autofree char *path = NULL;
+	char *text = NULL;
+
+#ifndef NDEBUG
+	root = g_getenv("DMEMFS_PROC") ?: root;
+#endif
+	path = g_build_filename(root, name, NULL);
+	return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : NULL;
+}
+
+static char *make_token(void)
+{
+	uint8_t bytes[TOKEN_BYTES];
+	GString *text = g_string_new(NULL);
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
+		g_string_free(text, TRUE);
+		return NULL;
+	}
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		g_string_append_printf(text, "%02x", bytes[i]);
+	return g_string_free(text, FALSE);
+}
+
+static bool fail(GError **error, int err)
+{
+	g_set_error(error, STORE_ERROR, STORE_ERROR_IO, "cannot make the record safe: %s: make room, then try again",
+	            g_strerror(-err));
+	return false;
+}
+
+bool kexec_prepare(struct store *store, char **argument, GError **error)
+{
+	g_autofree char *boot = read_proc("sys/kernel/random/boot_id");
+	g_autofree char *token = make_token();
+	g_autofree char *value = NULL;
+	int err;
+
+	if (!boot || !token)
+		return fail(error, -EIO);
+	value = g_strdup_printf("%s %s", token, boot);
+	store_begin(store);
+	store_put_value(store, VALUE_PREPARED, value, strlen(value));
+	err = store_commit(store);
+	if (!err)
+		err = store_sync(store);
+	if (err)
+		return fail(error, err);
+	*argument = g_strconcat(KEXEC_PARAMETER, token, NULL);
+	return true;
+}
+
+/* The two words of the record's @value; NULL when there was no preparation. */
+static char **split_prepared(GBytes *value)
+{
+	gsize size;
+
+	if (!value)
+		return NULL;
+
+	const char *text = g_bytes_get_data(value, &size);
+	g_autofree char *copy = g_strndup(text, size);
+	char **words = g_strsplit(copy, " ", 2);
+
+	if (g_strv_length(words) == 2)
+		return words;
+	g_strfreev(words);
+	return NULL;
+}
+
+static bool started_by_kexec(void)
+{
+	g_autofree char *text = read_proc("sys/kernel/bootloader_type");
+	guint64 type;
+
+	return text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &type, NULL) && (type & 0xf0) == LOADER_KEXEC;
+}
+
+static bool command_line_has(const char *token)
+{
+	g_autofree char *text = read_proc("cmdline");
+	g_autofree char *wanted = g_strconcat(KEXEC_PARAMETER, token, NULL);
+	g_auto(GStrv) words = g_strsplit_set(text ?: "", " \t\n", -1);
+
+	return g_strv_contains((const char *const *)words, wanted);
+}
+
+/* Is all of where files may have memory, as the record's @value says, still there? */
+static bool has_regions(GBytes *value, const GArray *regions)
+{
+	g_autoptr(GArray) now = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	gsize size;
+
+	if (!value)
+		return false;
+	for (guint i = 0; i < regions->len; i++)
+		g_array_append_val(now, g_array_index(regions, struct placement_region, i).extent);
+	extents_merge(now);
+
+	const struct extent *then = g_bytes_get_data(value, &size);
+
+	for (gsize i = 0; i < size / sizeof(*then); i++) {
+		bool found = false;
+
+		for (guint k = 0; k < now->len && !found; k++) {
+			const struct extent *run = &g_array_index(now, struct extent, k);
+
+			found = then[i].start >= run->start && then[i].start + then[i].length <= run->start + run->length;
+		}
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error)
+{
+	g_autofree char *boot = read_proc("sys/kernel/random/boot_id");
+	g_autoptr(GBytes) token = NULL, then = NULL;
+	g_auto(GStrv) prepared = NULL;
+
+	*why_not = NULL;
+	if (!store_get_value(store, VALUE_PREPARED, &token, error) || !store_get_value(store, VALUE_REGIONS, &then, error))
+		return false;
+	prepared = split_prepared(token);
+	if (!prepared)
+		*why_not = "no dmemfsctl prepare-kexec came before the end of the last kernel";
+	else if (!boot || strcmp(prepared[1], boot) == 0)
+		*why_not = "prepared for a kexec, but this is still the same kernel";
+	else if (!started_by_kexec())
+		*why_not = "prepared for a kexec, but this kernel was started by the firmware";
+	else if (!command_line_has(prepared[0]))
+		*why_not = "prepared for a kexec, but this kernel's command line lacks the argument of dmemfsctl prepare-kexec";
+	else if (!has_regions(then, regions))
+		*why_not = "prepared for a kexec, but a region has changed";
+	return true;
+}
+
+int kexec_forget(struct store *store)
+{
+	store_begin(store);
+	store_put_value(store, VALUE_PREPARED, NULL, 0);
+	return store_commit(store);
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From the record to a state that can be served. */
+#include "recovery/recover.h"
+
+#include <string.h>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "pool/placement_clean.h"
+#include "recovery/kexec.h"
+#include "recovery/poison.h"
+
+struct recovery {
+	struct namespace *ns;
+	struct placement *placement;
+	bool kept;
+};
+
+/* Objects whose contents are lost, or somebody else's, are as good as unknown. */
+static bool is_known(uint64_t id, void *data)
+{
+	const struct recovery *recovery = data;
+
+	return recovery->kept && namespace_has_file(recovery->ns, id);
+}
+
+static void left_over(uint64_t id, struct extent run, void *data)
+{
+	const struct recovery *recovery = data;
+
+	placement_adopt(recovery->placement, id, run);
+}
+
+static bool failed(GError **error, const char *what, int err)
+{
+	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "backend: %s: %s", what, g_strerror(-err));
+	return false;
+}
+
+/*
+ * Puts on record where memory may lie, for store_check(). The record is valid at any instruction: while files may have
+ * memory in the regions of an earlier configuration, @and_former, those count as well.
+ */
+static bool record_regions(const struct storage *storage, bool and_former, GError **error)
+{
+	g_autoptr(GBytes) former = NULL;
+	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
+	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	gconstpointer old;
+	gsize size = 0;
+	int err;
+
+	if (!store_get_value(storage->store, "regions", &former, error))
+		return false;
+	old = former ? g_bytes_get_data(former, &size) : NULL;
+	for (guint i = 0; i < regions->len; i++)
+		g_array_append_val(extents, g_array_index(regions, struct placement_region, i).extent);
+	if (old && and_former)
+		g_array_append_vals(extents, old, (guint)(size / sizeof(struct extent)));
+	extents_merge(extents);
+	if (old && size == extents->len * sizeof(struct extent) && memcmp(old, extents->data, size) == 0)
+		return true;
+	store_begin(storage->store);
+	store_put_value(storage->store, "regions", extents->data, extents->len * sizeof(struct extent));
+	err = store_commit(storage->store);
+	return err ? failed(error, "cannot record the regions", err) : true;
+}
+
+/* Are the contents those of the record? @why_not: static text, NULL when they are. */
+static bool are_kept(const struct storage *storage, const struct store_mark *held, const char **why_not, GError **error)
+{
+	static const struct store_mark nobody;
+	const struct store_mark own = store_get_mark(storage->store);
+	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
+
+	if (memcmp(held, &nobody, sizeof(nobody)) != 0) {
+		*why_not = memcmp(held, &own, sizeof(own)) == 0 ? NULL : "others have used the memory since";
+		return true;
+	}
+	if (!kexec_was_prepared(storage->store, regions, why_not, error))
+		return false;
+	if (!*why_not)
+		log_info("the contents were kept through a kexec");
+	return true;
+}
+
+/* What was clean may be anything now. Before the memory gets the record's mark, which would make it believed again. */
+static int forget_clean(struct store *store)
+{
+	store_begin(store);
+	store_forget_clean(store);
+	return store_commit(store);
+}
+
+/* Free memory is as clean as the record says. What the pool does not have, or somebody still maps, leaves the record. */
+static bool load_clean(const struct storage *storage, GError **error)
+{
+	g_autoptr(GArray) recorded = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	g_autoptr(GArray) believed = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	int err = store_list_clean(storage->store, recorded);
+
+	for (guint i = 0; i < recorded->len; i++)
+		placement_believe(storage->placement, g_array_index(recorded, struct extent, i), believed);
+	extents_merge(believed);
+	if (!err && recorded->len > 0 &&
+	    (recorded->len != believed->len ||
+	     memcmp(recorded->data, believed->data, recorded->len * sizeof(struct extent)) != 0)) {
+		store_begin(storage->store);
+		store_forget_clean(storage->store);
+		for (guint i = 0; i < believed->len; i++)
+			store_put_clean(storage->store, g_array_index(believed, struct extent, i));
+		err = store_commit(storage->store);
+	}
+	return err ? failed(error, "cannot record what is clean", err) : true;
+}
+
+static bool declare_lost(const struct storage *storage, bool remove, const char *why, GError **error)
+{
+	unsigned files;
+	int err = store_count_files(storage->store, &files);
+
+	if (!err)
+		err = forget_clean(storage->store);
+
+	if (!err && files > 0) {
+		log_warning("the contents are lost: %s: %u files %s", why, files,
+		            remove ? "are removed" : "keep their names and sizes, and read zero");
+		if (remove)
+			err = store_remove_files(storage->store);
+	}
+	return err ? failed(error, "cannot declare the contents lost", err) : true;
+}
+
+bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error)
+{
+	const struct store_mark own = store_get_mark(storage->store);
+	struct recovery recovery = { .ns = ns, .placement = storage->placement };
+	struct store_mark held;
+	const char *why_not;
+	int err = storage->ops->get_mark(storage->backend, &held);
+
+	if (err)
+		return failed(error, "whose memory is it", err);
+	if (!are_kept(storage, &held, &why_not, error))
+		return false;
+	recovery.kept = !why_not;
+	CRASH_POINT("loading");
+	if (!recovery.kept && !declare_lost(storage, remove_lost, why_not, error))
+		return false;
+	if (!record_regions(storage, true, error) || !poison_load(storage, error))
+		return false;
+	poison_update(storage);
+	if (!namespace_load(ns, recovery.kept, takeover, error))
+		return false;
+	namespace_skip_inos(ns, storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery));
+	CRASH_POINT("unknown-given-up");
+	if (!namespace_attach(ns, error))
+		return false;
+	CRASH_POINT("attached");
+	if (!load_clean(storage, error) || !record_regions(storage, false, error))
+		return false;
+	/* Last: a crash before it finds the contents as lost as this start did. */
+	err = storage->ops->set_mark(storage->backend, &own);
+	if (err)
+		return failed(error, "cannot mark the memory", err);
+	/* From here on the contents change: what was prepared is void. */
+	err = kexec_forget(storage->store);
+	return err ? failed(error, "cannot write the record", err) : true;
+}

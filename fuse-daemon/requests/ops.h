@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The FUSE requests: each parses its arguments, calls down once, and ends in exactly one reply. No policy, no state:
+ * what they work on hangs on the session (fuse_req_userdata()).
+ */
+#ifndef DMEMFS_OPS_H
+#define DMEMFS_OPS_H
+
+#include <fuse_lowlevel.h>
+
+#include "config/config.h"
+#include "file/file.h"
+#include "namespace/namespace.h"
+
+struct server {
+	const struct config *config;
+	struct storage storage;
+	struct namespace *ns;
+	const char *missing; /* what FUSE in this kernel lacks, set by INIT; NULL when all is there */
+};
+
+/*
+ * Names and attributes change only through this very mount, so the kernel may keep what it knows. One day, in seconds,
+ * as libfuse's passthrough examples.
+ */
+#define OPS_CACHE_TIMEOUT 86400.0
+
+extern const struct fuse_lowlevel_ops ops_table;
+
+static inline struct server *ops_server(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* Answers with @err, 0 or a negative errno. */
+static inline void ops_reply(fuse_req_t req, int err)
+{
+	fuse_reply_err(req, -err);
+}
+
+/* Answers with an entry that has counted a lookup, which is taken back when the client did not wait for it. */
+void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr);
+struct fuse_entry_param ops_entry(const struct stat *attr, bool demand);
+/* A file with demand allocation? Its st_blocks change as its memory is touched, which the kernel does not see. */
+bool ops_is_demand(fuse_req_t req, const struct stat *attr);
+/* Nor does it see that set-user-id and set-group-id go with a write. */
+static inline double ops_attr_timeout(const struct stat *attr, bool demand)
+{
+	return demand || (S_ISREG(attr->st_mode) && attr->st_mode & (S_ISUID | S_ISGID)) ? 0 : OPS_CACHE_TIMEOUT;
+}
+struct namespace_caller ops_caller(fuse_req_t req);
+/* Until @req is answered (request.h). */
+void ops_allow_interrupt(fuse_req_t req);
+
+/* ops_inode.c: single inodes */
+void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);
+void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void ops_readlink(fuse_req_t req, fuse_ino_t ino);
+void ops_statfs(fuse_req_t req, fuse_ino_t ino);
+
+/* ops_tree.c: names */
+void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
+                unsigned int flags);
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+
+/* ops_file.c: opens and contents of regular files */
+void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void ops_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi);
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *fi);
+void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
+void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void ops_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, struct fuse_file_info *from_fi,
+                         fuse_ino_t to, off_t to_offset, struct fuse_file_info *to_fi, size_t length, int flags);
+
+/* ops_xattr.c */
+void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+#endif

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The virtual extended attributes "dmemfs.*" and "trusted.dmemfs.*". */
+#include "requests/vxattr.h"
+
+#include <errno.h>
+#include <linux/limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "file/zeroer.h"
+#include "quota/quota_limit.h"
+
+#define PREFIX  "dmemfs."
+#define TRUSTED "trusted."
+
+bool vxattr_is_virtual(const char *name)
+{
+	return g_str_has_prefix(name, PREFIX) || g_str_has_prefix(name, TRUSTED PREFIX);
+}
+
+/* What @describe tells of a regular file. */
+static int get_of_file(struct server *server, uint64_t ino, char *(*describe)(struct file *file), char **value)
+{
+	struct file *file;
+	int err = namespace_get_file(server->ns, ino, &file);
+
+	if (err)
+		return err == -ENOENT ? err : -ENODATA;
+	*value = describe(file);
+	namespace_put_file(server->ns, ino);
+	return *value ? 0 : -ENODATA;
+}
+
+/* Of "OFFSET ..." lines those from @from on, as many whole ones as an attribute can hold. At least one if there is any. */
+static char *cut_extents(const char *text, uint64_t from)
+{
+	const char *end;
+
+	while (*text && g_ascii_strtoull(text, NULL, 10) < from)
+		text += strcspn(text, "\n") + (strchr(text, '\n') != NULL);
+	end = text + strlen(text);
+	if (end - text > XATTR_SIZE_MAX)
+		end = g_strrstr_len(text, XATTR_SIZE_MAX, "\n");
+	return g_strndup(text, (gsize)(end - text));
+}
+
+/* "dmemfs.extents@OFFSET": for files with more runs than fit into one attribute, one part after the other. */
+static int get_extents_from(struct server *server, uint64_t ino, const char *offset, char **value)
+{
+	g_autofree char *all = NULL;
+	uint64_t from;
+	int err;
+
+	if (!config_parse_size(offset, &from, NULL))
+		return -ENODATA;
+	err = get_of_file(server, ino, file_describe_extents, &all);
+	if (!err)
+		*value = cut_extents(all, from);
+	return err;
+}
+
+static int get_page_size(struct server *server, uint64_t ino, char **value)
+{
+	uint64_t unit;
+	int err = namespace_get_page_size(server->ns, ino, &unit);
+
+	if (!err)
+		*value = config_format_size(unit);
+	return err;
+}
+
+static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
+{
+	uint64_t unit = 0;
+
+	if (text && !config_parse_page_size(text, &unit))
+		return -EINVAL;
+	return namespace_set_page_size(server->ns, ino, uid, unit, flags);
+}
+
+static int get_alloc(struct server *server, uint64_t ino, char **value)
+{
+	bool demand, discard;
+	int err = namespace_get_mode(server->ns, ino, &demand, &discard);
+
+	if (!err)
+		*value = g_strdup(demand ? "demand" : "eager");
+	return err;
+}
+
+static int set_alloc(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
+{
+	return namespace_set_alloc(server->ns, ino, uid, text, flags);
+}
+
+static int get_discard(struct server *server, uint64_t ino, char **value)
+{
+	bool demand, discard;
+	int err = namespace_get_mode(server->ns, ino, &demand, &discard);
+
+	if (!err)
+		*value = g_strdup(discard ? "1" : "0");
+	return err;
+}
+
+static int set_discard(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
+{
+	(void)flags;
+	if (text && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+		return -EINVAL;
+	return namespace_set_discard(server->ns, ino, uid, text && strcmp(text, "1") == 0);
+}
+
+/* "name value", a line per figure; sizes in bytes. */
+static int get_stats(struct server *server, uint64_t ino, char **value)
+{
+	struct placement_usage usage;
+	struct namespace_counts counts;
+	struct zeroer_stats zeroing;
+
+	(void)ino;
+	namespace_get_counts(server->ns, &counts);
+	placement_get_usage(server->storage.placement, &usage);
+	zeroer_get_stats(server->storage.zeroer, &zeroing);
+
+	const struct {
+		const char *name;
+		uint64_t value;
+	} figures[] = {
+		{ "capacity_bytes", usage.capacity }, { "free_bytes", usage.free },
+		{ "free_2m_bytes", usage.free_2m },   { "free_1g_bytes", usage.free_1g },
+		{ "pending_bytes", usage.pending },   { "allocated_bytes", usage.allocated },
+		{ "promised_bytes", usage.promised },
+		{ "inodes", counts.inodes },          { "files", counts.files },
+		{ "directories", counts.directories }, { "clean_bytes", usage.clean },
+		{ "dirty_bytes", usage.dirty },       { "zeroing_bytes", usage.zeroing },
+		{ "zeroed_bytes", zeroing.zeroed },   { "zeroing_rate", zeroing.rate },
+		{ "zeroing_workers", zeroing.workers },
+		{ "poisoned_bytes", usage.poisoned },  { "poisoned_used_bytes", usage.poisoned_used },
+	};
+	GString *text = g_string_new(NULL);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(figures); i++)
+		g_string_append_printf(text, "%s%s %" G_GUINT64_FORMAT, i ? "\n" : "", figures[i].name, figures[i].value);
+	*value = g_string_free(text, FALSE);
+	return 0;
+}
+
+/* "START LENGTH FREE NODE", a line per region; bytes, and node -1 where it is unknown. */
+static int get_regions(struct server *server, uint64_t ino, char **value)
+{
+	(void)ino;
+
+	g_autoptr(GArray) regions = placement_get_regions(server->storage.placement);
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < regions->len; i++) {
+		const struct placement_region *region = &g_array_index(regions, struct placement_region, i);
+
+		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
+		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free, region->node);
+	}
+	*value = g_string_free(text, FALSE);
+	return 0;
+}
+
+/* "name value", a line each: who serves this mount. */
+static int get_daemon(struct server *server, uint64_t ino, char **value)
+{
+	(void)ino;
+	*value = g_strdup_printf("version " DMEMFS_VERSION "\npid %d\nbackend %s\nstate_dir %s", (int)getpid(),
+	                         server->storage.ops->name, server->config->state_dir);
+	return 0;
+}
+
+static char *tell_limit(enum quota_resource resource, const struct quota_usage *usage)
+{
+	uint64_t max = usage->max.of[resource];
+
+	return max == QUOTA_UNLIMITED ? NULL : quota_limit_format(resource, max);
+}
+
+/* In decimal: what a directory with a limit, or the root, holds. */
+static char *tell_used(enum quota_resource resource, const struct quota_usage *usage)
+{
+	return g_strdup_printf("%" G_GUINT64_FORMAT, usage->used.of[resource]);
+}
+
+/* Why the directory cannot have a limit, as quota_check.c asks. O(what is below). */
+static int get_obstacle(struct server *server, uint64_t ino, char **value)
+{
+	int err = namespace_may_limit(server->ns, ino);
+
+	if (err != -EXDEV)
+		return err ? err : -ENODATA;
+	*value = g_strdup("hard links lead out of it");
+	return 0;
+}
+
+/* Also on directories that belong to others. */
+static int set_limit(struct server *server, uint64_t ino, enum quota_resource resource, const char *text, int flags)
+{
+	uint64_t max = QUOTA_UNLIMITED;
+
+	if (text && !quota_limit_parse(resource, text, strlen(text), &max))
+		return -EINVAL;
+	return namespace_set_limit(server->ns, ino, resource, max, flags);
+}
+
+static int get_node(struct server *server, uint64_t ino, char **value)
+{
+	g_autoptr(node_policy_t) policy = NULL;
+	int err = namespace_get_node(server->ns, ino, &policy);
+
+	if (!err)
+		*value = node_policy_format(policy);
+	return err;
+}
+
+static int set_node(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
+{
+	g_autoptr(node_policy_t) policy = text ? node_policy_parse(text, strlen(text)) : NULL;
+
+	if (text && !policy)
+		return -EINVAL;
+	return namespace_set_node(server->ns, ino, uid, policy, flags);
+}
+
+enum {
+	ROOT_READS = 1, /* it has physical addresses in it, or takes long */
+	OF_ROOT = 2,    /* the root directory has it, and nothing else */
+};
+
+/* One of @of_file, @of_quota and @get tells the value; NULL, or -ENODATA: there is none. */
+struct attribute {
+	const char *name;
+	unsigned flags;
+	char *(*of_file)(struct file *file);
+	char *(*of_quota)(enum quota_resource resource, const struct quota_usage *usage);
+	enum quota_resource resource;
+	int (*get)(struct server *server, uint64_t ino, char **value);
+	/* NULL: read-only. @text is NULL to remove it. */
+	int (*set)(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags);
+};
+
+static const struct attribute attributes[] = {
+	{ PREFIX "alloc", .get = get_alloc, .set = set_alloc },
+	{ PREFIX "daemon", OF_ROOT, .get = get_daemon },
+	{ PREFIX "discard", .get = get_discard, .set = set_discard },
+	{ PREFIX "extents", ROOT_READS, .of_file = file_describe_extents }, /* "OFFSET START LENGTH", bytes, in file order */
+	{ PREFIX "faults", .of_file = file_describe_faults }, /* "SIZE COUNT": the faults that a page of that size served */
+	{ PREFIX "node", .get = get_node, .set = set_node },
+	{ PREFIX "node_bytes", .of_file = file_describe_nodes }, /* "NODE BYTES" */
+	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },
+	{ PREFIX "poison", ROOT_READS, .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
+	{ PREFIX "quota.max_bytes", .of_quota = tell_limit, .resource = QUOTA_BYTES },
+	{ PREFIX "quota.max_files", .of_quota = tell_limit, .resource = QUOTA_FILES },
+	{ PREFIX "quota.obstacle", ROOT_READS, .get = get_obstacle },
+	{ PREFIX "quota.used_bytes", .of_quota = tell_used, .resource = QUOTA_BYTES },
+	{ PREFIX "quota.used_files", .of_quota = tell_used, .resource = QUOTA_FILES },
+	{ PREFIX "regions", ROOT_READS | OF_ROOT, .get = get_regions },
+	{ PREFIX "stats", OF_ROOT, .get = get_stats },
+};
+
+static const struct attribute *find_attribute(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(attributes); i++) {
+		if (strcmp(name, attributes[i].name) == 0)
+			return &attributes[i];
+	}
+	return NULL;
+}
+
+/* True: the kernel has found the caller to have CAP_SYS_ADMIN. *@name loses what says so. */
+static bool is_trusted(const char **name)
+{
+	bool trusted = g_str_has_prefix(*name, TRUSTED);
+
+	if (trusted)
+		*name += strlen(TRUSTED);
+	return trusted;
+}
+
+static int get_of_quota(struct server *server, uint64_t ino, const struct attribute *attribute, char **value)
+{
+	struct quota_usage usage;
+	int err = namespace_get_quota(server->ns, ino, &usage);
+
+	if (err)
+		return err;
+	*value = attribute->of_quota(attribute->resource, &usage);
+	return *value ? 0 : -ENODATA;
+}
+
+int vxattr_get(struct server *server, uid_t uid, uint64_t ino, const char *name, char **value)
+{
+	bool root = is_trusted(&name) || uid == 0;
+	const char *from = g_str_has_prefix(name, PREFIX "extents@") ? strchr(name, '@') + 1 : NULL;
+	const struct attribute *attribute = find_attribute(from ? PREFIX "extents" : name);
+
+	if (!attribute)
+		return -ENODATA;
+	if ((attribute->flags & ROOT_READS) && !root)
+		return -EPERM;
+	if ((attribute->flags & OF_ROOT) && ino != STORE_ROOT_INO)
+		return -ENODATA;
+	if (from)
+		return get_extents_from(server, ino, from, value);
+	if (attribute->of_file)
+		return get_of_file(server, ino, attribute->of_file, value);
+	if (attribute->of_quota)
+		return get_of_quota(server, ino, attribute, value);
+	return attribute->get(server, ino, value);
+}
+
+int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name, const void *value, size_t size,
+               int flags)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
+	bool trusted = is_trusted(&name);
+	const struct attribute *attribute = find_attribute(name);
+	bool is_limit = attribute && attribute->of_quota == tell_limit;
+	g_autofree char *text = value ? g_strndup(value, size) : NULL;
+
+	if (!attribute || !(attribute->set || is_limit))
+		return -EPERM;
+	if (is_limit && !trusted) {
+		/* A request names a user, which may be root without any capability, or that of a container. */
+		if (uid == 0)
+			log_limited(&limit, LOG_LEVEL_INFO, "%s is not set: set " TRUSTED "%s, for which the kernel demands "
+			            "CAP_SYS_ADMIN, or use dmemfsctl quota", name, name);
+		return -EPERM;
+	}
+	if (text && strlen(text) < size)
+		return -EINVAL; /* with NUL in it */
+	if (text && g_str_has_suffix(text, "\n"))
+		text[size - 1] = '\0'; /* of who used echo */
+	if (is_limit)
+		return set_limit(server, ino, attribute->resource, text, flags);
+	return attribute->set(server, trusted ? 0 : uid, ino, text, flags);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Contents that were lost, as far as the record is concerned. */
+#include "store/store_internal.h"
+
+/* S_ISREG, in decimal as SQL has it. */
+#define WITH_CONTENTS "(SELECT ino FROM inode WHERE (mode & 61440) = 32768 AND size > 0)"
+
+int store_count_files(struct store *store, unsigned *files)
+{
+	sqlite3_stmt *query = NULL;
+	int result;
+
+	*files = 0;
+	g_mutex_lock(&store->lock);
+	result = sqlite3_prepare_v2(store->db, "SELECT count(*) FROM " WITH_CONTENTS, -1, &query, NULL);
+	if (result == SQLITE_OK && sqlite3_step(query) == SQLITE_ROW)
+		*files = (unsigned)sqlite3_column_int64(query, 0);
+	result = sqlite3_finalize(query);
+	g_mutex_unlock(&store->lock);
+	return store_errno(result);
+}
+
+int store_remove_files(struct store *store)
+{
+	store_begin(store);
+	store_run(store, "DELETE FROM entry WHERE ino IN " WITH_CONTENTS, NULL, 0);
+	store_run(store, "DELETE FROM xattr WHERE ino IN " WITH_CONTENTS, NULL, 0);
+	store_run(store, "DELETE FROM extent WHERE ino IN " WITH_CONTENTS, NULL, 0);
+	store_run(store, "DELETE FROM backing WHERE ino IN " WITH_CONTENTS, NULL, 0);
+	store_run(store, "DELETE FROM inode WHERE ino IN " WITH_CONTENTS, NULL, 0);
+	return store_commit(store);
+}
