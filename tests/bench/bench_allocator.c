@@ -14,8 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "../unit/allocator_check.h"
 #include "base/extent_map.h"
+#include "unit/pool/allocator_check.h"
 
 #define REGION_START (UINT64_C(4) << 30)
 #define REGION_BYTES (UINT64_C(16) << 40)

@@ -7,12 +7,12 @@
 #include <fuse_lowlevel.h>
 #include <string.h>
 
-#include "../unit/fake_backend.h"
 #include "base/log.h"
 #include "fuzz.h"
 #include "kernel.h"
 #include "pool/placement_clean.h"
 #include "requests/ops.h"
+#include "unit/backend/fake_backend.h"
 
 #define CAPACITY (8 * DMEMFS_PAGE_2M)
 

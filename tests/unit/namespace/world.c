@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A namespace on the fake backend, and all that can be seen of it. */
-#include "world.h"
+#include "unit/namespace/world.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A state directory for tests of the store. */
-#include "store_state.h"
+#include "unit/store/store_state.h"
 
 #include <glib/gstdio.h>
 

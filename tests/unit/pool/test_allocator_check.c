@@ -2,8 +2,8 @@
 /* allocator_check() notices damage of every kind: each test spoils one thing inside a sound allocator. */
 #include <glib.h>
 
-#include "allocator_check.h"
 #include "pool/allocator_private.h"
+#include "unit/pool/allocator_check.h"
 
 #define M(n) ((uint64_t)(n) << 20)
 #define G(n) ((uint64_t)(n) << 30)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "allocator_check.h"
+#include "unit/pool/allocator_check.h"
 
 #define K(n) ((uint64_t)(n) << 10)
 #define M(n) ((uint64_t)(n) << 20)

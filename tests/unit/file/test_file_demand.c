@@ -4,8 +4,8 @@
 #include <linux/falloc.h>
 #include <string.h>
 
-#include "fake_backend.h"
 #include "file/linger.h"
+#include "unit/backend/fake_backend.h"
 
 #define UNIT DMEMFS_PAGE_2M
 

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "namespace/namespace_quota.h"
-#include "world.h"
+#include "unit/namespace/world.h"
 
 #define ROOT STORE_ROOT_INO
 /* A walk to the root for each directory of a chain so deep costs some fifty times the rest. */

@@ -3,8 +3,8 @@
 #include <glib.h>
 #include <string.h>
 
-#include "allocator_check.h"
 #include "pool/allocator_bits.h"
+#include "unit/pool/allocator_check.h"
 
 #define MAX_CHUNKS 3000
 

@@ -5,8 +5,8 @@
 
 #include <glib.h>
 
-#include "fake_backend.h"
 #include "namespace/namespace.h"
+#include "unit/backend/fake_backend.h"
 
 struct world {
 	struct fake *fake;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "store_state.h"
+#include "unit/store/store_state.h"
 
 static void put_value(struct store *store, unsigned number, size_t size)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A backend in plain memory for unit tests. */
-#include "fake_backend.h"
+#include "unit/backend/fake_backend.h"
 
 #include <errno.h>
 #include <fcntl.h>

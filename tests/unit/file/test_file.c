@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/request.h"
-#include "fake_backend.h"
+#include "unit/backend/fake_backend.h"
 
 #define UNIT DMEMFS_PAGE_2M
 

@@ -5,8 +5,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "fault_vfs.h"
-#include "store_state.h"
+#include "unit/store/fault_vfs.h"
+#include "unit/store/store_state.h"
 
 #define CUTS 16
 

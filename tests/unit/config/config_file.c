@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A configuration file for a test to fill, in a directory that is removed with it. */
-#include "config_file.h"
+#include "unit/config/config_file.h"
 
 #include <glib/gstdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 
 #include "base/extent.h"
 #include "config/config.h"
-#include "config_file.h"
+#include "unit/config/config_file.h"
 
 static struct config *load(const char *text)
 {

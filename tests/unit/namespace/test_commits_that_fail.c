@@ -6,7 +6,7 @@
 #include <glib/gstdio.h>
 #include <stdio.h>
 
-#include "world.h"
+#include "unit/namespace/world.h"
 
 #define ROOT STORE_ROOT_INO
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Disks that fail, and that lose power. */
-#include "fault_vfs.h"
+#include "unit/store/fault_vfs.h"
 
 #include <sqlite3.h>
 #include <string.h>

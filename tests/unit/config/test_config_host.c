@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
-#include "config_file.h"
+#include "unit/config/config_file.h"
 
 /* One per test: a directory on tmpfs with mnt/, and a configuration that is right but for what the test breaks. */
 struct fixture {

@@ -2,9 +2,9 @@
 /* Zeroing in advance and in need, and what of it is on record. */
 #include <string.h>
 
-#include "fake_backend.h"
 #include "file/zeroer.h"
 #include "pool/placement_clean.h"
+#include "unit/backend/fake_backend.h"
 
 #define START (UINT64_C(4) << 30)
 #define M2    DMEMFS_PAGE_2M

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
-#include "config_file.h"
+#include "unit/config/config_file.h"
 
 #define NOBODY  65534 /* passwd(5) of Debian */
 #define TEXT_63 "123456789012345678901234567890123456789012345678901234567890123"

@@ -7,7 +7,7 @@
 #include <sys/xattr.h>
 
 #include "file/linger.h"
-#include "world.h"
+#include "unit/namespace/world.h"
 
 #define ROOT STORE_ROOT_INO
 

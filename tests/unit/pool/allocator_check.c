@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Does the allocator's state hold together? Walks all of it. */
-#include "allocator_check.h"
+#include "unit/pool/allocator_check.h"
 
 #include <string.h>
 

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "allocator_check.h"
 #include "base/request.h"
 #include "pool/node_alloc.h"
 #include "pool/numa_host.h"
+#include "unit/pool/allocator_check.h"
 
 #define GIB (UINT64_C(1) << 30)
 
