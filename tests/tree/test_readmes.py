@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from test_rooms import USES
+
 TOP = Path(__file__).parents[2]
 READMES = [path for path in (TOP / "README.md", *TOP.glob("*/README.md")) if not path.parent.name.startswith("build")]
 LINES_MAX = 200
@@ -39,3 +41,12 @@ def test_files_that_it_names_exist(readme, paths):
     """By the end of their path: `backend_pfn.c`, `pool/allocator.c`."""
     names = set(re.findall(NAME, readme.read_text()))
     assert {name for name in names if not any(path.endswith(f"/{name.removeprefix('../')}") for path in paths)} == set()
+
+
+def test_rooms_are_those_that_may_be_used():
+    """As test_rooms.py holds them."""
+    text = (TOP / "fuse-daemon" / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/` \| .* \| (.*) \|$", text.split("## Rooms\n")[1].split("\n## ")[0], re.MULTILINE)
+    assert {room: set() if uses == "-" else set(uses.split(", ")) for room, uses in rows} == {
+        room: set(uses) for room, uses in USES.items()}
+    assert [room for room, _ in rows] == list(USES)
