@@ -7,7 +7,8 @@
  *   mmap_lock or per-VMA lock   the kernel's
  *   object->lock                the object's extents and size. Faults, read, write and zeroing hold it shared,
  *                               changes exclusively, and what zaps because memory goes, so that no entry is made
- *                               behind its back. Never held across a page fault of our own: user memory is copied with
+ *                               behind its back; and faults for a large page, so that none comes where another
+ *                               fault has begun to insert a small one, which the kernel takes for a bug. Never held across a page fault of our own: user memory is copied with
  *                               page faults off.
  *   dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c), what is poisoned
  *                               (poison.c; to look takes no lock)

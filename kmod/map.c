@@ -73,10 +73,10 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 	if (order && (vmf->flags & FAULT_FLAG_WRITE) && !pte_write(pfn_pte(pfn, vmf->vma->vm_page_prot)))
 		return ret;
 	if (!order) {
+		/* Another thread has put a 2-MiB entry there, which serves us as well, and which the kernel takes for a bug. */
+		if (pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
+			return VM_FAULT_NOPAGE;
 		ret = dmemfs_insert_pte(vmf, pfn);
-		/* No table is to be had where another thread has just put a 2-MiB entry, which serves us as well. */
-		if (ret == VM_FAULT_OOM && pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
-			ret = VM_FAULT_NOPAGE;
 	}
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	if (order == PMD_ORDER) {
@@ -143,7 +143,11 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 		return VM_FAULT_SIGBUS;
 	if (!(page_sizes(vma) & size) || addr < vma->vm_start || addr + size > vma->vm_end)
 		return ret;
-	down_read(&obj->lock);
+	/* Alone with a large page: none comes while insert() puts a small one in its place. */
+	if (order)
+		down_write(&obj->lock);
+	else
+		down_read(&obj->lock);
 	err = lookup(obj, linear_page_index(vma, addr), order, &pfn);
 	if (!err)
 		ret = insert(vmf, order, pfn);
@@ -156,7 +160,10 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	/* Before the lock is free: dmemfs_zap() must know of the first 1-GiB entry. */
 	if (ret == VM_FAULT_NOPAGE)
 		count(obj, order);
-	up_read(&obj->lock);
+	if (order)
+		up_write(&obj->lock);
+	else
+		up_read(&obj->lock);
 	if (ret == VM_FAULT_NOPAGE && needs_another_look(vmf)) {
 		release_fault_lock(vmf);
 		return VM_FAULT_RETRY;
