@@ -11,6 +11,8 @@
 static _Thread_local struct request current;
 static _Thread_local bool (*ask)(void *data); /* NULL: nobody may interrupt it */
 static _Thread_local void *ask_data;
+static _Thread_local void (*tell)(void *data); /* NULL: nobody wants to know that it waits */
+static _Thread_local void *tell_data;
 
 const struct request *request_current(void)
 {
@@ -21,6 +23,7 @@ void request_set_current(const struct request *request)
 {
 	current = *request;
 	ask = NULL;
+	tell = NULL;
 }
 
 void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data)
@@ -36,7 +39,18 @@ bool request_is_interrupted(void)
 
 int64_t request_look_again(int64_t until)
 {
+	void (*waits)(void *data) = tell;
+
+	tell = NULL;
+	if (waits)
+		waits(tell_data);
 	return ask ? MIN(until, g_get_monotonic_time() + LOOK_AGAIN_AFTER) : until;
+}
+
+void request_tell_wait(void (*waits)(void *data), void *data)
+{
+	tell = waits;
+	tell_data = data;
 }
 
 void request_undo(void)

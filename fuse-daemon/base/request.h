@@ -33,8 +33,13 @@ void request_undo(void);
  */
 void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data);
 bool request_is_interrupted(void);
-/* How long to wait at a time, g_get_monotonic_time(): to @until, or until it is to be asked again. */
+/*
+ * How long to wait for memory at a time, g_get_monotonic_time(): to @until, or until it is to be asked again. Callers may hold
+ * locks that are leaves.
+ */
 int64_t request_look_again(int64_t until);
+/* From now to its end the request at hand says so, once, when it begins to wait: by @waits, which takes no locks. */
+void request_tell_wait(void (*waits)(void *data), void *data);
 
 /* May what is asked for take the place of what is there, by @flags of setxattr(2)? 0, -EEXIST, or -ENODATA: also if neither is. */
 int request_may_set(bool there, bool asked, int flags);

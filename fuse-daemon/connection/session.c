@@ -35,6 +35,7 @@ struct worker {
 	pthread_t thread;
 	unsigned slot;
 	int running;   /* atomic */
+	bool waits;    /* the request at hand came again, and has begun to wait for memory */
 	_Atomic int64_t since;  /* struct progress_sample */
 	_Atomic unsigned taken; /* the same */
 };
@@ -58,7 +59,7 @@ struct session {
 	int replaying;    /* atomic */
 	GMutex reading;   /* held while one is read and counted, above @lock */
 	GMutex lock;      /* of the two below */
-	unsigned at_work; /* requests that came again and are not answered */
+	unsigned at_work; /* requests that came again and are neither answered nor wait for memory */
 	bool all_read;
 };
 
@@ -81,21 +82,29 @@ static bool is_resent(const struct fuse_in_header *in)
 	return (in->unique & FUSE_UNIQUE_RESEND) && !has_queue_of_its_own(in);
 }
 
-static void count_read(struct session *session, const struct fuse_in_header *in)
+/* By the thread that holds @reading: no request comes again any more. */
+static void end_of_resent(struct session *session)
 {
-	bool replayed = false;
+	bool replayed;
 
 	g_mutex_lock(&session->lock);
-	if (is_resent(in)) {
-		session->at_work++;
-	} else if (!has_queue_of_its_own(in) && !session->all_read) {
-		session->all_read = true;
-		replayed = session->at_work == 0;
-		g_atomic_int_set(&session->replaying, false);
-	}
+	session->all_read = true;
+	replayed = session->at_work == 0;
+	g_atomic_int_set(&session->replaying, false);
 	g_mutex_unlock(&session->lock);
 	if (replayed)
 		session->events->replayed(session->data);
+}
+
+static void count_read(struct session *session, const struct fuse_in_header *in)
+{
+	if (is_resent(in)) {
+		g_mutex_lock(&session->lock);
+		session->at_work++;
+		g_mutex_unlock(&session->lock);
+	} else if (!has_queue_of_its_own(in)) {
+		end_of_resent(session);
+	}
 }
 
 static void count_answered(struct session *session)
@@ -108,6 +117,40 @@ static void count_answered(struct session *session)
 	g_mutex_unlock(&session->lock);
 	if (replayed)
 		session->events->replayed(session->data);
+}
+
+static bool has_requests(const struct session *session)
+{
+	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
+
+	return poll(&connection, 1, 0) != 0;
+}
+
+/* All that come again were in the kernel's queue before the first was read. */
+static gboolean on_waiting(gpointer data)
+{
+	struct session *session = data;
+
+	/* The main loop never waits for a thread that reads. */
+	if (!g_mutex_trylock(&session->reading))
+		return G_SOURCE_CONTINUE;
+	if (g_atomic_int_get(&session->replaying) && !has_requests(session))
+		end_of_resent(session);
+	g_mutex_unlock(&session->reading);
+	count_answered(session);
+	return G_SOURCE_REMOVE;
+}
+
+/*
+ * It may wait for the memory of a removed file that a dead daemon left, which goes when all requests that came again are
+ * answered: so it counts as answered. On the main loop, as its thread has locks.
+ */
+static void note_waiting(void *data)
+{
+	struct worker *worker = data;
+
+	worker->waits = true;
+	g_timeout_add(1, on_waiting, worker->session);
 }
 
 /* One request: its size, 0 when the session has ended, or a negative errno. */
@@ -133,20 +176,24 @@ static int read_request(const struct session *session, void *buffer)
 
 static int receive(struct session *session, void *buffer)
 {
+	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
 	int got;
 
-	if (!g_atomic_int_get(&session->replaying))
-		return read_request(session, buffer);
-	g_mutex_lock(&session->reading);
-	/* Asked again: the thread before this one may have read the last of them. */
-	if (g_atomic_int_get(&session->replaying)) {
-		got = read_request(session, buffer);
-		if (got > 0)
-			count_read(session, buffer);
+	while (g_atomic_int_get(&session->replaying)) {
+		if (fuse_session_exited(session->fuse))
+			return 0;
+		poll(&connection, 1, -1);
+		g_mutex_lock(&session->reading);
+		/* Asked again: the thread before this one may have read the last of them. */
+		if (g_atomic_int_get(&session->replaying) && has_requests(session)) {
+			got = read_request(session, buffer);
+			if (got > 0)
+				count_read(session, buffer);
+			g_mutex_unlock(&session->reading);
+			return got;
+		}
 		g_mutex_unlock(&session->reading);
-		return got;
 	}
-	g_mutex_unlock(&session->reading);
 	return read_request(session, buffer);
 }
 
@@ -183,11 +230,14 @@ static void process(struct worker *worker, void *request_data, size_t size)
 	worker->taken++;
 	worker->since = g_get_monotonic_time();
 	request_set_current(&request);
+	worker->waits = false;
+	if (request.resent)
+		request_tell_wait(note_waiting, worker);
 	fuse_session_process_buf(session->fuse, &buffer);
 	request_set_current(&none);
 	if (in.opcode == FUSE_INIT)
 		session->events->began(session->data);
-	if (request.resent)
+	if (request.resent && !worker->waits)
 		count_answered(session);
 	request_count_add(in.opcode, g_get_monotonic_time() - worker->since);
 	worker->since = 0;
@@ -380,7 +430,7 @@ int session_finish(struct session *session)
 		pthread_join(session->workers[i].thread, NULL);
 	if (session->waker)
 		g_source_remove(session->waker);
-	while (g_idle_remove_by_data(session))
+	while (g_source_remove_by_user_data(session))
 		;
 	result = session->result;
 	progress_free(session->progress);
