@@ -125,7 +125,7 @@ static void emit(enum log_level level, const char *message)
 	g_string_free(line, TRUE);
 }
 
-static bool wanted(enum log_level level)
+bool log_wants(enum log_level level)
 {
 	return (gint)level <= g_atomic_int_get(&threshold);
 }
@@ -133,7 +133,7 @@ static bool wanted(enum log_level level)
 static void emit_format(enum log_level level, const char *format, va_list args) G_GNUC_PRINTF(2, 0);
 static void emit_format(enum log_level level, const char *format, va_list args)
 {
-	if (wanted(level)) {
+	if (log_wants(level)) {
 		g_autofree char *message = g_strdup_vprintf(format, args);
 
 		emit(level, message);
@@ -187,7 +187,7 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *form
 	int saved = errno;
 	va_list args;
 
-	if (!wanted(level) || !limit_passes(limit, &suppressed))
+	if (!log_wants(level) || !limit_passes(limit, &suppressed))
 		return;
 	va_start(args, format);
 	message = g_strdup_vprintf(format, args);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One line per event, never one per request.
+ * One line per event; one per request only at the level debug (connection/request_trace.h).
  *
  * Lines go to stderr until log_use_syslog(). On a terminal or in a file they read "dmemfsd: error: ..."; when stderr is
  * the journal's (systemd.exec(5), JOURNAL_STREAM) they carry the kernel's <N> priority prefix (sd-daemon(3)) instead.
@@ -25,6 +25,8 @@ void log_init(void);
 void log_set_name(const char *name);
 /* Lines of a higher level than this are dropped; LOG_LEVEL_INFO at first. */
 void log_set_level(enum log_level level);
+/* Are lines of this level written? For lines that cost something to make. */
+bool log_wants(enum log_level level);
 /* "error", "warning", "info", "debug". */
 bool log_level_parse(const char *text, enum log_level *level);
 /* From here on lines go to syslog(3), facility LOG_DAEMON: for a daemon that is about to leave its terminal. */

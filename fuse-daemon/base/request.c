@@ -11,6 +11,7 @@
 static _Thread_local struct request current;
 static _Thread_local bool (*ask)(void *data); /* NULL: nobody may interrupt it */
 static _Thread_local void *ask_data;
+static _Thread_local int result;
 static _Thread_local void (*tell)(void *data); /* NULL: nobody wants to know that it waits */
 static _Thread_local void *tell_data;
 
@@ -24,6 +25,17 @@ void request_set_current(const struct request *request)
 	current = *request;
 	ask = NULL;
 	tell = NULL;
+	result = 0;
+}
+
+void request_set_result(int err)
+{
+	result = err;
+}
+
+int request_result(void)
+{
+	return result;
 }
 
 void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data)

@@ -21,6 +21,9 @@ struct request {
 /* The request at hand, all 0 when there is none. */
 const struct request *request_current(void);
 void request_set_current(const struct request *request);
+/* What it was answered with: 0 or a negative errno. 0 at first. */
+void request_set_result(int err);
+int request_result(void);
 /*
  * What this thread does from here on takes back what the request asked for: it is done also when the request came again, and
  * an earlier daemon's record says that it was applied.

@@ -17,6 +17,7 @@
 #include "connection/progress.h"
 #include "connection/request_buffer.h"
 #include "connection/request_count.h"
+#include "connection/request_trace.h"
 #include "connection/turns.h"
 
 #ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
@@ -234,6 +235,7 @@ static void process(struct worker *worker, void *request_data, size_t size)
 	if (request.resent)
 		request_tell_wait(note_waiting, worker);
 	fuse_session_process_buf(session->fuse, &buffer);
+	request_trace(request_data, size, request_result(), g_get_monotonic_time() - worker->since);
 	request_set_current(&none);
 	if (in.opcode == FUSE_INIT)
 		session->events->began(session->data);

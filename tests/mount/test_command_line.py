@@ -311,3 +311,17 @@ def test_log_level(daemon, page_size, level, lines):
     daemon.stop()
     assert len(re.findall("^dmemfsd: info: ", daemon.log, re.MULTILINE)) == lines
     assert (daemon.log == "") == (lines == 0)
+
+
+@pytest.mark.page_sizes("2M")
+def test_debug_log_has_a_line_for_each_request(daemon, page_size):
+    command = daemon.command
+    daemon.command = lambda *options: command(*options, "--log-level", "debug")
+    daemon.start()
+    directory = daemon.mountpoint / "a\nb"
+    (directory / "c").mkdir(parents=True)
+    with pytest.raises(OSError):
+        directory.rmdir()
+    daemon.stop()
+    for said in (r'mkdir inode 1 "a\nb": ok', r'rmdir inode 1 "a\nb": Directory not empty'):
+        assert re.search(rf"^dmemfsd: debug: {re.escape(said)}, \d+ us, pid {os.getpid()}, uid 0$", daemon.log, re.MULTILINE)

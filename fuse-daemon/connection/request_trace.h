@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What --log-level debug shows: one line for each FUSE request, with its operation, inode, name, result and time. */
+#ifndef DMEMFS_REQUEST_TRACE_H
+#define DMEMFS_REQUEST_TRACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* @request: what the kernel sent, @size bytes. @result: 0 or a negative errno. @us: how long it was worked on. */
+void request_trace(const void *request, size_t size, int result, int64_t us);
+
+#endif
