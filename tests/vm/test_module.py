@@ -137,6 +137,12 @@ def system_ram():
     return 256 * MIB, 16 * MIB  # of the range that starts at 1 MiB
 
 
+def end_of_system_ram():
+    """Of what the kernel uses below the first range that it does not."""
+    ends = re.findall(r"^[0-9a-f]+-([0-9a-f]+) : System RAM$", Path("/proc/iomem").read_text(), re.M)
+    return next(int(end, 16) + 1 for end in ends if int(end, 16) > 16 * MIB)
+
+
 def firmware_reserved():
     """A page that the firmware keeps for itself."""
     for entry in Path("/sys/firmware/memmap").iterdir():
@@ -153,7 +159,7 @@ def firmware_reserved():
     (lambda start, end: (1 << 64) - MIB, 2 * MIB, errno.EINVAL),
     (lambda start, end: 1 << 58, MIB, errno.EINVAL),
     (lambda start, end: system_ram()[0], system_ram()[1], errno.ENXIO),
-    (lambda start, end: start - MIB, 2 * MIB, errno.ENXIO),
+    (lambda start, end: end_of_system_ram() - MIB, 2 * MIB, errno.ENXIO),
     (lambda start, end: 0xFEC00000, 4096, errno.ENODEV),
     (lambda start, end: end - MIB, 2 * MIB, errno.ENODEV),
     (lambda start, end: firmware_reserved(), 4096, errno.EADDRNOTAVAIL),
