@@ -8,6 +8,7 @@ Environment:
   DMEMFS_BACKEND       memory (default) or pfn
   DMEMFS_TEST_PROFILE  ci (default), quick, vm or long: how hard some tests try, see helpers/effort.py; quick leaves some out
   DMEMFS_TEST_SCALE    factor on every time limit, for slow machines and sanitizers; the default is 1
+  DMEMFS_FSCK          the dmemfsctl that checks the record after each test; the default is the one built with the daemon
   DMEMFS_TEST_KEEP     not empty: keep the work directories of tests that passed, too
 """
 

@@ -165,7 +165,8 @@ class Daemon:
         """dmemfsctl fsck, once the daemon has ended: what it left on record must be in order."""
         if not (self.state_dir / "metadata.db").exists():
             return
-        done = subprocess.run([control_program(self.program), "fsck", str(self.state_dir)], capture_output=True, text=True,
+        program = os.environ.get("DMEMFS_FSCK") or control_program(self.program)
+        done = subprocess.run([program, "fsck", str(self.state_dir)], capture_output=True, text=True,
                               stdin=subprocess.DEVNULL, env=self.environment(), timeout=STOP_TIMEOUT, check=False)
         if done.returncode != 0:
             raise DaemonError(f"dmemfsctl fsck: exit status {done.returncode}:\n{done.stdout}{done.stderr}")

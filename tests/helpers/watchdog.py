@@ -22,7 +22,8 @@ from pathlib import Path
 
 from helpers.processes import abort_connection, children_of, lazy_unmount, mounts_under, processes_naming, stacks_of
 
-GRACE = 30  # seconds that pytest gets to fail a test whose mounts and processes are gone
+# Seconds that pytest gets to fail a test whose mounts and processes are gone.
+GRACE = 30 * float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
 
 
 class TestTimeout(BaseException):
