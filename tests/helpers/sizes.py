@@ -15,7 +15,10 @@ ONE_PAGE_SIZE = {f"test_{name}" for name in ("attributes", "command_line", "dura
 ONLY_IN_FULL = {
     "the test machinery itself": ("mount/test_harness.py",),
     "it boots a guest on the host; the guest in the VM covers it": ("ctl/test_ctl_readme.py::test_quickstart",),
-    "files, links and attributes reach the limit in the same way": (
+    "size is what takes long; test_xattr.py has a file in very many runs, too": (
+        "ctl/test_ctl_views.py::test_extents_of_a_file_in_very_many_runs",
+        "mount/test_scale.py::test_twelve_tebibytes_for_2000_guests_of_64_clients"),
+    "files and attributes reach the limit in the same way": (
         "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-nameless_files]",
         "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-directories]",
         "mount/test_hostile.py::test_daemon_does_not_grow_past_its_limit[4K-symlinks]",
