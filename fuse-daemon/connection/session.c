@@ -14,11 +14,11 @@
 #include <unistd.h>
 
 #include "base/request.h"
+#include "connection/fair_queue.h"
 #include "connection/progress.h"
 #include "connection/request_buffer.h"
 #include "connection/request_count.h"
 #include "connection/request_trace.h"
-#include "connection/turns.h"
 
 #ifndef FUSE_UNIQUE_RESEND /* <linux/fuse.h> of Linux 6.9 and later */
 #define FUSE_UNIQUE_RESEND (UINT64_C(1) << 63)

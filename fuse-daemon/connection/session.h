@@ -6,7 +6,7 @@
  * number of each request, whether an earlier daemon had taken it already (request.h), and when the last of those was
  * answered.
  *
- * Users take turns at the threads (turns.h).
+ * Users take turns at the threads (fair_queue.h).
  *
  * Buffers are in memory before they are read into, and stay there: a fault on one would have the kernel, when it finds
  * SIGKILL pending, fail the client's request with EIO rather than leave it to the next daemon.

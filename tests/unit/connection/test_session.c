@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "connection/fair_queue.h"
 #include "connection/session.h"
-#include "connection/turns.h"
 
 enum { ROOT = 0, ALICE = 1000, BOB = 1001, THREADS = 4 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who is served when the threads are fewer than the requests. */
-#include "connection/turns.h"
+#include "connection/fair_queue.h"
 
 #include <glib.h>
 #include <string.h>

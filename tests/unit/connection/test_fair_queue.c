@@ -3,7 +3,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "connection/turns.h"
+#include "connection/fair_queue.h"
 
 enum { ROOT = 0, ALICE = 1000, BOB = 1001, CAROL = 1002 };
 
