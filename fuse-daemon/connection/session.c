@@ -46,7 +46,7 @@ struct session {
 	const struct session_events *events;
 	void *data;
 	struct worker *workers;
-	struct turns *turns;
+	struct fair_queue *queue;
 	unsigned count;
 	int running; /* atomic: threads that have not ended */
 	int result;  /* atomic: the first error */
@@ -267,20 +267,20 @@ static void refuse(struct session *session, const struct fuse_in_header *in)
 static void serve(struct worker *worker, void *request_data, size_t size)
 {
 	struct session *session = worker->session;
-	struct turns_request *next;
+	struct fair_queue_request *next;
 	struct fuse_in_header in;
 
 	memcpy(&in, request_data, sizeof(in));
 
 	uid_t uid = is_the_kernels(&in) ? 0 : in.uid;
-	enum turn turn = turns_begin(session->turns, uid, request_data, size);
+	enum turn turn = fair_queue_begin(session->queue, uid, request_data, size);
 
 	if (turn == TURN_REFUSED)
 		refuse(session, &in);
 	if (turn != TURN_NOW)
 		return;
 	process(worker, request_data, size);
-	while ((next = turns_end(session->turns, uid))) {
+	while ((next = fair_queue_end(session->queue, uid))) {
 		/* At the end what waits is left to the next daemon, as what was not read is. */
 		if (!fuse_session_exited(session->fuse))
 			process(worker, next->data, next->size);
@@ -337,7 +337,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 	session->data = data;
 	session->replaying = takeover;
 	session->workers = g_new0(struct worker, threads);
-	session->turns = turns_new(threads);
+	session->queue = fair_queue_new(threads);
 	g_mutex_init(&session->reading);
 	g_mutex_init(&session->lock);
 	session->running = 1; /* this function: the end comes after the last start */
@@ -438,7 +438,7 @@ int session_finish(struct session *session)
 	progress_free(session->progress);
 	g_mutex_clear(&session->lock);
 	g_mutex_clear(&session->reading);
-	turns_destroy(session->turns);
+	fair_queue_destroy(session->queue);
 	g_free(session->workers);
 	g_free(session);
 	return result;

@@ -7,25 +7,25 @@
 
 enum { ROOT = 0, ALICE = 1000, BOB = 1001, CAROL = 1002 };
 
-static enum turn begin(struct turns *turns, uid_t uid, const char *request)
+static enum turn begin(struct fair_queue *queue, uid_t uid, const char *request)
 {
-	return turns_begin(turns, uid, request, strlen(request) + 1);
+	return fair_queue_begin(queue, uid, request, strlen(request) + 1);
 }
 
-static void assert_begins(struct turns *turns, uid_t uid, const char *request)
+static void assert_begins(struct fair_queue *queue, uid_t uid, const char *request)
 {
-	g_assert_cmpint(begin(turns, uid, request), ==, TURN_NOW);
+	g_assert_cmpint(begin(queue, uid, request), ==, TURN_NOW);
 }
 
-static void assert_waits(struct turns *turns, uid_t uid, const char *request)
+static void assert_waits(struct fair_queue *queue, uid_t uid, const char *request)
 {
-	g_assert_cmpint(begin(turns, uid, request), ==, TURN_LATER);
+	g_assert_cmpint(begin(queue, uid, request), ==, TURN_LATER);
 }
 
 /* @next NULL: nothing. */
-static void assert_end(struct turns *turns, uid_t uid, uid_t next_uid, const char *next)
+static void assert_end(struct fair_queue *queue, uid_t uid, uid_t next_uid, const char *next)
 {
-	g_autofree struct turns_request *request = turns_end(turns, uid);
+	g_autofree struct fair_queue_request *request = fair_queue_end(queue, uid);
 
 	if (!next) {
 		g_assert_null(request);
@@ -39,124 +39,124 @@ static void assert_end(struct turns *turns, uid_t uid, uid_t next_uid, const cha
 
 static void test_one_user_has_half(void)
 {
-	struct turns *turns = turns_new(4);
+	struct fair_queue *queue = fair_queue_new(4);
 
-	assert_begins(turns, ALICE, "a1");
-	assert_begins(turns, ALICE, "a2");
-	assert_waits(turns, ALICE, "a3");
-	assert_waits(turns, ALICE, "a4");
-	assert_begins(turns, BOB, "b1");
-	assert_end(turns, BOB, 0, NULL); /* Alice has hers still */
-	assert_end(turns, ALICE, ALICE, "a3");
-	assert_end(turns, ALICE, ALICE, "a4");
-	assert_end(turns, ALICE, 0, NULL);
-	assert_end(turns, ALICE, 0, NULL);
-	turns_destroy(turns);
+	assert_begins(queue, ALICE, "a1");
+	assert_begins(queue, ALICE, "a2");
+	assert_waits(queue, ALICE, "a3");
+	assert_waits(queue, ALICE, "a4");
+	assert_begins(queue, BOB, "b1");
+	assert_end(queue, BOB, 0, NULL); /* Alice has hers still */
+	assert_end(queue, ALICE, ALICE, "a3");
+	assert_end(queue, ALICE, ALICE, "a4");
+	assert_end(queue, ALICE, 0, NULL);
+	assert_end(queue, ALICE, 0, NULL);
+	fair_queue_destroy(queue);
 }
 
 static void test_a_thread_is_left_for_root(void)
 {
-	struct turns *turns = turns_new(4);
+	struct fair_queue *queue = fair_queue_new(4);
 
-	assert_begins(turns, ALICE, "a1");
-	assert_begins(turns, ALICE, "a2");
-	assert_begins(turns, BOB, "b1");
-	assert_waits(turns, BOB, "b2");
-	assert_waits(turns, CAROL, "c1");
+	assert_begins(queue, ALICE, "a1");
+	assert_begins(queue, ALICE, "a2");
+	assert_begins(queue, BOB, "b1");
+	assert_waits(queue, BOB, "b2");
+	assert_waits(queue, CAROL, "c1");
 	for (int i = 0; i < 10; i++)
-		assert_begins(turns, ROOT, "r");
+		assert_begins(queue, ROOT, "r");
 	for (int i = 0; i < 10; i++)
-		assert_end(turns, ROOT, 0, NULL);
-	assert_end(turns, ALICE, BOB, "b2");
-	assert_end(turns, BOB, CAROL, "c1");
-	turns_destroy(turns); /* with three at work */
+		assert_end(queue, ROOT, 0, NULL);
+	assert_end(queue, ALICE, BOB, "b2");
+	assert_end(queue, BOB, CAROL, "c1");
+	fair_queue_destroy(queue); /* with three at work */
 }
 
 static void test_who_has_waited_longest_is_next(void)
 {
-	struct turns *turns = turns_new(2);
+	struct fair_queue *queue = fair_queue_new(2);
 
-	assert_begins(turns, ALICE, "a1");
-	assert_waits(turns, ALICE, "a2");
-	assert_waits(turns, ALICE, "a3");
-	assert_waits(turns, BOB, "b1");
-	assert_waits(turns, BOB, "b2");
-	assert_waits(turns, CAROL, "c1");
-	assert_end(turns, ALICE, ALICE, "a2");
-	assert_end(turns, ALICE, BOB, "b1");
-	assert_end(turns, BOB, CAROL, "c1");
-	assert_end(turns, CAROL, ALICE, "a3");
-	assert_end(turns, ALICE, BOB, "b2");
-	assert_end(turns, BOB, 0, NULL);
-	turns_destroy(turns);
+	assert_begins(queue, ALICE, "a1");
+	assert_waits(queue, ALICE, "a2");
+	assert_waits(queue, ALICE, "a3");
+	assert_waits(queue, BOB, "b1");
+	assert_waits(queue, BOB, "b2");
+	assert_waits(queue, CAROL, "c1");
+	assert_end(queue, ALICE, ALICE, "a2");
+	assert_end(queue, ALICE, BOB, "b1");
+	assert_end(queue, BOB, CAROL, "c1");
+	assert_end(queue, CAROL, ALICE, "a3");
+	assert_end(queue, ALICE, BOB, "b2");
+	assert_end(queue, BOB, 0, NULL);
+	fair_queue_destroy(queue);
 }
 
 static void test_one_thread_serves_all(void)
 {
-	struct turns *turns = turns_new(1);
+	struct fair_queue *queue = fair_queue_new(1);
 
-	assert_begins(turns, ALICE, "a1");
-	assert_waits(turns, BOB, "b1");
-	assert_end(turns, ALICE, BOB, "b1");
-	assert_end(turns, BOB, 0, NULL);
-	assert_begins(turns, CAROL, "c1");
-	turns_destroy(turns);
+	assert_begins(queue, ALICE, "a1");
+	assert_waits(queue, BOB, "b1");
+	assert_end(queue, ALICE, BOB, "b1");
+	assert_end(queue, BOB, 0, NULL);
+	assert_begins(queue, CAROL, "c1");
+	fair_queue_destroy(queue);
 }
 
 #define LARGE ((size_t)128 * 1024)
 
 /* How many of her requests wait before one is refused. */
-static unsigned fill(struct turns *turns, uid_t uid)
+static unsigned fill(struct fair_queue *queue, uid_t uid)
 {
 	g_autofree char *large = g_malloc0(LARGE);
 	unsigned waiting = 0;
 
-	while (turns_begin(turns, uid, large, LARGE) == TURN_LATER)
+	while (fair_queue_begin(queue, uid, large, LARGE) == TURN_LATER)
 		waiting++;
-	g_assert_cmpint(turns_begin(turns, uid, large, LARGE), ==, TURN_REFUSED);
+	g_assert_cmpint(fair_queue_begin(queue, uid, large, LARGE), ==, TURN_REFUSED);
 	return waiting;
 }
 
 /* One user alone fills half of it; the others still find room, and get it back as it is served. */
 static void test_what_waits_has_a_limit(void)
 {
-	struct turns *turns = turns_new(2);
-	struct turns_request *next;
+	struct fair_queue *queue = fair_queue_new(2);
+	struct fair_queue_request *next;
 	unsigned alone, second, served = 0;
 
-	assert_begins(turns, ALICE, "a1");
-	alone = fill(turns, ALICE);
-	g_assert_cmpuint(alone, <=, TURNS_WAITING_MAX / 2 / LARGE);
-	g_assert_cmpuint(alone, >=, TURNS_WAITING_MAX / 2 / LARGE - 2);
-	second = fill(turns, BOB);
+	assert_begins(queue, ALICE, "a1");
+	alone = fill(queue, ALICE);
+	g_assert_cmpuint(alone, <=, FAIR_QUEUE_WAITING_MAX / 2 / LARGE);
+	g_assert_cmpuint(alone, >=, FAIR_QUEUE_WAITING_MAX / 2 / LARGE - 2);
+	second = fill(queue, BOB);
 	g_assert_cmpuint(second, >=, alone / 2 - 2);
-	assert_waits(turns, CAROL, "c1");
-	assert_begins(turns, ROOT, "r");
+	assert_waits(queue, CAROL, "c1");
+	assert_begins(queue, ROOT, "r");
 	/* All of it is served, and there is as much room as before. */
-	for (uid_t uid = ALICE; (next = turns_end(turns, uid)); g_free(next)) {
+	for (uid_t uid = ALICE; (next = fair_queue_end(queue, uid)); g_free(next)) {
 		uid = next->uid;
 		served++;
 	}
 	g_assert_cmpuint(served, ==, alone + second + 1);
-	assert_begins(turns, ALICE, "a1");
-	g_assert_cmpuint(fill(turns, ALICE), ==, alone);
-	turns_destroy(turns);
+	assert_begins(queue, ALICE, "a1");
+	g_assert_cmpuint(fill(queue, ALICE), ==, alone);
+	fair_queue_destroy(queue);
 }
 
 /* A thousand users together get no more than one, however many they are. */
 static void test_the_limit_is_one_for_all(void)
 {
-	struct turns *turns = turns_new(2);
+	struct fair_queue *queue = fair_queue_new(2);
 	size_t waiting = 0;
 
-	assert_begins(turns, ALICE, "a1");
+	assert_begins(queue, ALICE, "a1");
 	for (uid_t uid = 10000; uid < 11000; uid++)
-		waiting += fill(turns, uid);
-	g_assert_cmpuint(waiting, >, TURNS_WAITING_MAX / LARGE * 9 / 10);
-	g_assert_cmpuint(waiting * LARGE, <, TURNS_WAITING_MAX);
-	assert_waits(turns, BOB, "b1"); /* what is small still finds room */
-	assert_begins(turns, ROOT, "r");
-	turns_destroy(turns);
+		waiting += fill(queue, uid);
+	g_assert_cmpuint(waiting, >, FAIR_QUEUE_WAITING_MAX / LARGE * 9 / 10);
+	g_assert_cmpuint(waiting * LARGE, <, FAIR_QUEUE_WAITING_MAX);
+	assert_waits(queue, BOB, "b1"); /* what is small still finds room */
+	assert_begins(queue, ROOT, "r");
+	fair_queue_destroy(queue);
 }
 
 int main(int argc, char **argv)

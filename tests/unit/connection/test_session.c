@@ -207,14 +207,14 @@ static void test_root_is_served(void)
 /* Of those of ask_large(). */
 static unsigned how_many_wait(void)
 {
-	struct turns *turns = turns_new(1);
+	struct fair_queue *queue = fair_queue_new(1);
 	g_autofree char *request = g_malloc0(LARGE);
 	unsigned waiting = 0;
 
-	g_assert_cmpint(turns_begin(turns, ALICE, request, LARGE), ==, TURN_NOW);
-	while (turns_begin(turns, ALICE, request, LARGE) == TURN_LATER)
+	g_assert_cmpint(fair_queue_begin(queue, ALICE, request, LARGE), ==, TURN_NOW);
+	while (fair_queue_begin(queue, ALICE, request, LARGE) == TURN_LATER)
 		waiting++;
-	turns_destroy(turns);
+	fair_queue_destroy(queue);
 	return waiting;
 }
 
