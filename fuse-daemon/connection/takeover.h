@@ -3,7 +3,7 @@
  * A FUSE connection that outlives the daemon which began it.
  *
  * On record (store.h) are the INIT request of the connection and the device number of its mount. The next daemon, which got
- * the connection's descriptor from its keeper (keeper.h), tells by them that the mount is still that one, lets
+ * the connection's descriptor from its keeper (fd_store.h), tells by them that the mount is still that one, lets
  * libfuse answer INIT once more, so that both sides agree on the terms of the first time, and asks the kernel to send
  * again what was taken and not answered.
  *

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/mountinfo.h"
 #include "base/notify.h"
-#include "connection/keeper.h"
+#include "connection/fd_store.h"
 #include "daemon/daemonize.h"
 #include "daemon/instance.h"
 #include "daemon/metrics.h"

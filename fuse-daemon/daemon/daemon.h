@@ -10,7 +10,7 @@
 
 /*
  * Mounts, or goes on with the connection that an earlier daemon began, and serves until the mount is taken down or a
- * signal comes: SIGINT unmounts; SIGTERM unmounts, too, unless a keeper will start another daemon (keeper.h); SIGHUP
+ * signal comes: SIGINT unmounts; SIGTERM unmounts, too, unless a keeper will start another daemon (fd_store.h); SIGHUP
  * ends this run for a reload. False when it could not start (@error is set, and nothing new is mounted) or when serving
  * ended by a fault.
  *

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "config/options.h"
-#include "connection/keeper.h"
+#include "connection/fd_store.h"
 #include "daemon/daemon.h"
 #include "daemon/daemonize.h"
 #include "daemon/reload.h"

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "connection/keeper.h"
+#include "connection/fd_store.h"
 
 static char **arguments;
 static char *program;

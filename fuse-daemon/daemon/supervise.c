@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/mountinfo.h"
 #include "base/notify.h"
-#include "connection/keeper.h"
+#include "connection/fd_store.h"
 #include "connection/takeover.h"
 #include "daemon/daemonize.h"
 

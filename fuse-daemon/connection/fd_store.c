@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Whoever keeps the FUSE connection while no daemon runs. */
-#include "connection/keeper.h"
+#include "connection/fd_store.h"
 
 #include <fcntl.h>
 #include <glib.h>
