@@ -24,15 +24,15 @@ static int passed(void)
 	return (int)count;
 }
 
-int keeper_take(void)
+int fd_store_take(void)
 {
 	int count = passed(), taken = -1;
 	g_auto(GStrv) names = g_strsplit(getenv("LISTEN_FDNAMES") ?: "", ":", -1);
 	guint named = g_strv_length(names);
 
 	for (int i = 0; i < count; i++) {
-		int fd = KEEPER_FIRST_FD + i;
-		bool ours = (guint)i < named && strcmp(names[i], KEEPER_FDNAME) == 0;
+		int fd = FD_STORE_FIRST_FD + i;
+		bool ours = (guint)i < named && strcmp(names[i], FD_STORE_FDNAME) == 0;
 
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			continue;
@@ -47,7 +47,7 @@ int keeper_take(void)
 	return taken;
 }
 
-bool keeper_exists(void)
+bool fd_store_exists(void)
 {
 	const char *room = getenv("FDSTORE"), *socket = getenv("NOTIFY_SOCKET");
 	struct pollfd supervisor = { .fd = notify_inherited() };
@@ -55,25 +55,26 @@ bool keeper_exists(void)
 	return socket && *socket && room && atoi(room) > 0 && poll(&supervisor, 1, 0) == 0;
 }
 
-void keeper_store(int fd, const char *mountpoint)
+void fd_store_add(int fd, const char *mountpoint)
 {
-	g_autofree char *state = g_strconcat("FDSTORE=1\nFDNAME=" KEEPER_FDNAME "\n" KEEPER_MOUNTPOINT, mountpoint, NULL);
+	g_autofree char *state =
+		g_strconcat("FDSTORE=1\nFDNAME=" FD_STORE_FDNAME "\n" FD_STORE_MOUNTPOINT, mountpoint, NULL);
 
 	notify_send_fd(state, fd);
 }
 
-void keeper_forget(void)
+void fd_store_remove(void)
 {
-	notify_send("FDSTOREREMOVE=1\nFDNAME=" KEEPER_FDNAME);
+	notify_send("FDSTOREREMOVE=1\nFDNAME=" FD_STORE_FDNAME);
 }
 
-bool keeper_pass(int fd)
+bool fd_store_pass(int fd)
 {
 	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	setenv("LISTEN_PID", pid, true);
 	setenv("LISTEN_FDS", "1", true);
-	setenv("LISTEN_FDNAMES", KEEPER_FDNAME, true);
-	return fd == KEEPER_FIRST_FD ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, KEEPER_FIRST_FD) >= 0;
+	setenv("LISTEN_FDNAMES", FD_STORE_FDNAME, true);
+	return fd == FD_STORE_FIRST_FD ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, FD_STORE_FIRST_FD) >= 0;
 }

@@ -3,7 +3,7 @@
  * A FUSE connection that outlives the daemon which began it.
  *
  * On record (store.h) are the INIT request of the connection and the device number of its mount. The next daemon, which got
- * the connection's descriptor from its keeper (fd_store.h), tells by them that the mount is still that one, lets
+ * the connection's descriptor from its fd store (fd_store.h), tells by them that the mount is still that one, lets
  * libfuse answer INIT once more, so that both sides agree on the terms of the first time, and asks the kernel to send
  * again what was taken and not answered.
  *
@@ -32,7 +32,7 @@ enum takeover_state {
 	TAKEOVER_UNREADABLE, /* @error says why the record cannot be read */
 };
 
-/* @takeover is empty. Takes ownership of @fd, -1 or what keeper_take() returned, and closes it unless TAKEOVER_READY. */
+/* @takeover is empty. Takes ownership of @fd, -1 or what fd_store_take() returned, and closes it unless TAKEOVER_READY. */
 enum takeover_state takeover_find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover,
                                   GError **error);
 /* Closes the descriptor, if it is still there. */

@@ -98,7 +98,7 @@ static gboolean on_terminate(gpointer data)
 {
 	struct daemon *daemon = data;
 
-	return stop(daemon, !daemon->ending && keeper_exists());
+	return stop(daemon, !daemon->ending && fd_store_exists());
 }
 
 static gboolean on_hangup(gpointer data)
@@ -276,7 +276,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 		return false;
 	namespace_settle(daemon->server.ns);
 	if (!inherited)
-		keeper_store(mount_fd(daemon->mount), config->mountpoint); /* whoever gave it has it still */
+		fd_store_add(mount_fd(daemon->mount), config->mountpoint); /* whoever gave it has it still */
 	log_info("%s %s: %" G_GUINT64_FORMAT " MiB, backend %s", inherited ? "took over the mount at" : "mounted at",
 	         config->mountpoint, capacity(storage) >> 20, storage->ops->name);
 	return true;
@@ -324,7 +324,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	daemon->keep = daemon->keep && takeover_is_alive(mount_fd(daemon->mount));
 	if (daemon->keep && daemon->reload) {
 		reload_block_signals();
-		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, FD_STORE_FIRST_FD);
 	}
 	metrics_stop(metrics, !daemon->keep);
 	clean = mount_finish(daemon->mount, daemon->keep);
@@ -332,7 +332,7 @@ static bool serve(struct daemon *daemon, int *connection)
 		log_info("left the mount at %s to the next daemon", mountpoint);
 	} else {
 		daemon->unmounted = true;
-		keeper_forget();
+		fd_store_remove();
 		log_info("unmounted from %s", mountpoint);
 	}
 	return clean;

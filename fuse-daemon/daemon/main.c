@@ -61,7 +61,7 @@ int main(int argc G_GNUC_UNUSED, char **argv)
 
 	/* What SQLite and GLib make is the daemon's own, too. The modes of files on the mount come from the kernel. */
 	umask(0077);
-	connection = keeper_take();
+	connection = fd_store_take();
 	log_init();
 	reload_init(argv);
 	if (!options_parse(argv, &options, &status))

@@ -132,7 +132,7 @@ void reload_exec(int fd)
 {
 	if (chdir(directory) < 0)
 		log_warning("%s: %s", directory, g_strerror(errno));
-	if (keeper_pass(fd))
+	if (fd_store_pass(fd))
 		execv(program, arguments);
 	log_error("not reloaded: %s: %s", program, g_strerror(errno));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The daemon replaces itself by the program that is installed now, and hands it the FUSE connection as a keeper would
+ * The daemon replaces itself by the program that is installed now, and hands it the FUSE connection as an fd store would
  * (fd_store.h): an upgrade, or a changed configuration, that clients see as a short pause.
  */
 #ifndef DMEMFS_RELOAD_H

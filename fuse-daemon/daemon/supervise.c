@@ -49,7 +49,7 @@ static bool open_notify(struct supervisor *supervisor)
 		return false;
 	supervisor->notify = ends[0];
 	/* Where no descriptor that is passed on will be. */
-	supervisor->childs_end = fcntl(ends[1], F_DUPFD_CLOEXEC, KEEPER_FIRST_FD + 1);
+	supervisor->childs_end = fcntl(ends[1], F_DUPFD_CLOEXEC, FD_STORE_FIRST_FD + 1);
 	close(ends[1]);
 	return supervisor->childs_end >= 0;
 }
@@ -95,7 +95,7 @@ static _Noreturn void become_child(const struct supervisor *supervisor)
 		log_warning("cannot go back to where the paths of the command line start: %s", strerror(errno));
 	setenv("FDSTORE", "1", true);
 	if (supervisor->connection >= 0)
-		keeper_pass(supervisor->connection);
+		fd_store_pass(supervisor->connection);
 	execv(supervisor->program, supervisor->argv);
 	log_error("%s: %s", supervisor->program, strerror(errno));
 	_exit(EXIT_FAILURE);
@@ -162,9 +162,9 @@ static void take_message(struct supervisor *supervisor, const char *text, int fd
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
 	const char *const *all = (const char *const *)lines;
 
-	if (g_strv_contains(all, "FDNAME=" KEEPER_FDNAME)) {
+	if (g_strv_contains(all, "FDNAME=" FD_STORE_FDNAME)) {
 		if (g_strv_contains(all, "FDSTORE=1") && fd >= 0) {
-			keep(supervisor, fd, find_value(all, KEEPER_MOUNTPOINT));
+			keep(supervisor, fd, find_value(all, FD_STORE_MOUNTPOINT));
 			fd = -1;
 		} else if (g_strv_contains(all, "FDSTOREREMOVE=1")) {
 			keep(supervisor, -1, NULL);
@@ -207,7 +207,7 @@ static void take_signals(struct supervisor *supervisor)
 	while (read(supervisor->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			continue;
-		/* The child takes SIGTERM for the first half of a restart, as there is a keeper. */
+		/* The child takes SIGTERM for the first half of a restart, as there is an fd store. */
 		int number = info.ssi_signo == SIGHUP ? SIGHUP : SIGINT;
 
 		supervisor->stopping = supervisor->stopping || number == SIGINT;

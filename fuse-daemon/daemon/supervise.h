@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * `dmemfsd --supervise`: a small parent that keeps the FUSE connection and starts the daemon again when it dies, where no
- * service manager does so. It is a keeper (fd_store.h): its child tells it apart from systemd in nothing.
+ * service manager does so. It is an fd store (fd_store.h): its child tells it apart from systemd in nothing.
  *
  * The child is restarted at once when it had been ready, else after a pause that doubles. A first child that never
  * gets ready is not restarted: what it complains of will not go away by itself. SIGTERM, SIGINT and SIGQUIT end the child for
