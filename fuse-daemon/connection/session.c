@@ -15,7 +15,7 @@
 
 #include "base/request.h"
 #include "connection/fair_queue.h"
-#include "connection/progress.h"
+#include "connection/hang_detector.h"
 #include "connection/request_buffer.h"
 #include "connection/request_count.h"
 #include "connection/request_trace.h"

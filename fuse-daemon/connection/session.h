@@ -46,7 +46,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
                               const struct session_events *events, void *data);
 /* Each thread answers its request at hand, then ends. On the thread of the main loop, which must go on until the end. */
 void session_stop(struct session *session);
-/* Has anything gone on within the last @limit us (progress.h)? To be asked several times in that time, by one thread. */
+/* Has anything gone on within the last @limit us (hang_detector.h)? To be asked several times in that time, by one thread. */
 bool session_is_alive(struct session *session, int64_t limit);
 /* How many requests threads are at, and for how long the oldest has been worked on, in us. Any thread may ask. */
 unsigned session_load(struct session *session, int64_t *oldest);

@@ -2,7 +2,7 @@
 /* What is a hang of the request threads, and what only looks like one. */
 #include <glib.h>
 
-#include "connection/progress.h"
+#include "connection/hang_detector.h"
 
 #define LIMIT 1000000
 #define START (5 * LIMIT)

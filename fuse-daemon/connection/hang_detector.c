@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Do the request threads still get anywhere? */
-#include "connection/progress.h"
+#include "connection/hang_detector.h"
 
 #include <glib.h>
 
