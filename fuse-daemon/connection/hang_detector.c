@@ -10,7 +10,7 @@ struct thread {
 	unsigned taken;
 };
 
-struct progress {
+struct hang_detector {
 	struct thread *threads;
 	unsigned count;
 	unsigned taken;   /* by all threads, as of the last look */
@@ -18,27 +18,27 @@ struct progress {
 	int64_t looked;
 };
 
-struct progress *progress_new(unsigned threads)
+struct hang_detector *hang_detector_new(unsigned threads)
 {
-	struct progress *progress = g_new0(struct progress, 1);
+	struct hang_detector *detector = g_new0(struct hang_detector, 1);
 
-	progress->threads = g_new0(struct thread, threads);
-	progress->count = threads;
-	return progress;
+	detector->threads = g_new0(struct thread, threads);
+	detector->count = threads;
+	return detector;
 }
 
-void progress_free(struct progress *progress)
+void hang_detector_free(struct hang_detector *detector)
 {
-	if (!progress)
+	if (!detector)
 		return;
-	g_free(progress->threads);
-	g_free(progress);
+	g_free(detector->threads);
+	g_free(detector);
 }
 
 /* @late: nobody has looked for long, as when the whole process was stopped. Nothing can be held against a thread then. */
-static void follow(struct thread *thread, const struct progress_sample *sample, bool late, int64_t now)
+static void follow(struct thread *thread, const struct hang_detector_sample *sample, bool late, int64_t now)
 {
-	if (sample->cpu - thread->cpu >= PROGRESS_CPU_US || late)
+	if (sample->cpu - thread->cpu >= HANG_DETECTOR_CPU_US || late)
 		thread->moved = now;
 	else if (sample->taken != thread->taken)
 		thread->moved = sample->since;
@@ -46,15 +46,15 @@ static void follow(struct thread *thread, const struct progress_sample *sample, 
 	thread->taken = sample->taken;
 }
 
-bool progress_look(struct progress *progress, const struct progress_sample *samples, bool waiting, int64_t now,
-                   int64_t limit)
+bool hang_detector_look(struct hang_detector *detector, const struct hang_detector_sample *samples, bool waiting,
+                        int64_t now, int64_t limit)
 {
-	bool late = now - progress->looked > limit, busy = false, old = false, moving = false;
+	bool late = now - detector->looked > limit, busy = false, old = false, moving = false;
 	unsigned taken = 0;
 
-	for (unsigned i = 0; i < progress->count; i++) {
-		const struct progress_sample *sample = &samples[i];
-		struct thread *thread = &progress->threads[i];
+	for (unsigned i = 0; i < detector->count; i++) {
+		const struct hang_detector_sample *sample = &samples[i];
+		struct thread *thread = &detector->threads[i];
 
 		follow(thread, sample, late, now);
 		taken += sample->taken;
@@ -66,9 +66,9 @@ bool progress_look(struct progress *progress, const struct progress_sample *samp
 		old = true;
 		moving = moving || now - thread->moved <= limit;
 	}
-	if (taken != progress->taken || !waiting || busy || late)
-		progress->taken_at = now;
-	progress->taken = taken;
-	progress->looked = now;
-	return (!old || moving) && now - progress->taken_at <= limit;
+	if (taken != detector->taken || !waiting || busy || late)
+		detector->taken_at = now;
+	detector->taken = taken;
+	detector->looked = now;
+	return (!old || moving) && now - detector->taken_at <= limit;
 }

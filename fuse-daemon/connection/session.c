@@ -37,7 +37,7 @@ struct worker {
 	unsigned slot;
 	int running;   /* atomic */
 	bool waits;    /* the request at hand came again, and has begun to wait for memory */
-	_Atomic int64_t since;  /* struct progress_sample */
+	_Atomic int64_t since;  /* struct hang_detector_sample */
 	_Atomic unsigned taken; /* the same */
 };
 
@@ -51,7 +51,7 @@ struct session {
 	int running; /* atomic: threads that have not ended */
 	int result;  /* atomic: the first error */
 	guint waker; /* source of the main loop */
-	struct progress *progress; /* of who asks session_is_alive() */
+	struct hang_detector *detector; /* of who asks session_is_alive() */
 
 	/*
 	 * After a takeover, until every request that comes again was read: one thread reads at a time, and counts what it
@@ -355,7 +355,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 		pthread_setname_np(worker->thread, name);
 		session->count++;
 	}
-	session->progress = progress_new(session->count);
+	session->detector = hang_detector_new(session->count);
 	if (session->count == 0)
 		session->result = -EAGAIN;
 	if (g_atomic_int_dec_and_test(&session->running))
@@ -384,9 +384,9 @@ void session_stop(struct session *session)
 	wake(session);
 }
 
-static struct progress_sample sample(struct worker *worker)
+static struct hang_detector_sample sample(struct worker *worker)
 {
-	struct progress_sample sample = { .since = worker->since, .taken = worker->taken };
+	struct hang_detector_sample sample = { .since = worker->since, .taken = worker->taken };
 	struct timespec used;
 	clockid_t clock;
 
@@ -399,13 +399,14 @@ static struct progress_sample sample(struct worker *worker)
 
 bool session_is_alive(struct session *session, int64_t limit)
 {
-	g_autofree struct progress_sample *samples = g_new(struct progress_sample, session->count);
+	g_autofree struct hang_detector_sample *samples = g_new(struct hang_detector_sample, session->count);
 	struct pollfd connection = { .fd = fuse_session_fd(session->fuse), .events = POLLIN };
 
 	for (unsigned i = 0; i < session->count; i++)
 		samples[i] = sample(&session->workers[i]);
 	poll(&connection, 1, 0);
-	return progress_look(session->progress, samples, connection.revents == POLLIN, g_get_monotonic_time(), limit);
+	return hang_detector_look(session->detector, samples, connection.revents == POLLIN, g_get_monotonic_time(),
+	                          limit);
 }
 
 unsigned session_load(struct session *session, int64_t *oldest)
@@ -435,7 +436,7 @@ int session_finish(struct session *session)
 	while (g_source_remove_by_user_data(session))
 		;
 	result = session->result;
-	progress_free(session->progress);
+	hang_detector_free(session->detector);
 	g_mutex_clear(&session->lock);
 	g_mutex_clear(&session->reading);
 	fair_queue_destroy(session->queue);

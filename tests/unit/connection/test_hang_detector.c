@@ -9,22 +9,22 @@
 
 /* Looks at two threads. */
 struct looks {
-	struct progress *progress;
-	struct progress_sample samples[2];
+	struct hang_detector *detector;
+	struct hang_detector_sample samples[2];
 	int64_t now;
 	bool waiting;
 };
 
 static void begin(struct looks *looks)
 {
-	*looks = (struct looks){ .progress = progress_new(2), .now = START };
-	g_assert_true(progress_look(looks->progress, looks->samples, false, looks->now, LIMIT));
+	*looks = (struct looks){ .detector = hang_detector_new(2), .now = START };
+	g_assert_true(hang_detector_look(looks->detector, looks->samples, false, looks->now, LIMIT));
 }
 
 static bool look(struct looks *looks, int64_t later)
 {
 	looks->now += later;
-	return progress_look(looks->progress, looks->samples, looks->waiting, looks->now, LIMIT);
+	return hang_detector_look(looks->detector, looks->samples, looks->waiting, looks->now, LIMIT);
 }
 
 static void take(struct looks *looks, unsigned thread)
@@ -40,7 +40,7 @@ static void idle_threads_are_fine(void)
 	begin(&looks);
 	for (unsigned i = 0; i < 100; i++)
 		g_assert_true(look(&looks, LIMIT / 3));
-	progress_free(looks.progress);
+	hang_detector_free(looks.detector);
 }
 
 static void request_that_stands_still_is_a_hang(void)
@@ -57,7 +57,7 @@ static void request_that_stands_still_is_a_hang(void)
 	g_assert_false(look(&looks, 1));
 	looks.samples[1].since = 0;
 	g_assert_true(look(&looks, 1));
-	progress_free(looks.progress);
+	hang_detector_free(looks.detector);
 }
 
 static void request_that_uses_the_cpu_is_at_work(void)
@@ -68,13 +68,13 @@ static void request_that_uses_the_cpu_is_at_work(void)
 	take(&looks, 0);
 	take(&looks, 1); /* waits for the other */
 	for (unsigned i = 0; i < 100; i++) {
-		looks.samples[0].cpu += PROGRESS_CPU_US;
+		looks.samples[0].cpu += HANG_DETECTOR_CPU_US;
 		g_assert_true(look(&looks, LIMIT / 3));
 	}
 	for (unsigned i = 0; i < 3; i++)
 		g_assert_true(look(&looks, LIMIT / 3));
 	g_assert_false(look(&looks, LIMIT / 3));
-	progress_free(looks.progress);
+	hang_detector_free(looks.detector);
 }
 
 static void waiting_with_a_time_out_is_no_work(void)
@@ -84,11 +84,11 @@ static void waiting_with_a_time_out_is_no_work(void)
 	begin(&looks);
 	take(&looks, 0);
 	for (unsigned i = 0; i < 3; i++) {
-		looks.samples[0].cpu += PROGRESS_CPU_US / 10;
+		looks.samples[0].cpu += HANG_DETECTOR_CPU_US / 10;
 		g_assert_true(look(&looks, LIMIT / 3));
 	}
 	g_assert_false(look(&looks, LIMIT / 3));
-	progress_free(looks.progress);
+	hang_detector_free(looks.detector);
 }
 
 static void requests_that_nobody_takes_are_a_hang(void)
@@ -106,7 +106,7 @@ static void requests_that_nobody_takes_are_a_hang(void)
 	g_assert_false(look(&looks, LIMIT / 3));
 	looks.waiting = false;
 	g_assert_true(look(&looks, 1));
-	progress_free(looks.progress);
+	hang_detector_free(looks.detector);
 }
 
 static void threads_that_were_not_watched_are_not_blamed(void)
@@ -119,7 +119,7 @@ static void threads_that_were_not_watched_are_not_blamed(void)
 	g_assert_true(look(&looks, 10 * LIMIT)); /* stopped, and let go on */
 	g_assert_true(look(&looks, LIMIT / 3));
 	g_assert_false(look(&looks, LIMIT));
-	progress_free(looks.progress);
+	hang_detector_free(looks.detector);
 }
 
 int main(int argc, char **argv)
