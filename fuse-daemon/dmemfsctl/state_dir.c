@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
-#include "daemon/instance.h"
+#include "daemon/state_lock.h"
 #include "store/store.h"
 
 static char *choose(const char *operand, const char *file, GError **error)

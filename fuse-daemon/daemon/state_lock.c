@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The state directory, held by one daemon at a time. */
-#include "daemon/instance.h"
+#include "daemon/state_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon/instance.h"
+#include "daemon/state_lock.h"
 
 static char *directory;
 
