@@ -255,7 +255,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	bool inherited;
 
 	daemon->server.config = config;
-	daemon->lock = instance_lock(config->state_dir, INSTANCE_PATIENCE, error);
+	daemon->lock = state_lock_take(config->state_dir, STATE_LOCK_PATIENCE, error);
 	if (daemon->lock < 0 || !open_storage(daemon, config, error)) {
 		if (connection >= 0)
 			close(connection);
@@ -311,7 +311,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	/* Before anybody is told that all is there: who waits for clean memory asks whether somebody makes it. */
 	if (daemon->server.config->zero_in_advance)
 		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
-	instance_ready(daemon->lock, mount_device(daemon->mount));
+	state_lock_ready(daemon->lock, mount_device(daemon->mount));
 	say_ready(daemon);
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();

@@ -44,7 +44,7 @@ static struct holder read_holder(int lock)
 	return holder;
 }
 
-void instance_ready(int lock, dev_t device)
+void state_lock_ready(int lock, dev_t device)
 {
 	g_autofree char *text = g_strdup_printf("%d\n%u:%u\n", (int)getpid(), major(device), minor(device));
 
@@ -135,7 +135,7 @@ static int take_lock(int directory, const char *path, unsigned patience, GError 
 	return done ? fd : -1;
 }
 
-int instance_lock(const char *state_dir, unsigned patience, GError **error)
+int state_lock_take(const char *state_dir, unsigned patience, GError **error)
 {
 	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
 	int directory = private_directory(state_dir, true, error);

@@ -71,7 +71,7 @@ static char *read_pid(const char *state_dir)
 static int lock(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) reason = NULL;
-	int fd = instance_lock(state_dir, 0, &reason);
+	int fd = state_lock_take(state_dir, 0, &reason);
 
 	if (fd >= 0)
 		return fd;
@@ -104,7 +104,7 @@ enum status state_dir_work(const struct invocation *invocation, const char *conf
 pid_t state_dir_daemon(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) held = NULL;
-	int fd = instance_lock(state_dir, 0, &held);
+	int fd = state_lock_take(state_dir, 0, &held);
 	g_autofree char *text = NULL;
 	guint64 pid;
 

@@ -16,7 +16,7 @@ static void lock_fails(const char *why, unsigned patience, double at_least, doub
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GTimer) timer = g_timer_new();
 
-	g_assert_cmpint(instance_lock(directory, patience, &error), ==, -1);
+	g_assert_cmpint(state_lock_take(directory, patience, &error), ==, -1);
 	g_assert_cmpfloat(g_timer_elapsed(timer, NULL), >=, at_least);
 	g_assert_cmpfloat(g_timer_elapsed(timer, NULL), <, at_most);
 	g_assert_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST);
@@ -26,13 +26,13 @@ static void lock_fails(const char *why, unsigned patience, double at_least, doub
 
 static void holder_that_never_ends(void)
 {
-	int lock = instance_lock(directory, 0, NULL);
+	int lock = state_lock_take(directory, 0, NULL);
 
 	g_assert_cmpint(lock, >=, 0);
 	lock_fails("uses this state directory", 0, 0, 5);
 	lock_fails("uses this state directory", 1, 1, 30);
 	/* It serves a mount that is gone: no device has this number. */
-	instance_ready(lock, (dev_t)-1);
+	state_lock_ready(lock, (dev_t)-1);
 	lock_fails("mountinfo finds the copies", 1, 1, 30);
 	close(lock);
 }
@@ -46,10 +46,10 @@ static gpointer end_soon(gpointer lock)
 
 static void holder_that_ends(void)
 {
-	int lock = instance_lock(directory, 0, NULL), next;
+	int lock = state_lock_take(directory, 0, NULL), next;
 	GThread *holder = g_thread_new("holder", end_soon, GINT_TO_POINTER(lock));
 
-	next = instance_lock(directory, 30, NULL);
+	next = state_lock_take(directory, 30, NULL);
 	g_assert_cmpint(next, >=, 0);
 	g_thread_join(holder);
 	close(next);
