@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "connection/fair_queue.h"
 #include "connection/hang_detector.h"
 #include "connection/request_buffer.h"

@@ -3,7 +3,7 @@
  * The request loop: each thread reads a FUSE request, lets libfuse process it, which replies, and reads on.
  *
  * libfuse has loops of its own, but they hide what a takeover must know: the INIT request as the kernel sent it, the
- * number of each request, whether an earlier daemon had taken it already (request.h), and when the last of those was
+ * number of each request, whether an earlier daemon had taken it already (current_request.h), and when the last of those was
  * answered.
  *
  * Users take turns at the threads (fair_queue.h).

@@ -2,7 +2,7 @@
 /* The NUMA nodes of a file: where its memory is to come from, and where it is. */
 #include <string.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "file/file_internal.h"
 
 struct node_policy *file_get_policy(struct file *file)

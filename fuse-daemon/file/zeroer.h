@@ -37,7 +37,7 @@ void zeroer_stop(struct zeroer *zeroer);
 void zeroer_destroy(struct zeroer *zeroer);
 
 /*
- * Makes zero what of @runs, taken from the pool, is not. 0, the backend's error or -EINTR (request.h): then some of it still
+ * Makes zero what of @runs, taken from the pool, is not. 0, the backend's error or -EINTR (current_request.h): then some of it still
  * is not.
  */
 int zeroer_clean(struct zeroer *zeroer, const struct extent *runs, guint count);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "file/zeroer_internal.h"
 #include "pool/placement_clean.h"
 

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "namespace/namespace_mode.h"
 #include "namespace/namespace_record.h"
 

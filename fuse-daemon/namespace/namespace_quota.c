@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "namespace/namespace_record.h"
 #include "quota/quota_limit.h"
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 
 /* Inodes whose times are put on record with one transaction. */
 #define FLUSH_ROWS 2000

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 
 /* Bytes for an attribute beside those of its name and value: two blocks of malloc(3), a GBytes, the place in the table. */
 #define OVERHEAD 128

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/current_request.h"
 #include "base/log.h"
-#include "base/request.h"
 #include "pool/node_policy.h"
 
 /* proc_pid_stat(5): "processor" is field 39, and the command, field 2, may have anything in it up to the last ')'. */

@@ -4,7 +4,7 @@
 #define DMEMFS_NUMA_HOST_H
 
 /*
- * The node of the CPU on which the thread that asks (request.h) runs or ran last, NODE_UNKNOWN when that cannot be told.
+ * The node of the CPU on which the thread that asks (current_request.h) runs or ran last, NODE_UNKNOWN when that cannot be told.
  */
 int numa_host_caller_node(void);
 

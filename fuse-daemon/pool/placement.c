@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "pool/memory_set.h"
 #include "pool/numa_host.h"
 #include "pool/placement_internal.h"

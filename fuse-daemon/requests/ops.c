@@ -2,7 +2,7 @@
 /* What the FUSE requests share. */
 #include "requests/ops.h"
 
-#include "base/request.h"
+#include "base/current_request.h"
 
 bool ops_is_demand(fuse_req_t req, const struct stat *attr)
 {

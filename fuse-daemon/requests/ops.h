@@ -8,7 +8,7 @@
 
 #include <fuse_lowlevel.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "config/config.h"
 #include "file/file.h"
 #include "namespace/namespace.h"
@@ -51,7 +51,7 @@ static inline double ops_attr_timeout(const struct stat *attr, bool demand)
 	return demand || (S_ISREG(attr->st_mode) && attr->st_mode & (S_ISUID | S_ISGID)) ? 0 : OPS_CACHE_TIMEOUT;
 }
 struct namespace_caller ops_caller(fuse_req_t req);
-/* Until @req is answered (request.h). */
+/* Until @req is answered (current_request.h). */
 void ops_allow_interrupt(fuse_req_t req);
 
 /* ops_inode.c: single inodes */

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "requests/ops.h"
 #include "requests/sizing.h"
 

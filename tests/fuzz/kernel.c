@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "kernel_request.h"
 
 static void count_lookup(struct kernel *kernel, uint64_t ino)

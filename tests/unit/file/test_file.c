@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "unit/backend/fake_backend.h"
 
 #define UNIT DMEMFS_PAGE_2M

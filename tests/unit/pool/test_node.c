@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/request.h"
+#include "base/current_request.h"
 #include "pool/node_alloc.h"
 #include "pool/numa_host.h"
 #include "unit/pool/allocator_check.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The request at hand. */
-#include "base/request.h"
+#include "base/current_request.h"
 
 #include <errno.h>
 #include <glib.h>
