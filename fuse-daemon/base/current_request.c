@@ -8,19 +8,19 @@
 
 #define LOOK_AGAIN_AFTER (50 * G_TIME_SPAN_MILLISECOND)
 
-static _Thread_local struct request current;
+static _Thread_local struct current_request current;
 static _Thread_local bool (*ask)(void *data); /* NULL: nobody may interrupt it */
 static _Thread_local void *ask_data;
 static _Thread_local int result;
 static _Thread_local void (*tell)(void *data); /* NULL: nobody wants to know that it waits */
 static _Thread_local void *tell_data;
 
-const struct request *request_current(void)
+const struct current_request *current_request(void)
 {
 	return &current;
 }
 
-void request_set_current(const struct request *request)
+void current_request_set(const struct current_request *request)
 {
 	current = *request;
 	ask = NULL;
@@ -28,28 +28,28 @@ void request_set_current(const struct request *request)
 	result = 0;
 }
 
-void request_set_result(int err)
+void current_request_set_result(int err)
 {
 	result = err;
 }
 
-int request_result(void)
+int current_request_result(void)
 {
 	return result;
 }
 
-void request_allow_interrupt(bool (*is_interrupted)(void *data), void *data)
+void current_request_allow_interrupt(bool (*is_interrupted)(void *data), void *data)
 {
 	ask = is_interrupted;
 	ask_data = data;
 }
 
-bool request_is_interrupted(void)
+bool current_request_is_interrupted(void)
 {
 	return ask && ask(ask_data);
 }
 
-int64_t request_look_again(int64_t until)
+int64_t current_request_look_again(int64_t until)
 {
 	void (*waits)(void *data) = tell;
 
@@ -59,18 +59,18 @@ int64_t request_look_again(int64_t until)
 	return ask ? MIN(until, g_get_monotonic_time() + LOOK_AGAIN_AFTER) : until;
 }
 
-void request_tell_wait(void (*waits)(void *data), void *data)
+void current_request_tell_wait(void (*waits)(void *data), void *data)
 {
 	tell = waits;
 	tell_data = data;
 }
 
-void request_undo(void)
+void current_request_undo(void)
 {
 	current.resent = false;
 }
 
-int request_may_set(bool there, bool asked, int flags)
+int current_request_may_set(bool there, bool asked, int flags)
 {
 	if (there && (flags & XATTR_CREATE))
 		return -EEXIST;

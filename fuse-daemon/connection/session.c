@@ -212,13 +212,13 @@ static bool kills_set_id(const struct fuse_in_header *in, const void *request_da
 static void process(struct worker *worker, void *request_data, size_t size)
 {
 	const struct fuse_buf buffer = { .mem = request_data, .size = size };
-	static const struct request none;
+	static const struct current_request none;
 	struct session *session = worker->session;
 	struct fuse_in_header in;
 
 	memcpy(&in, request_data, sizeof(in));
 
-	const struct request request = {
+	const struct current_request request = {
 		.unique = in.unique & ~FUSE_UNIQUE_RESEND,
 		.resent = is_resent(&in),
 		.caller = (pid_t)in.pid,
@@ -230,13 +230,13 @@ static void process(struct worker *worker, void *request_data, size_t size)
 		session->events->init(request_data, size, session->data);
 	worker->taken++;
 	worker->since = g_get_monotonic_time();
-	request_set_current(&request);
+	current_request_set(&request);
 	worker->waits = false;
 	if (request.resent)
-		request_tell_wait(note_waiting, worker);
+		current_request_tell_wait(note_waiting, worker);
 	fuse_session_process_buf(session->fuse, &buffer);
-	request_trace(request_data, size, request_result(), g_get_monotonic_time() - worker->since);
-	request_set_current(&none);
+	request_trace(request_data, size, current_request_result(), g_get_monotonic_time() - worker->since);
+	current_request_set(&none);
 	if (in.opcode == FUSE_INIT)
 		session->events->began(session->data);
 	if (request.resent && !worker->waits)

@@ -119,7 +119,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence);
 
 /* From which nodes it gets memory, when it gets some; what it has stays where it is. NULL: from any. */
 struct node_policy *file_get_policy(struct file *file);
-/* Commits. @flags as request_may_set(). */
+/* Commits. @flags as current_request_may_set(). */
 int file_set_policy(struct file *file, struct node_policy *policy, int flags);
 /* Name of the extended attribute that holds the policy of a file or directory on record. */
 #define FILE_RECORD_POLICY "dmemfs.node"

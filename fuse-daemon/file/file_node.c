@@ -33,7 +33,7 @@ int file_set_policy(struct file *file, struct node_policy *policy, int flags)
 	int err;
 
 	pthread_rwlock_wrlock(&file->lock);
-	err = request_may_set(file->policy, policy, flags);
+	err = current_request_may_set(file->policy, policy, flags);
 	if (!err) {
 		store_begin(store);
 		file_record_policy(store, file->ino, policy);

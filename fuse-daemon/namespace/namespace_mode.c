@@ -104,7 +104,7 @@ static int set_directory(struct namespace *ns, uint64_t ino, const char *name, e
 	struct inode *dir = inode_find_directory(ns, ino, &err);
 
 	if (!err && is_alloc)
-		err = request_may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
+		err = current_request_may_set(dir->alloc != DIR_ALLOC_UNSET, alloc != DIR_ALLOC_UNSET, flags);
 	if (!err)
 		err = record_text(ns, dir, name, is_alloc ? alloc_names[alloc] : discard ? "1" : NULL);
 	if (!err && is_alloc)

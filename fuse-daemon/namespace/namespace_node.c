@@ -43,7 +43,7 @@ static int set_directory(struct namespace *ns, uint64_t ino, struct node_policy 
 	struct inode *dir = inode_find_directory(ns, ino, &err);
 
 	if (!err)
-		err = request_may_set(dir->policy, policy, flags);
+		err = current_request_may_set(dir->policy, policy, flags);
 	if (!err)
 		err = record_text(ns, dir, FILE_RECORD_POLICY, text);
 	if (!err)

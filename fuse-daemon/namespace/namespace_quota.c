@@ -182,7 +182,7 @@ static int check_limit(const struct namespace *ns, const struct inode *dir, enum
 	if (dir->quota)
 		quota_get_usage(quotas_of(ns), dir->quota, &usage);
 
-	return request_may_set(usage.max.of[resource] != QUOTA_UNLIMITED, max != QUOTA_UNLIMITED, flags);
+	return current_request_may_set(usage.max.of[resource] != QUOTA_UNLIMITED, max != QUOTA_UNLIMITED, flags);
 }
 
 /* A tree that limits nothing is none. */

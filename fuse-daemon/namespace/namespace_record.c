@@ -11,7 +11,7 @@
 
 bool record_is_done(const struct namespace *ns, uint64_t *ino)
 {
-	const struct request *request = request_current();
+	const struct current_request *request = current_request();
 
 	if (!request->resent || !ns->done)
 		return false;
@@ -25,7 +25,7 @@ bool record_is_done(const struct namespace *ns, uint64_t *ino)
 
 int record_commit(const struct namespace *ns, uint64_t ino)
 {
-	const struct request *request = request_current();
+	const struct current_request *request = current_request();
 
 	if (request->unique) {
 		const struct store_done done = { .unique = request->unique, .ino = ino };

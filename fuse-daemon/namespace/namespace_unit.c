@@ -34,7 +34,7 @@ int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint6
 		struct inode *dir = inode_find_directory(ns, ino, &err);
 
 		if (!err)
-			err = uid != 0 && uid != dir->uid ? -EPERM : request_may_set(dir->unit, unit, flags);
+			err = uid != 0 && uid != dir->uid ? -EPERM : current_request_may_set(dir->unit, unit, flags);
 		if (!err)
 			err = record_text(ns, dir, RECORD_UNIT, text);
 		if (!err)

@@ -63,7 +63,7 @@ static size_t bytes_of(const struct xattrs *xattrs, const char *name)
 
 int xattrs_may_set(const struct xattrs *xattrs, const char *name, size_t size, int flags)
 {
-	int err = request_may_set(g_hash_table_contains(xattrs->values, name), true, flags);
+	int err = current_request_may_set(g_hash_table_contains(xattrs->values, name), true, flags);
 
 	if (!err && xattrs->total - bytes_of(xattrs, name) + strlen(name) + size > XATTR_MAX_TOTAL)
 		err = -ENOSPC;

@@ -41,7 +41,7 @@ static int cpu_of(const char *stat)
 
 int numa_host_caller_node(void)
 {
-	pid_t caller = request_current()->caller;
+	pid_t caller = current_request()->caller;
 	g_autofree char *path = g_strdup_printf("/proc/%d/stat", caller);
 	g_autofree char *stat = NULL;
 	int cpu, node = NODE_UNKNOWN;

@@ -77,13 +77,14 @@ void placement_destroy(struct placement *placement)
 static bool may_wait(const struct placement *placement)
 {
 	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until &&
-	       !request_is_interrupted();
+	       !current_request_is_interrupted();
 }
 
 static void wait_returned(struct placement *placement)
 {
 	placement->waiting++;
-	g_cond_wait_until(&placement->returned, &placement->lock, request_look_again(placement->patience_until));
+	g_cond_wait_until(&placement->returned, &placement->lock,
+	                  current_request_look_again(placement->patience_until));
 	placement->waiting--;
 }
 
@@ -128,7 +129,7 @@ static int alloc(struct placement *placement, const struct node_policy *policy, 
 	if (!err)
 		clean_wait(placement, out, first);
 	g_mutex_unlock(&placement->lock);
-	return err == -ENOSPC && request_is_interrupted() ? -EINTR : err;
+	return err == -ENOSPC && current_request_is_interrupted() ? -EINTR : err;
 }
 
 int placement_alloc(struct placement *placement, const struct node_policy *policy,
@@ -158,7 +159,7 @@ int placement_promise(struct placement *placement, uint64_t bytes)
 	while (bytes > room(placement, placement->overcommit) && may_wait(placement))
 		wait_returned(placement);
 	if (bytes > room(placement, placement->overcommit))
-		err = request_is_interrupted() ? -EINTR : -ENOSPC;
+		err = current_request_is_interrupted() ? -EINTR : -ENOSPC;
 	else
 		placement->promised += bytes;
 	g_mutex_unlock(&placement->lock);

@@ -326,7 +326,7 @@ uint64_t quota_parting(struct quotas *quotas, const struct quota *tree, const st
 static bool may_wait(const struct quotas *quotas, const struct quota *full, uint64_t bytes)
 {
 	return bytes <= full->max.of[QUOTA_BYTES] && quotas->waiting < quotas->max_waiting &&
-	       g_get_monotonic_time() < full->patience_until && !request_is_interrupted();
+	       g_get_monotonic_time() < full->patience_until && !current_request_is_interrupted();
 }
 
 int quota_charge(struct quotas *quotas, struct quota_account *account, uint64_t bytes)
@@ -337,12 +337,12 @@ int quota_charge(struct quotas *quotas, struct quota_account *account, uint64_t 
 	g_mutex_lock(&quotas->lock);
 	while ((full = full_tree(account->tree, QUOTA_BYTES, bytes)) && may_wait(quotas, full, bytes)) {
 		quotas->waiting++;
-		g_cond_wait_until(&quotas->returned, &quotas->lock, request_look_again(full->patience_until));
+		g_cond_wait_until(&quotas->returned, &quotas->lock, current_request_look_again(full->patience_until));
 		quotas->waiting--;
 	}
 	if (!full)
 		set_bytes(account, account->bytes + bytes);
-	else if (request_is_interrupted())
+	else if (current_request_is_interrupted())
 		err = -EINTR;
 	else
 		err = full->max.of[QUOTA_BYTES] == QUOTA_UNLIMITED ? -ENOSPC : -EDQUOT;

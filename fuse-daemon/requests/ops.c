@@ -45,7 +45,7 @@ static bool is_interrupted(void *req)
 
 void ops_allow_interrupt(fuse_req_t req)
 {
-	request_allow_interrupt(is_interrupted, req);
+	current_request_allow_interrupt(is_interrupted, req);
 }
 
 struct namespace_caller ops_caller(fuse_req_t req)

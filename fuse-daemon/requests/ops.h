@@ -36,7 +36,7 @@ static inline struct server *ops_server(fuse_req_t req)
 /* Answers with @err, 0 or a negative errno. */
 static inline void ops_reply(fuse_req_t req, int err)
 {
-	request_set_result(err);
+	current_request_set_result(err);
 	fuse_reply_err(req, -err);
 }
 

@@ -76,7 +76,7 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 
 	err = open_contents(req, attr.st_ino, fi);
 	if (err) {
-		request_undo();
+		current_request_undo();
 		if (name)
 			namespace_unlink(ns, parent, name);
 		ops_reply(req, err);
@@ -138,7 +138,7 @@ static ssize_t write_contents(fuse_req_t req, fuse_ino_t ino, const char *data, 
 	if (err)
 		return err;
 
-	ssize_t done = namespace_kill_privileges(ns, ino, request_current()->kills_set_id);
+	ssize_t done = namespace_kill_privileges(ns, ino, current_request()->kills_set_id);
 
 	if (done == 0)
 		done = file_write(file, data, size, (uint64_t)offset);

@@ -140,16 +140,16 @@ void kernel_deliver(struct kernel *kernel)
 {
 	struct fuse_in_header *header = &kernel->request.header;
 	const struct fuse_buf buffer = { .mem = &kernel->request, .size = kernel->request_size };
-	const struct request request = { .unique = kernel->unique };
-	const struct request none = { 0 };
+	const struct current_request request = { .unique = kernel->unique };
+	const struct current_request none = { 0 };
 	bool expected = header->opcode != FUSE_FORGET && header->opcode != FUSE_BATCH_FORGET;
 
 	header->len = (uint32_t)kernel->request_size;
 	header->unique = kernel->unique;
 	kernel->answered = false;
-	request_set_current(&request);
+	current_request_set(&request);
 	fuse_session_process_buf(kernel->fuse, &buffer);
-	request_set_current(&none);
+	current_request_set(&none);
 	g_assert_true(kernel->answered == expected);
 }
 

@@ -265,7 +265,7 @@ static int clean_slowly(struct backend *backend, struct extent extent)
 /* Whoever is killed while memory is zeroed for him, or while he waits for some, gets none. */
 static void a_signal_ends_sizing(void)
 {
-	static const struct request none;
+	static const struct current_request none;
 	struct fake *fake = fake_new(64 * UNIT, UNIT);
 	struct file *former = file_new(&fake->storage, 2), *file = file_new(&fake->storage, 3);
 	struct backend_ops slow = *fake->storage.ops;
@@ -275,19 +275,19 @@ static void a_signal_ends_sizing(void)
 	fake->storage.ops = &slow;
 	g_assert_cmpint(file_truncate(former, 64 * UNIT), ==, 0);
 	g_assert_cmpint(file_truncate(former, 0), ==, 0);
-	request_allow_interrupt(is_interrupted, NULL);
+	current_request_allow_interrupt(is_interrupted, NULL);
 	g_assert_cmpint(file_truncate(file, 64 * UNIT), ==, -EINTR);
 	g_assert_cmpuint(file_size(file) + file_allocated(file), ==, 0);
 	g_assert_cmpuint(fake_free_bytes(fake), ==, 64 * UNIT);
-	request_set_current(&none);
+	current_request_set(&none);
 	g_assert_cmpint(file_truncate(file, 64 * UNIT), ==, 0);
 	fake->hold = true;
 	file_destroy(file);
-	request_allow_interrupt(is_interrupted, NULL);
+	current_request_allow_interrupt(is_interrupted, NULL);
 	placement_expect(fake->storage.placement);
 	g_assert_cmpint(file_truncate(former, UNIT), ==, -EINTR);
 	g_assert_cmpuint(file_size(former), ==, 0);
-	request_set_current(&none);
+	current_request_set(&none);
 	fake_release_held(fake);
 	file_destroy(former);
 	fake->storage.ops = real;

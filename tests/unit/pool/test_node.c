@@ -142,16 +142,16 @@ static void libnuma_is_quiet(void)
 
 static void caller_has_a_node(void)
 {
-	const struct request own = { .caller = getpid() }, gone = { .caller = 1 << 30 }, none = { .caller = 0 };
+	const struct current_request own = { .caller = getpid() }, gone = { .caller = 1 << 30 }, none = { .caller = 0 };
 	int node;
 
-	request_set_current(&gone);
+	current_request_set(&gone);
 	g_assert_cmpint(numa_host_caller_node(), ==, NODE_UNKNOWN);
-	request_set_current(&own);
+	current_request_set(&own);
 	node = numa_host_caller_node();
 	g_assert_cmpint(node, >=, numa_available() < 0 ? NODE_UNKNOWN : 0);
 	g_assert_cmpint(node, <=, NODE_NUMBER_MAX);
-	request_set_current(&none);
+	current_request_set(&none);
 	g_assert_cmpint(numa_host_caller_node(), ==, NODE_UNKNOWN);
 }
 
