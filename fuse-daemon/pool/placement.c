@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/current_request.h"
-#include "pool/memory_set.h"
+#include "pool/extent_set.h"
 #include "pool/numa_host.h"
 #include "pool/placement_internal.h"
 

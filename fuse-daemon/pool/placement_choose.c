@@ -2,7 +2,7 @@
 /* Which memory a file gets: the best of all that is free, or what is zero already. */
 #include <errno.h>
 
-#include "pool/memory_set.h"
+#include "pool/extent_set.h"
 #include "pool/placement_internal.h"
 
 /* A run more than the other choice has is worth this much memory that need not be zeroed. */

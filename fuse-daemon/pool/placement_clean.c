@@ -2,7 +2,7 @@
 /* What of the pool's memory is zero: accounts, and pieces for the workers. Who gets clean memory: placement_choose.c. */
 #include "pool/placement_clean.h"
 
-#include "pool/memory_set.h"
+#include "pool/extent_set.h"
 #include "pool/placement_internal.h"
 
 void placement_need_zeroing(struct placement *placement)

@@ -14,9 +14,9 @@ struct placement {
 	GCond returned;              /* memory went back to the free runs, or a piece was zeroed */
 	GCond work;                  /* there is something to zero, or no zeroing any more */
 	struct allocator *allocator; /* under lock, as all that follows */
-	struct allocator *clean;     /* memory_set.h: free, and zero; NULL: all memory that is free is zero */
+	struct allocator *clean;     /* extent_set.h: free, and zero; NULL: all memory that is free is zero */
 	struct allocator *stale;     /* taken, and not zero; NULL as clean */
-	struct allocator *poisoned;  /* memory_set.h: what is known to be bad, whoever has it */
+	struct allocator *poisoned;  /* extent_set.h: what is known to be bad, whoever has it */
 	struct allocator *retired;   /* those of them that nobody has; taken, as far as the allocator knows */
 	GPtrArray *pieces;           /* struct placement_piece *: being zeroed */
 	bool stopped;                /* no more of them */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Memory that went bad: it leaves the pool, at once or when its file lets it go, and does not come back. */
-#include "pool/memory_set.h"
+#include "pool/extent_set.h"
 #include "pool/placement_internal.h"
 
 /* Of what lies in one region: what is bad from now on. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Sets of memory over the allocator's tree. */
-#include "pool/memory_set.h"
+#include "pool/extent_set.h"
 
 static uint64_t end_of(struct extent run)
 {
