@@ -20,7 +20,7 @@ static bool next_part(const struct allocator *set, uint64_t from, uint64_t end, 
 	return from < end && allocator_next_free(set, ALLOCATOR_ANY_REGION, from, end, part);
 }
 
-void memory_set_find(const struct allocator *set, struct extent run, GArray *found)
+void extent_set_find(const struct allocator *set, struct extent run, GArray *found)
 {
 	struct extent part;
 
@@ -28,7 +28,7 @@ void memory_set_find(const struct allocator *set, struct extent run, GArray *fou
 		g_array_append_val(found, part);
 }
 
-void memory_set_find_missing(const struct allocator *set, struct extent run, GArray *missing)
+void extent_set_find_missing(const struct allocator *set, struct extent run, GArray *missing)
 {
 	uint64_t at = run.start;
 	struct extent part;
@@ -42,11 +42,11 @@ void memory_set_find_missing(const struct allocator *set, struct extent run, GAr
 		append(missing, at, end_of(run));
 }
 
-void memory_set_add(struct allocator *set, struct extent run)
+void extent_set_add(struct allocator *set, struct extent run)
 {
 	g_autoptr(GArray) missing = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
-	memory_set_find_missing(set, run, missing);
+	extent_set_find_missing(set, run, missing);
 	for (guint i = 0; i < missing->len; i++) {
 		const struct extent *part = &g_array_index(missing, struct extent, i);
 
@@ -56,7 +56,7 @@ void memory_set_add(struct allocator *set, struct extent run)
 	}
 }
 
-void memory_set_remove(struct allocator *set, struct extent run)
+void extent_set_remove(struct allocator *set, struct extent run)
 {
 	struct extent part;
 
@@ -64,7 +64,7 @@ void memory_set_remove(struct allocator *set, struct extent run)
 		allocator_claim(set, part.start, part.length);
 }
 
-bool memory_set_has(const struct allocator *set, struct extent run)
+bool extent_set_has(const struct allocator *set, struct extent run)
 {
 	uint64_t at = run.start;
 	struct extent part;
@@ -75,7 +75,7 @@ bool memory_set_has(const struct allocator *set, struct extent run)
 	return at == end_of(run);
 }
 
-uint64_t memory_set_bytes(const struct allocator *set)
+uint64_t extent_set_bytes(const struct allocator *set)
 {
 	return allocator_available(set, DMEMFS_PAGE_4K, ALLOCATOR_ANY_REGION);
 }

@@ -3,21 +3,21 @@
  * A set of memory: what is free in an allocator is in the set. The allocator has the pool's regions, so that memory can also
  * be allocated from the set. Pure, no locks. Runs are multiples of 4 KiB inside of the regions.
  */
-#ifndef DMEMFS_MEMORY_SET_H
-#define DMEMFS_MEMORY_SET_H
+#ifndef DMEMFS_EXTENT_SET_H
+#define DMEMFS_EXTENT_SET_H
 
 #include "pool/allocator.h"
 
 /* What of @run is not in it yet, is from now on. */
-void memory_set_add(struct allocator *set, struct extent run);
+void extent_set_add(struct allocator *set, struct extent run);
 /* What of @run is in it, is not from now on. */
-void memory_set_remove(struct allocator *set, struct extent run);
+void extent_set_remove(struct allocator *set, struct extent run);
 /* Appends what of @run is in it to @found (GArray of struct extent), by address. */
-void memory_set_find(const struct allocator *set, struct extent run, GArray *found);
+void extent_set_find(const struct allocator *set, struct extent run, GArray *found);
 /* Appends the rest of @run to @missing. */
-void memory_set_find_missing(const struct allocator *set, struct extent run, GArray *missing);
+void extent_set_find_missing(const struct allocator *set, struct extent run, GArray *missing);
 /* Is all of @run in it? */
-bool memory_set_has(const struct allocator *set, struct extent run);
-uint64_t memory_set_bytes(const struct allocator *set);
+bool extent_set_has(const struct allocator *set, struct extent run);
+uint64_t extent_set_bytes(const struct allocator *set);
 
 #endif

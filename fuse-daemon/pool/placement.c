@@ -325,8 +325,8 @@ void placement_get_usage(struct placement *placement, struct placement_usage *us
 		.free_1g = stats.free_1g,
 	};
 	clean_get_usage(placement, usage);
-	usage->poisoned = memory_set_bytes(placement->retired);
-	usage->poisoned_used = memory_set_bytes(placement->poisoned) - usage->poisoned;
+	usage->poisoned = extent_set_bytes(placement->retired);
+	usage->poisoned_used = extent_set_bytes(placement->poisoned) - usage->poisoned;
 	usage->allocated = usage->capacity - usage->free - usage->pending - usage->poisoned;
 	g_mutex_unlock(&placement->lock);
 }

@@ -68,7 +68,7 @@ static struct score rate(const struct choice *choice, const GArray *runs)
 		score.file_1g += whole_pages(DMEMFS_PAGE_1G, offset, run);
 		score.file_2m += whole_pages(DMEMFS_PAGE_2M, offset, run);
 		offset += run.length;
-		memory_set_find(choice->placement->clean, run, clean);
+		extent_set_find(choice->placement->clean, run, clean);
 	}
 	for (guint i = 0; i < clean->len; i++)
 		score.clean += g_array_index(clean, struct extent, i).length;
@@ -114,7 +114,7 @@ static void free_all(struct allocator *allocator, const GArray *runs)
 static bool are_clean(const struct placement *placement, const GArray *runs)
 {
 	for (guint i = 0; i < runs->len; i++) {
-		if (!memory_set_has(placement->clean, g_array_index(runs, struct extent, i)))
+		if (!extent_set_has(placement->clean, g_array_index(runs, struct extent, i)))
 			return false;
 	}
 	return true;
@@ -207,10 +207,10 @@ static void mark_taken(struct placement *placement, struct extent run)
 {
 	g_autoptr(GArray) dirty = extents_new();
 
-	memory_set_find_missing(placement->clean, run, dirty);
-	memory_set_remove(placement->clean, run);
+	extent_set_find_missing(placement->clean, run, dirty);
+	extent_set_remove(placement->clean, run);
 	for (guint i = 0; i < dirty->len; i++)
-		memory_set_add(placement->stale, g_array_index(dirty, struct extent, i));
+		extent_set_add(placement->stale, g_array_index(dirty, struct extent, i));
 }
 
 int clean_alloc(struct placement *placement, const struct node_policy *policy, int local,

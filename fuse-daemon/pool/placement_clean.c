@@ -17,9 +17,9 @@ void placement_believe(struct placement *placement, struct extent run, GArray *b
 
 	g_mutex_lock(&placement->lock);
 	if (placement->clean)
-		memory_set_find(placement->allocator, run, believed);
+		extent_set_find(placement->allocator, run, believed);
 	for (guint i = first; i < believed->len; i++)
-		memory_set_add(placement->clean, g_array_index(believed, struct extent, i));
+		extent_set_add(placement->clean, g_array_index(believed, struct extent, i));
 	g_mutex_unlock(&placement->lock);
 }
 
@@ -28,7 +28,7 @@ static void list(struct placement *placement, const struct allocator *set, const
 {
 	g_mutex_lock(&placement->lock);
 	for (guint i = 0; i < count && set; i++)
-		memory_set_find(set, runs[i], out);
+		extent_set_find(set, runs[i], out);
 	g_mutex_unlock(&placement->lock);
 }
 
@@ -46,7 +46,7 @@ void placement_set_zeroed(struct placement *placement, const struct extent *runs
 {
 	g_mutex_lock(&placement->lock);
 	for (guint i = 0; i < count && placement->stale; i++)
-		memory_set_remove(placement->stale, runs[i]);
+		extent_set_remove(placement->stale, runs[i]);
 	g_mutex_unlock(&placement->lock);
 }
 
@@ -58,11 +58,11 @@ void clean_note_freed(struct placement *placement, const struct extent *runs, gu
 		return;
 	for (guint i = 0; i < count; i++) {
 		if (unused)
-			memory_set_find_missing(placement->stale, runs[i], clean);
-		memory_set_remove(placement->stale, runs[i]);
+			extent_set_find_missing(placement->stale, runs[i], clean);
+		extent_set_remove(placement->stale, runs[i]);
 	}
 	for (guint i = 0; i < clean->len; i++)
-		memory_set_add(placement->clean, g_array_index(clean, struct extent, i));
+		extent_set_add(placement->clean, g_array_index(clean, struct extent, i));
 	g_cond_broadcast(&placement->work);
 }
 
@@ -75,7 +75,7 @@ static uint64_t zeroing_bytes(const struct placement *placement)
 		const struct placement_piece *piece = g_ptr_array_index(placement->pieces, i);
 
 		for (guint k = 0; k < piece->runs->len; k++)
-			memory_set_find(placement->allocator, g_array_index(piece->runs, struct extent, k), free);
+			extent_set_find(placement->allocator, g_array_index(piece->runs, struct extent, k), free);
 	}
 	for (guint i = 0; i < free->len; i++)
 		bytes += g_array_index(free, struct extent, i).length;
@@ -84,7 +84,7 @@ static uint64_t zeroing_bytes(const struct placement *placement)
 
 void clean_get_usage(struct placement *placement, struct placement_usage *usage)
 {
-	usage->clean = placement->clean ? memory_set_bytes(placement->clean) : usage->free;
+	usage->clean = placement->clean ? extent_set_bytes(placement->clean) : usage->free;
 	usage->zeroing = zeroing_bytes(placement);
 	usage->dirty = usage->free - usage->clean - usage->zeroing;
 }
@@ -154,11 +154,11 @@ void placement_end_zeroing(struct placement *placement, struct placement_piece *
 		const struct extent run = g_array_index(piece->runs, struct extent, i);
 
 		/* What was taken meanwhile is still waited for: nobody has used it yet. */
-		memory_set_remove(placement->stale, run);
-		memory_set_find(placement->allocator, run, free);
+		extent_set_remove(placement->stale, run);
+		extent_set_find(placement->allocator, run, free);
 	}
 	for (guint i = 0; i < free->len; i++)
-		memory_set_add(placement->clean, g_array_index(free, struct extent, i));
+		extent_set_add(placement->clean, g_array_index(free, struct extent, i));
 	g_cond_broadcast(&placement->returned);
 	g_mutex_unlock(&placement->lock);
 }
@@ -200,7 +200,7 @@ static bool is_awaited(const struct placement *placement, const struct placement
 	g_autoptr(GArray) taken = extents_new();
 
 	for (guint i = 0; i < piece->runs->len; i++)
-		memory_set_find(placement->stale, g_array_index(piece->runs, struct extent, i), taken);
+		extent_set_find(placement->stale, g_array_index(piece->runs, struct extent, i), taken);
 	for (guint i = 0; i < taken->len; i++) {
 		if (overlaps_any(&g_array_index(taken, struct extent, i), runs, first))
 			return true;

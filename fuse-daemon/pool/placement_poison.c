@@ -9,20 +9,20 @@ static void add_part(struct placement *placement, struct extent part, GArray *ad
 	g_autoptr(GArray) free = extents_new();
 	guint first = added->len;
 
-	memory_set_find_missing(placement->poisoned, part, added);
+	extent_set_find_missing(placement->poisoned, part, added);
 	for (guint i = first; i < added->len; i++) {
 		const struct extent run = g_array_index(added, struct extent, i);
 
-		memory_set_add(placement->poisoned, run);
-		memory_set_find(placement->allocator, run, free);
+		extent_set_add(placement->poisoned, run);
+		extent_set_find(placement->allocator, run, free);
 	}
 	for (guint i = 0; i < free->len; i++) {
 		const struct extent run = g_array_index(free, struct extent, i);
 
-		memory_set_remove(placement->allocator, run);
-		memory_set_add(placement->retired, run);
+		extent_set_remove(placement->allocator, run);
+		extent_set_add(placement->retired, run);
 		if (placement->clean)
-			memory_set_remove(placement->clean, run);
+			extent_set_remove(placement->clean, run);
 	}
 }
 
@@ -43,7 +43,7 @@ void placement_poison(struct placement *placement, struct extent run, GArray *ad
 void placement_list_poisoned(struct placement *placement, struct extent run, GArray *out)
 {
 	g_mutex_lock(&placement->lock);
-	memory_set_find(placement->poisoned, run, out);
+	extent_set_find(placement->poisoned, run, out);
 	g_mutex_unlock(&placement->lock);
 }
 
@@ -53,16 +53,16 @@ bool poison_claim(struct placement *placement, struct extent run)
 	g_autoptr(GArray) bad = extents_new();
 	bool free = true;
 
-	memory_set_find_missing(placement->poisoned, run, good);
-	memory_set_find(placement->poisoned, run, bad);
+	extent_set_find_missing(placement->poisoned, run, good);
+	extent_set_find(placement->poisoned, run, bad);
 	for (guint i = 0; i < good->len; i++)
-		free &= memory_set_has(placement->allocator, g_array_index(good, struct extent, i));
+		free &= extent_set_has(placement->allocator, g_array_index(good, struct extent, i));
 	for (guint i = 0; i < bad->len; i++)
-		free &= memory_set_has(placement->retired, g_array_index(bad, struct extent, i));
+		free &= extent_set_has(placement->retired, g_array_index(bad, struct extent, i));
 	for (guint i = 0; i < good->len && free; i++)
-		memory_set_remove(placement->allocator, g_array_index(good, struct extent, i));
+		extent_set_remove(placement->allocator, g_array_index(good, struct extent, i));
 	for (guint i = 0; i < bad->len && free; i++)
-		memory_set_remove(placement->retired, g_array_index(bad, struct extent, i));
+		extent_set_remove(placement->retired, g_array_index(bad, struct extent, i));
 	return free;
 }
 
@@ -70,13 +70,13 @@ void poison_retire(struct placement *placement, struct extent run, GArray *good)
 {
 	g_autoptr(GArray) bad = extents_new();
 
-	memory_set_find_missing(placement->poisoned, run, good);
-	memory_set_find(placement->poisoned, run, bad);
+	extent_set_find_missing(placement->poisoned, run, good);
+	extent_set_find(placement->poisoned, run, bad);
 	for (guint i = 0; i < bad->len; i++) {
 		const struct extent part = g_array_index(bad, struct extent, i);
 
-		memory_set_add(placement->retired, part);
+		extent_set_add(placement->retired, part);
 		if (placement->stale)
-			memory_set_remove(placement->stale, part);
+			extent_set_remove(placement->stale, part);
 	}
 }
