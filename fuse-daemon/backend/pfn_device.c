@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "base/log.h"
 
 int pfn_call(int device, unsigned long request, void *argument)

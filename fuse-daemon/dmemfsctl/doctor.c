@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/view.h"
 

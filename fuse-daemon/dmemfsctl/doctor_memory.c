@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
-#include "backend/reserved.h"
 #include "base/extent.h"
 #include "dmemfs_ioctl.h"
 #include "dmemfsctl/doctor.h"

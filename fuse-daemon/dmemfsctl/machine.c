@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "dmemfsctl/command.h"
 
 /* "START-END : NAME", END included; what lies inside of another range is indented (Documentation/filesystems/proc). */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/plan.h"
 

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "base/extent.h"
 #include "config/config.h"
 #include "fuzz.h"

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "dmemfsctl/plan.h"
 
 #define GIB (UINT64_C(1) << 30)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which physical memory the kernel was told to leave alone. */
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 
 #include <stdbool.h>
 #include <string.h>

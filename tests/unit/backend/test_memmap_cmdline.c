@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* memmap= on the kernel's command line, in all its forms. */
-#include "backend/reserved.h"
+#include "backend/memmap_cmdline.h"
 #include "base/extent.h"
 
 #define GIB (UINT64_C(1) << 30)
