@@ -47,7 +47,7 @@ static void parse_list(const char *list, GArray *ranges)
 	}
 }
 
-GArray *reserved_parse(const char *cmdline)
+GArray *memmap_cmdline_parse(const char *cmdline)
 {
 	GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	g_auto(GStrv) words = g_strsplit_set(cmdline, " \t\n", -1);
@@ -60,16 +60,16 @@ GArray *reserved_parse(const char *cmdline)
 	return ranges;
 }
 
-GArray *reserved_read(GError **error)
+GArray *memmap_cmdline_read(GError **error)
 {
 	g_autofree char *cmdline = NULL;
 
 	if (!g_file_get_contents("/proc/cmdline", &cmdline, NULL, error))
 		return NULL;
-	return reserved_parse(cmdline);
+	return memmap_cmdline_parse(cmdline);
 }
 
-char *reserved_argument(uint64_t start, uint64_t length)
+char *memmap_cmdline_argument(uint64_t start, uint64_t length)
 {
 	g_autofree char *size = config_format_size(length);
 

@@ -74,7 +74,7 @@ int pfn_device_open(GError **error)
 /* Why, and what to do about it. */
 static char *claim_reason(int err, struct extent range)
 {
-	g_autofree char *argument = reserved_argument(range.start, range.length);
+	g_autofree char *argument = memmap_cmdline_argument(range.start, range.length);
 
 	switch (err) {
 	case ENXIO:
@@ -181,7 +181,7 @@ static GArray *wanted_ranges(const struct config *config, GError **error)
 	GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
 	if (first->automatic) {
-		g_autoptr(GArray) reserved = reserved_read(error);
+		g_autoptr(GArray) reserved = memmap_cmdline_read(error);
 
 		for (guint i = 0; reserved && i < reserved->len; i++) {
 			struct extent range = trimmed(g_array_index(reserved, struct extent, i), config->page_size);

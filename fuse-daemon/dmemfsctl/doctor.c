@@ -101,7 +101,7 @@ static GArray *read_reserved(const struct doctor *doctor)
 {
 	g_autofree char *cmdline = doctor_read(doctor, "/proc/cmdline");
 
-	return reserved_parse(cmdline ? cmdline : "");
+	return memmap_cmdline_parse(cmdline ? cmdline : "");
 }
 
 /* Does a mount, or the configuration, use reserved RAM? */

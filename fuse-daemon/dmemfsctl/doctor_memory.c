@@ -78,7 +78,7 @@ void doctor_check_lockdown(struct doctor *doctor)
 static const char *remedy_of_none(const struct doctor *doctor)
 {
 	g_autofree char *cmdline = doctor_read(doctor, PLAN_KERNEL_CMDLINE);
-	g_autoptr(GArray) planned = reserved_parse(cmdline ? cmdline : "");
+	g_autoptr(GArray) planned = memmap_cmdline_parse(cmdline ? cmdline : "");
 
 	if (doctor_exists(doctor, PLAN_GRUB_DROP_IN))
 		return "run update-grub, then reboot: " PLAN_GRUB_DROP_IN " is not in effect yet";

@@ -188,7 +188,7 @@ static GArray *read_ram(const char *root, GError **error)
 		command_fail(error, STATUS_FAILED, "%s/proc/iomem: shows no System RAM: run as root", root);
 		return NULL;
 	}
-	reserved = reserved_parse(cmdline);
+	reserved = memmap_cmdline_parse(cmdline);
 	g_array_append_vals(ram, reserved->data, reserved->len);
 	extents_merge(ram);
 	firmware = read_firmware(root);

@@ -47,7 +47,7 @@ char *plan_arguments(const GArray *ranges)
 
 	for (guint i = 0; i < ranges->len; i++) {
 		const struct extent *extent = &g_array_index(ranges, struct machine_range, i).extent;
-		g_autofree char *argument = reserved_argument(extent->start, extent->length);
+		g_autofree char *argument = memmap_cmdline_argument(extent->start, extent->length);
 
 		g_string_append_printf(text, "%s%s", i ? " " : "", argument);
 	}
@@ -79,7 +79,7 @@ static char *grub_contents(const char *root, const GArray *ranges, GError **erro
 /* Could an earlier plan have asked for it? Ranges that keep bad memory away are small. */
 static bool is_planned(const char *argument)
 {
-	g_autoptr(GArray) ranges = reserved_parse(argument);
+	g_autoptr(GArray) ranges = memmap_cmdline_parse(argument);
 	const struct extent *extent = ranges->len == 1 ? &g_array_index(ranges, struct extent, 0) : NULL;
 
 	return extent && extent->start >= PLAN_LOWEST && (extent->start | extent->length) % PLAN_ALIGNMENT == 0;

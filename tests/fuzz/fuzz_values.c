@@ -65,12 +65,12 @@ static void size_of(const void *text, size_t size)
 static void command_line(const void *text, size_t size)
 {
 	g_autofree char *string = g_strndup(text, size);
-	g_autoptr(GArray) ranges = reserved_parse(string);
+	g_autoptr(GArray) ranges = memmap_cmdline_parse(string);
 	g_autoptr(GString) arguments = g_string_new(NULL);
 
 	for (guint i = 0; i < ranges->len; i++) {
 		const struct extent *range = &g_array_index(ranges, struct extent, i);
-		g_autofree char *argument = reserved_argument(range->start, range->length);
+		g_autofree char *argument = memmap_cmdline_argument(range->start, range->length);
 
 		g_assert_cmpuint(range->length, >, 0);
 		g_assert_cmpuint(range->start, <=, UINT64_MAX - range->length);
@@ -79,7 +79,7 @@ static void command_line(const void *text, size_t size)
 		g_string_append_printf(arguments, "%s ", argument);
 	}
 
-	g_autoptr(GArray) again = reserved_parse(arguments->str);
+	g_autoptr(GArray) again = memmap_cmdline_parse(arguments->str);
 
 	g_assert_cmpmem(again->data, again->len * sizeof(struct extent), ranges->data, ranges->len * sizeof(struct extent));
 }

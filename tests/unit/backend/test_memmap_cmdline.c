@@ -7,7 +7,7 @@
 
 static void assert_ranges(const char *cmdline, const struct extent *expected, guint count)
 {
-	g_autoptr(GArray) ranges = reserved_parse(cmdline);
+	g_autoptr(GArray) ranges = memmap_cmdline_parse(cmdline);
 
 	g_assert_cmpuint(ranges->len, ==, count);
 	for (guint i = 0; i < count; i++) {
@@ -50,7 +50,7 @@ static void passes_over_everything_else(void)
 static void argument_reads_back(void)
 {
 	const struct extent range[] = { { 6 * GIB + (2 << 20), 3 << 20 } };
-	g_autofree char *argument = reserved_argument(range[0].start, range[0].length);
+	g_autofree char *argument = memmap_cmdline_argument(range[0].start, range[0].length);
 
 	g_assert_cmpstr(argument, ==, "memmap=3M$0x180200000");
 	assert_ranges(argument, range, 1);

@@ -231,7 +231,7 @@ static void arguments_read_back(void)
 	const struct machine_range some[] = { { { 4 * GIB, 3 * GIB }, 0 }, { { 100 * GIB, GIB }, 1 } };
 	g_autoptr(GArray) chosen = ranges(some, 2);
 	g_autofree char *text = plan_arguments(chosen);
-	g_autoptr(GArray) parsed = reserved_parse(text);
+	g_autoptr(GArray) parsed = memmap_cmdline_parse(text);
 	g_autofree char *grub = plan_grub(chosen);
 
 	g_assert_cmpstr(text, ==, "memmap=3G$0x100000000 memmap=1G$0x1900000000");
