@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
+#include "backend/owner_mark.h"
 #include "backend/pfn_device.h"
-#include "backend/pfn_mark.h"
 #include "base/log.h"
 
 struct backend {

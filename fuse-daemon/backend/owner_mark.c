@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Whose files the reserved memory holds. */
-#include "backend/pfn_mark.h"
+#include "backend/owner_mark.h"
 
 #include <errno.h>
 #include <glib.h>
