@@ -117,12 +117,12 @@ static uint64_t pfn_give_up_unknown(struct backend *backend, bool (*is_known)(ui
 
 static int pfn_get_mark(struct backend *backend, struct store_mark *mark)
 {
-	return pfn_mark_get(backend->device, mark);
+	return owner_mark_get(backend->device, mark);
 }
 
 static int pfn_set_mark(struct backend *backend, const struct store_mark *mark)
 {
-	return pfn_mark_set(backend->device, mark);
+	return owner_mark_set(backend->device, mark);
 }
 
 static struct backend *pfn_open(const struct config *config, GArray *regions, GError **error)

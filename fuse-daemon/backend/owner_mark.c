@@ -33,7 +33,7 @@ static char *describe(const struct store_mark *mark)
 
 static bool is_private(bool make, GError **error)
 {
-	g_autofree char *path = g_path_get_dirname(PFN_MARK_FILE);
+	g_autofree char *path = g_path_get_dirname(OWNER_MARK_FILE);
 	int directory = private_directory(path, make, error);
 
 	return directory >= 0 && close(directory) == 0;
@@ -47,7 +47,7 @@ static struct store_mark read_copy(void)
 	struct store_mark mark = nobody;
 	const char *hexadecimal;
 
-	if (!g_file_get_contents(PFN_MARK_FILE, &text, NULL, NULL))
+	if (!g_file_get_contents(OWNER_MARK_FILE, &text, NULL, NULL))
 		return nobody;
 	hexadecimal = strchr(text, ' ');
 	for (size_t i = 0; hexadecimal && i < sizeof(mark.bytes); i++) {
@@ -63,11 +63,12 @@ static void write_copy(const struct store_mark *mark)
 	g_autofree char *text = describe(mark);
 	g_autoptr(GError) error = NULL;
 
-	if (!text || !is_private(true, &error) || !g_file_set_contents(PFN_MARK_FILE, text, -1, &error))
-		log_warning("%s: the contents would not outlive the module: %s", PFN_MARK_FILE, error ? error->message : "no boot id");
+	if (!text || !is_private(true, &error) || !g_file_set_contents(OWNER_MARK_FILE, text, -1, &error))
+		log_warning("%s: the contents would not outlive the module: %s", OWNER_MARK_FILE,
+		            error ? error->message : "no boot id");
 }
 
-int pfn_mark_get(int device, struct store_mark *mark)
+int owner_mark_get(int device, struct store_mark *mark)
 {
 	struct dmemfs_mark request = { 0 };
 	g_autoptr(GError) error = NULL;
@@ -85,7 +86,7 @@ int pfn_mark_get(int device, struct store_mark *mark)
 	return 0;
 }
 
-int pfn_mark_set(int device, const struct store_mark *mark)
+int owner_mark_set(int device, const struct store_mark *mark)
 {
 	struct dmemfs_mark request = { 0 };
 	int err;
