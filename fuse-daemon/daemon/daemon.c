@@ -20,7 +20,7 @@
 #include "daemon/watchdog.h"
 #include "file/linger.h"
 #include "file/zeroer.h"
-#include "namespace/demand.h"
+#include "namespace/fault_service.h"
 #include "namespace/quota_setup.h"
 #include "pool/placement_clean.h"
 #include "recovery/poison.h"

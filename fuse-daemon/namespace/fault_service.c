@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Serves those who touch memory that is to come. */
-#include "namespace/demand.h"
+#include "namespace/fault_service.h"
 
 #include <errno.h>
 
