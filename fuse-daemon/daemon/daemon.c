@@ -31,7 +31,7 @@
 struct daemon {
 	struct server server;
 	struct mount *mount;
-	struct demand *demand;
+	struct fault_service *fault_service;
 	GMainLoop *loop;
 	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
 	int lock;         /* of the state directory */
@@ -192,7 +192,7 @@ static void close_storage(struct daemon *daemon)
 
 	if (storage->zeroer)
 		zeroer_stop(storage->zeroer);
-	demand_stop(daemon->demand);
+	fault_service_stop(daemon->fault_service);
 	namespace_destroy(daemon->server.ns, daemon->unmounted);
 	linger_destroy(storage->lingering);
 	zeroer_destroy(storage->zeroer);
@@ -265,7 +265,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 		return false;
 	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
-	daemon->demand = demand_start(daemon->server.ns, storage, config->threads);
+	daemon->fault_service = fault_service_start(daemon->server.ns, storage, config->threads);
 	add_sources(daemon);
 	reload_unblock_signals();
 	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))

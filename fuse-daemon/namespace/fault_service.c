@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "file/linger.h"
 
-struct demand {
+struct fault_service {
 	struct namespace *ns;
 	const struct storage *storage;
 	GThreadPool *pool;
@@ -59,36 +59,36 @@ static void answer(const struct storage *storage, const struct backend_fault *fa
 
 static void run(gpointer data, gpointer user_data)
 {
-	const struct demand *demand = user_data;
+	const struct fault_service *service = user_data;
 	struct job *job = data;
 	struct file *file;
-	int err = namespace_get_file(demand->ns, job->fault.id, &file);
+	int err = namespace_get_file(service->ns, job->fault.id, &file);
 
 	if (!err) {
 		err = work(file, job);
-		namespace_put_file(demand->ns, job->fault.id);
+		namespace_put_file(service->ns, job->fault.id);
 	} else {
-		err = work_on_lingering(demand->storage, job);
+		err = work_on_lingering(service->storage, job);
 	}
 	if (err && !job->punched)
-		answer(demand->storage, &job->fault, err);
+		answer(service->storage, &job->fault, err);
 	node_policy_unref(job->fault.policy);
 	g_free(job);
 }
 
-static void push(struct demand *demand, const struct job *job)
+static void push(struct fault_service *service, const struct job *job)
 {
-	g_thread_pool_push(demand->pool, g_memdup2(job, sizeof(*job)), NULL);
+	g_thread_pool_push(service->pool, g_memdup2(job, sizeof(*job)), NULL);
 }
 
-static void on_fault(const struct backend_fault *fault, void *demand)
+static void on_fault(const struct backend_fault *fault, void *service)
 {
-	push(demand, &(struct job){ .fault = *fault });
+	push(service, &(struct job){ .fault = *fault });
 }
 
-static void on_punched(uint64_t id, uint64_t offset, uint64_t length, void *demand)
+static void on_punched(uint64_t id, uint64_t offset, uint64_t length, void *service)
 {
-	push(demand, &(struct job){ .fault = { .id = id, .offset = offset, .length = length }, .punched = true });
+	push(service, &(struct job){ .fault = { .id = id, .offset = offset, .length = length }, .punched = true });
 }
 
 static void forget(gpointer data)
@@ -99,25 +99,25 @@ static void forget(gpointer data)
 	g_free(job);
 }
 
-struct demand *demand_start(struct namespace *ns, const struct storage *storage, unsigned threads)
+struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads)
 {
 	static const struct backend_demand_fns fns = { .fault = on_fault, .punched = on_punched };
-	struct demand *demand;
+	struct fault_service *service;
 
 	if (!storage->ops->set_demand)
 		return NULL;
-	demand = g_new0(struct demand, 1);
-	demand->ns = ns;
-	demand->storage = storage;
-	demand->pool = g_thread_pool_new_full(run, demand, forget, (gint)threads, FALSE, NULL);
-	storage->ops->set_demand(storage->backend, &fns, demand);
-	return demand;
+	service = g_new0(struct fault_service, 1);
+	service->ns = ns;
+	service->storage = storage;
+	service->pool = g_thread_pool_new_full(run, service, forget, (gint)threads, FALSE, NULL);
+	storage->ops->set_demand(storage->backend, &fns, service);
+	return service;
 }
 
-void demand_stop(struct demand *demand)
+void fault_service_stop(struct fault_service *service)
 {
-	if (!demand)
+	if (!service)
 		return;
-	g_thread_pool_free(demand->pool, TRUE, TRUE);
-	g_free(demand);
+	g_thread_pool_free(service->pool, TRUE, TRUE);
+	g_free(service);
 }

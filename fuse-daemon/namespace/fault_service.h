@@ -4,16 +4,16 @@
  * one of a few threads, which finds the file and answers. The backend bounds how many faults it tells of; those that
  * are not answered when the daemon ends are told to the next one.
  */
-#ifndef DMEMFS_DEMAND_H
-#define DMEMFS_DEMAND_H
+#ifndef DMEMFS_FAULT_SERVICE_H
+#define DMEMFS_FAULT_SERVICE_H
 
 #include "namespace/namespace.h"
 
-struct demand;
+struct fault_service;
 
 /* @threads serve at a time. NULL: the backend has no demand allocation. */
-struct demand *demand_start(struct namespace *ns, const struct storage *storage, unsigned threads);
+struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads);
 /* No job runs or begins any more when it returns. No dispatch() of the backend may follow. NULL is fine. */
-void demand_stop(struct demand *demand);
+void fault_service_stop(struct fault_service *service);
 
 #endif
