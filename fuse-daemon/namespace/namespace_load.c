@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "namespace/namespace_mode.h"
 #include "namespace/namespace_node.h"
+#include "namespace/namespace_page_size.h"
 #include "namespace/namespace_quota.h"
 #include "namespace/namespace_record.h"
-#include "namespace/namespace_unit.h"
 
 /*
  * In microseconds: a client whose request was answered is given so long to be scheduled, and so to tell the kernel of the

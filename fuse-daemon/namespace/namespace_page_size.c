@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Allocation units in the namespace. */
-#include "namespace/namespace_unit.h"
+#include "namespace/namespace_page_size.h"
 
 #include <errno.h>
 
