@@ -25,7 +25,7 @@ static void record(const struct namespace *ns, const struct inode *dir, uint64_t
 	if (dir->policy)
 		file_record_policy(store, ino, dir->policy);
 	if (dir->unit)
-		store_put_text(store, ino, RECORD_UNIT, unit);
+		store_put_text(store, ino, RECORD_PAGE_SIZE, unit);
 	if (alloc)
 		store_put_text(store, ino, FILE_RECORD_ALLOC, alloc);
 	if (dir->discard)

@@ -7,7 +7,7 @@
 #include "base/current_request.h"
 #include "namespace/namespace_record.h"
 
-bool unit_restore(struct inode *inode, const void *value, size_t size)
+bool page_size_restore(struct inode *inode, const void *value, size_t size)
 {
 	g_autofree char *text = g_strndup(value, size);
 	uint64_t unit;
@@ -36,7 +36,7 @@ int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint6
 		if (!err)
 			err = uid != 0 && uid != dir->uid ? -EPERM : current_request_may_set(dir->unit, unit, flags);
 		if (!err)
-			err = record_text(ns, dir, RECORD_UNIT, text);
+			err = record_text(ns, dir, RECORD_PAGE_SIZE, text);
 		if (!err)
 			dir->unit = unit;
 	}

@@ -3,15 +3,15 @@
  * Allocation units in the namespace: new files and directories have that of their directory. Internal to it; its lock is
  * held for everything here.
  */
-#ifndef DMEMFS_NAMESPACE_UNIT_H
-#define DMEMFS_NAMESPACE_UNIT_H
+#ifndef DMEMFS_NAMESPACE_PAGE_SIZE_H
+#define DMEMFS_NAMESPACE_PAGE_SIZE_H
 
 #include "namespace/inode.h"
 
 /* The extended attribute that holds it on record, in the form of the configuration. */
-#define RECORD_UNIT "dmemfs.page_size"
+#define RECORD_PAGE_SIZE "dmemfs.page_size"
 
 /* From the record, before the extents. False: no size of a page. */
-bool unit_restore(struct inode *inode, const void *value, size_t size);
+bool page_size_restore(struct inode *inode, const void *value, size_t size);
 
 #endif
