@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "namespace/namespace_mode.h"
+#include "namespace/namespace_alloc.h"
 #include "namespace/namespace_node.h"
 #include "namespace/namespace_page_size.h"
 #include "namespace/namespace_quota.h"

@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/current_request.h"
-#include "namespace/namespace_mode.h"
+#include "namespace/namespace_alloc.h"
 #include "namespace/namespace_record.h"
 
 /* A regular file keeps its own. */

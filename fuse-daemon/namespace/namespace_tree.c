@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "namespace/inode.h"
-#include "namespace/namespace_mode.h"
+#include "namespace/namespace_alloc.h"
 #include "namespace/namespace_quota.h"
 #include "namespace/namespace_record.h"
 

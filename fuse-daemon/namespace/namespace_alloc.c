@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* How files get memory, and what their mappings allow, in the namespace. */
-#include "namespace/namespace_mode.h"
+#include "namespace/namespace_alloc.h"
 
 #include <errno.h>
 #include <string.h>
