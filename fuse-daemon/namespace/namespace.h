@@ -181,7 +181,7 @@ int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const cha
 /* Whether mappings of the file, or of files made in the directory, allow MADV_DONTNEED from now on. */
 int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool discard);
 /* -ENODATA: neither file nor directory. */
-int namespace_get_mode(struct namespace *ns, uint64_t ino, bool *demand, bool *discard);
+int namespace_get_alloc(struct namespace *ns, uint64_t ino, bool *demand, bool *discard);
 
 /* At rest: do the trees hold what they say? NULL: yes, else what is wrong, g_malloc'ed. O(inodes). */
 char *namespace_check_quotas(struct namespace *ns);

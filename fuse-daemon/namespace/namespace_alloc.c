@@ -32,7 +32,7 @@ static void record(const struct namespace *ns, const struct inode *dir, uint64_t
 		store_put_text(store, ino, FILE_RECORD_DISCARD, "1");
 }
 
-void mode_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode)
+void alloc_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
 	if (S_ISREG(inode->mode)) {
 		file_restore_policy(inode->file, dir->policy);
@@ -49,12 +49,12 @@ void mode_inherit(const struct namespace *ns, const struct inode *dir, struct in
 	}
 }
 
-bool mode_is_record(const char *name)
+bool alloc_is_record(const char *name)
 {
 	return strcmp(name, FILE_RECORD_ALLOC) == 0 || strcmp(name, FILE_RECORD_DISCARD) == 0;
 }
 
-bool mode_restore(struct inode *inode, const char *name, const void *value, size_t size)
+bool alloc_restore(struct inode *inode, const char *name, const void *value, size_t size)
 {
 	g_autofree char *text = g_strndup(value, size);
 	bool demand = strcmp(text, "demand") == 0;
@@ -73,7 +73,7 @@ bool mode_restore(struct inode *inode, const char *name, const void *value, size
 	return true;
 }
 
-int mode_check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied)
+int alloc_check_owner(struct namespace *ns, uint64_t ino, uid_t uid, mode_t *mode, bool *applied)
 {
 	uint64_t done;
 	int err = 0;
@@ -134,7 +134,7 @@ int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const cha
 	enum dir_alloc alloc = DIR_ALLOC_UNSET;
 	bool applied;
 	mode_t mode;
-	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
+	int err = alloc_check_owner(ns, ino, uid, &mode, &applied);
 
 	if (err || applied)
 		return err;
@@ -153,7 +153,7 @@ int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool di
 {
 	bool applied;
 	mode_t mode;
-	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
+	int err = alloc_check_owner(ns, ino, uid, &mode, &applied);
 
 	if (err || applied)
 		return err;
@@ -164,7 +164,7 @@ int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool di
 	return set_file(ns, ino, file_set_discard, discard);
 }
 
-int namespace_get_mode(struct namespace *ns, uint64_t ino, bool *demand, bool *discard)
+int namespace_get_alloc(struct namespace *ns, uint64_t ino, bool *demand, bool *discard)
 {
 	int err = 0;
 

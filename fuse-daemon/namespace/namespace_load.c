@@ -76,8 +76,9 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 	if (strcmp(name, RECORD_PAGE_SIZE) == 0)
 		return page_size_restore(inode, value, size) ||
 		       load_error(error, "an allocation unit that is none", ino);
-	if (mode_is_record(name))
-		return mode_restore(inode, name, value, size) || load_error(error, "a way of allocation that is none", ino);
+	if (alloc_is_record(name))
+		return alloc_restore(inode, name, value, size) ||
+		       load_error(error, "a way of allocation that is none", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 

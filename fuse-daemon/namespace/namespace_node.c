@@ -69,7 +69,7 @@ int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct nod
 	struct stat attr;
 	bool applied;
 	mode_t mode;
-	int err = mode_check_owner(ns, ino, uid, &mode, &applied);
+	int err = alloc_check_owner(ns, ino, uid, &mode, &applied);
 
 	if (err || applied)
 		return err;

@@ -125,7 +125,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 		return err;
 	record_begin(ns);
 	record_inode(ns, inode);
-	mode_inherit(ns, dir, inode);
+	alloc_inherit(ns, dir, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
 	else

@@ -9,7 +9,7 @@ bool ops_is_demand(fuse_req_t req, const struct stat *attr)
 	bool demand = false, discard;
 
 	if (S_ISREG(attr->st_mode))
-		namespace_get_mode(ops_server(req)->ns, attr->st_ino, &demand, &discard);
+		namespace_get_alloc(ops_server(req)->ns, attr->st_ino, &demand, &discard);
 	return demand;
 }
 

@@ -82,7 +82,7 @@ static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const c
 static int get_alloc(struct server *server, uint64_t ino, char **value)
 {
 	bool demand, discard;
-	int err = namespace_get_mode(server->ns, ino, &demand, &discard);
+	int err = namespace_get_alloc(server->ns, ino, &demand, &discard);
 
 	if (!err)
 		*value = g_strdup(demand ? "demand" : "eager");
@@ -97,7 +97,7 @@ static int set_alloc(struct server *server, uid_t uid, uint64_t ino, const char 
 static int get_discard(struct server *server, uint64_t ino, char **value)
 {
 	bool demand, discard;
-	int err = namespace_get_mode(server->ns, ino, &demand, &discard);
+	int err = namespace_get_alloc(server->ns, ino, &demand, &discard);
 
 	if (!err)
 		*value = g_strdup(discard ? "1" : "0");

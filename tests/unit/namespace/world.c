@@ -81,7 +81,7 @@ static void describe_inode(struct namespace *ns, uint64_t ino, GString *text)
 		g_string_append_printf(text, " quota %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes %" G_GUINT64_FORMAT "/%"
 		                       G_GUINT64_FORMAT " files", quota.used.of[QUOTA_BYTES], quota.max.of[QUOTA_BYTES],
 		                       quota.used.of[QUOTA_FILES], quota.max.of[QUOTA_FILES]);
-	if (namespace_get_mode(ns, ino, &demand, &discard) == 0)
+	if (namespace_get_alloc(ns, ino, &demand, &discard) == 0)
 		g_string_append_printf(text, " demand %d discard %d", demand, discard);
 	g_string_append_c(text, '\n');
 	if (S_ISDIR(attr.st_mode))
