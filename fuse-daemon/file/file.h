@@ -149,7 +149,7 @@ int file_set_discard(struct file *file, bool discard);
 #define FILE_RECORD_ALLOC   "dmemfs.alloc"
 #define FILE_RECORD_DISCARD "dmemfs.discard"
 /* A file that is new, or on record so: without a commit. */
-void file_restore_mode(struct file *file, bool demand, bool discard);
+void file_restore_alloc(struct file *file, bool demand, bool discard);
 
 /*
  * Demand allocation only. Gives memory for a touched hole: 0, -EEXIST (there is some by now, or the file is shorter) or why there

@@ -14,7 +14,7 @@ bool file_is_discard(const struct file *file)
 	return file->discard;
 }
 
-void file_restore_mode(struct file *file, bool demand, bool discard)
+void file_restore_alloc(struct file *file, bool demand, bool discard)
 {
 	bool able = file->storage->ops->set_mode;
 
@@ -29,16 +29,16 @@ static int set_mode(struct file *file, const char *name, const char *value, bool
 	bool old_demand = file->demand, old_discard = file->discard;
 	int err;
 
-	file_restore_mode(file, demand, discard);
-	err = file_apply_mode(file);
+	file_restore_alloc(file, demand, discard);
+	err = file_apply_alloc(file);
 	if (!err) {
 		store_begin(store);
 		store_put_text(store, file->ino, name, value);
 		err = store_commit(store);
 	}
 	if (err) {
-		file_restore_mode(file, old_demand, old_discard);
-		file_apply_mode(file);
+		file_restore_alloc(file, old_demand, old_discard);
+		file_apply_alloc(file);
 	}
 	return err;
 }

@@ -66,7 +66,7 @@ static inline uint64_t file_unit_up(const struct file *file, uint64_t bytes)
 /* file_memory.c */
 int file_need_object(struct file *file);
 /* Tells the object whether the file is one with demand allocation and discard. */
-int file_apply_mode(struct file *file);
+int file_apply_alloc(struct file *file);
 
 GArray *file_runs_new(void);
 /* The memory of [from, to). */

@@ -83,7 +83,7 @@ void file_settle(struct file *file)
 	file_settle_promise(file);
 }
 
-int file_apply_mode(struct file *file)
+int file_apply_alloc(struct file *file)
 {
 	unsigned mode = (file->demand ? BACKEND_DEMAND : 0u) | (file->discard ? BACKEND_DISCARD : 0u);
 	const struct backend_ops *ops = file->storage->ops;
@@ -101,7 +101,7 @@ int file_need_object(struct file *file)
 	if (err)
 		return err;
 	/* A new one has neither. */
-	err = file->demand || file->discard ? file_apply_mode(file) : 0;
+	err = file->demand || file->discard ? file_apply_alloc(file) : 0;
 	if (err) {
 		file->storage->ops->drop(file->object);
 		file->object = NULL;

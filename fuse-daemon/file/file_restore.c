@@ -54,7 +54,7 @@ int file_attach(struct file *file)
 	                           file->size, &file->object);
 	if (err)
 		return err;
-	err = file_apply_mode(file);
+	err = file_apply_alloc(file);
 	if (!err && file->demand)
 		err = file_demand_punched_locked(file, 0, INT64_MAX);
 	file_settle_promise(file);

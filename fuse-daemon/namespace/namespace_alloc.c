@@ -38,7 +38,7 @@ void alloc_inherit(const struct namespace *ns, const struct inode *dir, struct i
 		file_restore_policy(inode->file, dir->policy);
 		if (dir->unit)
 			file_set_unit(inode->file, dir->unit);
-		file_restore_mode(inode->file, makes_demand(ns, dir), dir->discard);
+		file_restore_alloc(inode->file, makes_demand(ns, dir), dir->discard);
 		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL);
 	} else if (S_ISDIR(inode->mode)) {
 		inode->policy = node_policy_ref(dir->policy);
@@ -63,7 +63,8 @@ bool alloc_restore(struct inode *inode, const char *name, const void *value, siz
 	if (discard ? strcmp(text, "1") != 0 : !demand && strcmp(text, "eager") != 0)
 		return false;
 	if (S_ISREG(inode->mode))
-		file_restore_mode(inode->file, demand || file_is_demand(inode->file), discard || file_is_discard(inode->file));
+		file_restore_alloc(inode->file, demand || file_is_demand(inode->file),
+		                   discard || file_is_discard(inode->file));
 	else if (S_ISDIR(inode->mode) && discard)
 		inode->discard = true;
 	else if (S_ISDIR(inode->mode))
