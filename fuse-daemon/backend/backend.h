@@ -31,7 +31,7 @@
 
 #include "base/extent_map.h"
 #include "config/config.h"
-#include "pool/node_policy.h"
+#include "pool/numa_policy.h"
 #include "store/store.h"
 
 struct backend;

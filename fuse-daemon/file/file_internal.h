@@ -2,7 +2,7 @@
 /*
  * The inside of a file. Calls go down only:
  *   file.c        what clients do; it takes the lock, and calls one of the two ways to allocate
- *   file_restore.c, file_alloc.c, file_node.c   what the start and the attributes do; beside it
+ *   file_restore.c, file_alloc.c, file_numa.c   what the start and the attributes do; beside it
  *   file_eager.c, file_demand.c   the two ways to allocate: each is a struct file_alloc_ops
  *   file_memory.c the owner of size, map and object: changes them together with the record
  * All functions here are called with the exclusive lock held, file_zero() also with the shared one.

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "namespace/namespace_alloc.h"
-#include "namespace/namespace_node.h"
+#include "namespace/namespace_numa.h"
 #include "namespace/namespace_page_size.h"
 #include "namespace/namespace_quota.h"
 #include "namespace/namespace_record.h"

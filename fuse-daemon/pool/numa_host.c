@@ -8,7 +8,7 @@
 
 #include "base/current_request.h"
 #include "base/log.h"
-#include "pool/node_policy.h"
+#include "pool/numa_policy.h"
 
 /* proc_pid_stat(5): "processor" is field 39, and the command, field 2, may have anything in it up to the last ')'. */
 #define FIELDS_FROM_COMMAND_TO_CPU (39 - 2)

@@ -28,7 +28,7 @@
 
 #include "base/extent.h"
 #include "pool/allocator.h"
-#include "pool/node_policy.h"
+#include "pool/numa_policy.h"
 
 #define PLACEMENT_PATIENCE_MS 1000
 

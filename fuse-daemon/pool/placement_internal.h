@@ -3,7 +3,7 @@
 #ifndef DMEMFS_PLACEMENT_INTERNAL_H
 #define DMEMFS_PLACEMENT_INTERNAL_H
 
-#include "pool/node_alloc.h"
+#include "pool/numa_policy_alloc.h"
 #include "pool/placement.h"
 #include "pool/placement_clean.h"
 

@@ -97,7 +97,7 @@ WORKS = {
                                                       PFN: "tests/vm/test_giving_back.py::test_free_page_reporting"},
     "demand allocation, over-commit": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
                                        PFN: "tests/vm/test_demand.py::test_exhaustion_hits_who_cannot_grow"},
-    "NUMA policies": {MEMORY: "tests/mount/test_node.py::test_interleaving_takes_turns",
+    "NUMA policies": {MEMORY: "tests/mount/test_numa_policy.py::test_interleaving_takes_turns",
                       PFN: "tests/vm/test_numa.py::test_interleaving"},
     "quotas": {BOTH: "tests/mount/test_quota.py::test_sizing_past_the_limit_is_edquot_and_takes_nothing"},
     "daemon killed or upgraded under guests": {BOTH: "tests/mount/test_takeover.py::test_kill_and_takeover_keep_everything"},

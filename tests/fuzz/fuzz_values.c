@@ -9,7 +9,7 @@
 #include "base/extent.h"
 #include "config/config.h"
 #include "fuzz.h"
-#include "pool/node_policy.h"
+#include "pool/numa_policy.h"
 #include "quota/quota_limit.h"
 
 static void node(const void *text, size_t size)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* From which NUMA nodes a file gets memory, as text. */
-#include "pool/node_policy.h"
+#include "pool/numa_policy.h"
 
 #include <errno.h>
 #include <string.h>

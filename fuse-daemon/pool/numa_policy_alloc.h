@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Allocation by NUMA node: a policy (node_policy.h) made into requests to the allocator. Pure; placement.c holds the lock. */
+/* Allocation by NUMA node: a policy (numa_policy.h) made into requests to the allocator. Pure; placement.c holds the lock. */
 #ifndef DMEMFS_NODE_ALLOC_H
 #define DMEMFS_NODE_ALLOC_H
 
 #include "pool/allocator.h"
-#include "pool/node_policy.h"
+#include "pool/numa_policy.h"
 
 /* Nodes of the allocator's regions, by their index. */
 struct node_map {

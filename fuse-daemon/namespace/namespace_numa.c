@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* NUMA policies in the namespace. */
-#include "namespace/namespace_node.h"
+#include "namespace/namespace_numa.h"
 
 #include <errno.h>
 

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "base/current_request.h"
-#include "pool/node_alloc.h"
 #include "pool/numa_host.h"
+#include "pool/numa_policy_alloc.h"
 #include "unit/pool/allocator_check.h"
 
 #define GIB (UINT64_C(1) << 30)

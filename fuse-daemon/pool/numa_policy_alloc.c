@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Allocation by NUMA node. */
-#include "pool/node_alloc.h"
+#include "pool/numa_policy_alloc.h"
 
 #include <errno.h>
 
