@@ -62,7 +62,7 @@ struct backend_fault {
 	int pid;
 	char comm[17];
 	int node;                   /* of the CPU, -1 unknown */
-	struct node_policy *policy; /* of the mapping; NULL: none. The receiver unrefs it. */
+	struct numa_policy *policy; /* of the mapping; NULL: none. The receiver unrefs it. */
 };
 
 /* From dispatch(), with no lock of the backend held. */

@@ -172,7 +172,7 @@ static void on_idle(struct backend *backend, uint64_t id)
 		backend->idle(id, backend->idle_data);
 }
 
-static struct node_policy *mapping_policy(const struct dmemfs_event *event)
+static struct numa_policy *mapping_policy(const struct dmemfs_event *event)
 {
 	g_autoptr(GString) text = g_string_new(event->policy == DMEMFS_POLICY_PREFER ? "prefer:" : "");
 	const char *separator = "";
@@ -187,7 +187,7 @@ static struct node_policy *mapping_policy(const struct dmemfs_event *event)
 		if (event->policy == DMEMFS_POLICY_PREFER)
 			break;
 	}
-	return node_policy_parse(text->str, text->len);
+	return numa_policy_parse(text->str, text->len);
 }
 
 static void on_fault(struct backend *backend, const struct dmemfs_event *event)

@@ -118,15 +118,15 @@ int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length)
 int64_t file_seek(struct file *file, uint64_t offset, int whence);
 
 /* From which nodes it gets memory, when it gets some; what it has stays where it is. NULL: from any. */
-struct node_policy *file_get_policy(struct file *file);
+struct numa_policy *file_get_policy(struct file *file);
 /* Commits. @flags as current_request_may_set(). */
-int file_set_policy(struct file *file, struct node_policy *policy, int flags);
+int file_set_policy(struct file *file, struct numa_policy *policy, int flags);
 /* Name of the extended attribute that holds the policy of a file or directory on record. */
 #define FILE_RECORD_POLICY "dmemfs.node"
 /* Inside a transaction; NULL: none. */
-void file_record_policy(struct store *store, uint64_t ino, const struct node_policy *policy);
+void file_record_policy(struct store *store, uint64_t ino, const struct numa_policy *policy);
 /* A file that is new, or on record with this policy: without a commit. */
-void file_restore_policy(struct file *file, struct node_policy *policy);
+void file_restore_policy(struct file *file, struct numa_policy *policy);
 /* "NODE BYTES" in decimal, a line per node by rising number, -1 where it is not known: where its memory is; g_malloc'ed. */
 char *file_describe_nodes(struct file *file);
 

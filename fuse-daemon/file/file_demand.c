@@ -67,7 +67,7 @@ static int demand_grow(struct file *file, uint64_t size)
 }
 
 /* Appends memory for @gap, promised before, in pieces of @unit. */
-static int take_promised(struct file *file, const struct node_policy *policy, int node, struct extent_gap gap,
+static int take_promised(struct file *file, const struct numa_policy *policy, int node, struct extent_gap gap,
                          uint64_t unit, GArray *runs)
 {
 	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -218,7 +218,7 @@ int file_demand_punched(struct file *file, uint64_t from, uint64_t to)
 }
 
 /* The mapping's policy stands in where the file has none; "local" is where the toucher runs. */
-static const struct node_policy *choose_policy(const struct file *file, const struct backend_fault *fault)
+static const struct numa_policy *choose_policy(const struct file *file, const struct backend_fault *fault)
 {
 	if (file->policy || !fault->policy || !placement_has_nodes(file->storage->placement, fault->policy))
 		return file->policy;

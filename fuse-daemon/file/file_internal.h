@@ -23,7 +23,7 @@ struct file {
 	pthread_rwlock_t lock;         /* guards all below */
 	struct backend_object *object; /* NULL until the first open or byte */
 	struct extent_map *map;
-	struct node_policy *policy; /* NULL: memory from any node */
+	struct numa_policy *policy; /* NULL: memory from any node */
 	_Atomic uint64_t size;
 	_Atomic uint64_t allocated; /* bytes in map */
 	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */

@@ -27,7 +27,7 @@ void file_release(struct file *file)
 	if (file->object)
 		file->storage->ops->release(file->object);
 	extent_map_destroy(file->map);
-	node_policy_unref(file->policy);
+	numa_policy_unref(file->policy);
 	pthread_rwlock_destroy(&file->lock);
 	g_free(file);
 }

@@ -5,29 +5,29 @@
 #include "base/current_request.h"
 #include "file/file_internal.h"
 
-struct node_policy *file_get_policy(struct file *file)
+struct numa_policy *file_get_policy(struct file *file)
 {
 	pthread_rwlock_rdlock(&file->lock);
-	struct node_policy *policy = node_policy_ref(file->policy);
+	struct numa_policy *policy = numa_policy_ref(file->policy);
 
 	pthread_rwlock_unlock(&file->lock);
 	return policy;
 }
 
-void file_restore_policy(struct file *file, struct node_policy *policy)
+void file_restore_policy(struct file *file, struct numa_policy *policy)
 {
-	node_policy_unref(file->policy);
-	file->policy = node_policy_ref(policy);
+	numa_policy_unref(file->policy);
+	file->policy = numa_policy_ref(policy);
 }
 
-void file_record_policy(struct store *store, uint64_t ino, const struct node_policy *policy)
+void file_record_policy(struct store *store, uint64_t ino, const struct numa_policy *policy)
 {
-	g_autofree char *text = policy ? node_policy_format(policy) : NULL;
+	g_autofree char *text = policy ? numa_policy_format(policy) : NULL;
 
 	store_put_text(store, ino, FILE_RECORD_POLICY, text);
 }
 
-int file_set_policy(struct file *file, struct node_policy *policy, int flags)
+int file_set_policy(struct file *file, struct numa_policy *policy, int flags)
 {
 	struct store *store = file->storage->store;
 	int err;

@@ -72,7 +72,7 @@ static void run(gpointer data, gpointer user_data)
 	}
 	if (err && !job->punched)
 		answer(service->storage, &job->fault, err);
-	node_policy_unref(job->fault.policy);
+	numa_policy_unref(job->fault.policy);
 	g_free(job);
 }
 
@@ -95,7 +95,7 @@ static void forget(gpointer data)
 {
 	struct job *job = data;
 
-	node_policy_unref(job->fault.policy);
+	numa_policy_unref(job->fault.policy);
 	g_free(job);
 }
 

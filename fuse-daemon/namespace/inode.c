@@ -163,7 +163,7 @@ static void free_inode(struct inode *inode)
 {
 	if (S_ISDIR(inode->mode)) {
 		directory_destroy(inode->entries);
-		node_policy_unref(inode->policy);
+		numa_policy_unref(inode->policy);
 	} else if (S_ISLNK(inode->mode)) {
 		g_free(inode->target);
 	}

@@ -35,7 +35,7 @@ struct inode {
 			struct directory *entries; /* S_ISDIR */
 			uint64_t parent;
 			struct quota *quota;        /* the tree that begins here, NULL: none */
-			struct node_policy *policy; /* of what is made here; of files it is in file.h */
+			struct numa_policy *policy; /* of what is made here; of files it is in file.h */
 			uint64_t unit;              /* the same: bytes, 0 the configuration's */
 			enum dir_alloc alloc;
 			bool discard;

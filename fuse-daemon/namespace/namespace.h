@@ -160,13 +160,13 @@ void namespace_get_room(struct namespace *ns, uint64_t ino, struct quota_usage *
  * root or the owner. @flags as setxattr(2). -ENODEV: a node without a region, -ENODATA: there is none to remove, or @ino
  * is neither.
  */
-int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct node_policy *policy, int flags);
+int namespace_set_numa(struct namespace *ns, uint64_t ino, uid_t uid, struct numa_policy *policy, int flags);
 /* A reference; -ENODATA: there is none. */
-int namespace_get_node(struct namespace *ns, uint64_t ino, struct node_policy **policy);
+int namespace_get_numa(struct namespace *ns, uint64_t ino, struct numa_policy **policy);
 
 /*
  * The allocation unit of files that are made in the directory @ino from now on: DMEMFS_PAGE_4K, _2M, _1G, or 0 for that of
- * the configuration. The rest as for namespace_set_node().
+ * the configuration. The rest as for namespace_set_numa().
  */
 int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags);
 /* That of the file @ino, or of what is made in the directory @ino. */
@@ -175,7 +175,7 @@ int namespace_get_page_size(struct namespace *ns, uint64_t ino, uint64_t *unit);
 /*
  * How files that are made in the directory @ino get memory from now on, "eager" or "demand", NULL: as the configuration
  * says; or how the file @ino does (-EBUSY: it is not empty). -EOPNOTSUPP: not with this backend. The rest as for
- * namespace_set_node().
+ * namespace_set_numa().
  */
 int namespace_set_alloc(struct namespace *ns, uint64_t ino, uid_t uid, const char *value, int flags);
 /* Whether mappings of the file, or of files made in the directory, allow MADV_DONTNEED from now on. */

@@ -41,7 +41,7 @@ void alloc_inherit(const struct namespace *ns, const struct inode *dir, struct i
 		file_restore_alloc(inode->file, makes_demand(ns, dir), dir->discard);
 		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL);
 	} else if (S_ISDIR(inode->mode)) {
-		inode->policy = node_policy_ref(dir->policy);
+		inode->policy = numa_policy_ref(dir->policy);
 		inode->unit = dir->unit;
 		inode->alloc = dir->alloc;
 		inode->discard = dir->discard;

@@ -72,7 +72,7 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 		return quota_record_add(load->quotas, ino, name, value, size) ||
 		       load_error(error, "a quota that is none", ino);
 	if (strcmp(name, FILE_RECORD_POLICY) == 0)
-		return node_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
+		return numa_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
 	if (strcmp(name, RECORD_PAGE_SIZE) == 0)
 		return page_size_restore(inode, value, size) ||
 		       load_error(error, "an allocation unit that is none", ino);

@@ -14,19 +14,19 @@ static bool can_have_policy(const struct inode *inode)
 	return S_ISDIR(inode->mode) || S_ISREG(inode->mode);
 }
 
-static void set_policy(struct inode *inode, struct node_policy *policy)
+static void set_policy(struct inode *inode, struct numa_policy *policy)
 {
 	if (S_ISREG(inode->mode)) {
 		file_restore_policy(inode->file, policy);
 	} else {
-		node_policy_unref(inode->policy);
-		inode->policy = node_policy_ref(policy);
+		numa_policy_unref(inode->policy);
+		inode->policy = numa_policy_ref(policy);
 	}
 }
 
-bool node_restore(struct inode *inode, const void *value, size_t size)
+bool numa_restore(struct inode *inode, const void *value, size_t size)
 {
-	g_autoptr(node_policy_t) policy = node_policy_parse(value, size);
+	g_autoptr(numa_policy_t) policy = numa_policy_parse(value, size);
 
 	if (!policy || !can_have_policy(inode))
 		return false;
@@ -34,9 +34,9 @@ bool node_restore(struct inode *inode, const void *value, size_t size)
 	return true;
 }
 
-static int set_directory(struct namespace *ns, uint64_t ino, struct node_policy *policy, int flags)
+static int set_directory(struct namespace *ns, uint64_t ino, struct numa_policy *policy, int flags)
 {
-	g_autofree char *text = policy ? node_policy_format(policy) : NULL;
+	g_autofree char *text = policy ? numa_policy_format(policy) : NULL;
 	int err = 0;
 
 	g_mutex_lock(&ns->lock);
@@ -52,7 +52,7 @@ static int set_directory(struct namespace *ns, uint64_t ino, struct node_policy 
 	return err;
 }
 
-static int set_file(struct namespace *ns, uint64_t ino, struct node_policy *policy, int flags)
+static int set_file(struct namespace *ns, uint64_t ino, struct numa_policy *policy, int flags)
 {
 	struct file *file;
 	int err = namespace_get_file(ns, ino, &file);
@@ -64,7 +64,7 @@ static int set_file(struct namespace *ns, uint64_t ino, struct node_policy *poli
 	return err;
 }
 
-int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct node_policy *policy, int flags)
+int namespace_set_numa(struct namespace *ns, uint64_t ino, uid_t uid, struct numa_policy *policy, int flags)
 {
 	struct stat attr;
 	bool applied;
@@ -82,7 +82,7 @@ int namespace_set_node(struct namespace *ns, uint64_t ino, uid_t uid, struct nod
 	return err ? err : namespace_setattr(ns, ino, 0, &attr);
 }
 
-int namespace_get_node(struct namespace *ns, uint64_t ino, struct node_policy **policy)
+int namespace_get_numa(struct namespace *ns, uint64_t ino, struct numa_policy **policy)
 {
 	struct file *file;
 	int err = namespace_get_file(ns, ino, &file);
@@ -95,7 +95,7 @@ int namespace_get_node(struct namespace *ns, uint64_t ino, struct node_policy **
 		g_mutex_lock(&ns->lock);
 		const struct inode *dir = inode_find(ns, ino);
 
-		*policy = dir ? node_policy_ref(dir->policy) : NULL;
+		*policy = dir ? numa_policy_ref(dir->policy) : NULL;
 		g_mutex_unlock(&ns->lock);
 	} else if (err == -ENOENT) {
 		return err;

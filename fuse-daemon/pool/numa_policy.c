@@ -10,7 +10,7 @@
 /* 64 nodes of four digits, with commas. Bytes. */
 #define TEXT_MAX 512
 
-static bool has_node(const struct node_policy *policy, int node)
+static bool has_node(const struct numa_policy *policy, int node)
 {
 	for (unsigned i = 0; i < policy->count; i++) {
 		if (policy->nodes[i] == node)
@@ -19,22 +19,23 @@ static bool has_node(const struct node_policy *policy, int node)
 	return false;
 }
 
-static bool add_nodes(struct node_policy *policy, const char *text)
+static bool add_nodes(struct numa_policy *policy, const char *text)
 {
 	g_auto(GStrv) words = g_strsplit(text, ",", -1);
 
 	for (char **word = words; *word; word++) {
 		guint64 node;
 
-		if (policy->count == NODE_POLICY_NODES_MAX ||
-		    !g_ascii_string_to_unsigned(*word, 10, 0, NODE_NUMBER_MAX, &node, NULL) || has_node(policy, (int)node))
+		if (policy->count == NUMA_POLICY_NODES_MAX ||
+		    !g_ascii_string_to_unsigned(*word, 10, 0, NODE_NUMBER_MAX, &node, NULL) ||
+		    has_node(policy, (int)node))
 			return false;
 		policy->nodes[policy->count++] = (int)node;
 	}
 	return policy->count > 0;
 }
 
-static bool parse(struct node_policy *policy, const char *text)
+static bool parse(struct numa_policy *policy, const char *text)
 {
 	if (strcmp(text, LOCAL) == 0) {
 		policy->mode = NODE_LOCAL;
@@ -46,9 +47,9 @@ static bool parse(struct node_policy *policy, const char *text)
 	return add_nodes(policy, text + strlen(PREFER)) && policy->count == 1;
 }
 
-struct node_policy *node_policy_parse(const void *text, size_t size)
+struct numa_policy *numa_policy_parse(const void *text, size_t size)
 {
-	g_autoptr(node_policy_t) policy = g_atomic_rc_box_new0(struct node_policy);
+	g_autoptr(numa_policy_t) policy = g_atomic_rc_box_new0(struct numa_policy);
 	g_autofree char *copy = NULL;
 
 	if (size == 0 || size > TEXT_MAX || memchr(text, 0, size))
@@ -59,18 +60,18 @@ struct node_policy *node_policy_parse(const void *text, size_t size)
 	return parse(policy, copy) ? g_steal_pointer(&policy) : NULL;
 }
 
-struct node_policy *node_policy_ref(struct node_policy *policy)
+struct numa_policy *numa_policy_ref(struct numa_policy *policy)
 {
 	return policy ? g_atomic_rc_box_acquire(policy) : NULL;
 }
 
-void node_policy_unref(struct node_policy *policy)
+void numa_policy_unref(struct numa_policy *policy)
 {
 	if (policy)
 		g_atomic_rc_box_release(policy);
 }
 
-char *node_policy_format(const struct node_policy *policy)
+char *numa_policy_format(const struct numa_policy *policy)
 {
 	GString *text = g_string_new(policy->mode == NODE_LOCAL ? LOCAL : policy->mode == NODE_PREFER ? PREFER : "");
 

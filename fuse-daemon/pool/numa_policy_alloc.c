@@ -16,7 +16,7 @@ uint64_t node_map_regions(const struct node_map *map, int node)
 }
 
 /* Of all nodes of a strict policy; every region else. */
-static uint64_t regions_of(const struct node_map *map, const struct node_policy *policy)
+static uint64_t regions_of(const struct node_map *map, const struct numa_policy *policy)
 {
 	uint64_t regions = 0;
 
@@ -27,8 +27,8 @@ static uint64_t regions_of(const struct node_map *map, const struct node_policy 
 	return regions;
 }
 
-uint64_t node_available(const struct allocator *allocator, const struct node_map *map, const struct node_policy *policy,
-                        uint64_t unit)
+uint64_t numa_policy_available(const struct allocator *allocator, const struct node_map *map,
+                               const struct numa_policy *policy, uint64_t unit)
 {
 	return allocator_available(allocator, unit, regions_of(map, policy));
 }
@@ -89,9 +89,9 @@ static uint64_t deal(struct stock *stock, uint64_t length, GArray *out, guint fi
 struct interleaving {
 	struct allocator *allocator;
 	const struct allocator_request *request;
-	const struct node_policy *policy;
+	const struct numa_policy *policy;
 	uint64_t turn;                              /* bytes */
-	struct stock stocks[NODE_POLICY_NODES_MAX]; /* of each node of the policy */
+	struct stock stocks[NUMA_POLICY_NODES_MAX]; /* of each node of the policy */
 	struct stock spare;                         /* from any of them, in place of what a full one does not have */
 };
 
@@ -160,7 +160,7 @@ static void deal_turn(struct interleaving *work, const struct turn *turn, void *
 static int stock_up(struct interleaving *work, const struct node_map *map, uint64_t all)
 {
 	const struct allocator_request *request = work->request;
-	struct turn wanted[NODE_POLICY_NODES_MAX] = { 0 };
+	struct turn wanted[NUMA_POLICY_NODES_MAX] = { 0 };
 	uint64_t missing = request->length;
 	int err = 0;
 
@@ -184,7 +184,7 @@ static void give_back(struct allocator *allocator, const GArray *runs)
 	}
 }
 
-static int interleave(struct allocator *allocator, const struct node_map *map, const struct node_policy *policy,
+static int interleave(struct allocator *allocator, const struct node_map *map, const struct numa_policy *policy,
                       const struct allocator_request *request, uint64_t all, GArray *out)
 {
 	struct allocator_request unhinted = *request;
@@ -208,8 +208,8 @@ static int interleave(struct allocator *allocator, const struct node_map *map, c
 	return err;
 }
 
-int node_alloc(struct allocator *allocator, const struct node_map *map, const struct node_policy *policy, int local,
-               const struct allocator_request *request, GArray *out)
+int numa_policy_alloc(struct allocator *allocator, const struct node_map *map, const struct numa_policy *policy,
+                      int local, const struct allocator_request *request, GArray *out)
 {
 	uint64_t all = regions_of(map, policy), first;
 

@@ -102,7 +102,7 @@ static uint64_t room(const struct placement *placement, double factor)
 	return limit > taken ? limit - taken : 0;
 }
 
-static int try_alloc(struct placement *placement, const struct node_policy *policy, int local,
+static int try_alloc(struct placement *placement, const struct numa_policy *policy, int local,
                      const struct allocator_request *request, bool promised, GArray *out)
 {
 	int err = -ENOSPC;
@@ -114,7 +114,7 @@ static int try_alloc(struct placement *placement, const struct node_policy *poli
 	return err;
 }
 
-static int alloc(struct placement *placement, const struct node_policy *policy, int local,
+static int alloc(struct placement *placement, const struct numa_policy *policy, int local,
                  const struct allocator_request *request, bool promised, GArray *out)
 {
 	guint first = out->len;
@@ -132,7 +132,7 @@ static int alloc(struct placement *placement, const struct node_policy *policy, 
 	return err == -ENOSPC && current_request_is_interrupted() ? -EINTR : err;
 }
 
-int placement_alloc(struct placement *placement, const struct node_policy *policy,
+int placement_alloc(struct placement *placement, const struct numa_policy *policy,
                     const struct allocator_request *request, GArray *out)
 {
 	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
@@ -140,7 +140,7 @@ int placement_alloc(struct placement *placement, const struct node_policy *polic
 	return alloc(placement, policy, local, request, false, out);
 }
 
-int placement_alloc_promised(struct placement *placement, const struct node_policy *policy, int local,
+int placement_alloc_promised(struct placement *placement, const struct numa_policy *policy, int local,
                              const struct allocator_request *request, GArray *out)
 {
 	return alloc(placement, policy, local, request, true, out);
@@ -181,18 +181,18 @@ void placement_forgo(struct placement *placement, uint64_t bytes)
 	g_mutex_unlock(&placement->lock);
 }
 
-uint64_t placement_available(struct placement *placement, const struct node_policy *policy, uint64_t unit)
+uint64_t placement_available(struct placement *placement, const struct numa_policy *policy, uint64_t unit)
 {
 	uint64_t bytes;
 
 	g_mutex_lock(&placement->lock);
-	bytes = MIN(node_available(placement->allocator, &placement->map, policy, unit),
+	bytes = MIN(numa_policy_available(placement->allocator, &placement->map, policy, unit),
 	            room(placement, MAX(placement->overcommit, 1)) / unit * unit);
 	g_mutex_unlock(&placement->lock);
 	return bytes;
 }
 
-bool placement_has_nodes(struct placement *placement, const struct node_policy *policy)
+bool placement_has_nodes(struct placement *placement, const struct numa_policy *policy)
 {
 	for (unsigned i = 0; i < policy->count; i++) {
 		if (!node_map_regions(&placement->map, policy->nodes[i]))

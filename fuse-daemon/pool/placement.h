@@ -66,7 +66,7 @@ void placement_destroy(struct placement *placement);
  * As allocator_alloc(), from the regions that @policy allows; NULL: from any. @out: GArray of struct extent, appended to.
  * The memory may be dirty: zeroer_clean() before anybody can read it.
  */
-int placement_alloc(struct placement *placement, const struct node_policy *policy,
+int placement_alloc(struct placement *placement, const struct numa_policy *policy,
                     const struct allocator_request *request, GArray *out);
 /* Before the first allocation; 1 unless set. */
 void placement_set_overcommit(struct placement *placement, double factor);
@@ -76,15 +76,15 @@ int placement_promise(struct placement *placement, uint64_t bytes);
 void placement_restore_promise(struct placement *placement, uint64_t bytes);
 /* @bytes are no longer promised. */
 void placement_forgo(struct placement *placement, uint64_t bytes);
-/* As placement_alloc(), of memory that is promised: it is not any more. @local: as node_alloc(). */
-int placement_alloc_promised(struct placement *placement, const struct node_policy *policy, int local,
+/* As placement_alloc(), of memory that is promised: it is not any more. @local: as numa_policy_alloc(). */
+int placement_alloc_promised(struct placement *placement, const struct numa_policy *policy, int local,
                              const struct allocator_request *request, GArray *out);
 /* As placement_free(), and all of it is promised again. */
 void placement_free_promised(struct placement *placement, const struct extent *runs, guint count);
 /* What placement_alloc() could hand out in units of @unit right now, in bytes. */
-uint64_t placement_available(struct placement *placement, const struct node_policy *policy, uint64_t unit);
+uint64_t placement_available(struct placement *placement, const struct numa_policy *policy, uint64_t unit);
 /* Does every node that the policy names have a region? */
-bool placement_has_nodes(struct placement *placement, const struct node_policy *policy);
+bool placement_has_nodes(struct placement *placement, const struct numa_policy *policy);
 /* Adds the bytes of @run on each region to @bytes, by the order of placement_get_regions(). */
 void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS]);
 /* Memory that no mapping reaches goes back to the free runs, dirty. */

@@ -22,7 +22,7 @@ struct score {
 
 struct choice {
 	struct placement *placement;
-	const struct node_policy *policy;
+	const struct numa_policy *policy;
 	int local;
 	const struct allocator_request *request;
 };
@@ -125,7 +125,7 @@ static uint64_t clean_part(const struct choice *choice)
 {
 	const struct placement *placement = choice->placement;
 	const struct allocator_request *request = choice->request;
-	uint64_t there = node_available(placement->clean, &placement->map, choice->policy, request->unit);
+	uint64_t there = numa_policy_available(placement->clean, &placement->map, choice->policy, request->unit);
 	uint64_t size = DMEMFS_PAGE_1G, end;
 
 	if (there >= request->length)
@@ -160,7 +160,7 @@ static bool take_clean(const struct choice *choice, GArray *runs)
 
 	part.length = clean_part(choice);
 	if (!part.length ||
-	    node_alloc(placement->clean, &placement->map, choice->policy, choice->local, &part, runs) < 0)
+	    numa_policy_alloc(placement->clean, &placement->map, choice->policy, choice->local, &part, runs) < 0)
 		return false;
 	/* Whoever wins takes it out of the clean memory. */
 	free_all(placement->clean, runs);
@@ -172,7 +172,8 @@ static bool take_clean(const struct choice *choice, GArray *runs)
 		part.file_offset += part.length;
 		part.length = choice->request->length - part.length;
 		part.hint = last->start + last->length;
-		if (node_alloc(placement->allocator, &placement->map, choice->policy, choice->local, &part, runs) < 0) {
+		if (numa_policy_alloc(placement->allocator, &placement->map, choice->policy, choice->local, &part,
+		                      runs) < 0) {
 			free_all(placement->allocator, runs);
 			return false;
 		}
@@ -213,7 +214,7 @@ static void mark_taken(struct placement *placement, struct extent run)
 		extent_set_add(placement->stale, g_array_index(dirty, struct extent, i));
 }
 
-int clean_alloc(struct placement *placement, const struct node_policy *policy, int local,
+int clean_alloc(struct placement *placement, const struct numa_policy *policy, int local,
                 const struct allocator_request *request, GArray *out)
 {
 	const struct choice choice = { placement, policy, local, request };
@@ -221,9 +222,9 @@ int clean_alloc(struct placement *placement, const struct node_policy *policy, i
 	int err;
 
 	if (!placement->clean)
-		return node_alloc(placement->allocator, &placement->map, policy, local, request, out);
+		return numa_policy_alloc(placement->allocator, &placement->map, policy, local, request, out);
 	runs = extents_new();
-	err = node_alloc(placement->allocator, &placement->map, policy, local, request, runs);
+	err = numa_policy_alloc(placement->allocator, &placement->map, policy, local, request, runs);
 	if (!err && !are_clean(placement, runs))
 		prefer_clean(&choice, &runs);
 	for (guint i = 0; i < runs->len; i++)

@@ -30,10 +30,10 @@ struct placement {
 };
 
 /*
- * As node_alloc(). Clean memory where that costs neither the pool nor the file a large page, and no node its share; what is not
+ * As numa_policy_alloc(). Clean memory where that costs neither the pool nor the file a large page, and no node its share; what is not
  * clean becomes stale.
  */
-int clean_alloc(struct placement *placement, const struct node_policy *policy, int local,
+int clean_alloc(struct placement *placement, const struct numa_policy *policy, int local,
                 const struct allocator_request *request, GArray *out);
 /* Waits, without the lock, until nobody zeroes anything of @runs from index @first on, which are taken. */
 void clean_wait(struct placement *placement, const GArray *runs, guint first);

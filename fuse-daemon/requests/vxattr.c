@@ -210,21 +210,21 @@ static int set_limit(struct server *server, uint64_t ino, enum quota_resource re
 
 static int get_node(struct server *server, uint64_t ino, char **value)
 {
-	g_autoptr(node_policy_t) policy = NULL;
-	int err = namespace_get_node(server->ns, ino, &policy);
+	g_autoptr(numa_policy_t) policy = NULL;
+	int err = namespace_get_numa(server->ns, ino, &policy);
 
 	if (!err)
-		*value = node_policy_format(policy);
+		*value = numa_policy_format(policy);
 	return err;
 }
 
 static int set_node(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
 {
-	g_autoptr(node_policy_t) policy = text ? node_policy_parse(text, strlen(text)) : NULL;
+	g_autoptr(numa_policy_t) policy = text ? numa_policy_parse(text, strlen(text)) : NULL;
 
 	if (text && !policy)
 		return -EINVAL;
-	return namespace_set_node(server->ns, ino, uid, policy, flags);
+	return namespace_set_numa(server->ns, ino, uid, policy, flags);
 }
 
 enum {

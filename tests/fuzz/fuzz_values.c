@@ -14,18 +14,18 @@
 
 static void node(const void *text, size_t size)
 {
-	g_autoptr(node_policy_t) policy = node_policy_parse(text, size);
+	g_autoptr(numa_policy_t) policy = numa_policy_parse(text, size);
 
 	if (!policy)
 		return;
 
-	g_autofree char *written = node_policy_format(policy);
-	g_autoptr(node_policy_t) again = node_policy_parse(written, strlen(written));
+	g_autofree char *written = numa_policy_format(policy);
+	g_autoptr(numa_policy_t) again = numa_policy_parse(written, strlen(written));
 
 	g_assert_nonnull(again);
 	g_assert_cmpint(again->mode, ==, policy->mode);
 	g_assert_cmpuint(again->count, ==, policy->count);
-	g_assert_cmpuint(policy->count, <=, NODE_POLICY_NODES_MAX);
+	g_assert_cmpuint(policy->count, <=, NUMA_POLICY_NODES_MAX);
 	g_assert_cmpmem(again->nodes, again->count * sizeof(int), policy->nodes, policy->count * sizeof(int));
 }
 

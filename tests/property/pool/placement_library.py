@@ -52,8 +52,8 @@ _SIGNATURES = {
     "placement_get_usage": (None, c_void_p, POINTER(Usage)),
     "placement_begin_zeroing": (c_bool, c_void_p, POINTER(Piece), c_bool),
     "placement_end_zeroing": (None, c_void_p, POINTER(Piece), c_bool),
-    "node_policy_parse": (c_void_p, ctypes.c_char_p, ctypes.c_size_t),
-    "node_policy_unref": (None, c_void_p),
+    "numa_policy_parse": (c_void_p, ctypes.c_char_p, ctypes.c_size_t),
+    "numa_policy_unref": (None, c_void_p),
     "g_array_new": (c_void_p, c_int, c_int, c_uint),
     "g_array_unref": (None, c_void_p),
     "g_array_append_vals": (c_void_p, c_void_p, c_void_p, c_uint),
@@ -103,13 +103,13 @@ class Placement:
         """(error, runs). @policy: as in dmemfs.node. @promised: by promise(), which this redeems."""
         out = self._array(Extent)
         request = Request(length, unit, file_offset, NO_HINT, ANY_REGION)
-        node = self._library.node_policy_parse(policy.encode(), len(policy)) if policy else None
+        node = self._library.numa_policy_parse(policy.encode(), len(policy)) if policy else None
         if promised:
             error = self._library.placement_alloc_promised(self._self, node, -1, byref(request), out)
         else:
             error = self._library.placement_alloc(self._self, node, byref(request), out)
         if node:
-            self._library.node_policy_unref(node)
+            self._library.numa_policy_unref(node)
         return error, self._taken(out)
 
     def promise(self, length):

@@ -12,9 +12,9 @@
 
 #define GIB (UINT64_C(1) << 30)
 
-static struct node_policy *parse(const char *text)
+static struct numa_policy *parse(const char *text)
 {
-	return node_policy_parse(text, strlen(text));
+	return numa_policy_parse(text, strlen(text));
 }
 
 static void policies_are_text(void)
@@ -25,15 +25,15 @@ static void policies_are_text(void)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(right); i++) {
 		g_autofree char *line = g_strconcat(right[i], "\n", NULL);
-		g_autoptr(node_policy_t) policy = parse(right[i]), same = parse(line);
-		g_autofree char *text = node_policy_format(policy);
+		g_autoptr(numa_policy_t) policy = parse(right[i]), same = parse(line);
+		g_autofree char *text = numa_policy_format(policy);
 
 		g_assert_cmpstr(text, ==, right[i]);
 		g_assert_cmpmem(policy, sizeof(*policy), same, sizeof(*same));
 	}
 	for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++)
 		g_assert_null(parse(wrong[i]));
-	g_assert_null(node_policy_parse("0\0", 2));
+	g_assert_null(numa_policy_parse("0\0", 2));
 }
 
 struct pool {
@@ -65,7 +65,7 @@ static void tear_down(struct pool *pool, gconstpointer data)
 
 static int take(struct pool *pool, const char *text, int local, uint64_t offset, uint64_t length)
 {
-	g_autoptr(node_policy_t) policy = parse(text);
+	g_autoptr(numa_policy_t) policy = parse(text);
 	const struct allocator_request request = {
 		.length = length,
 		.unit = DMEMFS_PAGE_4K,
@@ -74,7 +74,7 @@ static int take(struct pool *pool, const char *text, int local, uint64_t offset,
 	};
 
 	g_array_set_size(pool->out, 0);
-	return node_alloc(pool->allocator, &pool->map, policy, local, &request, pool->out);
+	return numa_policy_alloc(pool->allocator, &pool->map, policy, local, &request, pool->out);
 }
 
 static void expect_run(const struct pool *pool, guint index, uint64_t gib, uint64_t length)
