@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What zeroer.c, in advance, and zeroer_need.c, in need, share. Internal to them. */
+/* What zero_background.c, in advance, and zero_in_request.c, in need, share. Internal to them. */
 #ifndef DMEMFS_ZEROER_INTERNAL_H
 #define DMEMFS_ZEROER_INTERNAL_H
 
@@ -7,8 +7,8 @@
 
 struct zeroer {
 	const struct storage *storage;
-	GThreadPool *helpers; /* of requests: struct job of zeroer_need.c */
-	GPtrArray *workers;   /* struct worker of zeroer.c; of the thread that starts and stops them */
+	GThreadPool *helpers; /* of requests: struct job of zero_in_request.c */
+	GPtrArray *workers;   /* struct worker of zero_background.c; of the thread that starts and stops them */
 	uint64_t max_rate;    /* bytes per second and worker; 0: no limit */
 	GMutex lock;          /* guards all below */
 	GCond stopping;
