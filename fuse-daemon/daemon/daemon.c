@@ -18,7 +18,7 @@
 #include "daemon/reload.h"
 #include "daemon/state_lock.h"
 #include "daemon/watchdog.h"
-#include "file/linger.h"
+#include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
 #include "namespace/fault_service.h"
 #include "namespace/quota_setup.h"

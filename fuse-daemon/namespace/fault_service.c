@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "file/linger.h"
+#include "file/unlinked_mapped.h"
 
 struct fault_service {
 	struct namespace *ns;

@@ -188,7 +188,7 @@ char *namespace_check_quotas(struct namespace *ns);
 
 /*
  * The contents of the regular file @ino, valid until namespace_put_file(). *@file is NULL on error: -ENOENT, -EISDIR
- * (a directory), -EINVAL (neither). A file with demand allocation that is -ENOENT is with the lingering ones (linger.h), if a
+ * (a directory), -EINVAL (neither). A file with demand allocation that is -ENOENT is with the lingering ones (unlinked_mapped.h), if a
  * process still maps it: there is no moment at which it has no owner.
  */
 int namespace_get_file(struct namespace *ns, uint64_t ino, struct file **file);

@@ -7,7 +7,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
-#include "file/linger.h"
+#include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
 #include "pool/placement_clean.h"
 

@@ -4,7 +4,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 
-#include "file/linger.h"
+#include "file/unlinked_mapped.h"
 #include "unit/backend/fake_backend.h"
 
 #define UNIT DMEMFS_PAGE_2M

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "file/linger.h"
+#include "file/unlinked_mapped.h"
 #include "unit/namespace/world.h"
 
 #define ROOT STORE_ROOT_INO

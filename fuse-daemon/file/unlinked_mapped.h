@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Removed files with demand allocation that a process still maps: they have no inode any more, but may be touched, and
- * then need memory as before. Owner of them from file_destroy() until nobody can reach their memory. linger.c has the end of
+ * then need memory as before. Owner of them from file_destroy() until nobody can reach their memory. unlinked_mapped.c has the end of
  * all other files, too.
  *
  * One lock, above those of the files. It is held while a file of it gets memory, which is rare: most files that are

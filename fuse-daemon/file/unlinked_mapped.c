@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The end of a file: removed files, and those of them that may still ask for memory. */
-#include "file/linger.h"
+#include "file/unlinked_mapped.h"
 
 #include "base/crash_point.h"
 #include "file/file_internal.h"
