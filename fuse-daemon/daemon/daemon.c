@@ -155,7 +155,7 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->max_metadata = config->max_metadata;
 	storage->demand_extent = config->demand_extent;
 	storage->demand = config->alloc == ALLOC_DEMAND;
-	storage->lingering = linger_new();
+	storage->lingering = unlinked_mapped_new();
 	storage->backend = storage->ops->open(config, regions, error);
 	if (!storage->backend)
 		return false;
@@ -194,7 +194,7 @@ static void close_storage(struct daemon *daemon)
 		zeroer_stop(storage->zeroer);
 	fault_service_stop(daemon->fault_service);
 	namespace_destroy(daemon->server.ns, daemon->unmounted);
-	linger_destroy(storage->lingering);
+	unlinked_mapped_destroy(storage->lingering);
 	zeroer_destroy(storage->zeroer);
 	store_close(storage->store);
 	if (storage->backend)

@@ -47,7 +47,7 @@ struct storage {
 	struct quotas *quotas;
 	struct store *store;
 	struct zeroer *zeroer;
-	struct linger *lingering; /* removed files that may still ask for memory */
+	struct unlinked_mapped *lingering; /* removed files that may still ask for memory */
 	uint64_t max_metadata; /* bytes; see inode_room() */
 	uint64_t page_size; /* allocation unit, where a directory names no other */
 	uint64_t demand_extent; /* what a touch brings at most */

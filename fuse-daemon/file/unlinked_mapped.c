@@ -5,63 +5,63 @@
 #include "base/crash_point.h"
 #include "file/file_internal.h"
 
-struct linger {
+struct unlinked_mapped {
 	GMutex lock;
 	GHashTable *files; /* owned guint64 -> struct file */
 };
 
-struct linger *linger_new(void)
+struct unlinked_mapped *unlinked_mapped_new(void)
 {
-	struct linger *linger = g_new0(struct linger, 1);
+	struct unlinked_mapped *unlinked_mapped = g_new0(struct unlinked_mapped, 1);
 
-	g_mutex_init(&linger->lock);
-	linger->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-	return linger;
+	g_mutex_init(&unlinked_mapped->lock);
+	unlinked_mapped->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	return unlinked_mapped;
 }
 
-void linger_destroy(struct linger *linger)
+void unlinked_mapped_destroy(struct unlinked_mapped *unlinked_mapped)
 {
 	GHashTableIter iter;
 	gpointer file;
 
-	if (!linger)
+	if (!unlinked_mapped)
 		return;
-	g_hash_table_iter_init(&iter, linger->files);
+	g_hash_table_iter_init(&iter, unlinked_mapped->files);
 	while (g_hash_table_iter_next(&iter, NULL, &file))
 		file_release(file);
-	g_hash_table_unref(linger->files);
-	g_mutex_clear(&linger->lock);
-	g_free(linger);
+	g_hash_table_unref(unlinked_mapped->files);
+	g_mutex_clear(&unlinked_mapped->lock);
+	g_free(unlinked_mapped);
 }
 
-void linger_lock(struct linger *linger)
+void unlinked_mapped_lock(struct unlinked_mapped *unlinked_mapped)
 {
-	g_mutex_lock(&linger->lock);
+	g_mutex_lock(&unlinked_mapped->lock);
 }
 
-void linger_unlock(struct linger *linger)
+void unlinked_mapped_unlock(struct unlinked_mapped *unlinked_mapped)
 {
-	g_mutex_unlock(&linger->lock);
+	g_mutex_unlock(&unlinked_mapped->lock);
 }
 
-void linger_add(struct linger *linger, uint64_t ino, struct file *file)
+void unlinked_mapped_add(struct unlinked_mapped *unlinked_mapped, uint64_t ino, struct file *file)
 {
-	g_hash_table_insert(linger->files, g_memdup2(&ino, sizeof(ino)), file);
+	g_hash_table_insert(unlinked_mapped->files, g_memdup2(&ino, sizeof(ino)), file);
 }
 
-struct file *linger_find(struct linger *linger, uint64_t ino)
+struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
-	return g_hash_table_lookup(linger->files, &ino);
+	return g_hash_table_lookup(unlinked_mapped->files, &ino);
 }
 
-struct file *linger_take(struct linger *linger, uint64_t ino)
+struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
 	struct file *file;
 
-	linger_lock(linger);
-	file = linger_find(linger, ino);
-	g_hash_table_remove(linger->files, &ino);
-	linger_unlock(linger);
+	unlinked_mapped_lock(unlinked_mapped);
+	file = unlinked_mapped_find(unlinked_mapped, ino);
+	g_hash_table_remove(unlinked_mapped->files, &ino);
+	unlinked_mapped_unlock(unlinked_mapped);
 	return file;
 }
 
@@ -95,17 +95,17 @@ static bool drop_object(struct file *file)
 static void leave_lingering(struct file *file)
 {
 	const struct storage *storage = file->storage;
-	struct linger *linger = storage->lingering;
+	struct unlinked_mapped *unlinked_mapped = storage->lingering;
 	uint64_t ino = file->ino;
 	bool idle;
 
-	linger_lock(linger);
+	unlinked_mapped_lock(unlinked_mapped);
 	/* Before the object is dropped: its idle event may come at once. */
-	linger_add(linger, ino, file);
+	unlinked_mapped_add(unlinked_mapped, ino, file);
 	idle = drop_object(file);
 	if (!idle)
 		file->object = storage->ops->follow(storage->backend, ino);
-	linger_unlock(linger);
+	unlinked_mapped_unlock(unlinked_mapped);
 	if (idle)
 		storage_idle(storage, ino);
 }
@@ -138,7 +138,7 @@ void file_destroy(struct file *file)
 
 void storage_idle(const struct storage *storage, uint64_t ino)
 {
-	struct file *file = storage->lingering ? linger_take(storage->lingering, ino) : NULL;
+	struct file *file = storage->lingering ? unlinked_mapped_take(storage->lingering, ino) : NULL;
 
 	if (file) {
 		retire_memory(file);

@@ -7,26 +7,26 @@
  * One lock, above those of the files. It is held while a file of it gets memory, which is rare: most files that are
  * mapped are open as well, and then live in the namespace.
  */
-#ifndef DMEMFS_LINGER_H
-#define DMEMFS_LINGER_H
+#ifndef DMEMFS_UNLINKED_MAPPED_H
+#define DMEMFS_UNLINKED_MAPPED_H
 
 #include <stdint.h>
 
 #include "file/file.h"
 
-struct linger;
+struct unlinked_mapped;
 
-struct linger *linger_new(void);
+struct unlinked_mapped *unlinked_mapped_new(void);
 /* The daemon ends: the files stay, on record and in the backend. NULL is fine. */
-void linger_destroy(struct linger *linger);
+void unlinked_mapped_destroy(struct unlinked_mapped *unlinked_mapped);
 
-void linger_lock(struct linger *linger);
-void linger_unlock(struct linger *linger);
+void unlinked_mapped_lock(struct unlinked_mapped *unlinked_mapped);
+void unlinked_mapped_unlock(struct unlinked_mapped *unlinked_mapped);
 /* With the lock. */
-void linger_add(struct linger *linger, uint64_t ino, struct file *file);
+void unlinked_mapped_add(struct unlinked_mapped *unlinked_mapped, uint64_t ino, struct file *file);
 /* NULL: it is not here. With the lock. */
-struct file *linger_find(struct linger *linger, uint64_t ino);
+struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
 /* The same, and it is not here any more. Takes the lock. */
-struct file *linger_take(struct linger *linger, uint64_t ino);
+struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
 
 #endif

@@ -32,11 +32,11 @@ static int work_on_lingering(const struct storage *storage, const struct job *jo
 	struct file *file;
 	int err = -ESTALE;
 
-	linger_lock(storage->lingering);
-	file = linger_find(storage->lingering, job->fault.id);
+	unlinked_mapped_lock(storage->lingering);
+	file = unlinked_mapped_find(storage->lingering, job->fault.id);
 	if (file)
 		err = work(file, job);
-	linger_unlock(storage->lingering);
+	unlinked_mapped_unlock(storage->lingering);
 	return err;
 }
 

@@ -348,7 +348,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 		.backend = &the_backend,
 		.placement = new_placement(capacity),
 		.quotas = quotas_new(1),
-		.lingering = linger_new(),
+		.lingering = unlinked_mapped_new(),
 		.page_size = page_size,
 		.max_metadata = UINT64_C(1) << 30,
 		.backing_open = backing_open,
@@ -409,7 +409,7 @@ void fake_destroy(struct fake *fake)
 	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
 	placement_get_usage(fake->storage.placement, &usage);
 	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
-	linger_destroy(fake->storage.lingering);
+	unlinked_mapped_destroy(fake->storage.lingering);
 	g_assert_cmpuint(fake->objects, ==, 0);
 	zeroer_destroy(fake->storage.zeroer);
 	placement_destroy(fake->storage.placement);

@@ -283,14 +283,14 @@ static struct {
 
 static gpointer find_owner(gpointer data)
 {
-	struct linger *lingering = leaving.world->fake->storage.lingering;
+	struct unlinked_mapped *lingering = leaving.world->fake->storage.lingering;
 	struct file *file;
 
 	(void)data;
 	g_assert_cmpint(namespace_get_file(leaving.world->ns, leaving.ino, &file), ==, -ENOENT);
-	linger_lock(lingering);
-	g_assert_nonnull(linger_find(lingering, leaving.ino));
-	linger_unlock(lingering);
+	unlinked_mapped_lock(lingering);
+	g_assert_nonnull(unlinked_mapped_find(lingering, leaving.ino));
+	unlinked_mapped_unlock(lingering);
 	return NULL;
 }
 
