@@ -22,7 +22,7 @@
 #include "file/zeroer.h"
 #include "namespace/fault_service.h"
 #include "namespace/quota_setup.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 #include "recovery/poison.h"
 #include "recovery/recover.h"
 #include "requests/mount.h"

@@ -35,7 +35,7 @@
 
 #include "backend/backend.h"
 #include "base/extent_map.h"
-#include "pool/placement.h"
+#include "pool/pool.h"
 #include "quota/quota.h"
 #include "store/store.h"
 

@@ -5,7 +5,7 @@
  * Invariants, under the file's lock, of a file with demand allocation:
  *  - memory is in whole units, none of it past the last unit of the size;
  *  - charged to the quota tree is the whole size in units, from the sizing on: a touch never fails for a quota;
- *  - promised by the pool (placement.h) is what is missing of that, but for what is on its way (inflight).
+ *  - promised by the pool (pool.h) is what is missing of that, but for what is on its way (inflight).
  *
  * On record, as file.h has it for all files:
  *   sizing      is committed, then the object gets the size

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "file/file_internal.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 
 int file_eager_alloc(struct file *file, uint64_t offset, uint64_t length, GArray *runs)
 {

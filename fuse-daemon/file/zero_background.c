@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "file/zeroer_internal.h"
 #include "pool/numa_host.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 
 /* What is put on record at once: so many bytes or runs, or what came together in that time. */
 #define RECORD_BYTES  (UINT64_C(4) << 30)

@@ -5,7 +5,7 @@
 
 #include "base/current_request.h"
 #include "file/zeroer_internal.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 
 /* More threads than this would not make it faster: a few saturate the memory of a node. */
 #define HELPERS_MAX 8

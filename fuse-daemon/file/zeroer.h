@@ -3,7 +3,7 @@
  * Makes dirty memory zero, so that a file gets memory that no former owner's byte is in.
  *
  * In advance: a worker for each NUMA node with regions, bound to that node's CPUs, takes piece after piece of free memory
- * (placement_clean.h), zeroes it through the backend at idle priority with no lock held, and has it clean. A while later,
+ * (pool_clean.h), zeroes it through the backend at idle priority with no lock held, and has it clean. A while later,
  * several pieces at once, it puts that on record: losing it costs zeroing again, nothing else. What is believed of the
  * record, and when, is the recovery's affair (recover.c).
  *

@@ -2,7 +2,7 @@
 /*
  * Free and used memory of the regions: which bytes belong to nobody.
  *
- * Pure: no I/O, no locks, no clock, no randomness; the caller serialises (placement.c owns the lock).
+ * Pure: no I/O, no locks, no clock, no randomness; the caller serialises (pool.c owns the lock).
  * The same sequence of calls always gives the same placement.
  *
  * Shape: a radix tree with the page table's own fan-out. A region is cut at absolute multiples of 1 GiB into

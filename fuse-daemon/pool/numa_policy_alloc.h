@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Allocation by NUMA node: a policy (numa_policy.h) made into requests to the allocator. Pure; placement.c holds the lock. */
+/* Allocation by NUMA node: a policy (numa_policy.h) made into requests to the allocator. Pure; pool.c holds the lock. */
 #ifndef DMEMFS_NUMA_POLICY_ALLOC_H
 #define DMEMFS_NUMA_POLICY_ALLOC_H
 

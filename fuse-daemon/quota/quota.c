@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/current_request.h"
-#include "pool/placement.h"
+#include "pool/pool.h"
 
 struct quota {
 	struct quota *parent; /* the tree around it; NULL: this is everything */

@@ -19,7 +19,7 @@
  *  - an account covers the memory of its file; at rest (the file's lock is free) the two are equal
  *  - nothing is added that leaves a tree past a limit; one is past its limit only when that was set to less than it held
  *
- * A file's memory comes back a moment after its last name is gone (placement.h). So that "rm big; create big" works at
+ * A file's memory comes back a moment after its last name is gone (pool.h). So that "rm big; create big" works at
  * the limit, quota_charge() waits up to PLACEMENT_PATIENCE_MS after the latest removal in the tree that is full; with no
  * recent removal it fails at once.
  */

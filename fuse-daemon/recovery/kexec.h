@@ -14,7 +14,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "pool/placement.h"
+#include "pool/pool.h"
 #include "store/store.h"
 
 /* Not "dmemfs.kexec=": what has a module's name and a dot is taken for a parameter of that module. */

@@ -6,7 +6,7 @@
 
 #include "base/crash_point.h"
 #include "base/log.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 #include "recovery/kexec.h"
 #include "recovery/poison.h"
 

@@ -20,7 +20,7 @@
 
 #include "file/zeroer.h"
 #include "pool/numa_host.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 
 #define BYTES  (UINT64_C(512) << 20)
 #define START  (UINT64_C(4) << 30)

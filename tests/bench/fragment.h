@@ -26,7 +26,7 @@ struct fragment_scheme {
 	void (*give)(void *state, const struct extent *runs, guint count);
 };
 
-/* allocator.c, as placement.c uses it. */
+/* allocator.c, as pool.c uses it. */
 extern const struct fragment_scheme fragment_dmemfs;
 /* The lowest run that holds all; when none does the longest there is, and again. */
 extern const struct fragment_scheme fragment_first_fit;

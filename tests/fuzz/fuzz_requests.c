@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "fuzz.h"
 #include "kernel.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 #include "requests/ops.h"
 #include "unit/backend/fake_backend.h"
 

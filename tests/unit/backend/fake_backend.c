@@ -9,7 +9,7 @@
 
 #include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 
 #define FAKE_START (UINT64_C(4) << 30)
 #define PUNCHED    2

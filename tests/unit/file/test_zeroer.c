@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "file/zeroer.h"
-#include "pool/placement_clean.h"
+#include "pool/pool_clean.h"
 #include "unit/backend/fake_backend.h"
 
 #define START (UINT64_C(4) << 30)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Memory that went bad: it leaves the pool, at once or when its file lets it go, and does not come back. */
 #include "pool/extent_set.h"
-#include "pool/placement_internal.h"
+#include "pool/pool_internal.h"
 
 /* Of what lies in one region: what is bad from now on. */
 static void add_part(struct placement *placement, struct extent part, GArray *added)

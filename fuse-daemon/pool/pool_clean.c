@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What of the pool's memory is zero: accounts, and pieces for the workers. Who gets clean memory: placement_choose.c. */
-#include "pool/placement_clean.h"
+/* What of the pool's memory is zero: accounts, and pieces for the workers. Who gets clean memory: pool_choose.c. */
+#include "pool/pool_clean.h"
 
 #include "pool/extent_set.h"
-#include "pool/placement_internal.h"
+#include "pool/pool_internal.h"
 
 void placement_need_zeroing(struct placement *placement)
 {

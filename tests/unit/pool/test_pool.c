@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "backend/backend.h"
-#include "pool/placement.h"
+#include "pool/pool.h"
 
 #define UNIT  DMEMFS_PAGE_2M
 #define START (UINT64_C(4) << 30)

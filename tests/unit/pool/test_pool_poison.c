@@ -3,8 +3,8 @@
 #include <errno.h>
 
 #include "backend/backend.h"
-#include "pool/placement.h"
-#include "pool/placement_clean.h"
+#include "pool/pool.h"
+#include "pool/pool_clean.h"
 
 #define START (UINT64_C(4) << 30)
 #define K4    DMEMFS_PAGE_4K

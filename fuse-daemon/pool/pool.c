@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The pool of memory that is in no live file: the lock around the allocator, and memory on its way back. */
-#include "pool/placement.h"
+#include "pool/pool.h"
 
 #include <errno.h>
 
 #include "base/current_request.h"
 #include "pool/extent_set.h"
 #include "pool/numa_host.h"
-#include "pool/placement_internal.h"
+#include "pool/pool_internal.h"
 
 static uint64_t runs_bytes(const struct extent *runs, guint count)
 {

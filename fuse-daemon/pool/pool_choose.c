@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "pool/extent_set.h"
-#include "pool/placement_internal.h"
+#include "pool/pool_internal.h"
 
 /* A run more than the other choice has is worth this much memory that need not be zeroed. */
 #define BYTES_PER_RUN DMEMFS_PAGE_2M

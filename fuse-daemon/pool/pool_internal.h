@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What placement.c and placement_clean.c share. Internal to them; functions are called under the lock. */
+/* What pool.c and pool_clean.c share. Internal to them; functions are called under the lock. */
 #ifndef DMEMFS_PLACEMENT_INTERNAL_H
 #define DMEMFS_PLACEMENT_INTERNAL_H
 
 #include "pool/numa_policy_alloc.h"
-#include "pool/placement.h"
-#include "pool/placement_clean.h"
+#include "pool/pool.h"
+#include "pool/pool_clean.h"
 
 struct placement {
 	GArray *regions;     /* struct memory_region, by their index in the allocator; never changes */

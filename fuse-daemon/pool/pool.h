@@ -42,7 +42,7 @@ struct placement_usage {
 	uint64_t promised;
 	uint64_t free_2m; /* bytes free in whole, aligned 2 MiB blocks */
 	uint64_t free_1g; /* bytes free in whole, aligned 1 GiB chunks */
-	uint64_t clean;   /* of the free bytes; placement_clean.h */
+	uint64_t clean;   /* of the free bytes; pool_clean.h */
 	uint64_t dirty;
 	uint64_t zeroing;
 	uint64_t poisoned;      /* nobody's */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The regions of the pool. */
-#include "pool/placement_internal.h"
+#include "pool/pool_internal.h"
 
 struct allocator *placement_new_set(const struct placement *placement)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The pool: which of its free memory is zero, who is given it, and who waits for it. */
 #include "backend/backend.h"
-#include "pool/placement.h"
-#include "pool/placement_clean.h"
+#include "pool/pool.h"
+#include "pool/pool_clean.h"
 
 #define START (UINT64_C(4) << 30)
 #define M2    DMEMFS_PAGE_2M
