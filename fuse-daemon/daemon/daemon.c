@@ -160,12 +160,12 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	if (!storage->backend)
 		return false;
 	/* Some threads wait for memory, some for room under a quota; one is always left to bring both back. */
-	storage->placement = placement_new(regions, config->threads - config->threads / 4 - 1, error);
-	if (!storage->placement)
+	storage->pool = pool_new(regions, config->threads - config->threads / 4 - 1, error);
+	if (!storage->pool)
 		return false;
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
-		placement_need_zeroing(storage->placement);
-	placement_set_overcommit(storage->placement, config->overcommit);
+		pool_need_zeroing(storage->pool);
+	pool_set_overcommit(storage->pool, config->overcommit);
 	storage->quotas = quotas_new(config->threads / 4);
 	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
 	if (!storage->store)
@@ -180,9 +180,9 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 
 static uint64_t capacity(const struct storage *storage)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(storage->placement, &usage);
+	pool_get_usage(storage->pool, &usage);
 	return usage.capacity;
 }
 
@@ -199,7 +199,7 @@ static void close_storage(struct daemon *daemon)
 	store_close(storage->store);
 	if (storage->backend)
 		storage->ops->close(storage->backend);
-	placement_destroy(storage->placement);
+	pool_destroy(storage->pool);
 	quotas_destroy(storage->quotas);
 	if (daemon->lock >= 0)
 		close(daemon->lock);

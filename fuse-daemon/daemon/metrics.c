@@ -79,9 +79,9 @@ static void add_daemon(GString *text, const struct metrics *metrics)
 
 static void add_memory(GString *text, const struct metrics *metrics)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(metrics->server->storage.placement, &usage);
+	pool_get_usage(metrics->server->storage.pool, &usage);
 	describe(text, "dmemfs_capacity_bytes", "gauge", "Memory for files.");
 	add(text, metrics, "dmemfs_capacity_bytes", "", (double)usage.capacity);
 	describe(text, "dmemfs_free_bytes", "gauge", "Memory that no file has.");
@@ -139,20 +139,20 @@ static void add_nodes(GString *text, const struct metrics *metrics)
 	static const char *const names[] = { "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes" };
 	static const char *const help[] = { "Memory for files of a NUMA node, -1: not known of which.",
 		                            "Memory of a NUMA node that no file has." };
-	g_autoptr(GArray) regions = placement_get_regions(metrics->server->storage.placement);
+	g_autoptr(GArray) regions = pool_get_regions(metrics->server->storage.pool);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
 
 		describe(text, names[i], "gauge", help[i]);
 		for (guint r = 0; r < regions->len; r++) {
-			gpointer node = GINT_TO_POINTER(g_array_index(regions, struct placement_region, r).node);
+			gpointer node = GINT_TO_POINTER(g_array_index(regions, struct pool_region, r).node);
 			uint64_t bytes = 0;
 
 			if (!g_hash_table_add(seen, node))
 				continue;
 			for (guint s = r; s < regions->len; s++) {
-				const struct placement_region *region = &g_array_index(regions, struct placement_region, s);
+				const struct pool_region *region = &g_array_index(regions, struct pool_region, s);
 
 				if (GINT_TO_POINTER(region->node) == node)
 					bytes += i == 0 ? region->extent.length : region->free;

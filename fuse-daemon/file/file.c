@@ -244,7 +244,7 @@ char *file_describe_poison(struct file *file)
 	pthread_rwlock_rdlock(&file->lock);
 	for (uint64_t offset = 0; extent_map_lookup(file->map, offset, &run); offset = run.offset + run.extent.length) {
 		g_array_set_size(bad, 0);
-		placement_list_poisoned(file->storage->placement, run.extent, bad);
+		pool_list_poisoned(file->storage->pool, run.extent, bad);
 		for (guint i = 0; i < bad->len; i++) {
 			const struct extent *part = &g_array_index(bad, struct extent, i);
 

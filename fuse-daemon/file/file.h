@@ -43,7 +43,7 @@
 struct storage {
 	const struct backend_ops *ops;
 	struct backend *backend;
-	struct placement *placement;
+	struct pool *pool;
 	struct quotas *quotas;
 	struct store *store;
 	struct zeroer *zeroer;

@@ -38,7 +38,7 @@ static void demand_free(struct file *file, const GArray *runs)
 
 	for (guint i = 0; i < extents->len; i++)
 		file->promised += g_array_index(extents, struct extent, i).length;
-	placement_free_promised(file->storage->placement, (const struct extent *)extents->data, extents->len);
+	pool_free_promised(file->storage->pool, (const struct extent *)extents->data, extents->len);
 }
 
 static int demand_grow(struct file *file, uint64_t size)
@@ -51,7 +51,7 @@ static int demand_grow(struct file *file, uint64_t size)
 		err = quota_charge(storage->quotas, &file->account, more);
 	if (err)
 		return err;
-	err = placement_promise(storage->placement, more);
+	err = pool_promise(storage->pool, more);
 	if (!err) {
 		file->promised += more;
 		store_begin(storage->store);
@@ -78,7 +78,7 @@ static int take_promised(struct file *file, const struct numa_policy *policy, in
 		.hint = ALLOCATOR_NO_HINT,
 		.regions = ALLOCATOR_ANY_REGION,
 	};
-	int err = placement_alloc_promised(file->storage->placement, policy, node, &request, extents);
+	int err = pool_alloc_promised(file->storage->pool, policy, node, &request, extents);
 
 	if (err)
 		return err;
@@ -220,7 +220,7 @@ int file_demand_punched(struct file *file, uint64_t from, uint64_t to)
 /* The mapping's policy stands in where the file has none; "local" is where the toucher runs. */
 static const struct numa_policy *choose_policy(const struct file *file, const struct backend_fault *fault)
 {
-	if (file->policy || !fault->policy || !placement_has_nodes(file->storage->placement, fault->policy))
+	if (file->policy || !fault->policy || !pool_has_nodes(file->storage->pool, fault->policy))
 		return file->policy;
 	return fault->policy;
 }

@@ -23,7 +23,7 @@ int file_eager_alloc(struct file *file, uint64_t offset, uint64_t length, GArray
 
 	if (offset > 0 && extent_map_lookup(file->map, offset - 1, &before) && before.offset < offset)
 		request.hint = before.extent.start + before.extent.length;
-	err = placement_alloc(file->storage->placement, file->policy, &request, extents);
+	err = pool_alloc(file->storage->pool, file->policy, &request, extents);
 	if (!err)
 		file_append_runs(runs, offset, extents);
 	return err;
@@ -33,7 +33,7 @@ static void eager_free(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) extents = file_extents(runs);
 
-	placement_free(file->storage->placement, (const struct extent *)extents->data, extents->len);
+	pool_free(file->storage->pool, (const struct extent *)extents->data, extents->len);
 }
 
 static int fill_gaps(struct file *file, const GArray *gaps, uint64_t to, uint64_t size)
@@ -52,7 +52,7 @@ static int fill_gaps(struct file *file, const GArray *gaps, uint64_t to, uint64_
 	if (err) {
 		g_autoptr(GArray) extents = file_extents(runs);
 
-		placement_free_unused(file->storage->placement, (const struct extent *)extents->data, extents->len);
+		pool_free_unused(file->storage->pool, (const struct extent *)extents->data, extents->len);
 		return err;
 	}
 	err = file_clean(file, runs);
@@ -105,7 +105,7 @@ static uint64_t eager_reach(struct file *file)
 {
 	const struct storage *storage = file->storage;
 	uint64_t allowed = file_unit_down(file, quota_room(storage->quotas, &file->account));
-	uint64_t there = placement_available(storage->placement, file->policy, file->unit);
+	uint64_t there = pool_available(storage->pool, file->policy, file->unit);
 
 	return extent_map_end(file->map) + MIN(there, allowed);
 }

@@ -66,14 +66,14 @@ uint64_t file_charged(const struct file *file)
 
 void file_settle_promise(struct file *file)
 {
-	struct placement *placement = file->storage->placement;
+	struct pool *pool = file->storage->pool;
 	uint64_t all = file->demand ? file_unit_up(file, file->size) : 0;
 	uint64_t wanted = all - MIN(all, extent_map_bytes(file->map) + file->inflight);
 
 	if (file->promised > wanted)
-		placement_forgo(placement, file->promised - wanted);
+		pool_forgo(pool, file->promised - wanted);
 	else if (file->promised < wanted)
-		placement_restore_promise(placement, wanted - file->promised);
+		pool_restore_promise(pool, wanted - file->promised);
 	file->promised = wanted;
 }
 

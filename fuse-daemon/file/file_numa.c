@@ -63,7 +63,7 @@ static GArray *sum_by_node(const GArray *regions, const uint64_t *bytes)
 	GArray *nodes = g_array_new(FALSE, FALSE, sizeof(struct node_bytes));
 
 	for (guint i = 0; i < regions->len; i++) {
-		struct node_bytes part = { g_array_index(regions, struct placement_region, i).node, bytes[i] };
+		struct node_bytes part = { g_array_index(regions, struct pool_region, i).node, bytes[i] };
 
 		if (part.bytes)
 			g_array_append_val(nodes, part);
@@ -84,8 +84,8 @@ static GArray *sum_by_node(const GArray *regions, const uint64_t *bytes)
 
 char *file_describe_nodes(struct file *file)
 {
-	struct placement *placement = file->storage->placement;
-	g_autoptr(GArray) regions = placement_get_regions(placement);
+	struct pool *pool = file->storage->pool;
+	g_autoptr(GArray) regions = pool_get_regions(pool);
 	g_autoptr(GArray) nodes = NULL;
 	uint64_t bytes[DMEMFS_MAX_REGIONS] = { 0 };
 	GString *text = g_string_new(NULL);
@@ -93,7 +93,7 @@ char *file_describe_nodes(struct file *file)
 
 	pthread_rwlock_rdlock(&file->lock);
 	for (uint64_t offset = 0; extent_map_lookup(file->map, offset, &run); offset = run.offset + run.extent.length)
-		placement_add_bytes(placement, run.extent, bytes);
+		pool_add_bytes(pool, run.extent, bytes);
 	pthread_rwlock_unlock(&file->lock);
 	nodes = sum_by_node(regions, bytes);
 	for (guint i = 0; i < nodes->len; i++) {

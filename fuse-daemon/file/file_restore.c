@@ -12,7 +12,7 @@ bool file_restore_extent(struct file *file, struct extent_map_run run)
 {
 	g_autoptr(GArray) runs = file_runs_new();
 
-	if (!placement_claim(file->storage->placement, run.extent))
+	if (!pool_claim(file->storage->pool, run.extent))
 		return false;
 	while ((run.offset | run.extent.start | run.extent.length) % file->unit)
 		file->unit = file->unit == DMEMFS_PAGE_1G ? DMEMFS_PAGE_2M : DMEMFS_PAGE_4K;

@@ -73,8 +73,8 @@ static bool retire_memory(struct file *file)
 
 	extent_map_remove(file->map, 0, UINT64_MAX, extents);
 	had = extents->len > 0;
-	placement_retire(file->storage->placement, file->ino, extents);
-	placement_forgo(file->storage->placement, file->promised);
+	pool_retire(file->storage->pool, file->ino, extents);
+	pool_forgo(file->storage->pool, file->promised);
 	return had;
 }
 
@@ -152,6 +152,6 @@ void storage_deleted(uint64_t ino, void *storage)
 {
 	const struct storage *all = storage;
 
-	placement_idle(all->placement, ino);
+	pool_idle(all->pool, ino);
 	quota_idle(all->quotas, ino);
 }

@@ -24,7 +24,7 @@ struct worker {
 	struct zeroer *zeroer;
 	GThread *thread;
 	int node; /* -1: of regions whose node is not known */
-	struct placement_piece piece;
+	struct pool_piece piece;
 	pid_t tid;            /* of the thread; set before it begins a piece */
 	_Atomic bool hurried; /* somebody waits for the piece */
 	GArray *unrecorded;   /* struct extent: clean, as far as it still is free */
@@ -76,8 +76,8 @@ static void record(struct worker *worker)
 	if (worker->unrecorded->len > 0) {
 		CRASH_POINT("zeroed");
 		store_begin(storage->store);
-		placement_list_clean(storage->placement, (const struct extent *)worker->unrecorded->data,
-		                     worker->unrecorded->len, clean);
+		pool_list_clean(storage->pool, (const struct extent *)worker->unrecorded->data, worker->unrecorded->len,
+		                clean);
 		for (guint i = 0; i < clean->len; i++)
 			store_put_clean(storage->store, g_array_index(clean, struct extent, i));
 		CRASH_POINT("clean-recording");
@@ -156,7 +156,7 @@ static uint64_t zero_piece(struct worker *worker)
 	uint64_t bytes = 0;
 	int err = zero_runs(worker, &bytes);
 
-	placement_end_zeroing(worker->zeroer->storage->placement, &worker->piece, !err);
+	pool_end_zeroing(worker->zeroer->storage->pool, &worker->piece, !err);
 	if (err) {
 		log_limited(&limit, LOG_LEVEL_ERROR, "zeroing 0x%" G_GINT64_MODIFIER "x and on: %s",
 		            g_array_index(worker->piece.runs, struct extent, 0).start, g_strerror(-err));
@@ -169,13 +169,13 @@ static uint64_t zero_piece(struct worker *worker)
 
 static bool next_piece(struct worker *worker)
 {
-	struct placement *placement = worker->zeroer->storage->placement;
+	struct pool *pool = worker->zeroer->storage->pool;
 
 	atomic_store(&worker->hurried, false);
-	if (placement_begin_zeroing(placement, &worker->piece, false))
+	if (pool_begin_zeroing(pool, &worker->piece, false))
 		return true;
 	record(worker);
-	return placement_begin_zeroing(placement, &worker->piece, true);
+	return pool_begin_zeroing(pool, &worker->piece, true);
 }
 
 static gpointer run_worker(gpointer data)
@@ -242,11 +242,12 @@ static struct worker *worker_of(struct zeroer *zeroer, int node)
 
 void zeroer_start(struct zeroer *zeroer, uint64_t max_rate)
 {
-	g_autoptr(GArray) regions = placement_get_regions(zeroer->storage->placement);
+	g_autoptr(GArray) regions = pool_get_regions(zeroer->storage->pool);
 
 	zeroer->max_rate = max_rate;
 	for (guint i = 0; i < regions->len; i++)
-		worker_of(zeroer, g_array_index(regions, struct placement_region, i).node)->piece.regions |= UINT64_C(1) << i;
+		worker_of(zeroer, g_array_index(regions, struct pool_region, i).node)->piece.regions |= UINT64_C(1)
+		                                                                                        << i;
 	for (guint i = 0; i < zeroer->workers->len; i++) {
 		struct worker *worker = g_ptr_array_index(zeroer->workers, i);
 
@@ -264,7 +265,7 @@ void zeroer_stop(struct zeroer *zeroer)
 	zeroer->running = 0;
 	g_cond_broadcast(&zeroer->stopping);
 	g_mutex_unlock(&zeroer->lock);
-	placement_stop_zeroing(zeroer->storage->placement);
+	pool_stop_zeroing(zeroer->storage->pool);
 	for (guint i = 0; i < zeroer->workers->len; i++)
 		g_thread_join(((struct worker *)g_ptr_array_index(zeroer->workers, i))->thread);
 	g_ptr_array_set_size(zeroer->workers, 0);

@@ -161,15 +161,15 @@ static int zero_runs(struct zeroer *zeroer, GArray *runs)
 
 int zeroer_clean(struct zeroer *zeroer, const struct extent *runs, guint count)
 {
-	struct placement *placement = zeroer->storage->placement;
+	struct pool *pool = zeroer->storage->pool;
 	g_autoptr(GArray) stale = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	int err;
 
-	placement_list_stale(placement, runs, count, stale);
+	pool_list_stale(pool, runs, count, stale);
 	if (stale->len == 0)
 		return 0;
 	err = zero_runs(zeroer, stale);
 	if (!err)
-		placement_set_zeroed(placement, (const struct extent *)stale->data, stale->len);
+		pool_set_zeroed(pool, (const struct extent *)stale->data, stale->len);
 	return err;
 }

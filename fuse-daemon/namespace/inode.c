@@ -141,7 +141,7 @@ void inode_drop_link(struct namespace *ns, struct inode *inode)
 {
 	inode->nlink--;
 	if (inode->nlink == 0 && S_ISREG(inode->mode))
-		placement_expect(ns->storage->placement);
+		pool_expect(ns->storage->pool);
 }
 
 struct inode *inode_unused(struct namespace *ns, struct inode *inode)

@@ -197,7 +197,7 @@ bool namespace_attach(struct namespace *ns, GError **error)
 		}
 		/* A sizing that waited for its memory comes again, and goes on waiting. */
 		if (inode->nlink == 0 && S_ISREG(inode->mode)) {
-			placement_expect(ns->storage->placement);
+			pool_expect(ns->storage->pool);
 			quota_expect(ns->storage->quotas, file_account(inode->file));
 		}
 	}

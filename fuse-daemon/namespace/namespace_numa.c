@@ -73,7 +73,7 @@ int namespace_set_numa(struct namespace *ns, uint64_t ino, uid_t uid, struct num
 
 	if (err || applied)
 		return err;
-	if (policy && !placement_has_nodes(ns->storage->placement, policy))
+	if (policy && !pool_has_nodes(ns->storage->pool, policy))
 		return -ENODEV;
 	if (S_ISDIR(mode))
 		return set_directory(ns, ino, policy, flags);

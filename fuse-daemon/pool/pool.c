@@ -23,185 +23,184 @@ static void runs_free(gpointer runs)
 	g_array_unref(runs);
 }
 
-struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error)
+struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **error)
 {
-	struct placement *placement = g_new0(struct placement, 1);
+	struct pool *pool = g_new0(struct pool, 1);
 
-	g_mutex_init(&placement->lock);
-	g_cond_init(&placement->returned);
-	g_cond_init(&placement->work);
-	placement->pieces = g_ptr_array_new();
-	placement->regions = g_array_copy((GArray *)regions);
-	placement->allocator = allocator_new();
-	placement->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
-	placement->max_waiting = max_waiting;
-	placement->overcommit = 1;
+	g_mutex_init(&pool->lock);
+	g_cond_init(&pool->returned);
+	g_cond_init(&pool->work);
+	pool->pieces = g_ptr_array_new();
+	pool->regions = g_array_copy((GArray *)regions);
+	pool->allocator = allocator_new();
+	pool->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
+	pool->max_waiting = max_waiting;
+	pool->overcommit = 1;
 
 	for (guint i = 0; i < regions->len; i++) {
 		const struct memory_region *region = &g_array_index(regions, struct memory_region, i);
-		int index = allocator_add_region(placement->allocator, region->start, region->length);
+		int index = allocator_add_region(pool->allocator, region->start, region->length);
 
 		if (index < 0) {
 			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-index),
 			            "region at 0x%" G_GINT64_MODIFIER "x of %" G_GUINT64_FORMAT " bytes: %s",
 			            region->start, region->length, g_strerror(-index));
-			placement_destroy(placement);
+			pool_destroy(pool);
 			return NULL;
 		}
-		placement->map.nodes[placement->map.count++] = region->node;
+		pool->map.nodes[pool->map.count++] = region->node;
 	}
-	placement->poisoned = placement_new_set(placement);
-	placement->retired = placement_new_set(placement);
-	return placement;
+	pool->poisoned = pool_new_set(pool);
+	pool->retired = pool_new_set(pool);
+	return pool;
 }
 
-void placement_destroy(struct placement *placement)
+void pool_destroy(struct pool *pool)
 {
-	if (!placement)
+	if (!pool)
 		return;
-	g_hash_table_unref(placement->pending);
-	allocator_destroy(placement->allocator);
-	allocator_destroy(placement->clean);
-	allocator_destroy(placement->stale);
-	allocator_destroy(placement->poisoned);
-	allocator_destroy(placement->retired);
-	g_ptr_array_unref(placement->pieces);
-	g_array_unref(placement->regions);
-	g_cond_clear(&placement->returned);
-	g_cond_clear(&placement->work);
-	g_mutex_clear(&placement->lock);
-	g_free(placement);
+	g_hash_table_unref(pool->pending);
+	allocator_destroy(pool->allocator);
+	allocator_destroy(pool->clean);
+	allocator_destroy(pool->stale);
+	allocator_destroy(pool->poisoned);
+	allocator_destroy(pool->retired);
+	g_ptr_array_unref(pool->pieces);
+	g_array_unref(pool->regions);
+	g_cond_clear(&pool->returned);
+	g_cond_clear(&pool->work);
+	g_mutex_clear(&pool->lock);
+	g_free(pool);
 }
 
 /* Memory may be on its way back, and a waiter would not take the last thread. */
-static bool may_wait(const struct placement *placement)
+static bool may_wait(const struct pool *pool)
 {
-	return placement->waiting < placement->max_waiting && g_get_monotonic_time() < placement->patience_until &&
+	return pool->waiting < pool->max_waiting && g_get_monotonic_time() < pool->patience_until &&
 	       !current_request_is_interrupted();
 }
 
-static void wait_returned(struct placement *placement)
+static void wait_returned(struct pool *pool)
 {
-	placement->waiting++;
-	g_cond_wait_until(&placement->returned, &placement->lock,
-	                  current_request_look_again(placement->patience_until));
-	placement->waiting--;
+	pool->waiting++;
+	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(pool->patience_until));
+	pool->waiting--;
 }
 
 /* How much more may be taken or promised, if so many times the capacity may be. */
-static uint64_t room(const struct placement *placement, double factor)
+static uint64_t room(const struct pool *pool, double factor)
 {
 	struct allocator_stats stats;
 
-	allocator_get_stats(placement->allocator, &stats);
+	allocator_get_stats(pool->allocator, &stats);
 
 	double most = factor * (double)stats.capacity;
 	uint64_t limit = factor == 1 ? stats.capacity : most < (double)INT64_MAX ? (uint64_t)most : INT64_MAX;
-	uint64_t taken = stats.capacity - stats.free + placement->promised;
+	uint64_t taken = stats.capacity - stats.free + pool->promised;
 
 	return limit > taken ? limit - taken : 0;
 }
 
-static int try_alloc(struct placement *placement, const struct numa_policy *policy, int local,
+static int try_alloc(struct pool *pool, const struct numa_policy *policy, int local,
                      const struct allocator_request *request, bool promised, GArray *out)
 {
 	int err = -ENOSPC;
 
-	if (promised || request->length <= room(placement, MAX(placement->overcommit, 1)))
-		err = clean_alloc(placement, policy, local, request, out);
+	if (promised || request->length <= room(pool, MAX(pool->overcommit, 1)))
+		err = clean_alloc(pool, policy, local, request, out);
 	if (!err && promised)
-		placement->promised -= request->length;
+		pool->promised -= request->length;
 	return err;
 }
 
-static int alloc(struct placement *placement, const struct numa_policy *policy, int local,
+static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
                  const struct allocator_request *request, bool promised, GArray *out)
 {
 	guint first = out->len;
 	int err;
 
-	g_mutex_lock(&placement->lock);
-	err = try_alloc(placement, policy, local, request, promised, out);
-	while (err == -ENOSPC && may_wait(placement)) {
-		wait_returned(placement);
-		err = try_alloc(placement, policy, local, request, promised, out);
+	g_mutex_lock(&pool->lock);
+	err = try_alloc(pool, policy, local, request, promised, out);
+	while (err == -ENOSPC && may_wait(pool)) {
+		wait_returned(pool);
+		err = try_alloc(pool, policy, local, request, promised, out);
 	}
 	if (!err)
-		clean_wait(placement, out, first);
-	g_mutex_unlock(&placement->lock);
+		clean_wait(pool, out, first);
+	g_mutex_unlock(&pool->lock);
 	return err == -ENOSPC && current_request_is_interrupted() ? -EINTR : err;
 }
 
-int placement_alloc(struct placement *placement, const struct numa_policy *policy,
-                    const struct allocator_request *request, GArray *out)
+int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct allocator_request *request,
+               GArray *out)
 {
 	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
 
-	return alloc(placement, policy, local, request, false, out);
+	return alloc(pool, policy, local, request, false, out);
 }
 
-int placement_alloc_promised(struct placement *placement, const struct numa_policy *policy, int local,
-                             const struct allocator_request *request, GArray *out)
+int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
+                        const struct allocator_request *request, GArray *out)
 {
-	return alloc(placement, policy, local, request, true, out);
+	return alloc(pool, policy, local, request, true, out);
 }
 
-void placement_set_overcommit(struct placement *placement, double factor)
+void pool_set_overcommit(struct pool *pool, double factor)
 {
-	placement->overcommit = factor;
+	pool->overcommit = factor;
 }
 
-int placement_promise(struct placement *placement, uint64_t bytes)
+int pool_promise(struct pool *pool, uint64_t bytes)
 {
 	int err = 0;
 
-	g_mutex_lock(&placement->lock);
-	while (bytes > room(placement, placement->overcommit) && may_wait(placement))
-		wait_returned(placement);
-	if (bytes > room(placement, placement->overcommit))
+	g_mutex_lock(&pool->lock);
+	while (bytes > room(pool, pool->overcommit) && may_wait(pool))
+		wait_returned(pool);
+	if (bytes > room(pool, pool->overcommit))
 		err = current_request_is_interrupted() ? -EINTR : -ENOSPC;
 	else
-		placement->promised += bytes;
-	g_mutex_unlock(&placement->lock);
+		pool->promised += bytes;
+	g_mutex_unlock(&pool->lock);
 	return err;
 }
 
-void placement_restore_promise(struct placement *placement, uint64_t bytes)
+void pool_restore_promise(struct pool *pool, uint64_t bytes)
 {
-	g_mutex_lock(&placement->lock);
-	placement->promised += bytes;
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	pool->promised += bytes;
+	g_mutex_unlock(&pool->lock);
 }
 
-void placement_forgo(struct placement *placement, uint64_t bytes)
+void pool_forgo(struct pool *pool, uint64_t bytes)
 {
-	g_mutex_lock(&placement->lock);
-	placement->promised -= bytes;
-	g_cond_broadcast(&placement->returned);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	pool->promised -= bytes;
+	g_cond_broadcast(&pool->returned);
+	g_mutex_unlock(&pool->lock);
 }
 
-uint64_t placement_available(struct placement *placement, const struct numa_policy *policy, uint64_t unit)
+uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t unit)
 {
 	uint64_t bytes;
 
-	g_mutex_lock(&placement->lock);
-	bytes = MIN(numa_policy_available(placement->allocator, &placement->map, policy, unit),
-	            room(placement, MAX(placement->overcommit, 1)) / unit * unit);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	bytes = MIN(numa_policy_available(pool->allocator, &pool->map, policy, unit),
+	            room(pool, MAX(pool->overcommit, 1)) / unit * unit);
+	g_mutex_unlock(&pool->lock);
 	return bytes;
 }
 
-bool placement_has_nodes(struct placement *placement, const struct numa_policy *policy)
+bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy)
 {
 	for (unsigned i = 0; i < policy->count; i++) {
-		if (!node_map_regions(&placement->map, policy->nodes[i]))
+		if (!node_map_regions(&pool->map, policy->nodes[i]))
 			return false;
 	}
 	return true;
 }
 
-static void free_locked(struct placement *placement, const struct extent *runs, guint count, bool unused)
+static void free_locked(struct pool *pool, const struct extent *runs, guint count, bool unused)
 {
 	g_autoptr(GArray) good = NULL;
 
@@ -209,143 +208,143 @@ static void free_locked(struct placement *placement, const struct extent *runs, 
 		return;
 	good = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	for (guint i = 0; i < count; i++)
-		poison_retire(placement, runs[i], good);
+		poison_retire(pool, runs[i], good);
 	for (guint i = 0; i < good->len; i++) {
 		const struct extent *run = &g_array_index(good, struct extent, i);
 
 		/* A run that the allocator did not give out would mean memory with two owners: stop before it spreads. */
-		if (allocator_free(placement->allocator, run->start, run->length) < 0)
+		if (allocator_free(pool->allocator, run->start, run->length) < 0)
 			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use", run->start,
 			        run->length);
 	}
-	clean_note_freed(placement, (const struct extent *)good->data, good->len, unused);
-	g_cond_broadcast(&placement->returned);
+	clean_note_freed(pool, (const struct extent *)good->data, good->len, unused);
+	g_cond_broadcast(&pool->returned);
 }
 
-static void give_back(struct placement *placement, const struct extent *runs, guint count, bool unused)
+static void give_back(struct pool *pool, const struct extent *runs, guint count, bool unused)
 {
-	g_mutex_lock(&placement->lock);
-	free_locked(placement, runs, count, unused);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	free_locked(pool, runs, count, unused);
+	g_mutex_unlock(&pool->lock);
 }
 
-void placement_free(struct placement *placement, const struct extent *runs, guint count)
+void pool_free(struct pool *pool, const struct extent *runs, guint count)
 {
-	give_back(placement, runs, count, false);
+	give_back(pool, runs, count, false);
 }
 
-void placement_free_unused(struct placement *placement, const struct extent *runs, guint count)
+void pool_free_unused(struct pool *pool, const struct extent *runs, guint count)
 {
-	give_back(placement, runs, count, true);
+	give_back(pool, runs, count, true);
 }
 
-void placement_free_promised(struct placement *placement, const struct extent *runs, guint count)
+void pool_free_promised(struct pool *pool, const struct extent *runs, guint count)
 {
-	g_mutex_lock(&placement->lock);
-	placement->promised += runs_bytes(runs, count);
-	free_locked(placement, runs, count, false);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	pool->promised += runs_bytes(runs, count);
+	free_locked(pool, runs, count, false);
+	g_mutex_unlock(&pool->lock);
 }
 
-static void expect_locked(struct placement *placement)
+static void expect_locked(struct pool *pool)
 {
-	placement->patience_until = g_get_monotonic_time() + PLACEMENT_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
+	pool->patience_until = g_get_monotonic_time() + POOL_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
 }
 
-void placement_expect(struct placement *placement)
+void pool_expect(struct pool *pool)
 {
-	g_mutex_lock(&placement->lock);
-	expect_locked(placement);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	expect_locked(pool);
+	g_mutex_unlock(&pool->lock);
 }
 
-void placement_retire(struct placement *placement, uint64_t id, GArray *runs)
+void pool_retire(struct pool *pool, uint64_t id, GArray *runs)
 {
 	guint64 *key = g_memdup2(&id, sizeof(id));
 
-	g_mutex_lock(&placement->lock);
-	placement->pending_bytes += runs_bytes((const struct extent *)runs->data, runs->len);
-	g_hash_table_insert(placement->pending, key, runs);
-	expect_locked(placement);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	pool->pending_bytes += runs_bytes((const struct extent *)runs->data, runs->len);
+	g_hash_table_insert(pool->pending, key, runs);
+	expect_locked(pool);
+	g_mutex_unlock(&pool->lock);
 }
 
-bool placement_claim(struct placement *placement, struct extent run)
+bool pool_claim(struct pool *pool, struct extent run)
 {
-	g_mutex_lock(&placement->lock);
-	bool claimed = poison_claim(placement, run);
+	g_mutex_lock(&pool->lock);
+	bool claimed = poison_claim(pool, run);
 
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 	return claimed;
 }
 
-void placement_adopt(struct placement *placement, uint64_t id, struct extent run)
+void pool_adopt(struct pool *pool, uint64_t id, struct extent run)
 {
-	g_mutex_lock(&placement->lock);
-	if (poison_claim(placement, run)) {
-		GArray *runs = g_hash_table_lookup(placement->pending, &id);
+	g_mutex_lock(&pool->lock);
+	if (poison_claim(pool, run)) {
+		GArray *runs = g_hash_table_lookup(pool->pending, &id);
 
 		if (!runs) {
 			runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-			g_hash_table_insert(placement->pending, g_memdup2(&id, sizeof(id)), runs);
+			g_hash_table_insert(pool->pending, g_memdup2(&id, sizeof(id)), runs);
 		}
 		g_array_append_val(runs, run);
-		placement->pending_bytes += run.length;
+		pool->pending_bytes += run.length;
 	}
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 }
 
-void placement_idle(struct placement *placement, uint64_t id)
+void pool_idle(struct pool *pool, uint64_t id)
 {
-	g_mutex_lock(&placement->lock);
-	GArray *runs = g_hash_table_lookup(placement->pending, &id);
+	g_mutex_lock(&pool->lock);
+	GArray *runs = g_hash_table_lookup(pool->pending, &id);
 
 	if (runs) {
 		const struct extent *first = (const struct extent *)runs->data;
 
-		placement->pending_bytes -= runs_bytes(first, runs->len);
-		free_locked(placement, first, runs->len, false);
-		g_hash_table_remove(placement->pending, &id);
+		pool->pending_bytes -= runs_bytes(first, runs->len);
+		free_locked(pool, first, runs->len, false);
+		g_hash_table_remove(pool->pending, &id);
 	}
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 }
 
-void placement_get_usage(struct placement *placement, struct placement_usage *usage)
+void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 {
 	struct allocator_stats stats;
 
-	g_mutex_lock(&placement->lock);
-	allocator_get_stats(placement->allocator, &stats);
-	*usage = (struct placement_usage){
+	g_mutex_lock(&pool->lock);
+	allocator_get_stats(pool->allocator, &stats);
+	*usage = (struct pool_usage){
 		.capacity = stats.capacity,
 		.free = stats.free,
-		.pending = placement->pending_bytes,
-		.promised = placement->promised,
+		.pending = pool->pending_bytes,
+		.promised = pool->promised,
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};
-	clean_get_usage(placement, usage);
-	usage->poisoned = extent_set_bytes(placement->retired);
-	usage->poisoned_used = extent_set_bytes(placement->poisoned) - usage->poisoned;
+	clean_get_usage(pool, usage);
+	usage->poisoned = extent_set_bytes(pool->retired);
+	usage->poisoned_used = extent_set_bytes(pool->poisoned) - usage->poisoned;
 	usage->allocated = usage->capacity - usage->free - usage->pending - usage->poisoned;
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 }
 
-GArray *placement_get_regions(struct placement *placement)
+GArray *pool_get_regions(struct pool *pool)
 {
-	GArray *found = g_array_new(FALSE, FALSE, sizeof(struct placement_region));
+	GArray *found = g_array_new(FALSE, FALSE, sizeof(struct pool_region));
 
-	g_mutex_lock(&placement->lock);
-	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
-		struct placement_region entry = {
+	g_mutex_lock(&pool->lock);
+	for (guint i = 0; i < pool->regions->len; i++) {
+		const struct memory_region *region = &g_array_index(pool->regions, struct memory_region, i);
+		struct pool_region entry = {
 			.extent = { region->start, region->length },
 			.node = region->node,
-			.free = allocator_available(placement->allocator, DMEMFS_PAGE_4K, UINT64_C(1) << i),
+			.free = allocator_available(pool->allocator, DMEMFS_PAGE_4K, UINT64_C(1) << i),
 		};
 
 		g_array_append_val(found, entry);
 	}
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 	return found;
 }

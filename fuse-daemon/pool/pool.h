@@ -16,11 +16,11 @@
  * of what is free (units, nodes).
  *
  * A removed file's memory comes back a moment later than rm returns (the kernel's FORGET, then the backend's idle event).
- * So that "rm big; create big" works, a shortage waits up to PLACEMENT_PATIENCE_MS after the latest removal for
+ * So that "rm big; create big" works, a shortage waits up to POOL_PATIENCE_MS after the latest removal for
  * memory to come back before it is ENOSPC; with no recent removal it is ENOSPC at once.
  */
-#ifndef DMEMFS_PLACEMENT_H
-#define DMEMFS_PLACEMENT_H
+#ifndef DMEMFS_POOL_H
+#define DMEMFS_POOL_H
 
 #include <glib.h>
 #include <stdbool.h>
@@ -30,11 +30,11 @@
 #include "pool/allocator.h"
 #include "pool/numa_policy.h"
 
-#define PLACEMENT_PATIENCE_MS 1000
+#define POOL_PATIENCE_MS 1000
 
-struct placement;
+struct pool;
 
-struct placement_usage {
+struct pool_usage {
 	uint64_t capacity; /* bytes */
 	uint64_t free;
 	uint64_t allocated; /* some file's: what is in none of free, pending, and poisoned */
@@ -49,7 +49,7 @@ struct placement_usage {
 	uint64_t poisoned_used; /* still in use or pending */
 };
 
-struct placement_region {
+struct pool_region {
 	struct extent extent;
 	int node;      /* NUMA node, -1 unknown */
 	uint64_t free; /* bytes */
@@ -59,61 +59,61 @@ struct placement_region {
  * @regions: GArray of struct memory_region. At most @max_waiting callers wait at a time (so that the threads which
  * bring the memory back are never all taken by those who wait for it). NULL and @error when regions are malformed.
  */
-struct placement *placement_new(const GArray *regions, unsigned max_waiting, GError **error);
-void placement_destroy(struct placement *placement);
+struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **error);
+void pool_destroy(struct pool *pool);
 
 /*
  * As allocator_alloc(), from the regions that @policy allows; NULL: from any. @out: GArray of struct extent, appended to.
  * The memory may be dirty: zeroer_clean() before anybody can read it.
  */
-int placement_alloc(struct placement *placement, const struct numa_policy *policy,
-                    const struct allocator_request *request, GArray *out);
+int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct allocator_request *request,
+               GArray *out);
 /* Before the first allocation; 1 unless set. */
-void placement_set_overcommit(struct placement *placement, double factor);
-/* @bytes more are promised, or -ENOSPC. Waits as placement_alloc() does. */
-int placement_promise(struct placement *placement, uint64_t bytes);
+void pool_set_overcommit(struct pool *pool, double factor);
+/* @bytes more are promised, or -ENOSPC. Waits as pool_alloc() does. */
+int pool_promise(struct pool *pool, uint64_t bytes);
 /* Whatever the limit: files on record have their promises. */
-void placement_restore_promise(struct placement *placement, uint64_t bytes);
+void pool_restore_promise(struct pool *pool, uint64_t bytes);
 /* @bytes are no longer promised. */
-void placement_forgo(struct placement *placement, uint64_t bytes);
-/* As placement_alloc(), of memory that is promised: it is not any more. @local: as numa_policy_alloc(). */
-int placement_alloc_promised(struct placement *placement, const struct numa_policy *policy, int local,
-                             const struct allocator_request *request, GArray *out);
-/* As placement_free(), and all of it is promised again. */
-void placement_free_promised(struct placement *placement, const struct extent *runs, guint count);
-/* What placement_alloc() could hand out in units of @unit right now, in bytes. */
-uint64_t placement_available(struct placement *placement, const struct numa_policy *policy, uint64_t unit);
+void pool_forgo(struct pool *pool, uint64_t bytes);
+/* As pool_alloc(), of memory that is promised: it is not any more. @local: as numa_policy_alloc(). */
+int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
+                        const struct allocator_request *request, GArray *out);
+/* As pool_free(), and all of it is promised again. */
+void pool_free_promised(struct pool *pool, const struct extent *runs, guint count);
+/* What pool_alloc() could hand out in units of @unit right now, in bytes. */
+uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t unit);
 /* Does every node that the policy names have a region? */
-bool placement_has_nodes(struct placement *placement, const struct numa_policy *policy);
-/* Adds the bytes of @run on each region to @bytes, by the order of placement_get_regions(). */
-void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS]);
+bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy);
+/* Adds the bytes of @run on each region to @bytes, by the order of pool_get_regions(). */
+void pool_add_bytes(struct pool *pool, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS]);
 /* Memory that no mapping reaches goes back to the free runs, dirty. */
-void placement_free(struct placement *placement, const struct extent *runs, guint count);
+void pool_free(struct pool *pool, const struct extent *runs, guint count);
 
 /* A file lost its last name: its memory may come back soon. */
-void placement_expect(struct placement *placement);
-/* The memory of the removed file @id is pending until placement_idle(@id). Takes ownership of @runs. */
-void placement_retire(struct placement *placement, uint64_t id, GArray *runs);
+void pool_expect(struct pool *pool);
+/* The memory of the removed file @id is pending until pool_idle(@id). Takes ownership of @runs. */
+void pool_retire(struct pool *pool, uint64_t id, GArray *runs);
 /* Before the first allocation: @run is in use by a file on record. False: no region has it, or it is in use already. */
-bool placement_claim(struct placement *placement, struct extent run);
+bool pool_claim(struct pool *pool, struct extent run);
 /*
  * Before the first allocation: @run belongs to @id, a file of an earlier daemon that somebody still maps, and is pending
- * until placement_idle(@id). A run that no region has is none of this pool's.
+ * until pool_idle(@id). A run that no region has is none of this pool's.
  */
-void placement_adopt(struct placement *placement, uint64_t id, struct extent run);
+void pool_adopt(struct pool *pool, uint64_t id, struct extent run);
 /* Nobody can reach the memory of @id any more. Unknown ids are ignored. */
-void placement_idle(struct placement *placement, uint64_t id);
+void pool_idle(struct pool *pool, uint64_t id);
 
 /*
  * Multiples of 4 KiB went bad, and are given to nobody from now on. Appends what of @run lies in a region and was not known to
  * be bad to @added.
  */
-void placement_poison(struct placement *placement, struct extent run, GArray *added);
+void pool_poison(struct pool *pool, struct extent run, GArray *added);
 /* Appends what of @run, which lies in the regions, is known to be bad. */
-void placement_list_poisoned(struct placement *placement, struct extent run, GArray *out);
+void pool_list_poisoned(struct pool *pool, struct extent run, GArray *out);
 
-void placement_get_usage(struct placement *placement, struct placement_usage *usage);
-/* GArray of struct placement_region, in the order of placement_new(). */
-GArray *placement_get_regions(struct placement *placement);
+void pool_get_usage(struct pool *pool, struct pool_usage *usage);
+/* GArray of struct pool_region, in the order of pool_new(). */
+GArray *pool_get_regions(struct pool *pool);
 
 #endif

@@ -21,7 +21,7 @@ struct score {
 };
 
 struct choice {
-	struct placement *placement;
+	struct pool *pool;
 	const struct numa_policy *policy;
 	int local;
 	const struct allocator_request *request;
@@ -35,16 +35,16 @@ static uint64_t whole_pages(uint64_t size, uint64_t offset, struct extent run)
 	return offset % size == run.start % size && to > from ? to - from : 0;
 }
 
-static void add_nodes(struct placement *placement, const GArray *runs, struct score *score)
+static void add_nodes(struct pool *pool, const GArray *runs, struct score *score)
 {
 	uint64_t bytes[DMEMFS_MAX_REGIONS] = { 0 };
 
 	for (guint i = 0; i < runs->len; i++)
-		placement_add_bytes(placement, g_array_index(runs, struct extent, i), bytes);
-	for (unsigned i = 0; i < placement->map.count; i++) {
+		pool_add_bytes(pool, g_array_index(runs, struct extent, i), bytes);
+	for (unsigned i = 0; i < pool->map.count; i++) {
 		unsigned first = 0;
 
-		while (placement->map.nodes[first] != placement->map.nodes[i])
+		while (pool->map.nodes[first] != pool->map.nodes[i])
 			first++;
 		score->nodes[first] += bytes[i];
 		score->regions += bytes[i] > 0;
@@ -59,7 +59,7 @@ static struct score rate(const struct choice *choice, const GArray *runs)
 	struct allocator_stats stats;
 	struct score score = { .runs = runs->len };
 
-	allocator_get_stats(choice->placement->allocator, &stats);
+	allocator_get_stats(choice->pool->allocator, &stats);
 	score.pool_1g = stats.free_1g;
 	score.pool_2m = stats.free_2m;
 	for (guint i = 0; i < runs->len; i++) {
@@ -68,11 +68,11 @@ static struct score rate(const struct choice *choice, const GArray *runs)
 		score.file_1g += whole_pages(DMEMFS_PAGE_1G, offset, run);
 		score.file_2m += whole_pages(DMEMFS_PAGE_2M, offset, run);
 		offset += run.length;
-		extent_set_find(choice->placement->clean, run, clean);
+		extent_set_find(choice->pool->clean, run, clean);
 	}
 	for (guint i = 0; i < clean->len; i++)
 		score.clean += g_array_index(clean, struct extent, i).length;
-	add_nodes(choice->placement, runs, &score);
+	add_nodes(choice->pool, runs, &score);
 	return score;
 }
 
@@ -86,7 +86,7 @@ static bool is_better(const struct choice *choice, const struct score *score, co
 		return false;
 	if (!choice->policy)
 		return score->regions <= best->regions;
-	for (unsigned i = 0; i < choice->placement->map.count; i++) {
+	for (unsigned i = 0; i < choice->pool->map.count; i++) {
 		if (score->nodes[i] != best->nodes[i])
 			return false;
 	}
@@ -111,10 +111,10 @@ static void free_all(struct allocator *allocator, const GArray *runs)
 	}
 }
 
-static bool are_clean(const struct placement *placement, const GArray *runs)
+static bool are_clean(const struct pool *pool, const GArray *runs)
 {
 	for (guint i = 0; i < runs->len; i++) {
-		if (!extent_set_has(placement->clean, g_array_index(runs, struct extent, i)))
+		if (!extent_set_has(pool->clean, g_array_index(runs, struct extent, i)))
 			return false;
 	}
 	return true;
@@ -123,9 +123,9 @@ static bool are_clean(const struct placement *placement, const GArray *runs)
 /* How much of the request's beginning clean memory can serve; where it ends no large page of the file does. */
 static uint64_t clean_part(const struct choice *choice)
 {
-	const struct placement *placement = choice->placement;
+	const struct pool *pool = choice->pool;
 	const struct allocator_request *request = choice->request;
-	uint64_t there = numa_policy_available(placement->clean, &placement->map, choice->policy, request->unit);
+	uint64_t there = numa_policy_available(pool->clean, &pool->map, choice->policy, request->unit);
 	uint64_t size = DMEMFS_PAGE_1G, end;
 
 	if (there >= request->length)
@@ -137,15 +137,15 @@ static uint64_t clean_part(const struct choice *choice)
 }
 
 /* The run at @index goes on with the one before it, in the same region. */
-static void merge_at(const struct placement *placement, GArray *runs, guint index)
+static void merge_at(const struct pool *pool, GArray *runs, guint index)
 {
 	struct extent *before = &g_array_index(runs, struct extent, index - 1);
 	const struct extent *run = &g_array_index(runs, struct extent, index);
 
 	if (before->start + before->length != run->start)
 		return;
-	for (guint i = 0; i < placement->regions->len; i++) {
-		if (g_array_index(placement->regions, struct memory_region, i).start == run->start)
+	for (guint i = 0; i < pool->regions->len; i++) {
+		if (g_array_index(pool->regions, struct memory_region, i).start == run->start)
 			return;
 	}
 	before->length += run->length;
@@ -155,16 +155,15 @@ static void merge_at(const struct placement *placement, GArray *runs, guint inde
 /* Clean memory first, the rest from anywhere. False, with nothing taken, when no clean memory serves. */
 static bool take_clean(const struct choice *choice, GArray *runs)
 {
-	struct placement *placement = choice->placement;
+	struct pool *pool = choice->pool;
 	struct allocator_request part = *choice->request;
 
 	part.length = clean_part(choice);
-	if (!part.length ||
-	    numa_policy_alloc(placement->clean, &placement->map, choice->policy, choice->local, &part, runs) < 0)
+	if (!part.length || numa_policy_alloc(pool->clean, &pool->map, choice->policy, choice->local, &part, runs) < 0)
 		return false;
 	/* Whoever wins takes it out of the clean memory. */
-	free_all(placement->clean, runs);
-	claim_all(placement->allocator, runs);
+	free_all(pool->clean, runs);
+	claim_all(pool->allocator, runs);
 	if (part.length < choice->request->length) {
 		const struct extent *last = &g_array_index(runs, struct extent, runs->len - 1);
 		guint end = runs->len;
@@ -172,12 +171,11 @@ static bool take_clean(const struct choice *choice, GArray *runs)
 		part.file_offset += part.length;
 		part.length = choice->request->length - part.length;
 		part.hint = last->start + last->length;
-		if (numa_policy_alloc(placement->allocator, &placement->map, choice->policy, choice->local, &part,
-		                      runs) < 0) {
-			free_all(placement->allocator, runs);
+		if (numa_policy_alloc(pool->allocator, &pool->map, choice->policy, choice->local, &part, runs) < 0) {
+			free_all(pool->allocator, runs);
 			return false;
 		}
-		merge_at(placement, runs, end);
+		merge_at(pool, runs, end);
 	}
 	return true;
 }
@@ -185,50 +183,50 @@ static bool take_clean(const struct choice *choice, GArray *runs)
 /* Replaces @runs, which are taken, by memory that is clean, if that is as good. */
 static void prefer_clean(const struct choice *choice, GArray **runs)
 {
-	struct placement *placement = choice->placement;
+	struct pool *pool = choice->pool;
 	const struct score best = rate(choice, *runs);
 	GArray *other = extents_new();
 	bool better = false;
 
-	free_all(placement->allocator, *runs);
+	free_all(pool->allocator, *runs);
 	if (take_clean(choice, other)) {
 		const struct score score = rate(choice, other);
 
 		better = is_better(choice, &score, &best);
 		if (!better)
-			free_all(placement->allocator, other);
+			free_all(pool->allocator, other);
 	}
 	if (!better)
-		claim_all(placement->allocator, *runs);
+		claim_all(pool->allocator, *runs);
 	g_array_unref(better ? *runs : other);
 	*runs = better ? other : *runs;
 }
 
-static void mark_taken(struct placement *placement, struct extent run)
+static void mark_taken(struct pool *pool, struct extent run)
 {
 	g_autoptr(GArray) dirty = extents_new();
 
-	extent_set_find_missing(placement->clean, run, dirty);
-	extent_set_remove(placement->clean, run);
+	extent_set_find_missing(pool->clean, run, dirty);
+	extent_set_remove(pool->clean, run);
 	for (guint i = 0; i < dirty->len; i++)
-		extent_set_add(placement->stale, g_array_index(dirty, struct extent, i));
+		extent_set_add(pool->stale, g_array_index(dirty, struct extent, i));
 }
 
-int clean_alloc(struct placement *placement, const struct numa_policy *policy, int local,
-                const struct allocator_request *request, GArray *out)
+int clean_alloc(struct pool *pool, const struct numa_policy *policy, int local, const struct allocator_request *request,
+                GArray *out)
 {
-	const struct choice choice = { placement, policy, local, request };
+	const struct choice choice = { pool, policy, local, request };
 	GArray *runs;
 	int err;
 
-	if (!placement->clean)
-		return numa_policy_alloc(placement->allocator, &placement->map, policy, local, request, out);
+	if (!pool->clean)
+		return numa_policy_alloc(pool->allocator, &pool->map, policy, local, request, out);
 	runs = extents_new();
-	err = numa_policy_alloc(placement->allocator, &placement->map, policy, local, request, runs);
-	if (!err && !are_clean(placement, runs))
+	err = numa_policy_alloc(pool->allocator, &pool->map, policy, local, request, runs);
+	if (!err && !are_clean(pool, runs))
 		prefer_clean(&choice, &runs);
 	for (guint i = 0; i < runs->len; i++)
-		mark_taken(placement, g_array_index(runs, struct extent, i));
+		mark_taken(pool, g_array_index(runs, struct extent, i));
 	g_array_append_vals(out, runs->data, runs->len);
 	g_array_unref(runs);
 	return err;

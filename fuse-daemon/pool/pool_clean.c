@@ -5,101 +5,99 @@
 #include "pool/extent_set.h"
 #include "pool/pool_internal.h"
 
-void placement_need_zeroing(struct placement *placement)
+void pool_need_zeroing(struct pool *pool)
 {
-	placement->clean = placement_new_set(placement);
-	placement->stale = placement_new_set(placement);
+	pool->clean = pool_new_set(pool);
+	pool->stale = pool_new_set(pool);
 }
 
-void placement_believe(struct placement *placement, struct extent run, GArray *believed)
+void pool_believe(struct pool *pool, struct extent run, GArray *believed)
 {
 	guint first = believed->len;
 
-	g_mutex_lock(&placement->lock);
-	if (placement->clean)
-		extent_set_find(placement->allocator, run, believed);
+	g_mutex_lock(&pool->lock);
+	if (pool->clean)
+		extent_set_find(pool->allocator, run, believed);
 	for (guint i = first; i < believed->len; i++)
-		extent_set_add(placement->clean, g_array_index(believed, struct extent, i));
-	g_mutex_unlock(&placement->lock);
+		extent_set_add(pool->clean, g_array_index(believed, struct extent, i));
+	g_mutex_unlock(&pool->lock);
 }
 
-static void list(struct placement *placement, const struct allocator *set, const struct extent *runs, guint count,
-                 GArray *out)
+static void list(struct pool *pool, const struct allocator *set, const struct extent *runs, guint count, GArray *out)
 {
-	g_mutex_lock(&placement->lock);
+	g_mutex_lock(&pool->lock);
 	for (guint i = 0; i < count && set; i++)
 		extent_set_find(set, runs[i], out);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 }
 
-void placement_list_stale(struct placement *placement, const struct extent *runs, guint count, GArray *stale)
+void pool_list_stale(struct pool *pool, const struct extent *runs, guint count, GArray *stale)
 {
-	list(placement, placement->stale, runs, count, stale);
+	list(pool, pool->stale, runs, count, stale);
 }
 
-void placement_list_clean(struct placement *placement, const struct extent *runs, guint count, GArray *clean)
+void pool_list_clean(struct pool *pool, const struct extent *runs, guint count, GArray *clean)
 {
-	list(placement, placement->clean, runs, count, clean);
+	list(pool, pool->clean, runs, count, clean);
 }
 
-void placement_set_zeroed(struct placement *placement, const struct extent *runs, guint count)
+void pool_set_zeroed(struct pool *pool, const struct extent *runs, guint count)
 {
-	g_mutex_lock(&placement->lock);
-	for (guint i = 0; i < count && placement->stale; i++)
-		extent_set_remove(placement->stale, runs[i]);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	for (guint i = 0; i < count && pool->stale; i++)
+		extent_set_remove(pool->stale, runs[i]);
+	g_mutex_unlock(&pool->lock);
 }
 
-void clean_note_freed(struct placement *placement, const struct extent *runs, guint count, bool unused)
+void clean_note_freed(struct pool *pool, const struct extent *runs, guint count, bool unused)
 {
 	g_autoptr(GArray) clean = extents_new();
 
-	if (!placement->clean)
+	if (!pool->clean)
 		return;
 	for (guint i = 0; i < count; i++) {
 		if (unused)
-			extent_set_find_missing(placement->stale, runs[i], clean);
-		extent_set_remove(placement->stale, runs[i]);
+			extent_set_find_missing(pool->stale, runs[i], clean);
+		extent_set_remove(pool->stale, runs[i]);
 	}
 	for (guint i = 0; i < clean->len; i++)
-		extent_set_add(placement->clean, g_array_index(clean, struct extent, i));
-	g_cond_broadcast(&placement->work);
+		extent_set_add(pool->clean, g_array_index(clean, struct extent, i));
+	g_cond_broadcast(&pool->work);
 }
 
-static uint64_t zeroing_bytes(const struct placement *placement)
+static uint64_t zeroing_bytes(const struct pool *pool)
 {
 	g_autoptr(GArray) free = extents_new();
 	uint64_t bytes = 0;
 
-	for (guint i = 0; i < placement->pieces->len; i++) {
-		const struct placement_piece *piece = g_ptr_array_index(placement->pieces, i);
+	for (guint i = 0; i < pool->pieces->len; i++) {
+		const struct pool_piece *piece = g_ptr_array_index(pool->pieces, i);
 
 		for (guint k = 0; k < piece->runs->len; k++)
-			extent_set_find(placement->allocator, g_array_index(piece->runs, struct extent, k), free);
+			extent_set_find(pool->allocator, g_array_index(piece->runs, struct extent, k), free);
 	}
 	for (guint i = 0; i < free->len; i++)
 		bytes += g_array_index(free, struct extent, i).length;
 	return bytes;
 }
 
-void clean_get_usage(struct placement *placement, struct placement_usage *usage)
+void clean_get_usage(struct pool *pool, struct pool_usage *usage)
 {
-	usage->clean = placement->clean ? extent_set_bytes(placement->clean) : usage->free;
-	usage->zeroing = zeroing_bytes(placement);
+	usage->clean = pool->clean ? extent_set_bytes(pool->clean) : usage->free;
+	usage->zeroing = zeroing_bytes(pool);
 	usage->dirty = usage->free - usage->clean - usage->zeroing;
 }
 
 /* Adds what is dirty in [@from, @to) to the piece, as far as it may. */
-static void collect(struct placement *placement, struct placement_piece *piece, uint64_t from, uint64_t to,
-                    uint64_t *room)
+static void collect(struct pool *pool, struct pool_piece *piece, uint64_t from, uint64_t to, uint64_t *room)
 {
 	struct extent run, clean;
 
-	while (*room > 0 && piece->runs->len < PLACEMENT_PIECE_RUNS &&
-	       allocator_next_free(placement->allocator, piece->regions, from, to, &run)) {
+	while (*room > 0 && piece->runs->len < POOL_PIECE_RUNS &&
+	       allocator_next_free(pool->allocator, piece->regions, from, to, &run)) {
 		uint64_t end = run.start + run.length;
 
-		if (!allocator_next_free(placement->clean, piece->regions, run.start, end, &clean))
+		if (!allocator_next_free(pool->clean, piece->regions, run.start, end, &clean))
 			clean = (struct extent){ end, 0 };
 		if (clean.start == run.start) {
 			from = clean.start + clean.length;
@@ -114,70 +112,70 @@ static void collect(struct placement *placement, struct placement_piece *piece, 
 }
 
 /* From where the last piece ended round to there, so that all memory gets its turn however fast some becomes dirty. */
-static bool find_piece(struct placement *placement, struct placement_piece *piece)
+static bool find_piece(struct pool *pool, struct pool_piece *piece)
 {
 	uint64_t room = piece->max_bytes, start = piece->at;
 
 	g_array_set_size(piece->runs, 0);
-	if (!placement->clean || placement->stopped ||
-	    allocator_available(placement->allocator, DMEMFS_PAGE_4K, piece->regions) ==
-	    allocator_available(placement->clean, DMEMFS_PAGE_4K, piece->regions))
+	if (!pool->clean || pool->stopped ||
+	    allocator_available(pool->allocator, DMEMFS_PAGE_4K, piece->regions) ==
+	            allocator_available(pool->clean, DMEMFS_PAGE_4K, piece->regions))
 		return false;
-	collect(placement, piece, start, UINT64_MAX, &room);
+	collect(pool, piece, start, UINT64_MAX, &room);
 	if (piece->runs->len == 0)
-		collect(placement, piece, 0, start, &room);
+		collect(pool, piece, 0, start, &room);
 	return piece->runs->len > 0;
 }
 
-bool placement_begin_zeroing(struct placement *placement, struct placement_piece *piece, bool wait)
+bool pool_begin_zeroing(struct pool *pool, struct pool_piece *piece, bool wait)
 {
 	bool found;
 
-	g_mutex_lock(&placement->lock);
-	while (!(found = find_piece(placement, piece)) && wait && !placement->stopped)
-		g_cond_wait(&placement->work, &placement->lock);
+	g_mutex_lock(&pool->lock);
+	while (!(found = find_piece(pool, piece)) && wait && !pool->stopped)
+		g_cond_wait(&pool->work, &pool->lock);
 	if (found) {
 		piece->hurried = false;
-		g_ptr_array_add(placement->pieces, piece);
+		g_ptr_array_add(pool->pieces, piece);
 	}
-	g_mutex_unlock(&placement->lock);
+	g_mutex_unlock(&pool->lock);
 	return found;
 }
 
-void placement_end_zeroing(struct placement *placement, struct placement_piece *piece, bool zeroed)
+void pool_end_zeroing(struct pool *pool, struct pool_piece *piece, bool zeroed)
 {
 	g_autoptr(GArray) free = extents_new();
 
-	g_mutex_lock(&placement->lock);
-	g_ptr_array_remove_fast(placement->pieces, piece);
+	g_mutex_lock(&pool->lock);
+	g_ptr_array_remove_fast(pool->pieces, piece);
 	for (guint i = 0; i < piece->runs->len && zeroed; i++) {
 		const struct extent run = g_array_index(piece->runs, struct extent, i);
 
 		/* What was taken meanwhile is still waited for: nobody has used it yet. */
-		extent_set_remove(placement->stale, run);
-		extent_set_find(placement->allocator, run, free);
+		extent_set_remove(pool->stale, run);
+		extent_set_find(pool->allocator, run, free);
 	}
 	for (guint i = 0; i < free->len; i++)
-		extent_set_add(placement->clean, g_array_index(free, struct extent, i));
-	g_cond_broadcast(&placement->returned);
-	g_mutex_unlock(&placement->lock);
+		extent_set_add(pool->clean, g_array_index(free, struct extent, i));
+	g_cond_broadcast(&pool->returned);
+	g_mutex_unlock(&pool->lock);
 }
 
-static void hurry(struct placement_piece *piece)
+static void hurry(struct pool_piece *piece)
 {
 	if (!piece->hurried)
 		piece->hurry(piece->data);
 	piece->hurried = true;
 }
 
-void placement_stop_zeroing(struct placement *placement)
+void pool_stop_zeroing(struct pool *pool)
 {
-	g_mutex_lock(&placement->lock);
-	placement->stopped = true;
-	for (guint i = 0; i < placement->pieces->len; i++)
-		hurry(g_ptr_array_index(placement->pieces, i));
-	g_cond_broadcast(&placement->work);
-	g_mutex_unlock(&placement->lock);
+	g_mutex_lock(&pool->lock);
+	pool->stopped = true;
+	for (guint i = 0; i < pool->pieces->len; i++)
+		hurry(g_ptr_array_index(pool->pieces, i));
+	g_cond_broadcast(&pool->work);
+	g_mutex_unlock(&pool->lock);
 }
 
 static bool overlap(const struct extent *a, const struct extent *b)
@@ -194,13 +192,12 @@ static bool overlaps_any(const struct extent *part, const GArray *runs, guint fi
 	return false;
 }
 
-static bool is_awaited(const struct placement *placement, const struct placement_piece *piece, const GArray *runs,
-                       guint first)
+static bool is_awaited(const struct pool *pool, const struct pool_piece *piece, const GArray *runs, guint first)
 {
 	g_autoptr(GArray) taken = extents_new();
 
 	for (guint i = 0; i < piece->runs->len; i++)
-		extent_set_find(placement->stale, g_array_index(piece->runs, struct extent, i), taken);
+		extent_set_find(pool->stale, g_array_index(piece->runs, struct extent, i), taken);
 	for (guint i = 0; i < taken->len; i++) {
 		if (overlaps_any(&g_array_index(taken, struct extent, i), runs, first))
 			return true;
@@ -208,14 +205,14 @@ static bool is_awaited(const struct placement *placement, const struct placement
 	return false;
 }
 
-static bool is_any_awaited(const struct placement *placement, const GArray *runs, guint first)
+static bool is_any_awaited(const struct pool *pool, const GArray *runs, guint first)
 {
 	bool awaited = false;
 
-	for (guint i = 0; i < placement->pieces->len; i++) {
-		struct placement_piece *piece = g_ptr_array_index(placement->pieces, i);
+	for (guint i = 0; i < pool->pieces->len; i++) {
+		struct pool_piece *piece = g_ptr_array_index(pool->pieces, i);
 
-		if (is_awaited(placement, piece, runs, first)) {
+		if (is_awaited(pool, piece, runs, first)) {
 			hurry(piece);
 			awaited = true;
 		}
@@ -223,8 +220,8 @@ static bool is_any_awaited(const struct placement *placement, const GArray *runs
 	return awaited;
 }
 
-void clean_wait(struct placement *placement, const GArray *runs, guint first)
+void clean_wait(struct pool *pool, const GArray *runs, guint first)
 {
-	while (is_any_awaited(placement, runs, first))
-		g_cond_wait(&placement->returned, &placement->lock);
+	while (is_any_awaited(pool, runs, first))
+		g_cond_wait(&pool->returned, &pool->lock);
 }

@@ -22,8 +22,8 @@
  * record in the transaction that gives it to a file. So memory on record as clean is zero, but not all that is zero is on
  * record.
  */
-#ifndef DMEMFS_PLACEMENT_CLEAN_H
-#define DMEMFS_PLACEMENT_CLEAN_H
+#ifndef DMEMFS_POOL_CLEAN_H
+#define DMEMFS_POOL_CLEAN_H
 
 #include <glib.h>
 #include <stdbool.h>
@@ -32,12 +32,12 @@
 #include "base/extent.h"
 
 /* Runs of one piece at most, so that crumbs are not zeroed, and recorded, one by one. */
-#define PLACEMENT_PIECE_RUNS 256
+#define POOL_PIECE_RUNS 256
 
-struct placement;
+struct pool;
 
 /* A worker's: what it zeroes, and where it looks for it. */
-struct placement_piece {
+struct pool_piece {
 	uint64_t regions;           /* as in struct allocator_request */
 	uint64_t max_bytes;         /* a multiple of 4 KiB */
 	void (*hurry)(void *data);  /* somebody waits for the piece; called with the pool's lock held, at most once for each */
@@ -48,26 +48,26 @@ struct placement_piece {
 };
 
 /* Before anything else: free memory is dirty unless it is known to be clean. Without this call it is always clean. */
-void placement_need_zeroing(struct placement *placement);
+void pool_need_zeroing(struct pool *pool);
 /* At the start, on the record's word: what of @run is free is clean. Appends that to @believed. */
-void placement_believe(struct placement *placement, struct extent run, GArray *believed);
+void pool_believe(struct pool *pool, struct extent run, GArray *believed);
 
 /* Appends what of @runs, which are taken, is stale to @stale (GArray of struct extent). */
-void placement_list_stale(struct placement *placement, const struct extent *runs, guint count, GArray *stale);
+void pool_list_stale(struct pool *pool, const struct extent *runs, guint count, GArray *stale);
 /* @runs, which are taken, are zero now. */
-void placement_set_zeroed(struct placement *placement, const struct extent *runs, guint count);
-/* As placement_free(), of memory that no file ever had: what of it is not stale is clean. */
-void placement_free_unused(struct placement *placement, const struct extent *runs, guint count);
+void pool_set_zeroed(struct pool *pool, const struct extent *runs, guint count);
+/* As pool_free(), of memory that no file ever had: what of it is not stale is clean. */
+void pool_free_unused(struct pool *pool, const struct extent *runs, guint count);
 /* Appends what of @runs is free and clean to @clean. */
-void placement_list_clean(struct placement *placement, const struct extent *runs, guint count, GArray *clean);
+void pool_list_clean(struct pool *pool, const struct extent *runs, guint count, GArray *clean);
 
 /*
- * The next piece, dirty until now; with @wait, waits for one. False: there is none, or placement_stop_zeroing() was called.
+ * The next piece, dirty until now; with @wait, waits for one. False: there is none, or pool_stop_zeroing() was called.
  * Each piece must be ended; @zeroed: all of it is zero now.
  */
-bool placement_begin_zeroing(struct placement *placement, struct placement_piece *piece, bool wait);
-void placement_end_zeroing(struct placement *placement, struct placement_piece *piece, bool zeroed);
+bool pool_begin_zeroing(struct pool *pool, struct pool_piece *piece, bool wait);
+void pool_end_zeroing(struct pool *pool, struct pool_piece *piece, bool zeroed);
 /* There are no more pieces, and those in work are in a hurry. */
-void placement_stop_zeroing(struct placement *placement);
+void pool_stop_zeroing(struct pool *pool);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What pool.c and pool_clean.c share. Internal to them; functions are called under the lock. */
-#ifndef DMEMFS_PLACEMENT_INTERNAL_H
-#define DMEMFS_PLACEMENT_INTERNAL_H
+#ifndef DMEMFS_POOL_INTERNAL_H
+#define DMEMFS_POOL_INTERNAL_H
 
 #include "pool/numa_policy_alloc.h"
 #include "pool/pool.h"
 #include "pool/pool_clean.h"
 
-struct placement {
+struct pool {
 	GArray *regions;     /* struct memory_region, by their index in the allocator; never changes */
 	struct node_map map; /* the same, never changes */
 	GMutex lock;
@@ -18,7 +18,7 @@ struct placement {
 	struct allocator *stale;     /* taken, and not zero; NULL as clean */
 	struct allocator *poisoned;  /* extent_set.h: what is known to be bad, whoever has it */
 	struct allocator *retired;   /* those of them that nobody has; taken, as far as the allocator knows */
-	GPtrArray *pieces;           /* struct placement_piece *: being zeroed */
+	GPtrArray *pieces;           /* struct pool_piece *: being zeroed */
 	bool stopped;                /* no more of them */
 	GHashTable *pending;         /* id (owned guint64) -> GArray of struct extent */
 	uint64_t pending_bytes;
@@ -33,19 +33,19 @@ struct placement {
  * As numa_policy_alloc(). Clean memory where that costs neither the pool nor the file a large page, and no node its share; what is not
  * clean becomes stale.
  */
-int clean_alloc(struct placement *placement, const struct numa_policy *policy, int local,
-                const struct allocator_request *request, GArray *out);
+int clean_alloc(struct pool *pool, const struct numa_policy *policy, int local, const struct allocator_request *request,
+                GArray *out);
 /* Waits, without the lock, until nobody zeroes anything of @runs from index @first on, which are taken. */
-void clean_wait(struct placement *placement, const GArray *runs, guint first);
+void clean_wait(struct pool *pool, const GArray *runs, guint first);
 /* @runs go back to the free memory; @unused: no file had them, so that what was clean still is. */
-void clean_note_freed(struct placement *placement, const struct extent *runs, guint count, bool unused);
-void clean_get_usage(struct placement *placement, struct placement_usage *usage);
+void clean_note_freed(struct pool *pool, const struct extent *runs, guint count, bool unused);
+void clean_get_usage(struct pool *pool, struct pool_usage *usage);
 
 /* A set over the pool's regions that is empty. */
-struct allocator *placement_new_set(const struct placement *placement);
+struct allocator *pool_new_set(const struct pool *pool);
 /* As allocator_claim(), of memory that may be bad: true when all of it was free, or retired. */
-bool poison_claim(struct placement *placement, struct extent run);
+bool poison_claim(struct pool *pool, struct extent run);
 /* @run is given back: what of it is bad is retired, the rest appended to @good. */
-void poison_retire(struct placement *placement, struct extent run, GArray *good);
+void poison_retire(struct pool *pool, struct extent run, GArray *good);
 
 #endif

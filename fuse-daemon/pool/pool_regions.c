@@ -2,12 +2,12 @@
 /* The regions of the pool. */
 #include "pool/pool_internal.h"
 
-struct allocator *placement_new_set(const struct placement *placement)
+struct allocator *pool_new_set(const struct pool *pool)
 {
 	struct allocator *set = allocator_new();
 
-	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
+	for (guint i = 0; i < pool->regions->len; i++) {
+		const struct memory_region *region = &g_array_index(pool->regions, struct memory_region, i);
 
 		allocator_add_region(set, region->start, region->length);
 		allocator_claim(set, region->start, region->length);
@@ -15,13 +15,13 @@ struct allocator *placement_new_set(const struct placement *placement)
 	return set;
 }
 
-void placement_add_bytes(struct placement *placement, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS])
+void pool_add_bytes(struct pool *pool, struct extent run, uint64_t bytes[DMEMFS_MAX_REGIONS])
 {
 	uint64_t end = run.start + run.length;
 
 	/* Regions may touch, and so may a run reach from one into the next. */
-	for (guint i = 0; i < placement->regions->len; i++) {
-		const struct memory_region *region = &g_array_index(placement->regions, struct memory_region, i);
+	for (guint i = 0; i < pool->regions->len; i++) {
+		const struct memory_region *region = &g_array_index(pool->regions, struct memory_region, i);
 		uint64_t from = MAX(run.start, region->start), to = MIN(end, region->start + region->length);
 
 		bytes[i] += to > from ? to - from : 0;

@@ -373,7 +373,7 @@ void quota_expect(struct quotas *quotas, const struct quota_account *account)
 {
 	g_mutex_lock(&quotas->lock);
 	for (struct quota *tree = live(account->tree); tree; tree = around(tree))
-		tree->patience_until = g_get_monotonic_time() + PLACEMENT_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
+		tree->patience_until = g_get_monotonic_time() + POOL_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
 	g_mutex_unlock(&quotas->lock);
 }
 

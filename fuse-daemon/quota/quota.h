@@ -20,7 +20,7 @@
  *  - nothing is added that leaves a tree past a limit; one is past its limit only when that was set to less than it held
  *
  * A file's memory comes back a moment after its last name is gone (pool.h). So that "rm big; create big" works at
- * the limit, quota_charge() waits up to PLACEMENT_PATIENCE_MS after the latest removal in the tree that is full; with no
+ * the limit, quota_charge() waits up to POOL_PATIENCE_MS after the latest removal in the tree that is full; with no
  * recent removal it fails at once.
  */
 #ifndef DMEMFS_QUOTA_H
@@ -67,7 +67,7 @@ struct quota_patience {
 	uint64_t returns; /* how often something had been given back when the answer was given */
 };
 
-/* At most @max_waiting callers wait at a time, as in placement_new(). */
+/* At most @max_waiting callers wait at a time, as in pool_new(). */
 struct quotas *quotas_new(unsigned max_waiting);
 /* With all trees. NULL is fine. */
 void quotas_destroy(struct quotas *quotas);

@@ -115,7 +115,7 @@ static bool has_regions(GBytes *value, const GArray *regions)
 	if (!value)
 		return false;
 	for (guint i = 0; i < regions->len; i++)
-		g_array_append_val(now, g_array_index(regions, struct placement_region, i).extent);
+		g_array_append_val(now, g_array_index(regions, struct pool_region, i).extent);
 	extents_merge(now);
 
 	const struct extent *then = g_bytes_get_data(value, &size);

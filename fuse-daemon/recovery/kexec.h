@@ -23,7 +23,7 @@
 /* @argument: for the next kernel's command line, g_malloc'ed. False and @error when the record cannot be made safe. */
 bool kexec_prepare(struct store *store, char **argument, GError **error);
 /*
- * Is this the boot that was prepared for, with @regions (GArray of struct placement_region)? @why_not: static text, NULL when it is.
+ * Is this the boot that was prepared for, with @regions (GArray of struct pool_region)? @why_not: static text, NULL when it is.
  * False and @error when the record cannot be read.
  */
 bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error);

@@ -32,7 +32,7 @@ bool poison_load(const struct storage *storage, GError **error)
 		return false;
 	}
 	for (guint i = 0; i < recorded->len; i++)
-		placement_poison(storage->placement, g_array_index(recorded, struct extent, i), known);
+		pool_poison(storage->pool, g_array_index(recorded, struct extent, i), known);
 	tell_backend(storage, known);
 	return true;
 }
@@ -108,7 +108,7 @@ void poison_update(const struct storage *storage)
 	if (fresh->len == 0)
 		return;
 	for (guint i = 0; i < fresh->len; i++)
-		placement_poison(storage->placement, g_array_index(fresh, struct extent, i), added);
+		pool_poison(storage->pool, g_array_index(fresh, struct extent, i), added);
 	CRASH_POINT("poison-found");
 	store_begin(storage->store);
 	for (guint i = 0; i < fresh->len; i++)

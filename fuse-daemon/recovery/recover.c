@@ -12,7 +12,7 @@
 
 struct recovery {
 	struct namespace *ns;
-	struct placement *placement;
+	struct pool *pool;
 	bool kept;
 };
 
@@ -28,7 +28,7 @@ static void left_over(uint64_t id, struct extent run, void *data)
 {
 	const struct recovery *recovery = data;
 
-	placement_adopt(recovery->placement, id, run);
+	pool_adopt(recovery->pool, id, run);
 }
 
 static bool failed(GError **error, const char *what, int err)
@@ -44,7 +44,7 @@ static bool failed(GError **error, const char *what, int err)
 static bool record_regions(const struct storage *storage, bool and_former, GError **error)
 {
 	g_autoptr(GBytes) former = NULL;
-	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
+	g_autoptr(GArray) regions = pool_get_regions(storage->pool);
 	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	gconstpointer old;
 	gsize size = 0;
@@ -54,7 +54,7 @@ static bool record_regions(const struct storage *storage, bool and_former, GErro
 		return false;
 	old = former ? g_bytes_get_data(former, &size) : NULL;
 	for (guint i = 0; i < regions->len; i++)
-		g_array_append_val(extents, g_array_index(regions, struct placement_region, i).extent);
+		g_array_append_val(extents, g_array_index(regions, struct pool_region, i).extent);
 	if (old && and_former)
 		g_array_append_vals(extents, old, (guint)(size / sizeof(struct extent)));
 	extents_merge(extents);
@@ -71,7 +71,7 @@ static bool are_kept(const struct storage *storage, const struct store_mark *hel
 {
 	static const struct store_mark nobody;
 	const struct store_mark own = store_get_mark(storage->store);
-	g_autoptr(GArray) regions = placement_get_regions(storage->placement);
+	g_autoptr(GArray) regions = pool_get_regions(storage->pool);
 
 	if (memcmp(held, &nobody, sizeof(nobody)) != 0) {
 		*why_not = memcmp(held, &own, sizeof(own)) == 0 ? NULL : "others have used the memory since";
@@ -100,7 +100,7 @@ static bool load_clean(const struct storage *storage, GError **error)
 	int err = store_list_clean(storage->store, recorded);
 
 	for (guint i = 0; i < recorded->len; i++)
-		placement_believe(storage->placement, g_array_index(recorded, struct extent, i), believed);
+		pool_believe(storage->pool, g_array_index(recorded, struct extent, i), believed);
 	extents_merge(believed);
 	if (!err && recorded->len > 0 &&
 	    (recorded->len != believed->len ||
@@ -134,7 +134,7 @@ static bool declare_lost(const struct storage *storage, bool remove, const char 
 bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error)
 {
 	const struct store_mark own = store_get_mark(storage->store);
-	struct recovery recovery = { .ns = ns, .placement = storage->placement };
+	struct recovery recovery = { .ns = ns, .pool = storage->pool };
 	struct store_mark held;
 	const char *why_not;
 	int err = storage->ops->get_mark(storage->backend, &held);

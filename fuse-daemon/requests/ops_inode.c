@@ -80,16 +80,16 @@ void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *server = ops_server(req);
 	uint64_t inodes, free_inodes, unit;
-	struct placement_usage pool;
+	struct pool_usage pool;
 	struct quota_usage quota;
 
-	placement_get_usage(server->storage.placement, &pool);
+	pool_get_usage(server->storage.pool, &pool);
 	namespace_get_inodes(server->ns, &inodes, &free_inodes);
 	namespace_get_room(server->ns, ino, &quota);
 	namespace_get_page_size(server->ns, ino, &unit);
 
 	/* What there is in whole units: smaller ones may have left the pool with less. */
-	uint64_t available = placement_available(server->storage.placement, NULL, unit);
+	uint64_t available = pool_available(server->storage.pool, NULL, unit);
 	uint64_t free = MIN(available, quota.room.of[QUOTA_BYTES]) / unit;
 	uint64_t files = MIN(free_inodes, quota.room.of[QUOTA_FILES]);
 	struct statvfs figures = {

@@ -14,12 +14,12 @@ void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	const struct fuse_ctx *who = fuse_req_ctx(req);
-	struct placement_usage usage;
+	struct pool_usage usage;
 
 	if (err != -ENOSPC && err != -EDQUOT)
 		return;
 	atomic_fetch_add(&refused, 1);
-	placement_get_usage(ops_server(req)->storage.placement, &usage);
+	pool_get_usage(ops_server(req)->storage.pool, &usage);
 
 	g_autofree char *path = g_strdup_printf("/proc/%d/comm", who->pid);
 	g_autofree char *name = NULL;

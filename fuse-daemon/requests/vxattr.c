@@ -115,13 +115,13 @@ static int set_discard(struct server *server, uid_t uid, uint64_t ino, const cha
 /* "name value", a line per figure; sizes in bytes. */
 static int get_stats(struct server *server, uint64_t ino, char **value)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 	struct namespace_counts counts;
 	struct zeroer_stats zeroing;
 
 	(void)ino;
 	namespace_get_counts(server->ns, &counts);
-	placement_get_usage(server->storage.placement, &usage);
+	pool_get_usage(server->storage.pool, &usage);
 	zeroer_get_stats(server->storage.zeroer, &zeroing);
 
 	const struct {
@@ -152,11 +152,11 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
 {
 	(void)ino;
 
-	g_autoptr(GArray) regions = placement_get_regions(server->storage.placement);
+	g_autoptr(GArray) regions = pool_get_regions(server->storage.pool);
 	GString *text = g_string_new(NULL);
 
 	for (guint i = 0; i < regions->len; i++) {
-		const struct placement_region *region = &g_array_index(regions, struct placement_region, i);
+		const struct pool_region *region = &g_array_index(regions, struct pool_region, i);
 
 		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
 		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free, region->node);

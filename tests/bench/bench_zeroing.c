@@ -107,22 +107,22 @@ static void take_all(struct bench *bench, GArray *runs)
 		.length = BYTES, .unit = DMEMFS_PAGE_2M, .hint = ALLOCATOR_NO_HINT, .regions = ALLOCATOR_ANY_REGION
 	};
 
-	if (placement_alloc(bench->storage.placement, NULL, &request, runs) < 0)
+	if (pool_alloc(bench->storage.pool, NULL, &request, runs) < 0)
 		g_error("no memory");
 }
 
 static struct cost time_in_advance(struct bench *bench)
 {
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	struct placement_usage usage;
+	struct pool_usage usage;
 	struct cost start;
 
 	take_all(bench, runs);
 	start = now();
-	placement_free(bench->storage.placement, (const struct extent *)runs->data, runs->len);
+	pool_free(bench->storage.pool, (const struct extent *)runs->data, runs->len);
 	do {
 		g_usleep(500);
-		placement_get_usage(bench->storage.placement, &usage);
+		pool_get_usage(bench->storage.pool, &usage);
 	} while (usage.clean < BYTES);
 	return since(start);
 }
@@ -138,7 +138,7 @@ static double time_in_need(struct bench *bench)
 	start = now();
 	zeroer_clean(bench->storage.zeroer, (const struct extent *)runs->data, runs->len);
 	seconds = since(start).seconds;
-	placement_free(bench->storage.placement, (const struct extent *)runs->data, runs->len);
+	pool_free(bench->storage.pool, (const struct extent *)runs->data, runs->len);
 	return seconds;
 }
 
@@ -159,10 +159,10 @@ static bool set_up(struct bench *bench)
 	bench->storage = (struct storage){
 		.ops = &ops,
 		.backend = &bench->backend,
-		.placement = placement_new(regions, 1, NULL),
+		.pool = pool_new(regions, 1, NULL),
 		.store = store_open(bench->state_dir, 0, 0, NULL),
 	};
-	placement_need_zeroing(bench->storage.placement);
+	pool_need_zeroing(bench->storage.pool);
 	bench->storage.zeroer = zeroer_new(&bench->storage);
 	return bench->storage.store != NULL;
 }
@@ -173,7 +173,7 @@ static void tear_down(struct bench *bench)
 
 	zeroer_destroy(bench->storage.zeroer);
 	store_close(bench->storage.store);
-	placement_destroy(bench->storage.placement);
+	pool_destroy(bench->storage.pool);
 	munmap(bench->backend.memory, BYTES);
 	g_unlink(database);
 	g_rmdir(bench->state_dir);

@@ -40,10 +40,10 @@ static void replace_pool(struct fake *fake)
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);
-	placement_destroy(fake->storage.placement);
+	pool_destroy(fake->storage.pool);
 	quotas_destroy(fake->storage.quotas);
-	fake->storage.placement = placement_new(regions, 0, NULL);
-	placement_need_zeroing(fake->storage.placement);
+	fake->storage.pool = pool_new(regions, 0, NULL);
+	pool_need_zeroing(fake->storage.pool);
 	fake->storage.quotas = quotas_new(0);
 }
 
@@ -103,12 +103,12 @@ static void begin(struct world *world, const struct config *config)
 static void check(struct world *world)
 {
 	g_autofree char *quotas = namespace_check_quotas(world->server.ns);
-	struct placement_usage usage;
+	struct pool_usage usage;
 	struct quota_usage all;
 
 	g_assert_null(quotas);
 	g_assert_cmpint(namespace_get_quota(world->server.ns, STORE_ROOT_INO, &all), ==, 0);
-	placement_get_usage(world->server.storage.placement, &usage);
+	pool_get_usage(world->server.storage.pool, &usage);
 	g_assert_cmpuint(usage.free + all.used.of[QUOTA_BYTES], ==, usage.capacity);
 }
 

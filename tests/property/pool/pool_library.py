@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pool of fuse-daemon/pool/placement.h for Python: a class around a shared library that only tests use."""
+"""The pool of fuse-daemon/pool/pool.h for Python: a class around a shared library that only tests use."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from allocator_library import ANY_REGION, NO_HINT, Extent, GArray, Request
 
 # Beside the one of the allocator.
-_LIBRARY = "libdmemfs_placement.so"
+_LIBRARY = "libdmemfs_pool.so"
 _HURRY = CFUNCTYPE(None, c_void_p)
 
 
@@ -32,26 +32,26 @@ class Piece(Structure):
 
 _RUNS = (c_void_p, POINTER(Extent), c_uint)
 _SIGNATURES = {
-    "placement_new": (c_void_p, c_void_p, c_uint, c_void_p),
-    "placement_destroy": (None, c_void_p),
-    "placement_need_zeroing": (None, c_void_p),
-    "placement_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
-    "placement_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_void_p),
-    "placement_promise": (c_int, c_void_p, c_uint64),
-    "placement_forgo": (None, c_void_p, c_uint64),
-    "placement_free": (None, *_RUNS),
-    "placement_free_promised": (None, *_RUNS),
-    "placement_free_unused": (None, *_RUNS),
-    "placement_set_zeroed": (None, *_RUNS),
-    "placement_list_stale": (None, *_RUNS, c_void_p),
-    "placement_list_clean": (None, *_RUNS, c_void_p),
-    "placement_retire": (None, c_void_p, c_uint64, c_void_p),
-    "placement_idle": (None, c_void_p, c_uint64),
-    "placement_believe": (None, c_void_p, Extent, c_void_p),
-    "placement_poison": (None, c_void_p, Extent, c_void_p),
-    "placement_get_usage": (None, c_void_p, POINTER(Usage)),
-    "placement_begin_zeroing": (c_bool, c_void_p, POINTER(Piece), c_bool),
-    "placement_end_zeroing": (None, c_void_p, POINTER(Piece), c_bool),
+    "pool_new": (c_void_p, c_void_p, c_uint, c_void_p),
+    "pool_destroy": (None, c_void_p),
+    "pool_need_zeroing": (None, c_void_p),
+    "pool_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
+    "pool_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_void_p),
+    "pool_promise": (c_int, c_void_p, c_uint64),
+    "pool_forgo": (None, c_void_p, c_uint64),
+    "pool_free": (None, *_RUNS),
+    "pool_free_promised": (None, *_RUNS),
+    "pool_free_unused": (None, *_RUNS),
+    "pool_set_zeroed": (None, *_RUNS),
+    "pool_list_stale": (None, *_RUNS, c_void_p),
+    "pool_list_clean": (None, *_RUNS, c_void_p),
+    "pool_retire": (None, c_void_p, c_uint64, c_void_p),
+    "pool_idle": (None, c_void_p, c_uint64),
+    "pool_believe": (None, c_void_p, Extent, c_void_p),
+    "pool_poison": (None, c_void_p, Extent, c_void_p),
+    "pool_get_usage": (None, c_void_p, POINTER(Usage)),
+    "pool_begin_zeroing": (c_bool, c_void_p, POINTER(Piece), c_bool),
+    "pool_end_zeroing": (None, c_void_p, POINTER(Piece), c_bool),
     "numa_policy_parse": (c_void_p, ctypes.c_char_p, ctypes.c_size_t),
     "numa_policy_unref": (None, c_void_p),
     "g_array_new": (c_void_p, c_int, c_int, c_uint),
@@ -65,21 +65,21 @@ def _extents(array):
     return [(array.data[i].start, array.data[i].length) for i in range(array.len)]
 
 
-class Placement:
+class Pool:
     """@regions: (start, length, node). Runs are pairs of start and length; errors negative errno values."""
 
     _library = None
 
     def __init__(self, regions):
-        if Placement._library is None:
-            Placement._library = ctypes.CDLL(str(Path(os.environ["DMEMFS_ALLOCATOR_LIBRARY"]).with_name(_LIBRARY)))
+        if Pool._library is None:
+            Pool._library = ctypes.CDLL(str(Path(os.environ["DMEMFS_ALLOCATOR_LIBRARY"]).with_name(_LIBRARY)))
             for name, (result, *arguments) in _SIGNATURES.items():
-                function = getattr(Placement._library, name)
+                function = getattr(Pool._library, name)
                 function.restype, function.argtypes = result, arguments
         array = self._array(BackendRegion, [BackendRegion(*region) for region in regions])
-        self._self = self._library.placement_new(array, 1, None)
+        self._self = self._library.pool_new(array, 1, None)
         self._library.g_array_unref(array)
-        self._library.placement_need_zeroing(self._self)
+        self._library.pool_need_zeroing(self._self)
         self._hurry = _HURRY(lambda _data: None)
 
     def _array(self, kind, values=()):
@@ -97,7 +97,7 @@ class Placement:
         getattr(self._library, name)(self._self, (Extent * len(runs))(*runs), len(runs), *more)
 
     def close(self):
-        self._library.placement_destroy(self._self)
+        self._library.pool_destroy(self._self)
 
     def alloc(self, length, unit, file_offset=0, policy=None, promised=False):
         """(error, runs). @policy: as in dmemfs.node. @promised: by promise(), which this redeems."""
@@ -105,70 +105,70 @@ class Placement:
         request = Request(length, unit, file_offset, NO_HINT, ANY_REGION)
         node = self._library.numa_policy_parse(policy.encode(), len(policy)) if policy else None
         if promised:
-            error = self._library.placement_alloc_promised(self._self, node, -1, byref(request), out)
+            error = self._library.pool_alloc_promised(self._self, node, -1, byref(request), out)
         else:
-            error = self._library.placement_alloc(self._self, node, byref(request), out)
+            error = self._library.pool_alloc(self._self, node, byref(request), out)
         if node:
             self._library.numa_policy_unref(node)
         return error, self._taken(out)
 
     def promise(self, length):
         """0 or the error."""
-        return self._library.placement_promise(self._self, length)
+        return self._library.pool_promise(self._self, length)
 
     def forgo(self, length):
-        self._library.placement_forgo(self._self, length)
+        self._library.pool_forgo(self._self, length)
 
     def free_promised(self, runs):
-        self._call("placement_free_promised", runs)
+        self._call("pool_free_promised", runs)
 
     def free(self, runs, unused=False):
-        self._call("placement_free_unused" if unused else "placement_free", runs)
+        self._call("pool_free_unused" if unused else "pool_free", runs)
 
     def set_zeroed(self, runs):
-        self._call("placement_set_zeroed", runs)
+        self._call("pool_set_zeroed", runs)
 
     def stale(self, runs):
         out = self._array(Extent)
-        self._call("placement_list_stale", runs, out)
+        self._call("pool_list_stale", runs, out)
         return self._taken(out)
 
     def clean(self, runs):
         out = self._array(Extent)
-        self._call("placement_list_clean", runs, out)
+        self._call("pool_list_clean", runs, out)
         return self._taken(out)
 
     def believe(self, run):
         out = self._array(Extent)
-        self._library.placement_believe(self._self, Extent(*run), out)
+        self._library.pool_believe(self._self, Extent(*run), out)
         return self._taken(out)
 
     def poison(self, run):
         """What of it was not known to be bad."""
         out = self._array(Extent)
-        self._library.placement_poison(self._self, Extent(*run), out)
+        self._library.pool_poison(self._self, Extent(*run), out)
         return self._taken(out)
 
     def retire(self, name, runs):
-        self._library.placement_retire(self._self, name, self._array(Extent, [Extent(*run) for run in runs]))
+        self._library.pool_retire(self._self, name, self._array(Extent, [Extent(*run) for run in runs]))
 
     def idle(self, name):
-        self._library.placement_idle(self._self, name)
+        self._library.pool_idle(self._self, name)
 
     def usage(self):
         usage = Usage()
-        self._library.placement_get_usage(self._self, byref(usage))
+        self._library.pool_get_usage(self._self, byref(usage))
         return usage
 
     def begin(self, max_bytes, regions):
         """The piece, or None. To be ended."""
         piece = Piece(regions=regions, max_bytes=max_bytes, hurry=self._hurry)
         piece.runs = ctypes.cast(self._array(Extent), POINTER(GArray))
-        if self._library.placement_begin_zeroing(self._self, byref(piece), False):
+        if self._library.pool_begin_zeroing(self._self, byref(piece), False):
             return piece
         self._library.g_array_unref(piece.runs)
         return None
 
     def end(self, piece, zeroed):
-        self._library.placement_end_zeroing(self._self, byref(piece), zeroed)
+        self._library.pool_end_zeroing(self._self, byref(piece), zeroed)
         self._library.g_array_unref(piece.runs)

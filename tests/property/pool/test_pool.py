@@ -11,7 +11,7 @@ from allocator_library import GIB, MIB
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from placement_library import Placement
+from pool_library import Pool
 
 UNIT = 2 * MIB
 CLEAN, DIRTY = "clean", "dirty"
@@ -53,7 +53,7 @@ class PlacementMachine(RuleBasedStateMachine):
             regions.append((start, length * UNIT, index % 2))
             start += (length + gap) * UNIT
         self.regions = regions
-        self.pool = Placement(regions)
+        self.pool = Pool(regions)
         self.free = {unit: DIRTY for unit in units_of([region[:2] for region in regions])}
 
     def nodes(self):

@@ -309,17 +309,17 @@ static void backing_close(int id)
 	the_backend.fake->registrations--;
 }
 
-static struct placement *new_placement(uint64_t capacity)
+static struct pool *new_placement(uint64_t capacity)
 {
 	struct memory_region region = { FAKE_START, capacity, 0 };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);
 
-	struct placement *placement = placement_new(regions, 1, NULL);
+	struct pool *pool = pool_new(regions, 1, NULL);
 
-	placement_need_zeroing(placement);
-	return placement;
+	pool_need_zeroing(pool);
+	return pool;
 }
 
 static void open_store(struct fake *fake)
@@ -346,7 +346,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 	fake->storage = (struct storage){
 		.ops = &fake_ops,
 		.backend = &the_backend,
-		.placement = new_placement(capacity),
+		.pool = new_placement(capacity),
 		.quotas = quotas_new(1),
 		.lingering = unlinked_mapped_new(),
 		.page_size = page_size,
@@ -362,9 +362,9 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 void fake_restart(struct fake *fake)
 {
 	store_close(fake->storage.store);
-	placement_destroy(fake->storage.placement);
+	pool_destroy(fake->storage.pool);
 	quotas_destroy(fake->storage.quotas);
-	fake->storage.placement = new_placement(fake->capacity);
+	fake->storage.pool = new_placement(fake->capacity);
 	fake->storage.quotas = quotas_new(1);
 	fake->released = 0;
 	open_store(fake);
@@ -372,18 +372,18 @@ void fake_restart(struct fake *fake)
 
 uint64_t fake_free_bytes(struct fake *fake)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(fake->storage.placement, &usage);
+	pool_get_usage(fake->storage.pool, &usage);
 	g_assert_cmpuint(usage.free + usage.pending + fake->given, ==, usage.capacity);
 	return usage.free;
 }
 
 uint64_t fake_promised_bytes(struct fake *fake)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(fake->storage.placement, &usage);
+	pool_get_usage(fake->storage.pool, &usage);
 	return usage.promised;
 }
 
@@ -404,15 +404,15 @@ static void remove_state(const char *path)
 
 void fake_destroy(struct fake *fake)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
 	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
-	placement_get_usage(fake->storage.placement, &usage);
+	pool_get_usage(fake->storage.pool, &usage);
 	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
 	unlinked_mapped_destroy(fake->storage.lingering);
 	g_assert_cmpuint(fake->objects, ==, 0);
 	zeroer_destroy(fake->storage.zeroer);
-	placement_destroy(fake->storage.placement);
+	pool_destroy(fake->storage.pool);
 	store_close(fake->storage.store);
 	quotas_destroy(fake->storage.quotas);
 	remove_state(fake->state_dir);

@@ -284,7 +284,7 @@ static void a_signal_ends_sizing(void)
 	fake->hold = true;
 	file_destroy(file);
 	current_request_allow_interrupt(is_interrupted, NULL);
-	placement_expect(fake->storage.placement);
+	pool_expect(fake->storage.pool);
 	g_assert_cmpint(file_truncate(former, UNIT), ==, -EINTR);
 	g_assert_cmpuint(file_size(former), ==, 0);
 	current_request_set(&none);

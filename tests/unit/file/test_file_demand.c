@@ -95,7 +95,7 @@ static void promises_end_at_the_factor(void)
 	for (uint64_t at = 0; at < 4 * UNIT; at += UNIT)
 		g_assert_cmpint(touch(file, at), ==, 0);
 
-	placement_set_overcommit(fake->storage.placement, 1.5);
+	pool_set_overcommit(fake->storage.pool, 1.5);
 	g_assert_cmpint(file_truncate(other, 5 * UNIT), ==, -ENOSPC);
 	g_assert_cmpint(file_truncate(other, 4 * UNIT), ==, 0);
 	g_assert_cmpint(touch(other, 0), ==, -ENOSPC);

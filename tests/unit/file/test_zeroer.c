@@ -9,11 +9,11 @@
 #define START (UINT64_C(4) << 30)
 #define M2    DMEMFS_PAGE_2M
 
-static struct placement_usage usage_of(struct fake *fake)
+static struct pool_usage usage_of(struct fake *fake)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(fake->storage.placement, &usage);
+	pool_get_usage(fake->storage.pool, &usage);
 	g_assert_cmpuint(usage.free, ==, usage.clean + usage.dirty + usage.zeroing);
 	return usage;
 }

@@ -8,32 +8,32 @@
 #define UNIT  DMEMFS_PAGE_2M
 #define START (UINT64_C(4) << 30)
 
-static struct placement *pool(uint64_t units)
+static struct pool *new_pool(uint64_t units)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 	struct memory_region region = { START, units * UNIT, 0 };
 
 	g_array_append_val(regions, region);
-	return placement_new(regions, 1, NULL);
+	return pool_new(regions, 1, NULL);
 }
 
-static int take(struct placement *placement, uint64_t units, GArray *runs)
+static int take(struct pool *pool, uint64_t units, GArray *runs)
 {
 	struct allocator_request request = {
 		.length = units * UNIT, .unit = UNIT, .hint = ALLOCATOR_NO_HINT, .regions = ALLOCATOR_ANY_REGION
 	};
 
-	return placement_alloc(placement, NULL, &request, runs);
+	return pool_alloc(pool, NULL, &request, runs);
 }
 
-static void assert_usage(struct placement *placement, uint64_t free_units, uint64_t pending_units)
+static void assert_usage(struct pool *pool, uint64_t free_units, uint64_t pending_units)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(placement, &usage);
+	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.free, ==, free_units * UNIT);
 	g_assert_cmpuint(usage.pending, ==, pending_units * UNIT);
-	g_assert_cmpuint(placement_available(placement, NULL, UNIT), ==, free_units * UNIT);
+	g_assert_cmpuint(pool_available(pool, NULL, UNIT), ==, free_units * UNIT);
 }
 
 static GArray *new_runs(void)
@@ -50,104 +50,104 @@ static void overlapping_regions_are_refused(void)
 	g_array_append_val(regions, region);
 	region.start += UNIT;
 	g_array_append_val(regions, region);
-	g_assert_null(placement_new(regions, 1, &error));
+	g_assert_null(pool_new(regions, 1, &error));
 	g_assert_nonnull(error);
 }
 
 static void memory_is_free_in_use_or_pending(void)
 {
-	struct placement *placement = pool(8);
+	struct pool *pool = new_pool(8);
 	g_autoptr(GArray) kept = new_runs();
 	GArray *retired = new_runs();
 
-	g_assert_cmpint(take(placement, 3, kept), ==, 0);
-	g_assert_cmpint(take(placement, 4, retired), ==, 0);
-	assert_usage(placement, 1, 0);
-	placement_retire(placement, 7, retired);
-	assert_usage(placement, 1, 4);
-	placement_idle(placement, 99);
-	assert_usage(placement, 1, 4);
-	placement_idle(placement, 7);
-	assert_usage(placement, 5, 0);
-	placement_idle(placement, 7);
-	assert_usage(placement, 5, 0);
-	placement_free(placement, (struct extent *)kept->data, kept->len);
-	assert_usage(placement, 8, 0);
-	placement_destroy(placement);
+	g_assert_cmpint(take(pool, 3, kept), ==, 0);
+	g_assert_cmpint(take(pool, 4, retired), ==, 0);
+	assert_usage(pool, 1, 0);
+	pool_retire(pool, 7, retired);
+	assert_usage(pool, 1, 4);
+	pool_idle(pool, 99);
+	assert_usage(pool, 1, 4);
+	pool_idle(pool, 7);
+	assert_usage(pool, 5, 0);
+	pool_idle(pool, 7);
+	assert_usage(pool, 5, 0);
+	pool_free(pool, (struct extent *)kept->data, kept->len);
+	assert_usage(pool, 8, 0);
+	pool_destroy(pool);
 }
 
 /* What guests of an earlier daemon still map is nobody's until they are gone. */
 static void adopted_memory_is_pending(void)
 {
-	struct placement *placement = pool(4);
+	struct pool *pool = new_pool(4);
 	g_autoptr(GArray) runs = new_runs();
 
-	placement_adopt(placement, 5, (struct extent){ START, UNIT });
-	placement_adopt(placement, 5, (struct extent){ START + 2 * UNIT, UNIT });
-	placement_adopt(placement, 6, (struct extent){ START + 64 * UNIT, UNIT });
-	assert_usage(placement, 2, 2);
-	g_assert_cmpint(take(placement, 3, runs), ==, -ENOSPC);
-	g_assert_cmpint(take(placement, 2, runs), ==, 0);
+	pool_adopt(pool, 5, (struct extent){ START, UNIT });
+	pool_adopt(pool, 5, (struct extent){ START + 2 * UNIT, UNIT });
+	pool_adopt(pool, 6, (struct extent){ START + 64 * UNIT, UNIT });
+	assert_usage(pool, 2, 2);
+	g_assert_cmpint(take(pool, 3, runs), ==, -ENOSPC);
+	g_assert_cmpint(take(pool, 2, runs), ==, 0);
 	for (guint i = 0; i < runs->len; i++) {
 		struct extent run = g_array_index(runs, struct extent, i);
 
 		g_assert_cmpuint(run.length, ==, UNIT);
 		g_assert_true(run.start == START + UNIT || run.start == START + 3 * UNIT);
 	}
-	placement_idle(placement, 5);
-	assert_usage(placement, 2, 0);
-	placement_destroy(placement);
+	pool_idle(pool, 5);
+	assert_usage(pool, 2, 0);
+	pool_destroy(pool);
 }
 
 static void shortage_without_a_removal_is_immediate(void)
 {
-	struct placement *placement = pool(1);
+	struct pool *pool = new_pool(1);
 	g_autoptr(GArray) runs = new_runs();
 	gint64 before = g_get_monotonic_time();
 
-	g_assert_cmpint(take(placement, 2, runs), ==, -ENOSPC);
-	g_assert_cmpint(g_get_monotonic_time() - before, <, PLACEMENT_PATIENCE_MS * G_TIME_SPAN_MILLISECOND / 2);
+	g_assert_cmpint(take(pool, 2, runs), ==, -ENOSPC);
+	g_assert_cmpint(g_get_monotonic_time() - before, <, POOL_PATIENCE_MS * G_TIME_SPAN_MILLISECOND / 2);
 	g_assert_cmpuint(runs->len, ==, 0);
-	placement_destroy(placement);
+	pool_destroy(pool);
 }
 
 static void patience_ends(void)
 {
-	struct placement *placement = pool(1);
+	struct pool *pool = new_pool(1);
 	g_autoptr(GArray) runs = new_runs();
 
-	placement_expect(placement);
-	g_assert_cmpint(take(placement, 2, runs), ==, -ENOSPC);
-	assert_usage(placement, 1, 0);
-	placement_destroy(placement);
+	pool_expect(pool);
+	g_assert_cmpint(take(pool, 2, runs), ==, -ENOSPC);
+	assert_usage(pool, 1, 0);
+	pool_destroy(pool);
 }
 
-static gpointer wait_for_memory(gpointer placement)
+static gpointer wait_for_memory(gpointer pool)
 {
 	g_autoptr(GArray) runs = new_runs();
 
-	return GINT_TO_POINTER(take(placement, 1, runs));
+	return GINT_TO_POINTER(take(pool, 1, runs));
 }
 
 /* One may wait (the pool was made so); the next one is told at once, so that a thread is left to bring memory back. */
 static void waiters_are_limited(void)
 {
-	struct placement *placement = pool(1);
+	struct pool *pool = new_pool(1);
 	GArray *runs = new_runs();
 
-	g_assert_cmpint(take(placement, 1, runs), ==, 0);
-	placement_retire(placement, 3, runs);
+	g_assert_cmpint(take(pool, 1, runs), ==, 0);
+	pool_retire(pool, 3, runs);
 
-	GThread *first = g_thread_new("first", wait_for_memory, placement);
-	GThread *second = g_thread_new("second", wait_for_memory, placement);
+	GThread *first = g_thread_new("first", wait_for_memory, pool);
+	GThread *second = g_thread_new("second", wait_for_memory, pool);
 
 	g_usleep(100000);
-	placement_idle(placement, 3);
+	pool_idle(pool, 3);
 
 	int results[] = { GPOINTER_TO_INT(g_thread_join(first)), GPOINTER_TO_INT(g_thread_join(second)) };
 
 	g_assert_cmpint(results[0] + results[1], ==, -ENOSPC);
-	placement_destroy(placement);
+	pool_destroy(pool);
 }
 
 static void regions_tell_their_free_memory(void)
@@ -159,12 +159,12 @@ static void regions_tell_their_free_memory(void)
 	g_array_append_val(given, high);
 	g_array_append_val(given, low);
 
-	struct placement *placement = placement_new(given, 1, NULL);
+	struct pool *pool = pool_new(given, 1, NULL);
 
-	g_assert_cmpint(take(placement, 3, runs), ==, 0); /* fits only into the second one */
+	g_assert_cmpint(take(pool, 3, runs), ==, 0); /* fits only into the second one */
 
-	g_autoptr(GArray) regions = placement_get_regions(placement);
-	const struct placement_region *first = &g_array_index(regions, struct placement_region, 0);
+	g_autoptr(GArray) regions = pool_get_regions(pool);
+	const struct pool_region *first = &g_array_index(regions, struct pool_region, 0);
 
 	g_assert_cmpuint(regions->len, ==, 2);
 	g_assert_cmphex(first[0].extent.start, ==, high.start);
@@ -173,18 +173,18 @@ static void regions_tell_their_free_memory(void)
 	g_assert_cmphex(first[1].extent.length, ==, low.length);
 	g_assert_cmpuint(first[1].free, ==, UNIT);
 	g_assert_cmpint(first[1].node, ==, 1);
-	placement_destroy(placement);
+	pool_destroy(pool);
 }
 
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/placement/regions", overlapping_regions_are_refused);
-	g_test_add_func("/placement/accounting", memory_is_free_in_use_or_pending);
-	g_test_add_func("/placement/adopt", adopted_memory_is_pending);
-	g_test_add_func("/placement/shortage", shortage_without_a_removal_is_immediate);
-	g_test_add_func("/placement/patience", patience_ends);
-	g_test_add_func("/placement/waiters", waiters_are_limited);
-	g_test_add_func("/placement/tells_regions", regions_tell_their_free_memory);
+	g_test_add_func("/pool/regions", overlapping_regions_are_refused);
+	g_test_add_func("/pool/accounting", memory_is_free_in_use_or_pending);
+	g_test_add_func("/pool/adopt", adopted_memory_is_pending);
+	g_test_add_func("/pool/shortage", shortage_without_a_removal_is_immediate);
+	g_test_add_func("/pool/patience", patience_ends);
+	g_test_add_func("/pool/waiters", waiters_are_limited);
+	g_test_add_func("/pool/tells_regions", regions_tell_their_free_memory);
 	return g_test_run();
 }

@@ -21,69 +21,69 @@ static GArray *new_runs(void)
 	return g_array_new(FALSE, FALSE, sizeof(struct extent));
 }
 
-static struct placement *pool(uint64_t bytes)
+static struct pool *new_pool(uint64_t bytes)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 	struct memory_region region = { START, bytes, 0 };
-	struct placement *placement;
+	struct pool *pool;
 
 	g_array_append_val(regions, region);
-	placement = placement_new(regions, 1, NULL);
-	placement_need_zeroing(placement);
-	return placement;
+	pool = pool_new(regions, 1, NULL);
+	pool_need_zeroing(pool);
+	return pool;
 }
 
-static void take(struct placement *placement, uint64_t length, uint64_t unit, GArray *runs)
+static void take(struct pool *pool, uint64_t length, uint64_t unit, GArray *runs)
 {
 	struct allocator_request request = {
 		.length = length, .unit = unit, .hint = ALLOCATOR_NO_HINT, .regions = ALLOCATOR_ANY_REGION
 	};
 
-	g_assert_cmpint(placement_alloc(placement, NULL, &request, runs), ==, 0);
+	g_assert_cmpint(pool_alloc(pool, NULL, &request, runs), ==, 0);
 }
 
-static struct extent take_one(struct placement *placement, uint64_t length, uint64_t unit)
+static struct extent take_one(struct pool *pool, uint64_t length, uint64_t unit)
 {
 	g_autoptr(GArray) runs = new_runs();
 
-	take(placement, length, unit, runs);
+	take(pool, length, unit, runs);
 	g_assert_cmpuint(runs->len, ==, 1);
 	return g_array_index(runs, struct extent, 0);
 }
 
-static uint64_t stale_bytes(struct placement *placement, struct extent run)
+static uint64_t stale_bytes(struct pool *pool, struct extent run)
 {
 	g_autoptr(GArray) stale = new_runs();
 	uint64_t bytes = 0;
 
-	placement_list_stale(placement, &run, 1, stale);
+	pool_list_stale(pool, &run, 1, stale);
 	for (guint i = 0; i < stale->len; i++)
 		bytes += g_array_index(stale, struct extent, i).length;
 	return bytes;
 }
 
-static void make_clean(struct placement *placement, uint64_t start, uint64_t length)
+static void make_clean(struct pool *pool, uint64_t start, uint64_t length)
 {
 	g_autoptr(GArray) believed = new_runs();
 
-	placement_believe(placement, (struct extent){ start, length }, believed);
+	pool_believe(pool, (struct extent){ start, length }, believed);
 	g_assert_cmpuint(believed->len, ==, 1);
 }
 
-static void assert_usage(struct placement *placement, uint64_t clean, uint64_t dirty, uint64_t zeroing)
+static void assert_usage(struct pool *pool, uint64_t clean, uint64_t dirty, uint64_t zeroing)
 {
-	struct placement_usage usage;
+	struct pool_usage usage;
 
-	placement_get_usage(placement, &usage);
+	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.clean, ==, clean);
 	g_assert_cmpuint(usage.dirty, ==, dirty);
 	g_assert_cmpuint(usage.zeroing, ==, zeroing);
 	g_assert_cmpuint(usage.free, ==, clean + dirty + zeroing);
 }
 
-static struct placement_piece new_piece(uint64_t max_bytes)
+static struct pool_piece new_piece(uint64_t max_bytes)
 {
-	return (struct placement_piece){
+	return (struct pool_piece){
 		.regions = ALLOCATOR_ANY_REGION, .max_bytes = max_bytes, .hurry = count_hurry, .runs = new_runs()
 	};
 }
@@ -92,217 +92,217 @@ static void without_zeroing_all_is_clean(void)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 	struct memory_region region = { START, 8 * M2, 0 };
-	struct placement_piece piece = new_piece(M2);
+	struct pool_piece piece = new_piece(M2);
 
 	g_array_append_val(regions, region);
 
-	struct placement *placement = placement_new(regions, 1, NULL);
-	struct extent run = take_one(placement, M2, M2);
+	struct pool *pool = pool_new(regions, 1, NULL);
+	struct extent run = take_one(pool, M2, M2);
 
-	g_assert_cmpuint(stale_bytes(placement, run), ==, 0);
-	assert_usage(placement, 7 * M2, 0, 0);
-	g_assert_false(placement_begin_zeroing(placement, &piece, false));
-	placement_destroy(placement);
+	g_assert_cmpuint(stale_bytes(pool, run), ==, 0);
+	assert_usage(pool, 7 * M2, 0, 0);
+	g_assert_false(pool_begin_zeroing(pool, &piece, false));
+	pool_destroy(pool);
 	g_array_unref(piece.runs);
 }
 
 /* Whoever gets dirty memory is told so until it is zeroed; what comes back is dirty, whatever became of it. */
 static void memory_starts_dirty_and_comes_back_dirty(void)
 {
-	struct placement *placement = pool(8 * M2);
-	struct extent run = take_one(placement, 4 * M2, M2);
+	struct pool *pool = new_pool(8 * M2);
+	struct extent run = take_one(pool, 4 * M2, M2);
 
-	assert_usage(placement, 0, 4 * M2, 0);
-	g_assert_cmpuint(stale_bytes(placement, run), ==, 4 * M2);
-	placement_set_zeroed(placement, &(struct extent){ run.start, M2 }, 1);
-	g_assert_cmpuint(stale_bytes(placement, run), ==, 3 * M2);
-	placement_set_zeroed(placement, &run, 1);
-	g_assert_cmpuint(stale_bytes(placement, run), ==, 0);
-	placement_free(placement, &run, 1);
-	assert_usage(placement, 0, 8 * M2, 0);
-	placement_destroy(placement);
+	assert_usage(pool, 0, 4 * M2, 0);
+	g_assert_cmpuint(stale_bytes(pool, run), ==, 4 * M2);
+	pool_set_zeroed(pool, &(struct extent){ run.start, M2 }, 1);
+	g_assert_cmpuint(stale_bytes(pool, run), ==, 3 * M2);
+	pool_set_zeroed(pool, &run, 1);
+	g_assert_cmpuint(stale_bytes(pool, run), ==, 0);
+	pool_free(pool, &run, 1);
+	assert_usage(pool, 0, 8 * M2, 0);
+	pool_destroy(pool);
 }
 
 static void unused_memory_stays_clean(void)
 {
-	struct placement *placement = pool(4 * M2);
+	struct pool *pool = new_pool(4 * M2);
 	struct extent run;
 
-	make_clean(placement, START, 2 * M2);
-	run = take_one(placement, 4 * M2, M2);
-	g_assert_cmpuint(stale_bytes(placement, run), ==, 2 * M2);
-	placement_free_unused(placement, &run, 1);
-	assert_usage(placement, 2 * M2, 2 * M2, 0);
-	run = take_one(placement, 4 * M2, M2);
-	placement_free(placement, &run, 1);
-	assert_usage(placement, 0, 4 * M2, 0);
-	placement_destroy(placement);
+	make_clean(pool, START, 2 * M2);
+	run = take_one(pool, 4 * M2, M2);
+	g_assert_cmpuint(stale_bytes(pool, run), ==, 2 * M2);
+	pool_free_unused(pool, &run, 1);
+	assert_usage(pool, 2 * M2, 2 * M2, 0);
+	run = take_one(pool, 4 * M2, M2);
+	pool_free(pool, &run, 1);
+	assert_usage(pool, 0, 4 * M2, 0);
+	pool_destroy(pool);
 }
 
 static void clean_memory_comes_first(void)
 {
-	struct placement *placement = pool(8 * G1);
+	struct pool *pool = new_pool(8 * G1);
 	struct extent run;
 
-	make_clean(placement, START + 5 * G1, 2 * G1);
-	run = take_one(placement, 2 * G1, G1);
+	make_clean(pool, START + 5 * G1, 2 * G1);
+	run = take_one(pool, 2 * G1, G1);
 	g_assert_cmpuint(run.start, ==, START + 5 * G1);
-	g_assert_cmpuint(stale_bytes(placement, run), ==, 0);
-	assert_usage(placement, 0, 6 * G1, 0);
-	placement_destroy(placement);
+	g_assert_cmpuint(stale_bytes(pool, run), ==, 0);
+	assert_usage(pool, 0, 6 * G1, 0);
+	pool_destroy(pool);
 }
 
 /* A broken gigabyte is used up, dirty as it is, before a clean one is broken. */
 static void large_pages_are_worth_more(void)
 {
-	struct placement *placement = pool(4 * G1);
-	struct extent first = take_one(placement, M2, M2), second;
-	struct placement_usage usage;
+	struct pool *pool = new_pool(4 * G1);
+	struct extent first = take_one(pool, M2, M2), second;
+	struct pool_usage usage;
 
-	make_clean(placement, START, G1);
-	second = take_one(placement, M2, M2);
+	make_clean(pool, START, G1);
+	second = take_one(pool, M2, M2);
 	g_assert_cmpuint(second.start / G1, ==, first.start / G1);
-	g_assert_cmpuint(stale_bytes(placement, second), ==, M2);
-	placement_get_usage(placement, &usage);
+	g_assert_cmpuint(stale_bytes(pool, second), ==, M2);
+	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.free_1g, ==, 3 * G1);
-	placement_destroy(placement);
+	pool_destroy(pool);
 }
 
 static void too_little_is_made_up_for(void)
 {
-	struct placement *placement = pool(8 * G1);
+	struct pool *pool = new_pool(8 * G1);
 	g_autoptr(GArray) runs = new_runs();
 	uint64_t stale = 0, bytes = 0;
 
-	make_clean(placement, START + 6 * G1, 2 * G1);
-	take(placement, 5 * G1, G1, runs);
+	make_clean(pool, START + 6 * G1, 2 * G1);
+	take(pool, 5 * G1, G1, runs);
 	for (guint i = 0; i < runs->len; i++) {
-		stale += stale_bytes(placement, g_array_index(runs, struct extent, i));
+		stale += stale_bytes(pool, g_array_index(runs, struct extent, i));
 		bytes += g_array_index(runs, struct extent, i).length;
 	}
 	g_assert_cmpuint(bytes, ==, 5 * G1);
 	g_assert_cmpuint(stale, ==, 3 * G1);
-	assert_usage(placement, 0, 3 * G1, 0);
-	placement_destroy(placement);
+	assert_usage(pool, 0, 3 * G1, 0);
+	pool_destroy(pool);
 }
 
 static void pieces_go_round(void)
 {
-	struct placement *placement = pool(8 * M2);
-	struct placement_piece piece = new_piece(3 * M2);
+	struct pool *pool = new_pool(8 * M2);
+	struct pool_piece piece = new_piece(3 * M2);
 	struct extent hole;
 
-	hole = take_one(placement, M2, M2);
-	g_assert_true(placement_begin_zeroing(placement, &piece, false));
-	assert_usage(placement, 0, 4 * M2, 3 * M2);
-	placement_end_zeroing(placement, &piece, false);
-	assert_usage(placement, 0, 7 * M2, 0);
+	hole = take_one(pool, M2, M2);
+	g_assert_true(pool_begin_zeroing(pool, &piece, false));
+	assert_usage(pool, 0, 4 * M2, 3 * M2);
+	pool_end_zeroing(pool, &piece, false);
+	assert_usage(pool, 0, 7 * M2, 0);
 	/* What failed comes again, but after the others. */
 	for (int i = 0; i < 3; i++) {
-		g_assert_true(placement_begin_zeroing(placement, &piece, false));
-		placement_end_zeroing(placement, &piece, true);
+		g_assert_true(pool_begin_zeroing(pool, &piece, false));
+		pool_end_zeroing(pool, &piece, true);
 	}
-	assert_usage(placement, 7 * M2, 0, 0);
-	g_assert_false(placement_begin_zeroing(placement, &piece, false));
-	placement_free(placement, &hole, 1);
-	g_assert_true(placement_begin_zeroing(placement, &piece, false));
+	assert_usage(pool, 7 * M2, 0, 0);
+	g_assert_false(pool_begin_zeroing(pool, &piece, false));
+	pool_free(pool, &hole, 1);
+	g_assert_true(pool_begin_zeroing(pool, &piece, false));
 	g_assert_cmpuint(piece.runs->len, ==, 1);
 	g_assert_cmpuint(g_array_index(piece.runs, struct extent, 0).start, ==, hole.start);
-	placement_end_zeroing(placement, &piece, true);
-	assert_usage(placement, 8 * M2, 0, 0);
-	placement_destroy(placement);
+	pool_end_zeroing(pool, &piece, true);
+	assert_usage(pool, 8 * M2, 0, 0);
+	pool_destroy(pool);
 	g_array_unref(piece.runs);
 }
 
-static gpointer take_all(gpointer placement)
+static gpointer take_all(gpointer pool)
 {
 	struct extent *run = g_new(struct extent, 1);
 
-	*run = take_one(placement, 8 * M2, M2);
+	*run = take_one(pool, 8 * M2, M2);
 	return run;
 }
 
 /* No ENOSPC, no hole: the piece is waited for, and its zeroes are not made twice. */
 static void a_piece_in_work_is_waited_for(void)
 {
-	struct placement *placement = pool(8 * M2);
-	struct placement_piece piece = new_piece(2 * M2);
+	struct pool *pool = new_pool(8 * M2);
+	struct pool_piece piece = new_piece(2 * M2);
 	g_autofree struct extent *run = NULL;
 
 	hurries = 0;
-	g_assert_true(placement_begin_zeroing(placement, &piece, false));
+	g_assert_true(pool_begin_zeroing(pool, &piece, false));
 
-	GThread *thread = g_thread_new("taker", take_all, placement);
+	GThread *thread = g_thread_new("taker", take_all, pool);
 
 	g_usleep(100000);
-	assert_usage(placement, 0, 0, 0);
-	g_assert_cmpuint(placement_available(placement, NULL, M2), ==, 0);
+	assert_usage(pool, 0, 0, 0);
+	g_assert_cmpuint(pool_available(pool, NULL, M2), ==, 0);
 	g_assert_cmpuint(hurries, ==, 1);
-	placement_end_zeroing(placement, &piece, true);
+	pool_end_zeroing(pool, &piece, true);
 	run = g_thread_join(thread);
-	g_assert_cmpuint(stale_bytes(placement, *run), ==, 6 * M2);
-	placement_destroy(placement);
+	g_assert_cmpuint(stale_bytes(pool, *run), ==, 6 * M2);
+	pool_destroy(pool);
 	g_array_unref(piece.runs);
 }
 
 static void a_piece_that_failed_is_stale(void)
 {
-	struct placement *placement = pool(8 * M2);
-	struct placement_piece piece = new_piece(2 * M2);
+	struct pool *pool = new_pool(8 * M2);
+	struct pool_piece piece = new_piece(2 * M2);
 	g_autofree struct extent *run = NULL;
 
-	g_assert_true(placement_begin_zeroing(placement, &piece, false));
+	g_assert_true(pool_begin_zeroing(pool, &piece, false));
 
-	GThread *thread = g_thread_new("taker", take_all, placement);
+	GThread *thread = g_thread_new("taker", take_all, pool);
 
 	g_usleep(50000);
-	placement_end_zeroing(placement, &piece, false);
+	pool_end_zeroing(pool, &piece, false);
 	run = g_thread_join(thread);
-	g_assert_cmpuint(stale_bytes(placement, *run), ==, 8 * M2);
-	placement_destroy(placement);
+	g_assert_cmpuint(stale_bytes(pool, *run), ==, 8 * M2);
+	pool_destroy(pool);
 	g_array_unref(piece.runs);
 }
 
-static gpointer wait_for_work(gpointer placement)
+static gpointer wait_for_work(gpointer pool)
 {
-	struct placement_piece piece = new_piece(M2);
-	bool found = placement_begin_zeroing(placement, &piece, true);
+	struct pool_piece piece = new_piece(M2);
+	bool found = pool_begin_zeroing(pool, &piece, true);
 
 	if (found)
-		placement_end_zeroing(placement, &piece, true);
+		pool_end_zeroing(pool, &piece, true);
 	g_array_unref(piece.runs);
 	return GINT_TO_POINTER(found);
 }
 
 static void workers_wait_for_work_and_for_the_end(void)
 {
-	struct placement *placement = pool(M2);
-	struct extent run = take_one(placement, M2, M2);
-	GThread *first = g_thread_new("first", wait_for_work, placement);
+	struct pool *pool = new_pool(M2);
+	struct extent run = take_one(pool, M2, M2);
+	GThread *first = g_thread_new("first", wait_for_work, pool);
 
-	placement_free(placement, &run, 1);
+	pool_free(pool, &run, 1);
 	g_assert_true(GPOINTER_TO_INT(g_thread_join(first)));
 
-	GThread *second = g_thread_new("second", wait_for_work, placement);
+	GThread *second = g_thread_new("second", wait_for_work, pool);
 
 	g_usleep(20000);
-	placement_stop_zeroing(placement);
+	pool_stop_zeroing(pool);
 	g_assert_false(GPOINTER_TO_INT(g_thread_join(second)));
-	placement_destroy(placement);
+	pool_destroy(pool);
 }
 
 /* Only what is free can be believed to be clean. */
 static void memory_in_use_is_not_believed(void)
 {
-	struct placement *placement = pool(8 * M2);
+	struct pool *pool = new_pool(8 * M2);
 	g_autoptr(GArray) believed = new_runs();
 
-	g_assert_true(placement_claim(placement, (struct extent){ START + 2 * M2, M2 }));
-	placement_believe(placement, (struct extent){ START, 4 * M2 }, believed);
-	placement_believe(placement, (struct extent){ START + 7 * M2, 4 * M2 }, believed);
+	g_assert_true(pool_claim(pool, (struct extent){ START + 2 * M2, M2 }));
+	pool_believe(pool, (struct extent){ START, 4 * M2 }, believed);
+	pool_believe(pool, (struct extent){ START + 7 * M2, 4 * M2 }, believed);
 	g_assert_cmpuint(believed->len, ==, 3);
-	assert_usage(placement, 4 * M2, 3 * M2, 0);
-	placement_destroy(placement);
+	assert_usage(pool, 4 * M2, 3 * M2, 0);
+	pool_destroy(pool);
 }
 
 int main(int argc, char **argv)
