@@ -3,11 +3,11 @@
  * Memory that comes as it is touched: faults in holes wait for the daemon, and holes that are punched give memory
  * back.
  *
- * A wish is a unit of an object that faults wait for. It is made with obj->lock held shared, right after a look at
- * the extents found a hole; whoever adds extents holds that lock exclusively and grants wishes before letting go of
- * it. So no fault can miss the memory that it waits for.
+ * A pending fault is a unit of an object that faults wait for. It is made with obj->lock held shared, right after a look
+ * at the extents found a hole; whoever adds extents holds that lock exclusively and answers what waits for them before
+ * letting go of it. So no fault can miss the memory that it waits for.
  *
- * xa_lock(&dmemfs_objects) protects all wishes. One is on its object's list while it is asked for, and for a while
+ * xa_lock(&dmemfs_objects) protects all of them. One is on its object's list while it is asked for, and for a while
  * after it was refused. Who waits holds it; the last one to leave frees it, unless it is on the list. Who waits also
  * holds the mapping's file, and by that the inode, the object and the module.
  */
@@ -32,9 +32,9 @@ static unsigned int kernel_wait_seconds = 30;
 module_param(kernel_wait_seconds, uint, 0644);
 MODULE_PARM_DESC(kernel_wait_seconds, "seconds that the kernel's own accesses wait for memory on demand (default: 30)");
 
-struct dmemfs_wish {
-	struct list_head link;		/* on obj->wishes, the oldest first */
-	struct dmemfs_notice notice;	/* pending until a daemon reads it */
+struct dmemfs_pending_fault {
+	struct list_head link;			/* on obj->pending_faults, the oldest first */
+	struct dmemfs_queued_event queued;	/* until a daemon reads it */
 	wait_queue_head_t wait;
 	bool answered;
 	unsigned int waiters;
@@ -48,28 +48,28 @@ static unsigned long unit_pages(const struct dmemfs_object *obj)
 	return obj->unit >> PAGE_SHIFT;
 }
 
-/* The wish ends. It stays for those who still wait. */
-static void wish_unlink(struct dmemfs_object *obj, struct dmemfs_wish *wish)
+/* It ends, but stays for those who still wait. */
+static void pending_fault_unlink(struct dmemfs_object *obj, struct dmemfs_pending_fault *fault)
 {
-	list_del_init(&wish->link);
-	list_del_init(&wish->notice.link);
-	obj->nr_wishes--;
-	if (!obj->nr_wishes)
+	list_del_init(&fault->link);
+	list_del_init(&fault->queued.link);
+	obj->nr_pending_faults--;
+	if (!obj->nr_pending_faults)
 		__xa_clear_mark(&dmemfs_objects, obj->id, DMEMFS_OBJECT_IS_WAITED_FOR);
-	if (!wish->waiters)
-		kfree(wish);
+	if (!fault->waiters)
+		kfree(fault);
 }
 
-/* The wish for the unit at @offset, or NULL. Forgets refusals that have ended. */
-static struct dmemfs_wish *wish_find(struct dmemfs_object *obj, u64 offset)
+/* That for the unit at @offset, or NULL. Forgets refusals that have ended. */
+static struct dmemfs_pending_fault *pending_fault_find(struct dmemfs_object *obj, u64 offset)
 {
-	struct dmemfs_wish *wish, *next, *found = NULL;
+	struct dmemfs_pending_fault *fault, *next, *found = NULL;
 
-	list_for_each_entry_safe(wish, next, &obj->wishes, link) {
-		if (wish->refused && time_after(jiffies, wish->until))
-			wish_unlink(obj, wish);
-		else if (wish->notice.event.offset == offset)
-			found = wish;
+	list_for_each_entry_safe(fault, next, &obj->pending_faults, link) {
+		if (fault->refused && time_after(jiffies, fault->until))
+			pending_fault_unlink(obj, fault);
+		else if (fault->queued.event.offset == offset)
+			found = fault;
 	}
 	return found;
 }
@@ -78,27 +78,27 @@ static struct dmemfs_wish *wish_find(struct dmemfs_object *obj, u64 offset)
  * The line is full: a refusal has to go. Else the one to wait for, and then try again, is that with the fewest who
  * wait, so that the end of one does not wake them all.
  */
-static struct dmemfs_wish *wish_make_room(struct dmemfs_object *obj)
+static struct dmemfs_pending_fault *pending_fault_make_room(struct dmemfs_object *obj)
 {
-	struct dmemfs_wish *wish, *best = NULL;
+	struct dmemfs_pending_fault *fault, *best = NULL;
 
-	list_for_each_entry(wish, &obj->wishes, link) {
-		if (wish->refused) {
-			wish_unlink(obj, wish);
+	list_for_each_entry(fault, &obj->pending_faults, link) {
+		if (fault->refused) {
+			pending_fault_unlink(obj, fault);
 			return NULL;
 		}
-		if (!best || wish->waiters < best->waiters)
-			best = wish;
+		if (!best || fault->waiters < best->waiters)
+			best = fault;
 	}
 	return best;
 }
 
-static void wish_add(struct dmemfs_object *obj, struct dmemfs_wish *wish)
+static void pending_fault_add(struct dmemfs_object *obj, struct dmemfs_pending_fault *fault)
 {
-	list_add_tail(&wish->link, &obj->wishes);
-	obj->nr_wishes++;
+	list_add_tail(&fault->link, &obj->pending_faults);
+	obj->nr_pending_faults++;
 	__xa_set_mark(&dmemfs_objects, obj->id, DMEMFS_OBJECT_IS_WAITED_FOR);
-	dmemfs_notice_queue(&wish->notice);
+	dmemfs_event_queue(&fault->queued);
 }
 
 #ifdef CONFIG_NUMA
@@ -133,17 +133,17 @@ static void note_policy(const struct vm_area_struct *vma, struct dmemfs_event *e
 }
 #endif
 
-static struct dmemfs_wish *wish_new(struct dmemfs_object *obj, const struct vm_fault *vmf)
+static struct dmemfs_pending_fault *pending_fault_new(struct dmemfs_object *obj, const struct vm_fault *vmf)
 {
-	struct dmemfs_wish *wish = kzalloc(sizeof(*wish), GFP_KERNEL_ACCOUNT);
+	struct dmemfs_pending_fault *fault = kzalloc(sizeof(*fault), GFP_KERNEL_ACCOUNT);
 	struct dmemfs_event *event;
 
-	if (!wish)
+	if (!fault)
 		return NULL;
-	INIT_LIST_HEAD(&wish->link);
-	INIT_LIST_HEAD(&wish->notice.link);
-	init_waitqueue_head(&wish->wait);
-	event = &wish->notice.event;
+	INIT_LIST_HEAD(&fault->link);
+	INIT_LIST_HEAD(&fault->queued.link);
+	init_waitqueue_head(&fault->wait);
+	event = &fault->queued.event;
 	event->kind = DMEMFS_EVENT_FAULT;
 	event->id = obj->id;
 	event->pid = task_tgid_nr(current);
@@ -153,43 +153,43 @@ static struct dmemfs_wish *wish_new(struct dmemfs_object *obj, const struct vm_f
 	event->length = obj->unit;
 	event->node = numa_node_id();
 	note_policy(vmf->vma, event);
-	return wish;
+	return fault;
 }
 
-struct dmemfs_wish *dmemfs_demand_ask(struct dmemfs_object *obj, const struct vm_fault *vmf)
+struct dmemfs_pending_fault *dmemfs_demand_ask(struct dmemfs_object *obj, const struct vm_fault *vmf)
 {
-	struct dmemfs_wish *fresh = wish_new(obj, vmf);
-	struct dmemfs_wish *wish;
+	struct dmemfs_pending_fault *fresh = pending_fault_new(obj, vmf);
+	struct dmemfs_pending_fault *fault;
 
 	if (!fresh)
 		return ERR_PTR(-ENOMEM);
 	xa_lock(&dmemfs_objects);
-	wish = wish_find(obj, fresh->notice.event.offset);
-	if (!wish && obj->nr_wishes == DMEMFS_FAULTS_MAX)
-		wish = wish_make_room(obj);
-	if (!wish) {
-		wish = fresh;
+	fault = pending_fault_find(obj, fresh->queued.event.offset);
+	if (!fault && obj->nr_pending_faults == DMEMFS_FAULTS_MAX)
+		fault = pending_fault_make_room(obj);
+	if (!fault) {
+		fault = fresh;
 		fresh = NULL;
-		wish_add(obj, wish);
+		pending_fault_add(obj, fault);
 	}
-	if (wish->refused)
-		wish = ERR_PTR(-EIO);
+	if (fault->refused)
+		fault = ERR_PTR(-EIO);
 	else
-		wish->waiters++;
+		fault->waiters++;
 	xa_unlock(&dmemfs_objects);
 	kfree(fresh);
-	return wish;
+	return fault;
 }
 
-static void wish_leave(struct dmemfs_object *obj, struct dmemfs_wish *wish)
+static void pending_fault_leave(struct dmemfs_object *obj, struct dmemfs_pending_fault *fault)
 {
 	xa_lock(&dmemfs_objects);
-	wish->waiters--;
-	if (list_empty(&wish->link)) {
-		if (!wish->waiters)
-			kfree(wish);
-	} else if (!wish->waiters && !wish->refused) {
-		wish_unlink(obj, wish);
+	fault->waiters--;
+	if (list_empty(&fault->link)) {
+		if (!fault->waiters)
+			kfree(fault);
+	} else if (!fault->waiters && !fault->refused) {
+		pending_fault_unlink(obj, fault);
 	}
 	xa_unlock(&dmemfs_objects);
 }
@@ -219,7 +219,7 @@ static long patience(const struct vm_fault *vmf)
  * caller cannot do without, with it. The access is made again, and finds the memory, the refusal, or a new size; unless
  * nobody answered in time. Suspend does not wait for it.
  */
-vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_wish *wish)
+vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_pending_fault *fault)
 {
 	bool unlock = vmf->flags & FAULT_FLAG_ALLOW_RETRY;
 	struct mm_struct *mm = vmf->vma->vm_mm;
@@ -228,15 +228,15 @@ vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, s
 	struct file *file;
 
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT) {
-		wish_leave(obj, wish);
+		pending_fault_leave(obj, fault);
 		return VM_FAULT_RETRY;
 	}
 	file = get_file(vmf->vma->vm_file);
 	if (unlock)
 		release_fault_lock(vmf);
-	left = ___wait_event(wish->wait, ___wait_cond_timeout(READ_ONCE(wish->answered)), state, 0, left,
+	left = ___wait_event(fault->wait, ___wait_cond_timeout(READ_ONCE(fault->answered)), state, 0, left,
 			     __ret = schedule_timeout(__ret));
-	wish_leave(obj, wish);
+	pending_fault_leave(obj, fault);
 	fput(file);
 	if (unlock && left)
 		return VM_FAULT_RETRY;
@@ -248,23 +248,23 @@ vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, s
 
 void dmemfs_demand_answer(struct dmemfs_object *obj, struct dmemfs_range range, int error)
 {
-	struct dmemfs_wish *wish, *next;
+	struct dmemfs_pending_fault *fault, *next;
 
 	xa_lock(&dmemfs_objects);
-	list_for_each_entry_safe(wish, next, &obj->wishes, link) {
-		const struct dmemfs_event *event = &wish->notice.event;
+	list_for_each_entry_safe(fault, next, &obj->pending_faults, link) {
+		const struct dmemfs_event *event = &fault->queued.event;
 		unsigned long first = event->offset >> PAGE_SHIFT;
 
 		if (first > range.last || first + (event->length >> PAGE_SHIFT) - 1 < range.first)
 			continue;
-		WRITE_ONCE(wish->answered, true);
-		wake_up_all(&wish->wait);
+		WRITE_ONCE(fault->answered, true);
+		wake_up_all(&fault->wait);
 		if (error) {
-			list_del_init(&wish->notice.link);
-			wish->refused = true;
-			wish->until = jiffies + REFUSAL;
+			list_del_init(&fault->queued.link);
+			fault->refused = true;
+			fault->until = jiffies + REFUSAL;
 		} else {
-			wish_unlink(obj, wish);
+			pending_fault_unlink(obj, fault);
 		}
 	}
 	xa_unlock(&dmemfs_objects);
@@ -286,21 +286,21 @@ int dmemfs_demand_answer_request(struct dmemfs_object *obj, const struct dmemfs_
 /* A new controller is asked again for what the last one did not give. The caller holds the table's lock. */
 void dmemfs_demand_rearm(struct dmemfs_object *obj)
 {
-	struct dmemfs_wish *wish;
+	struct dmemfs_pending_fault *fault;
 
-	list_for_each_entry(wish, &obj->wishes, link) {
-		if (!wish->refused)
-			dmemfs_notice_queue(&wish->notice);
+	list_for_each_entry(fault, &obj->pending_faults, link) {
+		if (!fault->refused)
+			dmemfs_event_queue(&fault->queued);
 	}
 }
 
 /* The object goes: nobody waits, so refusals are all that there is. */
 void dmemfs_demand_exit(struct dmemfs_object *obj)
 {
-	struct dmemfs_wish *wish, *next;
+	struct dmemfs_pending_fault *fault, *next;
 
-	list_for_each_entry_safe(wish, next, &obj->wishes, link)
-		kfree(wish);
+	list_for_each_entry_safe(fault, next, &obj->pending_faults, link)
+		kfree(fault);
 }
 
 int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit)

@@ -12,8 +12,8 @@
  *                               page faults off.
  *   dmemfs_region_lock          regions, who owns which memory, what is being zeroed (region.c), what is poisoned
  *                               (poison.c; to look takes no lock)
- *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->notices, ->wishes (object.c,
- *                               events.c, demand.c)
+ *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->events,
+ *                               ->pending_faults (object.c, events.c, demand.c)
  *
  * Entries of page tables come from our faults alone: fork() copies none (->open), mremap() moves them. They go under
  * obj->lock when the memory does, but the kernel also drops, splits or write-protects them without it:
@@ -62,10 +62,10 @@ struct dmemfs_range {
 	unsigned long last;
 };
 
-struct dmemfs_wish;
+struct dmemfs_pending_fault;
 
 /* An event that waits to be read; see events.c. */
-struct dmemfs_notice {
+struct dmemfs_queued_event {
 	struct list_head link;
 	struct dmemfs_event event;
 };
@@ -89,9 +89,9 @@ struct dmemfs_object {
 	enum dmemfs_object_state state;
 	struct inode *inode;	/* NULL: at rest */
 	struct vfsmount *mnt;	/* of the inode */
-	struct dmemfs_notice notices[DMEMFS_EVENT_PUNCHED];	/* by kind - 1; those of faults are in the wishes */
-	struct list_head wishes;	/* units that faults wait for; see demand.c */
-	unsigned int nr_wishes;
+	struct dmemfs_queued_event events[DMEMFS_EVENT_PUNCHED];	/* by kind - 1; faults have their own */
+	struct list_head pending_faults;	/* units that faults wait for; see demand.c */
+	unsigned int nr_pending_faults;
 
 	atomic64_t faults_4k, faults_2m, faults_1g;
 };
@@ -191,12 +191,12 @@ bool dmemfs_vma_shows(const struct vm_area_struct *vma, const struct dmemfs_obje
 /* demand.c */
 int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit);
 /*
- * Asks for the unit at vmf->pgoff, a hole: the wish to wait for, with a reference that dmemfs_demand_wait() puts.
+ * Asks for the unit at vmf->pgoff, a hole: what to wait for, with a reference that dmemfs_demand_wait() puts.
  * Errors: -EIO (refused), -ENOMEM. The caller has held obj->lock since it saw the hole.
  */
-struct dmemfs_wish *dmemfs_demand_ask(struct dmemfs_object *obj, const struct vm_fault *vmf);
+struct dmemfs_pending_fault *dmemfs_demand_ask(struct dmemfs_object *obj, const struct vm_fault *vmf);
 /* Waits without obj->lock. Returns what the fault handler has to. */
-vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_wish *wish);
+vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_pending_fault *fault);
 /* Faults that wait in @range look again, or are refused. With 0 the caller holds obj->lock exclusively. */
 void dmemfs_demand_answer(struct dmemfs_object *obj, struct dmemfs_range range, int error);
 int dmemfs_demand_answer_request(struct dmemfs_object *obj, const struct dmemfs_fault_answer *arg);
@@ -215,7 +215,7 @@ void dmemfs_poison_exit(void);
 
 /* events.c */
 /* The caller holds the table's lock. */
-void dmemfs_notice_queue(struct dmemfs_notice *notice);
+void dmemfs_event_queue(struct dmemfs_queued_event *queued);
 void dmemfs_notices_init(struct dmemfs_object *obj);
 void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
 void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event);

@@ -13,8 +13,8 @@ static LIST_HEAD(pending);
 static DECLARE_WAIT_QUEUE_HEAD(readers);
 
 /* The one kind that is of no object. */
-static struct dmemfs_notice poison_notice = {
-	.link = LIST_HEAD_INIT(poison_notice.link),
+static struct dmemfs_queued_event poison_event = {
+	.link = LIST_HEAD_INIT(poison_event.link),
 	.event = { .kind = DMEMFS_EVENT_POISON },
 };
 
@@ -22,24 +22,24 @@ void dmemfs_notices_init(struct dmemfs_object *obj)
 {
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(obj->notices); i++) {
-		obj->notices[i].event.kind = i + 1;
-		obj->notices[i].event.id = obj->id;
-		INIT_LIST_HEAD(&obj->notices[i].link);
+	for (i = 0; i < ARRAY_SIZE(obj->events); i++) {
+		obj->events[i].event.kind = i + 1;
+		obj->events[i].event.id = obj->id;
+		INIT_LIST_HEAD(&obj->events[i].link);
 	}
 }
 
-void dmemfs_notice_queue(struct dmemfs_notice *notice)
+void dmemfs_event_queue(struct dmemfs_queued_event *queued)
 {
-	if (list_empty(&notice->link))
-		list_add_tail(&notice->link, &pending);
+	if (list_empty(&queued->link))
+		list_add_tail(&queued->link, &pending);
 	wake_up_interruptible(&readers);
 }
 
 /* The caller holds the table's lock. */
 void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
 {
-	dmemfs_notice_queue(&obj->notices[kind - 1]);
+	dmemfs_event_queue(&obj->events[kind - 1]);
 }
 
 /* Something that the current process did with a mapping. */
@@ -49,32 +49,32 @@ void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
 	event.pid = task_tgid_nr(current);
 	get_task_comm(event.comm, current->group_leader);
 	xa_lock(&dmemfs_objects);
-	obj->notices[event.kind - 1].event = event;
+	obj->events[event.kind - 1].event = event;
 	dmemfs_notice_raise(obj, event.kind);
 	xa_unlock(&dmemfs_objects);
 }
 
 void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event)
 {
-	struct dmemfs_notice *notice = &obj->notices[event.kind - 1];
+	struct dmemfs_queued_event *queued = &obj->events[event.kind - 1];
 	u64 end = event.offset + event.length;
 
 	event.id = obj->id;
 	xa_lock(&dmemfs_objects);
-	if (!list_empty(&notice->link)) {
-		end = max(end, notice->event.offset + notice->event.length);
-		event.offset = min(event.offset, notice->event.offset);
+	if (!list_empty(&queued->link)) {
+		end = max(end, queued->event.offset + queued->event.length);
+		event.offset = min(event.offset, queued->event.offset);
 		event.length = end - event.offset;
 	}
-	notice->event = event;
-	dmemfs_notice_queue(notice);
+	queued->event = event;
+	dmemfs_event_queue(queued);
 	xa_unlock(&dmemfs_objects);
 }
 
 void dmemfs_notice_poison(void)
 {
 	xa_lock(&dmemfs_objects);
-	dmemfs_notice_queue(&poison_notice);
+	dmemfs_event_queue(&poison_event);
 	xa_unlock(&dmemfs_objects);
 }
 
@@ -84,8 +84,8 @@ void dmemfs_notices_cancel(struct dmemfs_object *obj)
 	int i;
 
 	xa_lock(&dmemfs_objects);
-	for (i = 0; i < ARRAY_SIZE(obj->notices); i++)
-		list_del_init(&obj->notices[i].link);
+	for (i = 0; i < ARRAY_SIZE(obj->events); i++)
+		list_del_init(&obj->events[i].link);
 	xa_unlock(&dmemfs_objects);
 }
 
@@ -101,7 +101,7 @@ void dmemfs_events_rearm(void)
 	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_WAITED_FOR)
 		dmemfs_demand_rearm(obj);
 	if (dmemfs_poison_exists())
-		dmemfs_notice_queue(&poison_notice);
+		dmemfs_event_queue(&poison_event);
 	xa_unlock(&dmemfs_objects);
 }
 
@@ -117,16 +117,16 @@ static bool has_pending(void)
 
 static bool pop(struct dmemfs_event *event)
 {
-	struct dmemfs_notice *notice;
+	struct dmemfs_queued_event *queued;
 
 	xa_lock(&dmemfs_objects);
-	notice = list_first_entry_or_null(&pending, struct dmemfs_notice, link);
-	if (notice) {
-		*event = notice->event;
-		list_del_init(&notice->link);
+	queued = list_first_entry_or_null(&pending, struct dmemfs_queued_event, link);
+	if (queued) {
+		*event = queued->event;
+		list_del_init(&queued->link);
 	}
 	xa_unlock(&dmemfs_objects);
-	return notice;
+	return queued;
 }
 
 ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos)

@@ -131,7 +131,7 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
 	vm_fault_t ret = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
-	struct dmemfs_wish *wish = NULL;
+	struct dmemfs_pending_fault *fault = NULL;
 	unsigned long pfn;
 	int err;
 
@@ -156,7 +156,7 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 		ret = order ? VM_FAULT_FALLBACK : VM_FAULT_HWPOISON;
 	/* Before the kernel puts a table in place, which would keep the large page from the unit when it comes. */
 	else if (size <= obj->unit && is_demanded(obj, vmf->pgoff))
-		wish = dmemfs_demand_ask(obj, vmf);
+		fault = dmemfs_demand_ask(obj, vmf);
 	/* Before the lock is free: dmemfs_zap() must know of the first 1-GiB entry. */
 	if (ret == VM_FAULT_NOPAGE)
 		count(obj, order);
@@ -168,11 +168,11 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 		release_fault_lock(vmf);
 		return VM_FAULT_RETRY;
 	}
-	if (!wish)
+	if (!fault)
 		return ret;
-	if (IS_ERR(wish))
-		return PTR_ERR(wish) == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-	return dmemfs_demand_wait(obj, vmf, wish);
+	if (IS_ERR(fault))
+		return PTR_ERR(fault) == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	return dmemfs_demand_wait(obj, vmf, fault);
 }
 
 static vm_fault_t dmemfs_fault(struct vm_fault *vmf)

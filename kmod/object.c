@@ -2,8 +2,8 @@
 /*
  * Objects: their table, their life, and the inodes by which processes reach them.
  *
- * The table's lock, xa_lock(&dmemfs_objects), protects the table, and of each object state, inode, mnt, notices and
- * wishes. An object stops being NAMED with its own lock held as well, so it stays NAMED for whoever holds that one.
+ * The table's lock, xa_lock(&dmemfs_objects), protects the table, and of each object state, inode, mnt, events and
+ * pending_faults. An object stops being NAMED with its own lock held as well, so it stays NAMED for whoever holds that one.
  *
  * Every reference to an inode comes with one to the mount: a file has both by nature, dmemfs_inode_get() takes both.
  * So the mount, and with it the module, outlives the eviction of the inode, whoever causes it.
@@ -228,7 +228,7 @@ int dmemfs_object_create(u64 id)
 	obj->id = id;
 	obj->state = DMEMFS_OBJECT_NAMED;
 	obj->unit = DMEMFS_ALIGNMENT;
-	INIT_LIST_HEAD(&obj->wishes);
+	INIT_LIST_HEAD(&obj->pending_faults);
 	dmemfs_notices_init(obj);
 	kref_init(&obj->ref);
 	init_rwsem(&obj->lock);
@@ -334,7 +334,7 @@ int dmemfs_object_next(struct dmemfs_object_info *arg)
 	if (obj) {
 		kref_get(&obj->ref);
 		arg->state = obj->state;
-		arg->asked = obj->nr_wishes;
+		arg->asked = obj->nr_pending_faults;
 	}
 	xa_unlock(&dmemfs_objects);
 	if (!obj)
