@@ -328,7 +328,7 @@ static int punch_units(struct dmemfs_object *obj, struct inode *inode, u64 start
 	dmemfs_zap(inode, start, end);
 	ret = dmemfs_extents_punch(obj, range);
 	if (obj->nr_punched != before)
-		dmemfs_notice_range(obj, event);
+		dmemfs_event_range(obj, event);
 	return ret;
 }
 

@@ -89,7 +89,7 @@ struct dmemfs_object {
 	enum dmemfs_object_state state;
 	struct inode *inode;	/* NULL: at rest */
 	struct vfsmount *mnt;	/* of the inode */
-	struct dmemfs_queued_event events[DMEMFS_EVENT_PUNCHED];	/* by kind - 1; faults have their own */
+	struct dmemfs_queued_event events[DMEMFS_EVENT_LAST + 1]; /* by kind; faults and poison have their own */
 	struct list_head pending_faults;	/* units that faults wait for; see demand.c */
 	unsigned int nr_pending_faults;
 
@@ -216,14 +216,14 @@ void dmemfs_poison_exit(void);
 /* events.c */
 /* The caller holds the table's lock. */
 void dmemfs_event_queue(struct dmemfs_queued_event *queued);
-void dmemfs_notices_init(struct dmemfs_object *obj);
-void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
-void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event);
+void dmemfs_events_init(struct dmemfs_object *obj);
+void dmemfs_event_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind);
+void dmemfs_event_mapping(struct dmemfs_object *obj, struct dmemfs_event event);
 /* Something happened to a range of the file. Adds to what is pending. */
-void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event);
+void dmemfs_event_range(struct dmemfs_object *obj, struct dmemfs_event event);
 /* Some memory was poisoned. */
-void dmemfs_notice_poison(void);
-void dmemfs_notices_cancel(struct dmemfs_object *obj);
+void dmemfs_event_poison(void);
+void dmemfs_events_cancel(struct dmemfs_object *obj);
 void dmemfs_events_rearm(void);
 ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length, loff_t *pos);
 __poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);

@@ -18,12 +18,13 @@ static struct dmemfs_queued_event poison_event = {
 	.event = { .kind = DMEMFS_EVENT_POISON },
 };
 
-void dmemfs_notices_init(struct dmemfs_object *obj)
+void dmemfs_events_init(struct dmemfs_object *obj)
 {
 	int i;
 
+	BUILD_BUG_ON(ARRAY_SIZE(obj->events) <= DMEMFS_EVENT_LAST);
 	for (i = 0; i < ARRAY_SIZE(obj->events); i++) {
-		obj->events[i].event.kind = i + 1;
+		obj->events[i].event.kind = i;
 		obj->events[i].event.id = obj->id;
 		INIT_LIST_HEAD(&obj->events[i].link);
 	}
@@ -37,26 +38,26 @@ void dmemfs_event_queue(struct dmemfs_queued_event *queued)
 }
 
 /* The caller holds the table's lock. */
-void dmemfs_notice_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
+void dmemfs_event_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
 {
-	dmemfs_event_queue(&obj->events[kind - 1]);
+	dmemfs_event_queue(&obj->events[kind]);
 }
 
 /* Something that the current process did with a mapping. */
-void dmemfs_notice_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
+void dmemfs_event_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
 {
 	event.id = obj->id;
 	event.pid = task_tgid_nr(current);
 	get_task_comm(event.comm, current->group_leader);
 	xa_lock(&dmemfs_objects);
-	obj->events[event.kind - 1].event = event;
-	dmemfs_notice_raise(obj, event.kind);
+	obj->events[event.kind].event = event;
+	dmemfs_event_raise(obj, event.kind);
 	xa_unlock(&dmemfs_objects);
 }
 
-void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event)
+void dmemfs_event_range(struct dmemfs_object *obj, struct dmemfs_event event)
 {
-	struct dmemfs_queued_event *queued = &obj->events[event.kind - 1];
+	struct dmemfs_queued_event *queued = &obj->events[event.kind];
 	u64 end = event.offset + event.length;
 
 	event.id = obj->id;
@@ -71,7 +72,7 @@ void dmemfs_notice_range(struct dmemfs_object *obj, struct dmemfs_event event)
 	xa_unlock(&dmemfs_objects);
 }
 
-void dmemfs_notice_poison(void)
+void dmemfs_event_poison(void)
 {
 	xa_lock(&dmemfs_objects);
 	dmemfs_event_queue(&poison_event);
@@ -79,7 +80,7 @@ void dmemfs_notice_poison(void)
 }
 
 /* Nothing of the object can be read any more. */
-void dmemfs_notices_cancel(struct dmemfs_object *obj)
+void dmemfs_events_cancel(struct dmemfs_object *obj)
 {
 	int i;
 
@@ -97,7 +98,7 @@ void dmemfs_events_rearm(void)
 
 	xa_lock(&dmemfs_objects);
 	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_IDLE)
-		dmemfs_notice_raise(obj, DMEMFS_EVENT_IDLE);
+		dmemfs_event_raise(obj, DMEMFS_EVENT_IDLE);
 	xa_for_each_marked(&dmemfs_objects, index, obj, DMEMFS_OBJECT_IS_WAITED_FOR)
 		dmemfs_demand_rearm(obj);
 	if (dmemfs_poison_exists())

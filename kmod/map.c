@@ -276,10 +276,10 @@ static void report_alignment(struct dmemfs_object *obj, const struct vm_area_str
 	};
 
 	if ((sizes & PMD_SIZE) && length >= PMD_SIZE && !is_congruent(vma, PMD_SIZE)) {
-		dmemfs_notice_mapping(obj, event);
+		dmemfs_event_mapping(obj, event);
 	} else if ((sizes & PUD_SIZE) && length >= PUD_SIZE && !is_congruent(vma, PUD_SIZE)) {
 		event.page_size = PMD_SIZE;
-		dmemfs_notice_mapping(obj, event);
+		dmemfs_event_mapping(obj, event);
 	}
 }
 
@@ -312,7 +312,7 @@ int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_MAYSHARE)) {
 		pr_info_ratelimited("%s[%d]: MAP_PRIVATE would copy the memory; use MAP_SHARED (QEMU: share=on)\n",
 				    current->comm, task_tgid_nr(current));
-		dmemfs_notice_mapping(obj, refused);
+		dmemfs_event_mapping(obj, refused);
 		return -EINVAL;
 	}
 	/* As on hugetlbfs: QEMU goes on when it cannot size its file, and learns here that there is no memory. */

@@ -30,7 +30,7 @@ static void object_free(struct kref *ref)
 {
 	struct dmemfs_object *obj = container_of(ref, struct dmemfs_object, ref);
 
-	dmemfs_notices_cancel(obj);
+	dmemfs_events_cancel(obj);
 	dmemfs_demand_exit(obj);
 	/* Nobody else has the object any more, which lockdep cannot know. */
 	down_write(&obj->lock);
@@ -98,7 +98,7 @@ static void dmemfs_evict_inode(struct inode *inode)
 		obj->mnt = NULL;
 		if (obj->state == DMEMFS_OBJECT_DROPPED) {
 			object_become_idle(obj);
-			dmemfs_notice_raise(obj, DMEMFS_EVENT_IDLE);
+			dmemfs_event_raise(obj, DMEMFS_EVENT_IDLE);
 		}
 	}
 	xa_unlock(&dmemfs_objects);
@@ -229,7 +229,7 @@ int dmemfs_object_create(u64 id)
 	obj->state = DMEMFS_OBJECT_NAMED;
 	obj->unit = DMEMFS_ALIGNMENT;
 	INIT_LIST_HEAD(&obj->pending_faults);
-	dmemfs_notices_init(obj);
+	dmemfs_events_init(obj);
 	kref_init(&obj->ref);
 	init_rwsem(&obj->lock);
 	mt_init_flags(&obj->extents, MT_FLAGS_LOCK_EXTERN);

@@ -84,7 +84,7 @@ int dmemfs_poison_add(const struct dmemfs_poison *arg)
 			dmemfs_object_put(obj);
 		cond_resched();
 	}
-	dmemfs_notice_poison();
+	dmemfs_event_poison();
 	return min(ret, 0);
 }
 
@@ -203,7 +203,7 @@ static void handle_error(struct work_struct *work)
 		tell_listeners(obj, index);
 		dmemfs_object_put(obj);
 	}
-	dmemfs_notice_poison();
+	dmemfs_event_poison();
 	kfree(error);
 }
 

@@ -342,7 +342,8 @@ enum dmemfs_event_kind {
 	DMEMFS_EVENT_PRIVATE = 3,
 	DMEMFS_EVENT_FAULT = 4,
 	DMEMFS_EVENT_PUNCHED = 5,
-	DMEMFS_EVENT_POISON = 6
+	DMEMFS_EVENT_POISON = 6,
+	DMEMFS_EVENT_LAST = DMEMFS_EVENT_POISON
 };
 
 /* dmemfs_event.policy: what is asked of .nodes */
