@@ -99,6 +99,7 @@ static int do_object_zero(struct dmemfs_object *obj, union request *req)
 }
 
 /* Requests that are one call. */
+/* clang-format off */
 #define RUN(name, call) static int do_##name(union request *req) { return call; }
 #define ON_OBJECT(name, call) static int do_##name(struct dmemfs_object *obj, union request *req) { return call; }
 RUN(region_claim, dmemfs_region_claim(&req->region))
@@ -118,6 +119,7 @@ ON_OBJECT(extent_remove, req->extent.start ? -EINVAL :
 	  dmemfs_extent_remove(obj, req->extent.offset, req->extent.length))
 ON_OBJECT(extent_next, dmemfs_extent_next(obj, &req->extent))
 ON_OBJECT(fault_answer, dmemfs_demand_answer_request(obj, &req->answer))
+/* clang-format on */
 #undef ON_OBJECT
 #undef RUN
 
