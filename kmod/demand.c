@@ -33,13 +33,13 @@ module_param(kernel_wait_seconds, uint, 0644);
 MODULE_PARM_DESC(kernel_wait_seconds, "seconds that the kernel's own accesses wait for memory on demand (default: 30)");
 
 struct dmemfs_pending_fault {
-	struct list_head link;			/* on obj->pending_faults, the oldest first */
-	struct dmemfs_queued_event queued;	/* until a daemon reads it */
+	struct list_head link;		   /* on obj->pending_faults, the oldest first */
+	struct dmemfs_queued_event queued; /* until a daemon reads it */
 	wait_queue_head_t wait;
 	bool answered;
 	unsigned int waiters;
 	bool refused;
-	unsigned long until;		/* jiffies: when the refusal ends */
+	unsigned long until; /* jiffies: when the refusal ends */
 };
 
 /* In pages. */

@@ -72,25 +72,25 @@ struct dmemfs_queued_event {
 
 struct dmemfs_object {
 	u64 id;
-	struct kref ref;	/* held by the table, by the inode, and by whoever works on it */
+	struct kref ref; /* held by the table, by the inode, and by whoever works on it */
 
 	struct rw_semaphore lock;
 	/* Under lock: */
-	struct maple_tree extents;	/* pages of the file to memory; see extent.c */
+	struct maple_tree extents; /* pages of the file to memory; see extent.c */
 	unsigned long nr_extents;
-	unsigned long nr_pages;		/* all of them, of which */
-	unsigned long nr_punched;	/* nobody sees these any more */
-	u32 mode;			/* DMEMFS_MODE_* */
-	u64 unit;			/* bytes, a power of two */
+	unsigned long nr_pages;	  /* all of them, of which */
+	unsigned long nr_punched; /* nobody sees these any more */
+	u32 mode;		  /* DMEMFS_MODE_* */
+	u64 unit;		  /* bytes, a power of two */
 	u64 size;
-	u64 stale_end;		/* bytes of memory in [size, stale_end) may not be zero yet */
+	u64 stale_end; /* bytes of memory in [size, stale_end) may not be zero yet */
 
 	/* Under the table's lock: */
 	enum dmemfs_object_state state;
-	struct inode *inode;	/* NULL: at rest */
-	struct vfsmount *mnt;	/* of the inode */
+	struct inode *inode;					  /* NULL: at rest */
+	struct vfsmount *mnt;					  /* of the inode */
 	struct dmemfs_queued_event events[DMEMFS_EVENT_LAST + 1]; /* by kind; faults and poison have their own */
-	struct list_head pending_faults;	/* units that faults wait for; see demand.c */
+	struct list_head pending_faults;			  /* units that faults wait for; see demand.c */
 	unsigned int nr_pending_faults;
 
 	atomic64_t faults_4k, faults_2m, faults_1g;
@@ -163,7 +163,7 @@ int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range);
 int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct dmemfs_range *run, unsigned long *pfn);
 
 /* object.c */
-#define DMEMFS_OBJECT_IS_IDLE XA_MARK_0
+#define DMEMFS_OBJECT_IS_IDLE	    XA_MARK_0
 #define DMEMFS_OBJECT_IS_WAITED_FOR XA_MARK_1
 extern struct xarray dmemfs_objects;
 int dmemfs_object_create(u64 id);

@@ -14,7 +14,7 @@
 #include <linux/sizes.h>
 
 #define DISTANCE_MASK (LONG_MAX >> 1)
-#define PUNCHED (DISTANCE_MASK + 1)
+#define PUNCHED	      (DISTANCE_MASK + 1)
 
 static void *distance_entry(unsigned long index, unsigned long pfn)
 {

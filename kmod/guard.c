@@ -78,10 +78,11 @@ static void notrace guard_walk(unsigned long ip, unsigned long caller, struct ft
 		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)return_success);
 }
 
-#define GUARD(handler) { \
-	.func = (handler), \
-	.flags = FTRACE_OPS_FL_SAVE_ARGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT, \
-}
+#define GUARD(handler)                                                                               \
+	{                                                                                            \
+		.func = (handler),                                                                   \
+		.flags = FTRACE_OPS_FL_SAVE_ARGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT, \
+	}
 
 static struct ftrace_ops follow_guard = GUARD(guard_follow);
 static struct ftrace_ops walk_guard = GUARD(guard_walk);
@@ -94,8 +95,8 @@ static int set(struct ftrace_ops *guard, char *function)
 	if (!ret)
 		return 0;
 	ftrace_free_filter(guard);
-	pr_warn("cannot guard %s: %d%s\n", function, ret, ret != -EBUSY ? "" :
-		": kernel.ftrace_enabled is 0, or a live patch or probe has the function");
+	pr_warn("cannot guard %s: %d%s\n", function, ret,
+		ret != -EBUSY ? "" : ": kernel.ftrace_enabled is 0, or a live patch or probe has the function");
 	return ret;
 }
 

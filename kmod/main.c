@@ -22,7 +22,7 @@ static struct dmemfs_mark mark;
 static DEFINE_SPINLOCK(mark_lock);
 
 union request {
-	u64 id;	/* of requests on an object */
+	u64 id; /* of requests on an object */
 	struct dmemfs_hello hello;
 	struct dmemfs_mark mark;
 	struct dmemfs_region region;
@@ -130,7 +130,7 @@ ON_OBJECT(fault_answer, dmemfs_demand_answer_request(obj, &req->answer))
 static const struct request_kind {
 	unsigned int cmd;
 	unsigned int inputs;
-	bool idle_too;	/* objects that nobody can reach any more are served as well */
+	bool idle_too; /* objects that nobody can reach any more are served as well */
 	int (*run)(union request *req);
 	int (*on_object)(struct dmemfs_object *obj, union request *req);
 } request_kinds[] = {
@@ -209,7 +209,7 @@ static long dmemfs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(user, &req, _IOC_SIZE(cmd)))
 		return -EFAULT;
 	if (cmd == DMEMFS_IOC_HELLO && !ret)
-		file->private_data = file;	/* a mark that the peer has been checked; any pointer would do */
+		file->private_data = file; /* a mark that the peer has been checked; any pointer would do */
 	return ret;
 }
 

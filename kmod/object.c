@@ -17,10 +17,10 @@
 #include <linux/pseudo_fs.h>
 #include <linux/slab.h>
 
-#define DMEMFS_MAGIC 0x444d454d	/* "DMEM" */
+#define DMEMFS_MAGIC 0x444d454d /* "DMEM" */
 
 DEFINE_XARRAY(dmemfs_objects);
-static unsigned int nr_objects;	/* under the table's lock */
+static unsigned int nr_objects; /* under the table's lock */
 
 /* The mount exists while an inode does; simple_pin_fs() protects these. */
 static struct vfsmount *dmemfs_mnt;
@@ -319,7 +319,7 @@ int dmemfs_object_reap(u64 id)
 		xa_unlock(&dmemfs_objects);
 	}
 	if (last)
-		dmemfs_object_put(obj);	/* the table's reference */
+		dmemfs_object_put(obj); /* the table's reference */
 	dmemfs_object_put(obj);
 	return ret;
 }

@@ -104,7 +104,7 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 }
 
 #ifdef CONFIG_X86_MCE
-#define TELL_ROUNDS 50
+#define TELL_ROUNDS   50
 #define TELL_PAUSE_MS 20
 
 /* A process, by its task that asked to be told early of errors in its memory. */
@@ -238,8 +238,8 @@ static int on_machine_check(struct notifier_block *block, unsigned long value, v
 	}
 	kfree(error);
 	if (ret < 0)
-		pr_err("memory error at 0x%llx: cannot be kept in mind, the page stays mapped: %d\n",
-		       PFN_PHYS(pfn), ret);
+		pr_err("memory error at 0x%llx: cannot be kept in mind, the page stays mapped: %d\n", PFN_PHYS(pfn),
+		       ret);
 	return NOTIFY_DONE;
 }
 

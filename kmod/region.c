@@ -21,7 +21,7 @@ struct region {
 	u64 length;
 	u64 node_length;
 	int node;
-	void *kaddr;	/* write-back; holding it also makes mappings to processes write-back (PAT) */
+	void *kaddr; /* write-back; holding it also makes mappings to processes write-back (PAT) */
 	struct resource *resource;
 };
 
@@ -31,7 +31,7 @@ struct clearing {
 	struct dmemfs_range pfns;
 };
 
-DEFINE_MUTEX(dmemfs_region_lock);	/* protects this file's data */
+DEFINE_MUTEX(dmemfs_region_lock); /* protects this file's data */
 /* With RCU, so that dmemfs_map() and dmemfs_in_region() need no lock. */
 static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
@@ -285,7 +285,7 @@ static void stream_zeroes(void *addr, size_t length)
 	for (; word < end; word += 32) {
 #pragma GCC unroll 32
 		for (int i = 0; i < 32; i++)
-			asm volatile("movnti %1, %0" : "=m" (word[i]) : "r" (0UL));
+			asm volatile("movnti %1, %0" : "=m"(word[i]) : "r"(0UL));
 	}
 	/* Such stores are ordered by no lock: they must be there before anybody is given the memory. */
 	wmb();

@@ -217,17 +217,13 @@ enum dmemfs_huge {
 };
 
 /* dmemfs_hello.features, or-ed: what this module can do beyond the first version. */
-enum dmemfs_feature {
-	DMEMFS_FEATURE_DEMAND = 1,
-	DMEMFS_FEATURE_DISCARD = 2,
-	DMEMFS_FEATURE_POISON = 4
-};
+enum dmemfs_feature { DMEMFS_FEATURE_DEMAND = 1, DMEMFS_FEATURE_DISCARD = 2, DMEMFS_FEATURE_POISON = 4 };
 
 struct dmemfs_hello {
-	__u32 abi;        /* in: the daemon's, out: the module's DMEMFS_ABI_VERSION */
-	__u32 huge;       /* out: enum dmemfs_huge */
-	__u64 page_sizes; /* out: the sizes of page that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
-	__u64 features;   /* out: enum dmemfs_feature */
+	__u32 abi;                /* in: the daemon's, out: the module's DMEMFS_ABI_VERSION */
+	__u32 huge;               /* out: enum dmemfs_huge */
+	__u64 page_sizes;         /* out: the sizes of page that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
+	__u64 features;           /* out: enum dmemfs_feature */
 	__u64 discard_page_sizes; /* out: as page_sizes, of mappings of objects in mode DISCARD */
 	__u64 reserved[2];
 	char version[32]; /* out: of the module, NUL-terminated */
@@ -248,11 +244,7 @@ struct dmemfs_region {
 	__u64 reserved[2];
 };
 
-enum dmemfs_object_state {
-	DMEMFS_OBJECT_NAMED = 1,
-	DMEMFS_OBJECT_DROPPED = 2,
-	DMEMFS_OBJECT_IDLE = 3
-};
+enum dmemfs_object_state { DMEMFS_OBJECT_NAMED = 1, DMEMFS_OBJECT_DROPPED = 2, DMEMFS_OBJECT_IDLE = 3 };
 
 /* OBJECT_CREATE, OBJECT_OPEN, OBJECT_DROP, OBJECT_REAP */
 struct dmemfs_object_op {
@@ -267,10 +259,7 @@ struct dmemfs_object_resize {
 	__u64 flags;
 };
 
-enum dmemfs_object_mode_bit {
-	DMEMFS_MODE_DEMAND = 1,
-	DMEMFS_MODE_DISCARD = 2
-};
+enum dmemfs_object_mode_bit { DMEMFS_MODE_DEMAND = 1, DMEMFS_MODE_DISCARD = 2 };
 
 struct dmemfs_object_mode {
 	__u64 id;
@@ -305,9 +294,7 @@ struct dmemfs_object_info {
 };
 
 /* dmemfs_extent.flags, out in NEXT */
-enum dmemfs_extent_flag {
-	DMEMFS_EXTENT_PUNCHED = 1
-};
+enum dmemfs_extent_flag { DMEMFS_EXTENT_PUNCHED = 1 };
 
 /* EXTENT_ADD, EXTENT_REMOVE, EXTENT_NEXT */
 struct dmemfs_extent {

@@ -106,8 +106,8 @@ struct backend_ops {
 	 * the @count @runs and the @size, no more and no less. Memory that it gets is not zeroed. Without runs and object it
 	 * stays without: *@object is NULL. -ESTALE: the id is in use by an object that was given up.
 	 */
-	int (*attach)(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count, uint64_t size,
-	              struct backend_object **object);
+	int (*attach)(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
+	              uint64_t size, struct backend_object **object);
 	/* As drop(), of an object that an earlier daemon left, in whatever state; true when there is none. */
 	bool (*discard)(struct backend *backend, uint64_t id);
 	/* The daemon ends: frees @object, but leaves all that it stands for. */

@@ -323,8 +323,10 @@ static bool watch_end(struct backend_object *object)
 		return true;
 
 	/* tmpfs keeps the pages for whoever maps them all the same: only the figures run ahead. */
-	log_limited(&limit, LOG_LEVEL_WARNING, "inotify: %s: %s: memory counts as free before its last mapping is gone; raise "
-	            "fs.inotify.max_user_watches", path, g_strerror(errno));
+	log_limited(&limit, LOG_LEVEL_WARNING,
+	            "inotify: %s: %s: memory counts as free before its last mapping is gone; raise "
+	            "fs.inotify.max_user_watches",
+	            path, g_strerror(errno));
 	g_free(id);
 	return false;
 }

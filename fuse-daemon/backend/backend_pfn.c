@@ -105,8 +105,10 @@ static uint64_t pfn_give_up_unknown(struct backend *backend, bool (*is_known)(ui
 		uint64_t id = info.id;
 
 		if (!is_known(id, data) && !pfn_discard(backend, id)) {
-			log_info("object %" G_GUINT64_FORMAT " of an earlier run is still mapped: its %" G_GUINT64_FORMAT
-			         " MiB come back when it is not", id, (guint64)info.allocated >> 20);
+			log_info("object %" G_GUINT64_FORMAT
+			         " of an earlier run is still mapped: its %" G_GUINT64_FORMAT
+			         " MiB come back when it is not",
+			         id, (guint64)info.allocated >> 20);
 			report_extents(backend, id, leftover, data);
 			highest = id;
 		}
@@ -225,8 +227,10 @@ static void on_event(struct backend *backend, const struct dmemfs_event *event)
 		break;
 	case DMEMFS_EVENT_UNALIGNED:
 		log_limited(&unaligned, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) maps it at an address that allows pages of %s only: add "
-		            "%s to QEMU's memory-backend-file", (guint64)event->id, comm_size, event->comm, event->pid,
+		            "inode %" G_GUINT64_FORMAT
+		            ": %.*s (pid %d) maps it at an address that allows pages of %s only: add "
+		            "%s to QEMU's memory-backend-file",
+		            (guint64)event->id, comm_size, event->comm, event->pid,
 		            event->page_size < DMEMFS_PAGE_2M ? "4K" : "2M",
 		            event->page_size < DMEMFS_PAGE_2M ? "align=2M or align=1G" : "align=1G");
 		break;
@@ -290,7 +294,8 @@ static bool is_on_record(const struct dmemfs_extent *extent, const struct extent
 		uint64_t skipped = extent->offset - runs[i].offset;
 
 		if (extent->offset >= runs[i].offset && skipped < runs[i].extent.length &&
-		    extent->length <= runs[i].extent.length - skipped && extent->start == runs[i].extent.start + skipped)
+		    extent->length <= runs[i].extent.length - skipped &&
+		    extent->start == runs[i].extent.start + skipped)
 			return true;
 	}
 	return false;
@@ -325,7 +330,8 @@ static int add_missing(struct backend *backend, uint64_t id, const struct extent
 			to = next.offset + next.length;
 		}
 		if (from > at)
-			err = add_extent(backend, id, at, (struct extent){ run->extent.start + (at - run->offset), from - at });
+			err = add_extent(backend, id, at,
+			                 (struct extent){ run->extent.start + (at - run->offset), from - at });
 		at = to;
 	}
 	return err;
@@ -401,7 +407,8 @@ static int pfn_give(struct backend_object *object, uint64_t offset, struct exten
 	int err = add_extent(object->backend, object->id, offset, extent);
 
 	if (err)
-		log_error("inode %" G_GUINT64_FORMAT ": memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s",
+		log_error("inode %" G_GUINT64_FORMAT ": memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+		          "x: %s",
 		          object->id, extent.start, extent.length, g_strerror(-err));
 	return err;
 }

@@ -43,14 +43,17 @@ static bool say_hello(int device, GError **error)
 
 	if (err == 0 && hello.abi == DMEMFS_ABI_VERSION) {
 		if (hello.huge == DMEMFS_HUGE_NO_GUARD)
-			log_warning("module dmemfs: no large pages: another, a live patch for example, has the kernel's "
-			            "queue_folios_pte_range, which the module must guard to make them safe");
+			log_warning(
+				"module dmemfs: no large pages: another, a live patch for example, has the kernel's "
+				"queue_folios_pte_range, which the module must guard to make them safe");
 		return true;
 	}
 	if (err == -EPROTO || err == 0)
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
-		            DMEMFS_DEVICE ": the module speaks version %u of the protocol, this daemon version %u: install "
-		            "module and daemon of the same release", hello.abi, DMEMFS_ABI_VERSION);
+		            DMEMFS_DEVICE
+		            ": the module speaks version %u of the protocol, this daemon version %u: install "
+		            "module and daemon of the same release",
+		            hello.abi, DMEMFS_ABI_VERSION);
 	else
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, DMEMFS_DEVICE ": hello: %s", g_strerror(-err));
 	return false;
@@ -61,7 +64,8 @@ int pfn_device_open(GError **error)
 	int device = open(DMEMFS_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
 	if (device < 0) {
-		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), DMEMFS_DEVICE ": %s", open_remedy(errno));
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), DMEMFS_DEVICE ": %s",
+		            open_remedy(errno));
 		return -1;
 	}
 	if (!say_hello(device, error)) {
@@ -78,27 +82,34 @@ static char *claim_reason(int err, struct extent range)
 
 	switch (err) {
 	case ENXIO:
-		return g_strdup_printf("the kernel uses it as System RAM: reserve it with %s on the kernel's command line and "
-		                       "reboot", argument);
+		return g_strdup_printf(
+			"the kernel uses it as System RAM: reserve it with %s on the kernel's command line and "
+			"reboot",
+			argument);
 	case ENODEV:
-		return g_strdup_printf("memmap= did not reserve all of it: put %s on the kernel's command line and reboot",
-		                       argument);
+		return g_strdup_printf(
+			"memmap= did not reserve all of it: put %s on the kernel's command line and reboot", argument);
 	case EADDRNOTAVAIL:
-		return g_strdup("the firmware does not call all of it RAM (/sys/firmware/memmap): choose another range, as dmemfsctl "
-		                "plan does");
+		return g_strdup(
+			"the firmware does not call all of it RAM (/sys/firmware/memmap): choose another range, as dmemfsctl "
+			"plan does");
 	case EOPNOTSUPP:
-		return g_strdup("this machine encrypts its memory (SME, SEV, TDX), which mappings of such memory do not: switch that "
-		                "off (mem_encrypt=off), or use backend=memory");
+		return g_strdup(
+			"this machine encrypts its memory (SME, SEV, TDX), which mappings of such memory do not: switch that "
+			"off (mem_encrypt=off), or use backend=memory");
 	case EPERM:
-		return g_strdup("the kernel is locked down, see kernel_lockdown(7): raw memory is not for user space then; use "
-		                "backend=memory");
+		return g_strdup(
+			"the kernel is locked down, see kernel_lockdown(7): raw memory is not for user space then; use "
+			"backend=memory");
 	case EEXIST:
-		return g_strdup("files of an earlier configuration lie in a region that overlaps it: keep start and size as "
-		                "they were, or unload the module, which forgets those files");
+		return g_strdup(
+			"files of an earlier configuration lie in a region that overlaps it: keep start and size as "
+			"they were, or unload the module, which forgets those files");
 	case EBUSY:
 		return g_strdup("another driver holds some of it, see /proc/iomem: choose another range");
 	case EIO:
-		return g_strdup("it cannot be mapped write-back, guests would be a hundred times slower: choose another range");
+		return g_strdup(
+			"it cannot be mapped write-back, guests would be a hundred times slower: choose another range");
 	case EINVAL:
 		return g_strdup("it is not physical memory of this machine: choose another range");
 	default:
@@ -110,7 +121,8 @@ static char *claim_reason(int err, struct extent range)
 static bool is_claimed(int device, uint64_t start, uint64_t length, struct dmemfs_region *region)
 {
 	*region = (struct dmemfs_region){ .start = start };
-	return pfn_call(device, DMEMFS_IOC_REGION_NEXT, region) == 0 && region->start == start && region->length == length;
+	return pfn_call(device, DMEMFS_IOC_REGION_NEXT, region) == 0 && region->start == start &&
+	       region->length == length;
 }
 
 static bool claim(int device, const char *name, struct extent range, GArray *regions, GError **error)
@@ -126,8 +138,8 @@ static bool claim(int device, const char *name, struct extent range, GArray *reg
 			g_autofree char *reason = claim_reason(-err, range);
 
 			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
-			            "[region %s]: 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s", name, range.start,
-			            range.length, reason);
+			            "[region %s]: 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s", name,
+			            range.start, range.length, reason);
 			return false;
 		}
 	}
@@ -159,7 +171,8 @@ static void release_others(int device, const GArray *wanted)
 			int err = pfn_call(device, DMEMFS_IOC_REGION_RELEASE, &release);
 
 			if (err)
-				log_warning("region 0x%" G_GINT64_MODIFIER "x of an earlier configuration stays claimed: %s",
+				log_warning("region 0x%" G_GINT64_MODIFIER
+				            "x of an earlier configuration stays claimed: %s",
 				            (guint64)region.start, g_strerror(-err));
 		}
 		region = (struct dmemfs_region){ .start = next };
@@ -190,9 +203,11 @@ static GArray *wanted_ranges(const struct config *config, GError **error)
 				g_array_append_val(ranges, range);
 		}
 		if (reserved && ranges->len == 0)
-			g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
-			            "[region %s] start=auto: the kernel's command line reserves nothing: add memmap=SIZE$START "
-			            "and reboot", first->name);
+			g_set_error(
+				error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
+				"[region %s] start=auto: the kernel's command line reserves nothing: add memmap=SIZE$START "
+				"and reboot",
+				first->name);
 	} else {
 		for (guint i = 0; i < config->regions->len; i++) {
 			const struct region_config *region = g_ptr_array_index(config->regions, i);

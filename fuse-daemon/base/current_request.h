@@ -11,11 +11,11 @@
 #include <sys/types.h>
 
 struct current_request {
-	uint64_t unique; /* the kernel's number for it; 0: none, this thread serves no requests */
-	bool resent;     /* an earlier daemon had taken it, and may have applied it */
-	pid_t caller;    /* the thread that asks; 0: not known, as from another pid namespace */
+	uint64_t unique;   /* the kernel's number for it; 0: none, this thread serves no requests */
+	bool resent;       /* an earlier daemon had taken it, and may have applied it */
+	pid_t caller;      /* the thread that asks; 0: not known, as from another pid namespace */
 	bool kills_set_id; /* a write by who may not keep set-user-id bits: has no CAP_FSETID */
-	unsigned slot;   /* of the thread, a small number that no other thread has at the same time */
+	unsigned slot;     /* of the thread, a small number that no other thread has at the same time */
 };
 
 /* The request at hand, all 0 when there is none. */

@@ -12,7 +12,7 @@
 
 /* Bytes; both are multiples of the allocation unit of the file that owns the run. */
 struct extent {
-	uint64_t start;  /* physical address (imaginary on the memory backend) */
+	uint64_t start; /* physical address (imaginary on the memory backend) */
 	uint64_t length;
 };
 

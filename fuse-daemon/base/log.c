@@ -140,16 +140,16 @@ static void emit_format(enum log_level level, const char *format, va_list args)
 	}
 }
 
-#define DEFINE_LOG_FUNCTION(name, level)           \
-	void name(const char *format, ...)         \
-	{                                          \
-		int saved = errno;                 \
-		va_list args;                      \
-                                                   \
-		va_start(args, format);            \
-		emit_format(level, format, args);  \
-		va_end(args);                      \
-		errno = saved;                     \
+#define DEFINE_LOG_FUNCTION(name, level)          \
+	void name(const char *format, ...)        \
+	{                                         \
+		int saved = errno;                \
+		va_list args;                     \
+                                                  \
+		va_start(args, format);           \
+		emit_format(level, format, args); \
+		va_end(args);                     \
+		errno = saved;                    \
 	}
 
 DEFINE_LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)

@@ -51,7 +51,10 @@ struct log_limit {
 };
 
 /* As the kernel's printk_ratelimit (include/linux/ratelimit_types.h): 10 lines in 5 seconds. */
-#define LOG_LIMIT_INIT { .burst = 10, .interval_us = 5000000 }
+#define LOG_LIMIT_INIT                              \
+	{                                           \
+		.burst = 10, .interval_us = 5000000 \
+	}
 
 /* The first line after a pause also says how many were suppressed before it. */
 void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)

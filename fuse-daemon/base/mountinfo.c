@@ -89,8 +89,9 @@ void mountinfo_unmount(const char *mountpoint, dev_t device)
 		return;
 	}
 	if (errno == EBUSY)
-		log_info("%s: files are in use: whoever maps them keeps that memory, their names are back with the next daemon",
-		         mountpoint);
+		log_info(
+			"%s: files are in use: whoever maps them keeps that memory, their names are back with the next daemon",
+			mountpoint);
 	if (!unmount(point, device, MNT_DETACH))
 		log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
 }

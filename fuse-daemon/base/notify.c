@@ -76,7 +76,8 @@ void notify_send_fd(const char *state, int fd)
 	if (fd >= 0)
 		attach_fd(&message, control, sizeof(control), fd);
 
-	if (out < 0 || setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 || sendmsg(out, &message, MSG_NOSIGNAL) < 0)
+	if (out < 0 || setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+	    sendmsg(out, &message, MSG_NOSIGNAL) < 0)
 		log_warning("NOTIFY_SOCKET: %s: %s", getenv("NOTIFY_SOCKET"), strerror(errno));
 	if (out >= 0 && message.msg_name)
 		close(out);
@@ -89,7 +90,8 @@ void notify_send(const char *state)
 
 void notify_reloading(void)
 {
-	g_autofree char *state = g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time());
+	g_autofree char *state =
+		g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time());
 
 	notify_send(state);
 }

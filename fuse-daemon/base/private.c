@@ -23,12 +23,13 @@ static bool check(const char *path, const struct stat *st, bool own, GError **er
 
 	if (st->st_uid != geteuid() && (own || st->st_uid != 0))
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PERM,
-		            "%s belongs to user %u (mode %04o): run chown -h %u %s, or name another", path, st->st_uid, mode,
-		            geteuid(), path);
+		            "%s belongs to user %u (mode %04o): run chown -h %u %s, or name another", path, st->st_uid,
+		            mode, geteuid(), path);
 	else if (!S_ISLNK(st->st_mode) && (mode & (S_IWGRP | S_IWOTH)) && (own || !(mode & S_ISVTX)))
-		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PERM,
-		            "%s can be written by others (mode %04o): run chmod go-w %s, or name one of the daemon's own", path,
-		            mode, path);
+		g_set_error(
+			error, G_FILE_ERROR, G_FILE_ERROR_PERM,
+			"%s can be written by others (mode %04o): run chmod go-w %s, or name one of the daemon's own",
+			path, mode, path);
 	else
 		return true;
 	return false;
@@ -87,7 +88,8 @@ int private_directory(const char *path, bool make, GError **error)
 	if (lstat(path, &st) < 0)
 		fail(error, errno, path, "name a directory that can be reached");
 	else if (!S_ISDIR(st.st_mode))
-		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOTDIR, "%s is not a directory: remove it, or name another", path);
+		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOTDIR,
+		            "%s is not a directory: remove it, or name another", path);
 	else if (check(path, &st, true, error)) {
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)

@@ -10,7 +10,7 @@
 #include "config/config_keys.h"
 #include "config/config_text.h"
 
-#define THREADS_MAX          256
+#define THREADS_MAX 256
 /* Bytes. About what NAMESPACE_INODES_MAX files take. */
 #define MAX_METADATA_DEFAULT (UINT64_C(2) << 30)
 #define MAX_METADATA_LEAST   (UINT64_C(1) << 20)
@@ -72,7 +72,8 @@ static bool get_metrics(const struct config_text *text, struct config *config, G
 	if (!config->metrics_file || g_str_has_suffix(config->metrics_file, ".prom"))
 		return true;
 	return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
-	                        "\"%s\" does not end in .prom: node_exporter reads no other files", config->metrics_file);
+	                        "\"%s\" does not end in .prom: node_exporter reads no other files",
+	                        config->metrics_file);
 }
 
 static bool load_daemon(const struct config_text *text, struct config *config, GError **error)
@@ -127,22 +128,25 @@ static bool get_capacity(const struct config_text *text, struct config *config, 
 
 	if (config->regions->len > 0) {
 		if (given)
-			return config_text_fail(text, CONFIG_DAEMON, "size", error,
-			                        "the [region] groups say how much memory there is: remove this line, or them");
+			return config_text_fail(
+				text, CONFIG_DAEMON, "size", error,
+				"the [region] groups say how much memory there is: remove this line, or them");
 		return true;
 	}
 	config->size = default_size(config->page_size);
 	if (!given && config->size == 0)
-		return config_text_fail(text, CONFIG_DAEMON, "page-size", error,
-		                        "half of this machine's RAM is less than one page: set size, or use a smaller page");
+		return config_text_fail(
+			text, CONFIG_DAEMON, "page-size", error,
+			"half of this machine's RAM is less than one page: set size, or use a smaller page");
 	return config_text_get_pages(text, CONFIG_DAEMON, "size", config->page_size, &config->size, error);
 }
 
 static bool load_memory_backend(const struct config_text *text, struct config *config, GError **error)
 {
 	if (config->alloc == ALLOC_DEMAND)
-		return config_text_fail(text, CONFIG_DAEMON, "alloc", error,
-		                        "demand needs backend=pfn: tmpfs does not ask when a page is touched: use eager");
+		return config_text_fail(
+			text, CONFIG_DAEMON, "alloc", error,
+			"demand needs backend=pfn: tmpfs does not ask when a page is touched: use eager");
 	config->memory_dir = default_memory_dir(config->state_dir);
 	config->memory_dir_given = config_text_has(text, CONFIG_DAEMON, "memory-dir");
 	config->populate = true;
@@ -161,8 +165,9 @@ static bool load_pfn_backend(const struct config_text *text, const struct config
 			                        "has no meaning with backend=pfn: remove this line");
 	}
 	if (config->regions->len == 0)
-		return config_text_fail(text, CONFIG_DAEMON, "backend", error,
-		                        "backend=pfn has no memory: add a group [region NAME] with start and size, or start=auto");
+		return config_text_fail(
+			text, CONFIG_DAEMON, "backend", error,
+			"backend=pfn has no memory: add a group [region NAME] with start and size, or start=auto");
 	return true;
 }
 
@@ -200,16 +205,18 @@ static bool check_directories(const struct config_text *text, const struct confi
 	/* The other way round is fine: a state directory on tmpfs has room for the memory. */
 	if (lies_in(config->state_dir, config->memory_dir))
 		return config_text_fail(text, CONFIG_DAEMON, "memory-dir", error,
-		                        "%s holds the state-dir, too: use a directory for nothing else", config->memory_dir);
+		                        "%s holds the state-dir, too: use a directory for nothing else",
+		                        config->memory_dir);
 	return true;
 }
 
 static bool load(const struct config_text *text, struct config *config, GError **error)
 {
-	if (!config_check_names(text, error) || !load_daemon(text, config, error) || !config_load_groups(text, config, error))
+	if (!config_check_names(text, error) || !load_daemon(text, config, error) ||
+	    !config_load_groups(text, config, error))
 		return false;
-	if (!(config->backend == BACKEND_PFN ? load_pfn_backend(text, config, error) :
-	                                       load_memory_backend(text, config, error)))
+	if (!(config->backend == BACKEND_PFN ? load_pfn_backend(text, config, error)
+	                                     : load_memory_backend(text, config, error)))
 		return false;
 	return check_directories(text, config, error);
 }

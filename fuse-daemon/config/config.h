@@ -15,11 +15,11 @@ enum alloc_mode { ALLOC_EAGER, ALLOC_DEMAND };
 enum lost_contents { LOST_ZERO, LOST_REMOVE };
 
 struct region_config {
-	char *name;      /* of the group: [region NAME] */
-	bool automatic;  /* start=auto: the ranges that memmap= on the kernel command line reserved (pfn backend) */
-	uint64_t start;  /* bytes, multiple of page_size; 0 when automatic */
-	uint64_t size;   /* bytes, multiple of page_size; 0 when automatic */
-	int node;        /* NUMA node, or -1: ask the backend */
+	char *name;     /* of the group: [region NAME] */
+	bool automatic; /* start=auto: the ranges that memmap= on the kernel command line reserved (pfn backend) */
+	uint64_t start; /* bytes, multiple of page_size; 0 when automatic */
+	uint64_t size;  /* bytes, multiple of page_size; 0 when automatic */
+	int node;       /* NUMA node, or -1: ask the backend */
 };
 
 struct quota_config {
@@ -30,27 +30,27 @@ struct quota_config {
 };
 
 struct config {
-	char *file;        /* where it was read from, for messages */
-	char *mountpoint;  /* absolute */
-	char *state_dir;   /* absolute */
-	char *memory_dir;  /* absolute; the tmpfs directory that holds the bytes of the files; NULL: not that backend */
+	char *file;       /* where it was read from, for messages */
+	char *mountpoint; /* absolute */
+	char *state_dir;  /* absolute */
+	char *memory_dir; /* absolute; the tmpfs directory that holds the bytes of the files; NULL: not that backend */
 	bool memory_dir_given; /* by the configuration: else it may have to be won back from others */
 	enum backend_kind backend;
 	enum alloc_mode alloc;
 	enum lost_contents lost_contents;
-	uint64_t page_size; /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
-	double overcommit;  /* how much of the capacity may be promised to files with demand allocation, above 0 */
+	uint64_t page_size;     /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
+	double overcommit;      /* how much of the capacity may be promised to files with demand allocation, above 0 */
 	uint64_t demand_extent; /* the most that one touch brings, but at least a unit: 4 KiB, 2 MiB or 1 GiB */
-	uint64_t size;      /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
-	bool populate;      /* memory backend: take the RAM when a file is sized, not when it is first touched */
+	uint64_t size; /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */
+	bool populate; /* memory backend: take the RAM when a file is sized, not when it is first touched */
 	bool zero_in_advance;
-	uint64_t zero_rate; /* bytes per second and node that are zeroed in advance at most; 0: no limit */
-	uint64_t max_metadata; /* bytes that names, inodes and attributes may take in the daemon */
-	unsigned threads;   /* request threads, at least 1 */
-	char *metrics_file; /* absolute; NULL: none is written */
+	uint64_t zero_rate;        /* bytes per second and node that are zeroed in advance at most; 0: no limit */
+	uint64_t max_metadata;     /* bytes that names, inodes and attributes may take in the daemon */
+	unsigned threads;          /* request threads, at least 1 */
+	char *metrics_file;        /* absolute; NULL: none is written */
 	unsigned metrics_interval; /* seconds, at least 1 */
-	GPtrArray *regions; /* struct region_config *, sorted by start */
-	GPtrArray *quotas;  /* struct quota_config * */
+	GPtrArray *regions;        /* struct region_config *, sorted by start */
+	GPtrArray *quotas;         /* struct quota_config * */
 };
 
 /*

@@ -29,8 +29,7 @@ void config_quota_free(gpointer data)
 static bool require(const struct config_text *text, const char *group, const char *key, const char *remedy,
                     GError **error)
 {
-	return config_text_has(text, group, key) ||
-	       config_text_fail(text, group, key, error, "is missing: %s", remedy);
+	return config_text_has(text, group, key) || config_text_fail(text, group, key, error, "is missing: %s", remedy);
 }
 
 static bool load_automatic_region(const struct config_text *text, const char *group, const struct config *config,
@@ -43,7 +42,8 @@ static bool load_automatic_region(const struct config_text *text, const char *gr
 		                        "auto needs backend=pfn: set that, or give start and size in bytes");
 	for (size_t i = 0; i < G_N_ELEMENTS(foreign); i++) {
 		if (config_text_has(text, group, foreign[i]) && !config_text_is(text, group, foreign[i], "auto"))
-			return config_text_fail(text, group, foreign[i], error, "comes from the machine with start=auto: remove this line");
+			return config_text_fail(text, group, foreign[i], error,
+			                        "comes from the machine with start=auto: remove this line");
 	}
 	return true;
 }
@@ -71,8 +71,7 @@ static bool load_fixed_region(const struct config_text *text, const char *group,
 	    !get_node(text, group, &region->node, error))
 		return false;
 	if (region->size > (uint64_t)INT64_MAX - region->start)
-		return config_text_fail(text, group, "size", error,
-		                        "start + size is past 2^63: use smaller numbers");
+		return config_text_fail(text, group, "size", error, "start + size is past 2^63: use smaller numbers");
 	return true;
 }
 
@@ -86,8 +85,8 @@ static bool load_region(const struct config_text *text, const char *group, struc
 	if (!require(text, group, "start", "give an address, or auto", error))
 		return false;
 	region->automatic = config_text_is(text, group, "start", "auto");
-	return region->automatic ? load_automatic_region(text, group, config, error) :
-	                           load_fixed_region(text, group, config->page_size, region, error);
+	return region->automatic ? load_automatic_region(text, group, config, error)
+	                         : load_fixed_region(text, group, config->page_size, region, error);
 }
 
 static bool get_limit(const struct config_text *text, const char *group, const char *key, uint64_t *limit,
@@ -98,8 +97,8 @@ static bool get_limit(const struct config_text *text, const char *group, const c
 	*limit = CONFIG_UNLIMITED;
 	if (!config_text_has(text, group, key))
 		return true;
-	if (!(bytes ? config_text_get_size(text, group, key, limit, error) :
-	              config_text_get_number(text, group, key, 1, INT64_MAX, limit, error)))
+	if (!(bytes ? config_text_get_size(text, group, key, limit, error)
+	            : config_text_get_number(text, group, key, 1, INT64_MAX, limit, error)))
 		return false;
 	return *limit > 0 || config_text_fail(text, group, key, error, "is zero: use at least 1, or remove this line");
 }
@@ -152,7 +151,8 @@ static bool check_regions(const struct config_text *text, const struct config *c
 			                        "auto takes every reserved range: remove the other [region] groups");
 		if (before && before->start + before->size > region->start)
 			return config_text_fail(text, group, "start", error,
-			                        "the region overlaps [region %s]: change start or size of one of them", before->name);
+			                        "the region overlaps [region %s]: change start or size of one of them",
+			                        before->name);
 		before = region;
 	}
 	return true;

@@ -40,14 +40,16 @@ bool config_check_mountpoint(const struct config *config, GError **error)
 			return fail(config, place, error,
 			            "%s is the stale mount of a daemon that died: run fusermount3 -u %s", path, path);
 		if (errno == ENOENT)
-			return fail(config, place, error, "%s does not exist: run mkdir -p %s, or name another directory", path,
-			            path);
-		return fail(config, place, error, "%s: %s: name a directory that can be reached", path, g_strerror(errno));
+			return fail(config, place, error,
+			            "%s does not exist: run mkdir -p %s, or name another directory", path, path);
+		return fail(config, place, error, "%s: %s: name a directory that can be reached", path,
+		            g_strerror(errno));
 	}
 	if (!S_ISDIR(st.stx_mode))
 		return fail(config, place, error, "%s is not a directory: name a directory", path);
 	if (st.stx_attributes & STATX_ATTR_MOUNT_ROOT)
-		return fail(config, place, error, "%s is a mount point already: unmount it, or name another directory", path);
+		return fail(config, place, error, "%s is a mount point already: unmount it, or name another directory",
+		            path);
 	return true;
 }
 
@@ -65,8 +67,8 @@ static bool check_directory(const struct config *config, const char *place, cons
 	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT))
 		return fail(config, place, error, "%s", reason->message);
 	if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
-		return fail(config, place, error, "%s cannot be made in %s: %s: make it, or run the daemon as root", path, parent,
-		            g_strerror(errno));
+		return fail(config, place, error, "%s cannot be made in %s: %s: make it, or run the daemon as root",
+		            path, parent, g_strerror(errno));
 	return true;
 }
 
@@ -84,8 +86,10 @@ static void warn_of_small_tmpfs(const struct config *config, const struct statfs
 	g_autofree char *room_text = g_format_size_full(room, G_FORMAT_SIZE_IEC_UNITS);
 	g_autofree char *wanted_text = g_format_size_full(wanted, G_FORMAT_SIZE_IEC_UNITS);
 
-	log_warning("%s: [daemon] memory-dir: %s has room for %s, not for %s: files will get ENOSPC early; lower the size "
-	            "or remount that tmpfs with a larger one", config->file, config->memory_dir, room_text, wanted_text);
+	log_warning(
+		"%s: [daemon] memory-dir: %s has room for %s, not for %s: files will get ENOSPC early; lower the size "
+		"or remount that tmpfs with a larger one",
+		config->file, config->memory_dir, room_text, wanted_text);
 }
 
 static bool check_memory_dir(const struct config *config, GError **error)
@@ -101,8 +105,8 @@ static bool check_memory_dir(const struct config *config, GError **error)
 		return fail(config, place, error, "%s: %s: name a directory that can be reached", config->memory_dir,
 		            g_strerror(errno));
 	if (fs.f_type != TMPFS_MAGIC)
-		return fail(config, place, error, "%s is not on tmpfs: name a directory below /dev/shm or another tmpfs",
-		            config->memory_dir);
+		return fail(config, place, error,
+		            "%s is not on tmpfs: name a directory below /dev/shm or another tmpfs", config->memory_dir);
 	warn_of_small_tmpfs(config, &fs);
 	return true;
 }
@@ -118,9 +122,10 @@ static bool check_descriptors(const struct config *config, GError **error)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max >= needed)
 		return true;
-	return fail(config, "[daemon] threads", error, "%u of them need up to %lu descriptors, and the limit is %lu: configure "
-	            "fewer, or raise it (LimitNOFILE= of the unit, ulimit -Hn)", config->threads, (unsigned long)needed,
-	            (unsigned long)limit.rlim_max);
+	return fail(config, "[daemon] threads", error,
+	            "%u of them need up to %lu descriptors, and the limit is %lu: configure "
+	            "fewer, or raise it (LimitNOFILE= of the unit, ulimit -Hn)",
+	            config->threads, (unsigned long)needed, (unsigned long)limit.rlim_max);
 }
 
 bool config_check_host(const struct config *config, GError **error)

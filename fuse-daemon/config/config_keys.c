@@ -9,10 +9,12 @@
 
 #define NAME_MAX_BYTES 63
 
-static const char *const daemon_keys[] = { "mountpoint", "state-dir", "backend", "page-size", "size", "alloc",
-	                                   "memory-dir", "populate", "threads", "lost-contents", "zero-in-advance",
-	                                   "zero-rate", "overcommit", "demand-extent", "max-metadata", "metrics-file",
-	                                   "metrics-interval", NULL };
+static const char *const daemon_keys[] = {
+	"mountpoint",      "state-dir",        "backend",    "page-size",     "size",
+	"alloc",           "memory-dir",       "populate",   "threads",       "lost-contents",
+	"zero-in-advance", "zero-rate",        "overcommit", "demand-extent", "max-metadata",
+	"metrics-file",    "metrics-interval", NULL
+};
 static const char *const region_keys[] = { "start", "size", "node", NULL };
 /* Of earlier versions: they do nothing any more, and keep no daemon from starting. */
 static const char *const obsolete_daemon_keys[] = { "busy-poll", NULL };

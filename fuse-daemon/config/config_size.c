@@ -7,7 +7,7 @@
 
 #include "base/extent.h"
 
-G_DEFINE_QUARK(dmemfs-config-error-quark, config_error)
+G_DEFINE_QUARK(dmemfs - config - error - quark, config_error)
 
 static const char suffixes[] = "KMGTP";
 
@@ -35,13 +35,15 @@ bool config_parse_size(const char *text, uint64_t *bytes, GError **error)
 
 	/* strtoull would also take white space and signs. */
 	if (!g_ascii_isdigit(text[0]) || shift < 0) {
-		g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_INVALID,
-		            "\"%s\" is not a size: use a whole number of bytes, or one with K, M, G, T or P, such as 64G",
-		            text);
+		g_set_error(
+			error, CONFIG_ERROR, CONFIG_ERROR_INVALID,
+			"\"%s\" is not a size: use a whole number of bytes, or one with K, M, G, T or P, such as 64G",
+			text);
 		return false;
 	}
 	if (overflow || value > (uint64_t)INT64_MAX >> shift) {
-		g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, "\"%s\" is too large: use less than 2^63 bytes", text);
+		g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, "\"%s\" is too large: use less than 2^63 bytes",
+		            text);
 		return false;
 	}
 	*bytes = value << shift;

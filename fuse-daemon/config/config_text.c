@@ -130,8 +130,8 @@ static bool note_line(const struct config_text *text, const char *group, const c
 	unsigned before = line_of(text, group, key);
 
 	if (before)
-		return fail_at(text, number, error, "[%s]%s%s: is given twice, first in line %u: remove one of them", group,
-		               key ? " " : "", key ? key : "", before);
+		return fail_at(text, number, error, "[%s]%s%s: is given twice, first in line %u: remove one of them",
+		               group, key ? " " : "", key ? key : "", before);
 	g_hash_table_insert(text->lines, line_key(group, key), GUINT_TO_POINTER(number));
 	return true;
 }
@@ -142,12 +142,13 @@ static bool scan_group(const struct config_text *text, char *line, unsigned numb
 	size_t length = strlen(line);
 
 	if (line[length - 1] != ']')
-		return fail_at(text, number, error, "the line \"%s\" is no group: write [NAME], with nothing behind it", line);
+		return fail_at(text, number, error, "the line \"%s\" is no group: write [NAME], with nothing behind it",
+		               line);
 	line[length - 1] = '\0';
 	*group = line + 1;
 	if (!**group || strpbrk(*group, "[]"))
-		return fail_at(text, number, error, "\"%s\" is no name of a group: use [daemon], [region NAME] or [quota NAME]",
-		               *group);
+		return fail_at(text, number, error,
+		               "\"%s\" is no name of a group: use [daemon], [region NAME] or [quota NAME]", *group);
 	return note_line(text, *group, NULL, number, error);
 }
 
@@ -158,11 +159,13 @@ static bool scan_key(const struct config_text *text, const char *line, unsigned 
 	g_autofree char *key = g_strchomp(g_strndup(line, equals ? (gsize)(equals - line) : strlen(line)));
 
 	if (!equals)
-		return fail_at(text, number, error, "the line \"%s\" has no '=': write KEY=VALUE, or # before a comment", line);
+		return fail_at(text, number, error,
+		               "the line \"%s\" has no '=': write KEY=VALUE, or # before a comment", line);
 	if (!*key)
 		return fail_at(text, number, error, "no key before '=': write KEY=VALUE");
 	if (!group)
-		return fail_at(text, number, error, "%s: stands before the first group: put the line [daemon] before it", key);
+		return fail_at(text, number, error,
+		               "%s: stands before the first group: put the line [daemon] before it", key);
 	return note_line(text, group, key, number, error);
 }
 
@@ -176,7 +179,8 @@ static bool scan(const struct config_text *text, char *const *lines, GError **er
 		const char *line = lines[i];
 
 		if (strlen(line) > CONFIG_LINE_MAX)
-			return fail_at(text, i + 1, error, "the line is longer than %d bytes: shorten it", CONFIG_LINE_MAX);
+			return fail_at(text, i + 1, error, "the line is longer than %d bytes: shorten it",
+			               CONFIG_LINE_MAX);
 		if (!*line || *line == '#')
 			continue;
 		if (*line == '[') {

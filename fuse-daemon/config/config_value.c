@@ -106,19 +106,19 @@ bool config_text_get_size(const struct config_text *text, const char *group, con
 }
 
 bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
-                           uint64_t page_size, GError **error)
+                                uint64_t page_size, GError **error)
 {
 	g_autofree char *page = config_format_size(page_size);
 	g_autofree char *nearest = config_format_size(MAX(bytes - bytes % page_size, page_size));
 
 	if (bytes % page_size == 0)
 		return true;
-	return config_text_fail(text, group, key, error, "is not a multiple of page-size, %s: use %s, for example", page,
-	                        nearest);
+	return config_text_fail(text, group, key, error, "is not a multiple of page-size, %s: use %s, for example",
+	                        page, nearest);
 }
 
 bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
-                      uint64_t *bytes, GError **error)
+                           uint64_t *bytes, GError **error)
 {
 	if (!config_text_get_size(text, group, key, bytes, error))
 		return false;
@@ -140,7 +140,8 @@ bool config_text_get_number(const struct config_text *text, const char *group, c
 	if (!g_ascii_string_to_unsigned(given, 10, min, max, &number, NULL))
 		return config_text_fail(text, group, key, error,
 		                        "\"%s\" is not right: use a whole number from %" G_GUINT64_FORMAT
-		                        " to %" G_GUINT64_FORMAT, given, min, max);
+		                        " to %" G_GUINT64_FORMAT,
+		                        given, min, max);
 	*value = number;
 	return true;
 }
@@ -180,7 +181,8 @@ bool config_text_get_factor(const struct config_text *text, const char *group, c
 
 	if (strspn(given, G_CSET_DIGITS ".") != strlen(given) || end == given || *end || !(number > 0 && number <= max))
 		return config_text_fail(text, group, key, error,
-		                        "\"%s\" is not right: use a number above 0 and up to %g, such as 1.5", given, max);
+		                        "\"%s\" is not right: use a number above 0 and up to %g, such as 1.5", given,
+		                        max);
 	*value = number;
 	return true;
 }

@@ -21,8 +21,8 @@ struct arguments {
 static GOptionContext *new_context(struct arguments *args, struct options *options)
 {
 	const GOptionEntry entries[] = {
-		{ "config", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &args->config_files, "Read the configuration from FILE",
-		  "FILE" },
+		{ "config", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &args->config_files,
+		  "Read the configuration from FILE", "FILE" },
 		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &options->foreground,
 		  "Stay in the foreground, log to stderr (for service managers)", NULL },
 		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &options->supervise,
@@ -44,9 +44,9 @@ static GOptionContext *new_context(struct arguments *args, struct options *optio
 	g_option_context_set_summary(context, "Serves a range of memory as files, for virtual machines to map.");
 	g_option_context_set_description(
 		context, "Exit status: 0 when mounted and cleanly unmounted (in the background: when mounted),\n"
-		         "1 for a bad configuration or a machine that lacks something, 2 for a bad command line.\n"
-		         "Stop: fusermount3 -u MOUNTPOINT, or SIGTERM. SIGHUP: go on with the program and the\n"
-		         "configuration that are installed now; users of the mount see a short pause.\n");
+			 "1 for a bad configuration or a machine that lacks something, 2 for a bad command line.\n"
+			 "Stop: fusermount3 -u MOUNTPOINT, or SIGTERM. SIGHUP: go on with the program and the\n"
+			 "configuration that are installed now; users of the mount see a short pause.\n");
 	g_option_context_add_main_entries(context, entries, NULL);
 	return context;
 }

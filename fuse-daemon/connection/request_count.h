@@ -10,7 +10,8 @@
 
 struct request_count {
 	uint64_t requests;
-	uint64_t us; /* from reading a request to the end of its work; the time that it waited for a thread is not in it */
+	uint64_t
+		us; /* from reading a request to the end of its work; the time that it waited for a thread is not in it */
 };
 
 void request_count_add(uint32_t opcode, int64_t us);

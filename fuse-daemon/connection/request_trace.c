@@ -53,7 +53,7 @@ void request_trace(const void *request, size_t size, int result, int64_t us)
 	const char *operation = request_count_name(in.opcode);
 	g_autofree char *name = offset < 0 || begin >= size ? NULL : g_strndup(bytes + begin, size - begin);
 
-	log_debug("%s inode %" PRIu64 "%s%s%s: %s, %" PRId64 " us, pid %u, uid %u", operation ? operation : "unknown operation",
-	          (uint64_t)in.nodeid, name ? " \"" : "", name ? name : "", name ? "\"" : "", result ? g_strerror(-result) : "ok", us,
-	          in.pid, in.uid);
+	log_debug("%s inode %" PRIu64 "%s%s%s: %s, %" PRId64 " us, pid %u, uid %u",
+	          operation ? operation : "unknown operation", (uint64_t)in.nodeid, name ? " \"" : "", name ? name : "",
+	          name ? "\"" : "", result ? g_strerror(-result) : "ok", us, in.pid, in.uid);
 }

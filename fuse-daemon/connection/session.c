@@ -35,8 +35,8 @@ struct worker {
 	struct session *session;
 	pthread_t thread;
 	unsigned slot;
-	int running;   /* atomic */
-	bool waits;    /* the request at hand came again, and has begun to wait for memory */
+	int running;            /* atomic */
+	bool waits;             /* the request at hand came again, and has begun to wait for memory */
 	_Atomic int64_t since;  /* struct hang_detector_sample */
 	_Atomic unsigned taken; /* the same */
 };
@@ -48,9 +48,9 @@ struct session {
 	struct worker *workers;
 	struct fair_queue *queue;
 	unsigned count;
-	int running; /* atomic: threads that have not ended */
-	int result;  /* atomic: the first error */
-	guint waker; /* source of the main loop */
+	int running;                    /* atomic: threads that have not ended */
+	int result;                     /* atomic: the first error */
+	guint waker;                    /* source of the main loop */
 	struct hang_detector *detector; /* of who asks session_is_alive() */
 
 	/*

@@ -25,10 +25,10 @@ struct takeover {
 
 /* What became of the mount of an earlier run. */
 enum takeover_state {
-	TAKEOVER_NONE,    /* dmemfs is not mounted there */
-	TAKEOVER_READY,   /* it is, and @takeover was filled in */
-	TAKEOVER_DEAD,    /* it is, from an earlier run with this record, but nobody can serve it */
-	TAKEOVER_FOREIGN, /* it is, of another record */
+	TAKEOVER_NONE,       /* dmemfs is not mounted there */
+	TAKEOVER_READY,      /* it is, and @takeover was filled in */
+	TAKEOVER_DEAD,       /* it is, from an earlier run with this record, but nobody can serve it */
+	TAKEOVER_FOREIGN,    /* it is, of another record */
 	TAKEOVER_UNREADABLE, /* @error says why the record cannot be read */
 };
 

@@ -38,10 +38,10 @@ struct daemon {
 	struct takeover takeover;
 	struct reload_check *reload_check;
 	bool unmounted; /* nobody reaches removed files any more */
-	bool keep;   /* the mount stays: there is a next daemon */
-	bool ending; /* it does not, whatever signal comes after */
-	bool stopping; /* this run ends */
-	bool reload; /* it is this process, with the program that is installed then */
+	bool keep;      /* the mount stays: there is a next daemon */
+	bool ending;    /* it does not, whatever signal comes after */
+	bool stopping;  /* this run ends */
+	bool reload;    /* it is this process, with the program that is installed then */
 };
 
 static const struct backend_ops *const backends[] = {

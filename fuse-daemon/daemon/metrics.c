@@ -18,10 +18,10 @@ struct metrics {
 	struct server *server;
 	struct mount *mount;
 	GThread *thread;
-	double started;  /* s since the epoch */
-	char *labels;    /* that every sample has: mountpoint="..." */
-	bool failed;     /* the last time, as the log knows */
-	GMutex lock;     /* of the one below */
+	double started; /* s since the epoch */
+	char *labels;   /* that every sample has: mountpoint="..." */
+	bool failed;    /* the last time, as the log knows */
+	GMutex lock;    /* of the one below */
 	GCond changed;
 	bool stop;
 };
@@ -66,8 +66,8 @@ static void add(GString *text, const struct metrics *metrics, const char *name, 
 
 static void add_daemon(GString *text, const struct metrics *metrics)
 {
-	g_autofree char *more = g_strdup_printf(",version=\"" DMEMFS_VERSION "\",backend=\"%s\"",
-	                                        metrics->server->storage.ops->name);
+	g_autofree char *more =
+		g_strdup_printf(",version=\"" DMEMFS_VERSION "\",backend=\"%s\"", metrics->server->storage.ops->name);
 
 	describe(text, "dmemfs_build_info", "gauge", "Always 1: the daemon that runs.");
 	add(text, metrics, "dmemfs_build_info", more, 1);
@@ -95,11 +95,13 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"used\"", (double)usage.poisoned_used);
 	describe(text, "dmemfs_promised_bytes", "gauge", "Memory that files with demand allocation may still touch.");
 	add(text, metrics, "dmemfs_promised_bytes", "", (double)usage.promised);
-	describe(text, "dmemfs_free_state_bytes", "gauge", "Free memory: zero, with a former owner's bytes, or being zeroed.");
+	describe(text, "dmemfs_free_state_bytes", "gauge",
+	         "Free memory: zero, with a former owner's bytes, or being zeroed.");
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"clean\"", (double)usage.clean);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"dirty\"", (double)usage.dirty);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"zeroing\"", (double)usage.zeroing);
-	describe(text, "dmemfs_refused_sizings_total", "counter", "Sizes that files did not get: no memory, or a quota.");
+	describe(text, "dmemfs_refused_sizings_total", "counter",
+	         "Sizes that files did not get: no memory, or a quota.");
 	add(text, metrics, "dmemfs_refused_sizings_total", "", (double)sizing_refused());
 	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
@@ -111,7 +113,8 @@ static void add_zeroing(GString *text, const struct metrics *metrics)
 	struct zeroer_stats stats;
 
 	zeroer_get_stats(metrics->server->storage.zeroer, &stats);
-	describe(text, "dmemfs_zeroed_bytes_total", "counter", "Memory that was zeroed, in advance or as it was wanted.");
+	describe(text, "dmemfs_zeroed_bytes_total", "counter",
+	         "Memory that was zeroed, in advance or as it was wanted.");
 	add(text, metrics, "dmemfs_zeroed_bytes_total", "", (double)stats.zeroed);
 }
 
@@ -123,7 +126,8 @@ static void add_inodes(GString *text, const struct metrics *metrics)
 	describe(text, "dmemfs_inodes", "gauge", "Inodes by type, removed ones that are in use included.");
 	add(text, metrics, "dmemfs_inodes", ",type=\"file\"", (double)counts.files);
 	add(text, metrics, "dmemfs_inodes", ",type=\"directory\"", (double)counts.directories);
-	add(text, metrics, "dmemfs_inodes", ",type=\"other\"", (double)(counts.inodes - counts.files - counts.directories));
+	add(text, metrics, "dmemfs_inodes", ",type=\"other\"",
+	    (double)(counts.inodes - counts.files - counts.directories));
 }
 
 static void add_node(GString *text, const struct metrics *metrics, const char *name, gpointer node, uint64_t bytes)
@@ -193,7 +197,8 @@ static void add_quota(GString *text, const struct metrics *metrics, const char *
 		struct quota_usage usage;
 		uint64_t ino;
 
-		if (!find(metrics->server->ns, quota->path, &ino) || namespace_get_quota(metrics->server->ns, ino, &usage) != 0)
+		if (!find(metrics->server->ns, quota->path, &ino) ||
+		    namespace_get_quota(metrics->server->ns, ino, &usage) != 0)
 			continue;
 		if (!limit)
 			add(text, metrics, name, more, (double)usage.used.of[resource]);
@@ -222,7 +227,8 @@ static void add_operation(GString *text, const struct metrics *metrics, const ch
 		g_autofree char *more = g_strdup_printf(",operation=\"%s\"", operation ?: "");
 
 		if (operation)
-			add(text, metrics, name, more, time ? (double)count.us / G_USEC_PER_SEC : (double)count.requests);
+			add(text, metrics, name, more,
+			    time ? (double)count.us / G_USEC_PER_SEC : (double)count.requests);
 	}
 }
 
@@ -239,7 +245,8 @@ static void add_requests(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_request_threads", "", metrics->server->config->threads);
 	describe(text, "dmemfs_requests_in_progress", "gauge", "Requests that are worked on.");
 	add(text, metrics, "dmemfs_requests_in_progress", "", at_work);
-	describe(text, "dmemfs_oldest_request_seconds", "gauge", "For how long the oldest of them has been, 0: there is none.");
+	describe(text, "dmemfs_oldest_request_seconds", "gauge",
+	         "For how long the oldest of them has been, 0: there is none.");
 	add(text, metrics, "dmemfs_oldest_request_seconds", "", (double)oldest / G_USEC_PER_SEC);
 }
 
@@ -294,8 +301,8 @@ static void write_file(struct metrics *metrics)
 	add_requests(text, metrics);
 	err = replace(metrics, text);
 	if (err && !metrics->failed)
-		log_warning("%s: %s: metrics are not written until that is mended", metrics->server->config->metrics_file,
-		            g_strerror(-err));
+		log_warning("%s: %s: metrics are not written until that is mended",
+		            metrics->server->config->metrics_file, g_strerror(-err));
 	metrics->failed = err != 0;
 }
 

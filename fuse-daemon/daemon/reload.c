@@ -28,7 +28,8 @@ static bool program_accepts(const char *config_file)
 	g_autoptr(GError) error = NULL;
 	int status;
 
-	if (!g_spawn_sync(directory, argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &complaint, &status, &error)) {
+	if (!g_spawn_sync(directory, argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &complaint, &status,
+	                  &error)) {
 		log_error("not reloaded: %s: %s", program, error->message);
 		return false;
 	}

@@ -185,8 +185,9 @@ static bool receive(struct supervisor *supervisor)
 	_Alignas(struct cmsghdr) char control[CMSG_LEN(sizeof(int))];
 	char text[4096];
 	struct iovec data = { .iov_base = text, .iov_len = sizeof(text) - 1 };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
-		                  .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	ssize_t got = recvmsg(supervisor->notify, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 	int fd = -1;
@@ -277,7 +278,8 @@ static int run(struct supervisor *supervisor)
 		start_child(supervisor);
 		if (supervisor->child) {
 			status = watch_child(supervisor);
-			if (supervisor->stopping || (WIFEXITED(status) && WEXITSTATUS(status) == 0) || !supervisor->was_ready)
+			if (supervisor->stopping || (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+			    !supervisor->was_ready)
 				break;
 			log_end(supervisor, status);
 			status = 0; /* has been told; what comes next is another matter */
@@ -289,7 +291,8 @@ static int run(struct supervisor *supervisor)
 
 int supervise(char **argv)
 {
-	struct supervisor supervisor = { .connection = -1, .argv = child_arguments(argv),
+	struct supervisor supervisor = { .connection = -1,
+		                         .argv = child_arguments(argv),
 		                         .program = g_file_read_link("/proc/self/exe", NULL),
 		                         .directory = open(".", O_PATH | O_CLOEXEC) };
 	int status = EXIT_FAILURE;

@@ -2,7 +2,7 @@
 /* How a subcommand fails. */
 #include "dmemfsctl/command.h"
 
-G_DEFINE_QUARK(dmemfsctl-error-quark, command_error)
+G_DEFINE_QUARK(dmemfsctl - error - quark, command_error)
 
 enum status command_fail(GError **error, enum status status, const char *format, ...)
 {

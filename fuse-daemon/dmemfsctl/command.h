@@ -23,15 +23,15 @@ enum status {
 };
 
 struct invocation {
-	char **operands; /* NULL ends them */
+	char **operands;   /* NULL ends them */
 	struct json *json; /* NULL: print for people */
 };
 
 struct command {
 	const char *name;
-	const char *operands; /* as in the usage: "FILE"; "" for none */
-	const char *summary;  /* one line, no full stop */
-	const char *details;  /* further lines of --help; NULL: none */
+	const char *operands;        /* as in the usage: "FILE"; "" for none */
+	const char *summary;         /* one line, no full stop */
+	const char *details;         /* further lines of --help; NULL: none */
 	const GOptionEntry *options; /* its own: --json and --help come on top; NULL: none */
 	guint operands_min;
 	guint operands_max;

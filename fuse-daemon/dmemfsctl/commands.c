@@ -5,20 +5,9 @@
 #include "dmemfsctl/command.h"
 
 const struct command *const commands[] = {
-	&command_plan,
-	&command_doctor,
-	&command_status,
-	&command_ls,
-	&command_extents,
-	&command_map,
-	&command_top,
-	&command_wait_clean,
-	&command_quota,
-	&command_guest_args,
-	&command_fsck,
-	&command_reload,
-	&command_prepare_kexec,
-	NULL,
+	&command_plan, &command_doctor, &command_status,        &command_ls,    &command_extents,
+	&command_map,  &command_top,    &command_wait_clean,    &command_quota, &command_guest_args,
+	&command_fsck, &command_reload, &command_prepare_kexec, NULL,
 };
 
 const struct command *command_find(const char *name)

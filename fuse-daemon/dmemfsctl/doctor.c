@@ -16,13 +16,11 @@ static struct {
 	char *root;
 } arguments;
 
-static const GOptionEntry options[] = {
-	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	  "The daemon's configuration, instead of " DEFAULT_CONFIG, "FILE" },
-	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
-	  "Look at the files below DIR instead of /, and at no mounts", "DIR" },
-	G_OPTION_ENTRY_NULL
-};
+static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	                                  "The daemon's configuration, instead of " DEFAULT_CONFIG, "FILE" },
+	                                { "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
+	                                  "Look at the files below DIR instead of /, and at no mounts", "DIR" },
+	                                G_OPTION_ENTRY_NULL };
 
 static const struct {
 	const char *name;

@@ -27,19 +27,20 @@ struct finding {
 
 struct doctor {
 	const char *root;
-	bool here; /* the running system: mounts and devices count, too */
+	bool here;                   /* the running system: mounts and devices count, too */
 	const struct config *config; /* NULL: there is none, or @config_error says what is wrong with it */
 	const GError *config_error;
 	GPtrArray *views; /* struct view: the mounts of this system; none: @views_error says why */
 	const GError *views_error;
-	bool pfn; /* reserved RAM is used, or is meant to be */
-	GArray *reserved; /* struct extent: what memmap= took */
-	const char *check; /* the one at work */
+	bool pfn;            /* reserved RAM is used, or is meant to be */
+	GArray *reserved;    /* struct extent: what memmap= took */
+	const char *check;   /* the one at work */
 	GPtrArray *findings; /* struct finding, owned */
 };
 
 /* Adds a finding of the check at work. */
-void doctor_add(struct doctor *doctor, enum level level, const char *remedy, const char *format, ...) G_GNUC_PRINTF(4, 5);
+void doctor_add(struct doctor *doctor, enum level level, const char *remedy, const char *format, ...)
+	G_GNUC_PRINTF(4, 5);
 /* Contents of a file below @root without the last line feed; NULL when it cannot be read. g_malloc'ed. */
 char *doctor_read(const struct doctor *doctor, const char *path);
 bool doctor_exists(const struct doctor *doctor, const char *path);

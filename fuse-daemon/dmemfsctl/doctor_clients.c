@@ -9,9 +9,9 @@
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
 
-#define QEMU_CONF      "/etc/libvirt/qemu.conf"
+#define QEMU_CONF         "/etc/libvirt/qemu.conf"
 #define APPARMOR_PROFILES "/sys/kernel/security/apparmor/profiles"
-#define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+#define APPARMOR_LOCAL    "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 
 /* The value of the last line `key = "value"` that is no comment; g_malloc'ed, NULL when there is none. */
 static char *find_setting(const char *text, const char *key)
@@ -52,14 +52,16 @@ void doctor_check_libvirt(struct doctor *doctor)
 	g_autofree char *text = doctor_read(doctor, QEMU_CONF);
 	g_autofree char *directory = text ? find_setting(text, "memory_backing_dir") : NULL;
 	g_autofree char *remedy =
-		g_strdup_printf("set memory_backing_dir = \"%s\" in " QEMU_CONF " and restart libvirt", mountpoint_of(doctor));
+		g_strdup_printf("set memory_backing_dir = \"%s\" in " QEMU_CONF " and restart libvirt",
+	                        mountpoint_of(doctor));
 
 	if (!text)
 		doctor_add(doctor, LEVEL_NOTE, NULL, "libvirt is not installed");
 	else if (!directory)
 		doctor_add(doctor, LEVEL_NOTE, remedy, QEMU_CONF ": libvirt's guests do not use dmemfs");
 	else if (!lies_on_a_mount(doctor, directory))
-		doctor_add(doctor, LEVEL_PROBLEM, remedy, QEMU_CONF ": memory_backing_dir = %s does not lie on dmemfs", directory);
+		doctor_add(doctor, LEVEL_PROBLEM, remedy, QEMU_CONF ": memory_backing_dir = %s does not lie on dmemfs",
+		           directory);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
 }
@@ -83,15 +85,15 @@ void doctor_check_apparmor(struct doctor *doctor)
 	g_autofree char *enabled = doctor_read(doctor, "/sys/module/apparmor/parameters/enabled");
 	g_autofree char *rules = doctor_read(doctor, APPARMOR_LOCAL);
 	const char *mountpoint = mountpoint_of(doctor);
-	g_autofree char *remedy =
-		g_strdup_printf("add the line  \"%s/**\" rwk,  to " APPARMOR_LOCAL, mountpoint);
+	g_autofree char *remedy = g_strdup_printf("add the line  \"%s/**\" rwk,  to " APPARMOR_LOCAL, mountpoint);
 
 	if (!enabled || *enabled != 'Y')
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is off");
 	else if (!confines_libvirt(doctor))
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is on, and there is no libvirt that it confines");
 	else if (!rules || !strstr(rules, mountpoint))
-		doctor_add(doctor, LEVEL_NOTE, remedy, "AppArmor keeps libvirt's guests from files on dmemfs that are named in "
+		doctor_add(doctor, LEVEL_NOTE, remedy,
+		           "AppArmor keeps libvirt's guests from files on dmemfs that are named in "
 		           "<qemu:commandline>");
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor lets libvirt's guests use %s", mountpoint);
@@ -106,11 +108,12 @@ static void check_user(struct doctor *doctor, const struct dmem_file *file, cons
 
 	if (user->is_private)
 		doctor_add(doctor, LEVEL_PROBLEM, "map it shared: share=on (see dmemfsctl guest-args)",
-		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process, (int)user->pid,
-		           name);
+		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process,
+		           (int)user->pid, name);
 	if (user->mapped >= DMEMFS_PAGE_2M && user->page_size < DMEMFS_PAGE_2M && share.bytes_2m + share.bytes_1g > 0)
 		doctor_add(doctor, LEVEL_PROBLEM, "align the mapping: align=2M or align=1G (see dmemfsctl guest-args)",
-		           "%s(%d) maps %s at an address that allows pages of %s only", process, (int)user->pid, name, page);
+		           "%s(%d) maps %s at an address that allows pages of %s only", process, (int)user->pid, name,
+		           page);
 }
 
 void doctor_check_mappings(struct doctor *doctor)
@@ -163,9 +166,10 @@ static void check_descriptors(struct doctor *doctor, const struct user *user)
 			continue;
 		target = g_file_read_link(link_path, NULL);
 		name = text_visible(target ? target : "?");
-		doctor_add(doctor, LEVEL_PROBLEM, "give the disk a cache: cache=writeback instead of cache=none",
-		           "%s(%d) has %s open with O_DIRECT: reading into memory without struct page fails with EFAULT",
-		           process, (int)user->pid, name);
+		doctor_add(
+			doctor, LEVEL_PROBLEM, "give the disk a cache: cache=writeback instead of cache=none",
+			"%s(%d) has %s open with O_DIRECT: reading into memory without struct page fails with EFAULT",
+			process, (int)user->pid, name);
 	}
 }
 

@@ -47,14 +47,16 @@ static void check_poison(struct doctor *doctor, const struct view *view)
 void doctor_check_daemon(struct doctor *doctor)
 {
 	if (doctor->views_error)
-		doctor_add(doctor, doctor->config ? LEVEL_PROBLEM : LEVEL_NOTE, NULL, "%s", doctor->views_error->message);
+		doctor_add(doctor, doctor->config ? LEVEL_PROBLEM : LEVEL_NOTE, NULL, "%s",
+		           doctor->views_error->message);
 	for (guint i = 0; i < doctor->views->len; i++) {
 		const struct view *view = g_ptr_array_index(doctor->views, i);
 		const char *version = g_hash_table_lookup(view->daemon, "version");
 
 		if (g_strcmp0(version, DMEMFS_VERSION) != 0)
 			doctor_add(doctor, LEVEL_NOTE, "restart the daemon when it suits",
-			           "%s: served by dmemfsd %s, while " DMEMFS_VERSION " is installed", view->root, version);
+			           "%s: served by dmemfsd %s, while " DMEMFS_VERSION " is installed", view->root,
+			           version);
 		else
 			doctor_add(doctor, LEVEL_OK, NULL, "%s: served by dmemfsd %s", view->root, version);
 		check_poison(doctor, view);
@@ -81,8 +83,8 @@ static void check_directory(struct doctor *doctor, const char *path)
 		doctor_add(doctor, LEVEL_NOTE, "name a state-dir on a disk, such as /var/lib/dmemfs",
 		           "%s lies in memory: names and sizes do not outlive a reboot", path);
 	else if (room < STATE_ROOM)
-		doctor_add(doctor, LEVEL_PROBLEM, "make room: changes are refused when the record cannot grow", "%s: %s are left",
-		           path, room_text);
+		doctor_add(doctor, LEVEL_PROBLEM, "make room: changes are refused when the record cannot grow",
+		           "%s: %s are left", path, room_text);
 	else if (st.st_mode & (S_IRWXG | S_IRWXO))
 		doctor_add(doctor, LEVEL_NOTE, "run chmod 700 on it", "%s: others can look into it", path);
 	else
@@ -127,11 +129,11 @@ void doctor_check_quotas(struct doctor *doctor)
 		const char *obstacle = quota_check_obstacle(config, quota);
 
 		if (obstacle)
-			doctor_add(doctor, LEVEL_PROBLEM, "then run dmemfsctl reload", "[quota %s]: cannot be in force: %s: %s",
-			           quota->name, quota->path, obstacle);
+			doctor_add(doctor, LEVEL_PROBLEM, "then run dmemfsctl reload",
+			           "[quota %s]: cannot be in force: %s: %s", quota->name, quota->path, obstacle);
 		else if (doctor->views->len > 0 && !is_in_force(config, quota))
-			doctor_add(doctor, LEVEL_PROBLEM, "run dmemfsctl reload", "[quota %s]: not in force: %s", quota->name,
-			           quota->path);
+			doctor_add(doctor, LEVEL_PROBLEM, "run dmemfsctl reload", "[quota %s]: not in force: %s",
+			           quota->name, quota->path);
 	}
 	if (doctor->findings->len == before)
 		doctor_add(doctor, LEVEL_OK, NULL, "%u quotas of the configuration are in order", config->quotas->len);

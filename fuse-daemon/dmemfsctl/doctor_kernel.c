@@ -74,7 +74,8 @@ void doctor_check_huge_pages(struct doctor *doctor)
 		           "transparent huge pages are \"never\": memory is mapped with pages of 4 KiB");
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "transparent huge pages: %s", choice);
-	if (doctor_has_backend(doctor, "memory") && shmem && (strcmp(shmem, "never") == 0 || strcmp(shmem, "deny") == 0))
+	if (doctor_has_backend(doctor, "memory") && shmem &&
+	    (strcmp(shmem, "never") == 0 || strcmp(shmem, "deny") == 0))
 		doctor_add(doctor, LEVEL_NOTE, "run echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled",
 		           "shmem_enabled is \"%s\": the memory backend gets pages of 4 KiB", shmem);
 }

@@ -37,7 +37,8 @@ static bool has_memory_block(const struct doctor *doctor, const struct extent *e
 
 	if (!size)
 		return false;
-	for (uint64_t block = (extent->start + size - 1) / size; (block + 1) * size <= extent->start + extent->length; block++) {
+	for (uint64_t block = (extent->start + size - 1) / size; (block + 1) * size <= extent->start + extent->length;
+	     block++) {
 		g_autofree char *path = g_strdup_printf("/sys/devices/system/memory/memory%" G_GUINT64_FORMAT, block);
 
 		if (doctor_exists(doctor, path))
@@ -52,7 +53,8 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 	g_autofree char *name = g_strdup_printf("memmap=0x%" PRIx64 "$0x%" PRIx64, extent->length, extent->start);
 
 	if (overlap(ram, extent) > 0)
-		doctor_add(doctor, LEVEL_PROBLEM, "reboot; if it stays so, check how the boot loader quotes the $ in /proc/cmdline",
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "reboot; if it stays so, check how the boot loader quotes the $ in /proc/cmdline",
 		           "%s: the kernel uses some of it as System RAM", name);
 	else if (has_memory_block(doctor, extent))
 		doctor_add(doctor, LEVEL_PROBLEM, "reboot", "%s: the kernel has struct pages for some of it", name);
@@ -63,15 +65,17 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 		doctor_add(doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
 		           "%s: is not aligned to 1 GiB: pages of 1 GiB do not fit at its ends", name);
 	else
-		doctor_add(doctor, LEVEL_OK, NULL, "%s at 0x%" PRIx64 " are reserved, without struct page", size, extent->start);
+		doctor_add(doctor, LEVEL_OK, NULL, "%s at 0x%" PRIx64 " are reserved, without struct page", size,
+		           extent->start);
 }
 
 void doctor_check_lockdown(struct doctor *doctor)
 {
 	if (machine_is_locked_down(doctor->root))
-		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE,
-		           "turn Secure Boot off in the firmware, or lockdown= on the kernel's command line; or use backend=memory",
-		           "the kernel is locked down: reserved memory cannot be used");
+		doctor_add(
+			doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE,
+			"turn Secure Boot off in the firmware, or lockdown= on the kernel's command line; or use backend=memory",
+			"the kernel is locked down: reserved memory cannot be used");
 }
 
 /* A plan may be waiting for the reboot. */
@@ -98,7 +102,8 @@ void doctor_check_reserved(struct doctor *doctor)
 		return;
 	}
 	if (ram->len == 0)
-		doctor_add(doctor, LEVEL_NOTE, "run as root", "/proc/iomem cannot be read: reserved ranges are not checked");
+		doctor_add(doctor, LEVEL_NOTE, "run as root",
+		           "/proc/iomem cannot be read: reserved ranges are not checked");
 	for (guint i = 0; ram->len > 0 && i < doctor->reserved->len; i++)
 		check_range(doctor, ram, &g_array_index(doctor->reserved, struct extent, i));
 }
@@ -119,7 +124,8 @@ static void check_loaded(struct doctor *doctor)
 	g_autofree char *huge = NULL;
 
 	if (version && strcmp(version, DMEMFS_VERSION) != 0) {
-		doctor_add(doctor, LEVEL_PROBLEM, "install module and daemon of the same release, then reload the module",
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "install module and daemon of the same release, then reload the module",
 		           "module dmemfs is %s, this program " DMEMFS_VERSION, version);
 		return;
 	}
@@ -145,10 +151,9 @@ void doctor_check_module(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_NOTE, NULL, "module dmemfs is not loaded: the memory backend does without");
 	else
 		doctor_add(doctor, LEVEL_PROBLEM,
-		           installed ? "run modprobe dmemfs; dmesg tells why if that is refused" :
-		                       "install dmemfs-dkms, or run make -C kmod install, then modprobe dmemfs",
-		           "module dmemfs is not %s",
-		           installed ? "loaded" : "installed for this kernel");
+		           installed ? "run modprobe dmemfs; dmesg tells why if that is refused"
+		                     : "install dmemfs-dkms, or run make -C kmod install, then modprobe dmemfs",
+		           "module dmemfs is not %s", installed ? "loaded" : "installed for this kernel");
 }
 
 /* "PAT: [mem 0xSTART-0xEND] TYPE", END excluded. 1 write-back, 0 another type, -1 not found. */
@@ -177,11 +182,13 @@ static void check_type(struct doctor *doctor, const char *list, const struct ext
 	if (found == 1)
 		doctor_add(doctor, LEVEL_OK, NULL, "the region at 0x%" PRIx64 " is write-back", region->start);
 	else if (found == 0)
-		doctor_add(doctor, LEVEL_PROBLEM, "find out which driver mapped it before the module (/proc/iomem, dmesg)",
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "find out which driver mapped it before the module (/proc/iomem, dmesg)",
 		           "the region at 0x%" PRIx64 " is %s: guests are a hundred times slower", region->start, type);
 	else
 		doctor_add(doctor, LEVEL_PROBLEM, "restart the daemon, and report this if it stays so",
-		           "the region at 0x%" PRIx64 " has no memory type: it would be mapped uncached", region->start);
+		           "the region at 0x%" PRIx64 " has no memory type: it would be mapped uncached",
+		           region->start);
 }
 
 void doctor_check_write_back(struct doctor *doctor)
@@ -194,8 +201,9 @@ void doctor_check_write_back(struct doctor *doctor)
 		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") != 0)
 			continue;
 		if (!list) {
-			doctor_add(doctor, LEVEL_NOTE, "run mount -t debugfs debugfs /sys/kernel/debug",
-			           "the memory types cannot be read; the module has checked them when it claimed its regions");
+			doctor_add(
+				doctor, LEVEL_NOTE, "run mount -t debugfs debugfs /sys/kernel/debug",
+				"the memory types cannot be read; the module has checked them when it claimed its regions");
 			return;
 		}
 		for (guint k = 0; k < view->regions->len; k++)

@@ -94,7 +94,8 @@ const struct command command_extents = {
 	.name = "extents",
 	.operands = "FILE",
 	.summary = "Show which run of memory is which part of a file",
-	.details = "NODE is that of the run's first byte. PAGES are the sizes that a well aligned mapping can use there.",
+	.details =
+		"NODE is that of the run's first byte. PAGES are the sizes that a well aligned mapping can use there.",
 	.operands_min = 1,
 	.operands_max = 1,
 	.run = run,

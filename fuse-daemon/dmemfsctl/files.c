@@ -21,7 +21,8 @@ GArray *file_parse_extents(const char *text)
 	for (char **line = lines; *line; line++) {
 		struct extent_map_run run;
 
-		if (sscanf(*line, "%" SCNu64 " %" SCNu64 " %" SCNu64, &run.offset, &run.extent.start, &run.extent.length) == 3)
+		if (sscanf(*line, "%" SCNu64 " %" SCNu64 " %" SCNu64, &run.offset, &run.extent.start,
+		           &run.extent.length) == 3)
 			g_array_append_val(runs, run);
 	}
 	return runs;
@@ -179,8 +180,8 @@ static bool walk(const struct view *view, GHashTable *seen, GPtrArray *files, GE
 			good = visit(view, entry, seen, files, error);
 		else if ((entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS) &&
 		         entry->fts_errno != ENOENT)
-			good = command_fail(error, STATUS_FAILED, "%s: %s: run as root to see all files", entry->fts_path,
-			                    g_strerror(entry->fts_errno)) == STATUS_DONE;
+			good = command_fail(error, STATUS_FAILED, "%s: %s: run as root to see all files",
+			                    entry->fts_path, g_strerror(entry->fts_errno)) == STATUS_DONE;
 	}
 	fts_close(tree);
 	return good;
@@ -319,6 +320,6 @@ char *file_users(const struct dmem_file *file)
 
 char *file_name(const struct dmem_file *file)
 {
-	return file->path ? text_visible(file->path) :
-	                    g_strdup_printf("(removed, inode %" G_GUINT64_FORMAT ")", file->inode);
+	return file->path ? text_visible(file->path)
+	                  : g_strdup_printf("(removed, inode %" G_GUINT64_FORMAT ")", file->inode);
 }

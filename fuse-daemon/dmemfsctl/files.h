@@ -24,8 +24,8 @@ struct dmem_file {
 	uint64_t allocated; /* bytes */
 	uint64_t poisoned;  /* bytes of it that went bad */
 	uid_t uid;
-	GArray *runs;   /* struct extent_map_run, by offset */
-	GArray *faults; /* struct file_faults; empty: the backend does not count */
+	GArray *runs;     /* struct extent_map_run, by offset */
+	GArray *faults;   /* struct file_faults; empty: the backend does not count */
 	GPtrArray *users; /* struct user, not owned */
 };
 

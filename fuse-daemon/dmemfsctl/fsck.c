@@ -84,7 +84,8 @@ static char *move_aside(const char *state_dir, GError **error)
 		g_autofree char *to = g_strconcat(new, suffixes[i], NULL);
 
 		if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && !(errno == ENOENT && i > 0)) {
-			command_fail(error, STATUS_FAILED, "%s: cannot be renamed to %s: %s", from, to, g_strerror(errno));
+			command_fail(error, STATUS_FAILED, "%s: cannot be renamed to %s: %s", from, to,
+			             g_strerror(errno));
 			return NULL;
 		}
 	}
@@ -112,7 +113,8 @@ static void print_next(const char *state_dir, const char *moved)
 		       moved, moved, strstr(moved, ".aside-"));
 	else
 		printf("Next: restore a copy of %s/" STORE_FILE ", or start with an empty tree after\n"
-		       "  dmemfsctl fsck --move-aside %s\n", state_dir, state_dir);
+		       "  dmemfsctl fsck --move-aside %s\n",
+		       state_dir, state_dir);
 }
 
 static void describe(struct json *json, const char *path, const GPtrArray *problems, const char *moved)
@@ -139,7 +141,8 @@ static enum status check(const char *state_dir, struct json *json, GError **erro
 		g_ptr_array_add(problems, g_strdup(unreadable->message));
 	}
 	if (arguments.move_aside && problems->len == 0 && !arguments.force)
-		return command_fail(error, STATUS_FAILED, "%s: is in order, so it stays: add --force to move it aside", path);
+		return command_fail(error, STATUS_FAILED, "%s: is in order, so it stays: add --force to move it aside",
+		                    path);
 	if (arguments.move_aside) {
 		moved = move_aside(state_dir, error);
 		if (!moved)
@@ -158,7 +161,8 @@ static enum status check(const char *state_dir, struct json *json, GError **erro
 static enum status run(const struct invocation *invocation, GError **error)
 {
 	if (arguments.force && !arguments.move_aside)
-		return command_fail(error, STATUS_USAGE, "--force is given without --move-aside: add that, or leave it out");
+		return command_fail(error, STATUS_USAGE,
+		                    "--force is given without --move-aside: add that, or leave it out");
 	return state_dir_work(invocation, arguments.config, check, error);
 }
 

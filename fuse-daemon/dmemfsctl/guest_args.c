@@ -16,12 +16,11 @@ static struct {
 	char *size;
 } arguments;
 
-static const GOptionEntry options[] = {
-	{ "vmm", 0, 0, G_OPTION_ARG_STRING, &arguments.vmm, "qemu (default), cloud-hypervisor or libvirt", "NAME" },
-	{ "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size,
-	  "The guest's memory; for a FILE that has a size already it is that", "SIZE" },
-	G_OPTION_ENTRY_NULL
-};
+static const GOptionEntry options[] = { { "vmm", 0, 0, G_OPTION_ARG_STRING, &arguments.vmm,
+	                                  "qemu (default), cloud-hypervisor or libvirt", "NAME" },
+	                                { "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size,
+	                                  "The guest's memory; for a FILE that has a size already it is that", "SIZE" },
+	                                G_OPTION_ENTRY_NULL };
 
 struct guest {
 	char *path; /* absolute */
@@ -49,11 +48,13 @@ static bool check_path(const struct guest *guest, GError **error)
 	if (stat(guest->path, &st) == 0) {
 		if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
 			return true;
-		command_fail(error, STATUS_FAILED, "%s: is neither a file nor a directory: name one on dmemfs", guest->path);
+		command_fail(error, STATUS_FAILED, "%s: is neither a file nor a directory: name one on dmemfs",
+		             guest->path);
 	} else if (errno != ENOENT) {
 		command_fail(error, STATUS_FAILED, "%s: %s: name a file on dmemfs", guest->path, g_strerror(errno));
 	} else if (!g_file_test(parent, G_FILE_TEST_IS_DIR)) {
-		command_fail(error, STATUS_FAILED, "%s: %s does not exist: make that directory first", guest->path, parent);
+		command_fail(error, STATUS_FAILED, "%s: %s does not exist: make that directory first", guest->path,
+		             parent);
 	} else {
 		return true;
 	}
@@ -68,17 +69,19 @@ static bool get_size(struct guest *guest, uint64_t page_size, GError **error)
 	if (arguments.size && !config_parse_size(arguments.size, &wanted, &wrong))
 		return command_fail(error, STATUS_USAGE, "--size: %s", wrong->message) == STATUS_DONE;
 	if (guest->exists && wanted && wanted != guest->size)
-		return command_fail(error, STATUS_USAGE, "--size %s: %s has %" G_GUINT64_FORMAT " bytes: leave --size out",
-		                    arguments.size, guest->path, guest->size) == STATUS_DONE;
+		return command_fail(error, STATUS_USAGE,
+		                    "--size %s: %s has %" G_GUINT64_FORMAT " bytes: leave --size out", arguments.size,
+		                    guest->path, guest->size) == STATUS_DONE;
 	if (guest->exists)
 		return true;
 	if (!wanted)
-		return command_fail(error, STATUS_USAGE, "%s: has no size yet: add --size SIZE", guest->path) == STATUS_DONE;
+		return command_fail(error, STATUS_USAGE, "%s: has no size yet: add --size SIZE", guest->path) ==
+		       STATUS_DONE;
 	if (wanted % page_size) {
 		g_autofree char *unit = config_format_size(page_size);
 
-		return command_fail(error, STATUS_USAGE, "--size %s: is no multiple of the mount's page size, %s", arguments.size,
-		                    unit) == STATUS_DONE;
+		return command_fail(error, STATUS_USAGE, "--size %s: is no multiple of the mount's page size, %s",
+		                    arguments.size, unit) == STATUS_DONE;
 	}
 	guest->size = wanted;
 	return true;
@@ -139,7 +142,8 @@ static char *qemu_object(const struct guest *guest)
 	g_autofree char *path = double_commas(guest->path);
 
 	return g_strdup_printf("memory-backend-file,id=dmemfs,size=%s,mem-path=%s,share=on,prealloc=%s%s%s", size, path,
-	                       guest->prealloc ? "on" : "off", guest->align > DMEMFS_PAGE_4K ? ",align=" : "", guest->align > DMEMFS_PAGE_4K ? align : "");
+	                       guest->prealloc ? "on" : "off", guest->align > DMEMFS_PAGE_4K ? ",align=" : "",
+	                       guest->align > DMEMFS_PAGE_4K ? align : "");
 }
 
 static bool advise_qemu(const struct guest *guest, struct advice *advice, GError **error)
@@ -160,11 +164,15 @@ static bool advise_cloud_hypervisor(const struct guest *guest, struct advice *ad
 	g_autofree char *size = config_format_size(guest->size);
 
 	if (guest->is_directory)
-		return command_fail(error, STATUS_USAGE, "%s: is a directory, and Cloud Hypervisor opens files that exist: name a "
-		                    "file", guest->path) == STATUS_DONE;
+		return command_fail(error, STATUS_USAGE,
+		                    "%s: is a directory, and Cloud Hypervisor opens files that exist: name a "
+		                    "file",
+		                    guest->path) == STATUS_DONE;
 	if (strpbrk(guest->path, ",\"[]"))
-		return command_fail(error, STATUS_FAILED, "%s: Cloud Hypervisor cannot take such a path: name a file without "
-		                    "commas, quotes and brackets", guest->path) == STATUS_DONE;
+		return command_fail(error, STATUS_FAILED,
+		                    "%s: Cloud Hypervisor cannot take such a path: name a file without "
+		                    "commas, quotes and brackets",
+		                    guest->path) == STATUS_DONE;
 	add_prepare(advice, guest);
 	g_ptr_array_add(advice->arguments, g_strdup("--memory"));
 	g_ptr_array_add(advice->arguments, g_strdup("size=0"));
@@ -182,11 +190,13 @@ static void append_memory(GString *xml, const struct guest *guest)
 static void advise_libvirt_directory(const struct guest *guest, struct advice *advice)
 {
 	append_memory(advice->xml, guest);
-	g_string_append_printf(advice->xml, "<memoryBacking>\n"
-	                                    "  <source type=\"file\"/>\n"
-	                                    "  <access mode=\"shared\"/>\n"
-	                                    "  <allocation mode=\"%s\"/>\n"
-	                                    "</memoryBacking>\n", guest->prealloc ? "immediate" : "ondemand");
+	g_string_append_printf(advice->xml,
+	                       "<memoryBacking>\n"
+	                       "  <source type=\"file\"/>\n"
+	                       "  <access mode=\"shared\"/>\n"
+	                       "  <allocation mode=\"%s\"/>\n"
+	                       "</memoryBacking>\n",
+	                       guest->prealloc ? "immediate" : "ondemand");
 	advice->emulator = DMEMFS_LIBEXECDIR "/qemu-aligned";
 	advice->setting = g_strdup_printf("memory_backing_dir = \"%s\"", guest->path);
 }
@@ -198,12 +208,14 @@ static void advise_libvirt_file(const struct guest *guest, struct advice *advice
 	g_autofree char *escaped = g_markup_escape_text(object, -1);
 
 	append_memory(advice->xml, guest);
-	g_string_append_printf(advice->xml, "<qemu:commandline xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\">\n"
-	                                    "  <qemu:arg value=\"-object\"/>\n"
-	                                    "  <qemu:arg value=\"%s\"/>\n"
-	                                    "  <qemu:arg value=\"-machine\"/>\n"
-	                                    "  <qemu:arg value=\"memory-backend=dmemfs\"/>\n"
-	                                    "</qemu:commandline>\n", escaped);
+	g_string_append_printf(advice->xml,
+	                       "<qemu:commandline xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\">\n"
+	                       "  <qemu:arg value=\"-object\"/>\n"
+	                       "  <qemu:arg value=\"%s\"/>\n"
+	                       "  <qemu:arg value=\"-machine\"/>\n"
+	                       "  <qemu:arg value=\"memory-backend=dmemfs\"/>\n"
+	                       "</qemu:commandline>\n",
+	                       escaped);
 }
 
 static bool advise_libvirt(const struct guest *guest, struct advice *advice, GError **error)
@@ -234,13 +246,15 @@ static const struct monitor *find_monitor(GError **error)
 		if (strcmp(arguments.vmm ? arguments.vmm : "qemu", monitors[i].name) == 0)
 			return &monitors[i];
 	}
-	command_fail(error, STATUS_USAGE, "--vmm %s: is not known: use qemu, cloud-hypervisor or libvirt", arguments.vmm);
+	command_fail(error, STATUS_USAGE, "--vmm %s: is not known: use qemu, cloud-hypervisor or libvirt",
+	             arguments.vmm);
 	return NULL;
 }
 
 static bool is_plain(const char *word)
 {
-	return *word && word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=,./:+@%")] == '\0';
+	return *word &&
+	       word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=,./:+@%")] == '\0';
 }
 
 static void print_advice(const struct advice *advice)
@@ -312,9 +326,10 @@ const struct command command_guest_args = {
 	.name = "guest-args",
 	.operands = "PATH",
 	.summary = "Print what a virtual machine monitor must be told",
-	.details = "For a file on dmemfs, or for a directory in which the monitor makes one. share=on is needed, align makes\n"
-		   "large pages possible. Disks of such a guest need a cache: cache=none reads past the page cache, which\n"
-		   "memory without struct page cannot take part in.",
+	.details =
+		"For a file on dmemfs, or for a directory in which the monitor makes one. share=on is needed, align makes\n"
+		"large pages possible. Disks of such a guest need a cache: cache=none reads past the page cache, which\n"
+		"memory without struct page cannot take part in.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = 1,

@@ -15,7 +15,9 @@ static char *memory_text(const struct dmem_file *file)
 
 static void print_files(const GPtrArray *files, const struct view *view)
 {
-	static const char *const headers[] = { ">SIZE", ">MEMORY", ">RUNS", "PAGES", "NODES", "FILE", "MAPPED BY", NULL };
+	static const char *const headers[] = {
+		">SIZE", ">MEMORY", ">RUNS", "PAGES", "NODES", "FILE", "MAPPED BY", NULL
+	};
 	g_autoptr(table_t) table = table_new(headers);
 	g_autofree char *text = NULL;
 
@@ -101,8 +103,9 @@ const struct command command_ls = {
 	.name = "ls",
 	.operands = "[PATH]",
 	.summary = "List files with their memory, its nodes and who maps them",
-	.details = "PAGES are the sizes that a well aligned mapping can use. Files that were removed while a process\n"
-		   "maps them are listed last: their memory is pending until it ends. Only root may see where memory lies.",
+	.details =
+		"PAGES are the sizes that a well aligned mapping can use. Files that were removed while a process\n"
+		"maps them are listed last: their memory is pending until it ends. Only root may see where memory lies.",
 	.operands_max = 1,
 	.run = run,
 };

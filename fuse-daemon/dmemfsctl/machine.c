@@ -55,8 +55,7 @@ GArray *machine_intersect(const GArray *first, const GArray *second)
 
 static void append_range(GArray *ranges, uint64_t start, uint64_t end, int node)
 {
-	struct machine_range *last =
-		ranges->len ? &g_array_index(ranges, struct machine_range, ranges->len - 1) : NULL;
+	struct machine_range *last = ranges->len ? &g_array_index(ranges, struct machine_range, ranges->len - 1) : NULL;
 	struct machine_range range = { { start, end - start }, node };
 
 	if (start >= end)

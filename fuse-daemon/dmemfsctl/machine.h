@@ -38,10 +38,10 @@ bool machine_is_locked_down(const char *root);
  * before Linux 6.13, or where KVM was told to allow it.
  */
 bool machine_has_unsafe_nesting(const char *root);
-#define MACHINE_NESTING \
+#define MACHINE_NESTING                                                                                                       \
 	"kvm_intel has nested=1: a guest that runs guests may reach single pages after a punched hole or a shrink took them " \
 	"from its file"
-#define MACHINE_NESTING_REMEDY \
+#define MACHINE_NESTING_REMEDY                                                                                                \
 	"where tenants do not trust each other, put the line  options kvm_intel nested=0  into /etc/modprobe.d/dmemfs.conf, " \
 	"then reboot"
 

@@ -96,7 +96,7 @@ int main(int argc G_GNUC_UNUSED, char **argv)
 	log_init();
 	log_set_name("dmemfsctl");
 	signal(SIGPIPE, SIG_DFL); /* as every filter: dmemfsctl ls | head */
-	setlocale(LC_CTYPE, ""); /* which characters the terminal has; messages and numbers stay as they are */
+	setlocale(LC_CTYPE, "");  /* which characters the terminal has; messages and numbers stay as they are */
 	status = dispatch(&arguments, &error);
 	return (int)(error ? report(error, argv) : status);
 }

@@ -65,7 +65,8 @@ static bool write_png(const char *svg, const char *path, GError **error)
 	argv[4] = temporary;
 	done = g_file_set_contents(temporary, svg, -1, error);
 	if (done) {
-		done = g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status, &reason) &&
+		done = g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status,
+		                    &reason) &&
 		       g_spawn_check_wait_status(status, &reason);
 		if (!done)
 			command_fail(error, STATUS_FAILED, "%s: %s: install librsvg2-bin, or name a .svg file", path,
@@ -91,7 +92,8 @@ static bool check_options(bool *colour, GError **error)
 	*colour = strcmp(when, "always") == 0 || (strcmp(when, "auto") == 0 && isatty(STDOUT_FILENO));
 	if (!*colour && strcmp(when, "auto") != 0 && strcmp(when, "never") != 0)
 		return command_fail(error, STATUS_USAGE, "--color %s: use auto, always or never", when) == STATUS_DONE;
-	if (arguments.output && !g_str_has_suffix(arguments.output, ".svg") && !g_str_has_suffix(arguments.output, ".png"))
+	if (arguments.output && !g_str_has_suffix(arguments.output, ".svg") &&
+	    !g_str_has_suffix(arguments.output, ".png"))
 		return command_fail(error, STATUS_USAGE, "--output %s: name a file that ends in .svg or .png",
 		                    arguments.output) == STATUS_DONE;
 	return true;
@@ -128,8 +130,9 @@ const struct command command_map = {
 	.name = "map",
 	.operands = "[PATH]",
 	.summary = "Draw which file has which memory",
-	.details = "A cell of the picture has the letter, or the colour, of the file that has most of it. Memory that was\n"
-		   "in a removed file and is not free yet counts as pending and looks free.",
+	.details =
+		"A cell of the picture has the letter, or the colour, of the file that has most of it. Memory that was\n"
+		"in a removed file and is not free yet counts as pending and looks free.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

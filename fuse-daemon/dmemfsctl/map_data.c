@@ -4,7 +4,8 @@
 
 static gint by_memory(gconstpointer a, gconstpointer b)
 {
-	const struct dmem_file *first = *(const struct dmem_file *const *)a, *second = *(const struct dmem_file *const *)b;
+	const struct dmem_file *first = *(const struct dmem_file *const *)a,
+			       *second = *(const struct dmem_file *const *)b;
 
 	if (first->allocated != second->allocated)
 		return first->allocated > second->allocated ? -1 : 1;
@@ -89,8 +90,9 @@ uint64_t map_look(const GArray *pieces, uint64_t start, uint64_t length, int *fi
 			continue;
 		used += to - from;
 		/* The pieces of a file that follow each other add up; that is near enough for a picture. */
-		of_one = i > 0 && g_array_index(pieces, struct map_piece, i - 1).file == piece->file ? of_one + (to - from) :
-		                                                                                       to - from;
+		of_one = i > 0 && g_array_index(pieces, struct map_piece, i - 1).file == piece->file
+		                 ? of_one + (to - from)
+		                 : to - from;
 		if (of_one > most) {
 			most = of_one;
 			*file = (int)piece->file;

@@ -29,8 +29,10 @@ static void append_rectangle(GString *svg, double x, double y, double width, gui
 {
 	g_autofree char *escaped = g_markup_escape_text(title, -1);
 
-	g_string_append_printf(svg, "<rect x=\"%.3f\" y=\"%.0f\" width=\"%.3f\" height=\"%d\" fill=\"hsl(%u,60%%,50%%)\">"
-	                            "<title>%s</title></rect>\n", x, y, width, ROW, hue_of(file), escaped);
+	g_string_append_printf(svg,
+	                       "<rect x=\"%.3f\" y=\"%.0f\" width=\"%.3f\" height=\"%d\" fill=\"hsl(%u,60%%,50%%)\">"
+	                       "<title>%s</title></rect>\n",
+	                       x, y, width, ROW, hue_of(file), escaped);
 }
 
 /* The part of @piece that lies in the row of memory from @start on. */
@@ -50,7 +52,8 @@ static void append_piece(GString *svg, const struct map *map, const struct map_p
 		g_strdup_printf("%s: %s at 0x%" G_GINT64_MODIFIER "x", name, size, piece->extent.start);
 	double scale = (double)WIDTH / (double)per_row;
 
-	append_rectangle(svg, LEFT + (double)(from - start) * scale, y, (double)(to - from) * scale, piece->file, title);
+	append_rectangle(svg, LEFT + (double)(from - start) * scale, y, (double)(to - from) * scale, piece->file,
+	                 title);
 }
 
 static double append_region(GString *svg, const struct map *map, guint index, double y)
@@ -63,8 +66,8 @@ static double append_region(GString *svg, const struct map *map, guint index, do
 	g_autofree char *free_size = text_size(region->free);
 	g_autofree char *row_size = text_size(per_row);
 	g_autofree char *node = region->node < 0 ? g_strdup("unknown") : g_strdup_printf("%d", region->node);
-	g_autofree char *title = g_strdup_printf("region %u: %s, %s free, node %s; a row is %s", index, size, free_size,
-	                                         node, row_size);
+	g_autofree char *title =
+		g_strdup_printf("region %u: %s, %s free, node %s; a row is %s", index, size, free_size, node, row_size);
 
 	append_text(svg, MARGIN, y + LINE - 6, title);
 	y += LINE;
@@ -73,8 +76,8 @@ static double append_region(GString *svg, const struct map *map, guint index, do
 		double width = (double)MIN(per_row, end - row) * WIDTH / (double)per_row;
 
 		append_text(svg, MARGIN, y + ROW - 3, address);
-		g_string_append_printf(svg, "<rect x=\"%d\" y=\"%.0f\" width=\"%.3f\" height=\"%d\" class=\"free\"/>\n", LEFT, y,
-		                       width, ROW);
+		g_string_append_printf(svg, "<rect x=\"%d\" y=\"%.0f\" width=\"%.3f\" height=\"%d\" class=\"free\"/>\n",
+		                       LEFT, y, width, ROW);
 		for (guint i = 0; i < pieces->len; i++)
 			append_piece(svg, map, &g_array_index(pieces, struct map_piece, i), row, per_row, y);
 		y += ROW + GAP;

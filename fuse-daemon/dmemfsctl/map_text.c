@@ -99,7 +99,8 @@ static void append_legend(GString *text, const struct map *map, struct pen *pen)
 		g_string_append_printf(text, " %s (%s)\n", name, size);
 	}
 	if (map->files->len > LEGEND_MAX)
-		g_string_append_printf(text, "%s %u more files\n", pen->colour ? "..." : "#", map->files->len - LEGEND_MAX);
+		g_string_append_printf(text, "%s %u more files\n", pen->colour ? "..." : "#",
+		                       map->files->len - LEGEND_MAX);
 	if (pending) {
 		g_autofree char *size = text_size(pending);
 

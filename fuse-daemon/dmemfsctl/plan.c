@@ -27,8 +27,8 @@ static const GOptionEntry options[] = {
 	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write, "Tell the boot loader, and say what to run next", NULL },
 	{ "boot-loader", 0, 0, G_OPTION_ARG_STRING, &arguments.boot_loader,
 	  "grub or systemd-boot; by default the one that there is", "NAME" },
-	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root, "Look below DIR instead of /: for another machine's files",
-	  "DIR" },
+	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
+	  "Look below DIR instead of /: for another machine's files", "DIR" },
 	G_OPTION_ENTRY_NULL
 };
 
@@ -98,19 +98,23 @@ static GPtrArray *find_warnings(const GArray *ranges, const char *root)
 	GPtrArray *warnings = g_ptr_array_new_with_free_func(g_free);
 
 	if (machine_is_locked_down(root))
-		g_ptr_array_add(warnings, g_strdup("the kernel is locked down, as with Secure Boot: reserved memory is of no use "
-		                                   "until it no longer is"));
+		g_ptr_array_add(warnings,
+		                g_strdup("the kernel is locked down, as with Secure Boot: reserved memory is of no use "
+		                         "until it no longer is"));
 	if (machine_has_unsafe_nesting(root))
 		g_ptr_array_add(warnings, g_strdup(MACHINE_NESTING ": " MACHINE_NESTING_REMEDY));
 	if (ranges->len > PLAN_RANGES_KASLR)
-		g_ptr_array_add(warnings, g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "
-		                                          "address (KASLR)", ranges->len, PLAN_RANGES_KASLR));
+		g_ptr_array_add(warnings,
+		                g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "
+		                                "address (KASLR)",
+		                                ranges->len, PLAN_RANGES_KASLR));
 	for (guint i = 0; i < ranges->len; i++) {
 		const struct machine_range *range = &g_array_index(ranges, struct machine_range, i);
 
 		if (range->node < 0)
-			g_ptr_array_add(warnings, g_strdup_printf("the NUMA node of 0x%" G_GINT64_MODIFIER "x is not known",
-			                                          range->extent.start));
+			g_ptr_array_add(warnings,
+			                g_strdup_printf("the NUMA node of 0x%" G_GINT64_MODIFIER "x is not known",
+			                                range->extent.start));
 	}
 	return warnings;
 }
@@ -150,7 +154,8 @@ static void print_ranges(const struct plan *plan)
 		const struct machine_range *range = &g_array_index(plan->ranges, struct machine_range, i);
 
 		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", range->extent.start));
-		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", range->extent.start + range->extent.length));
+		table_take(table,
+		           g_strdup_printf("0x%" G_GINT64_MODIFIER "x", range->extent.start + range->extent.length));
 		table_take(table, text_size(range->extent.length));
 		table_take(table, range->node < 0 ? g_strdup("?") : g_strdup_printf("%d", range->node));
 	}
@@ -170,15 +175,16 @@ static void print_plan(const struct plan *plan)
 	print_ranges(plan);
 	for (guint i = 0; i < plan->warnings->len; i++)
 		printf("Note: %s.\n", (const char *)g_ptr_array_index(plan->warnings, i));
-	printf("It saves %s of struct page.\n\nKernel arguments, instead of any memmap= of dmemfs that is there:\n  %s\n\n", saved,
-	       plan->arguments);
+	printf("It saves %s of struct page.\n\nKernel arguments, instead of any memmap= of dmemfs that is there:\n  %s\n\n",
+	       saved, plan->arguments);
 	if (plan->written) {
 		printf("Written: %s\nNext: %s, then reboot.\n", plan->written, plan->loader->next);
 		return;
 	}
 	printf("GRUB: put this into " PLAN_GRUB_DROP_IN " (or use --write), run update-grub, reboot:\n%s\n"
-	       "systemd-boot: append the arguments as they are to " PLAN_KERNEL_CMDLINE " (or use --write), then\n  "
-	       PLAN_KERNEL_INSTALL "\nand reboot.\n", plan->grub);
+	       "systemd-boot: append the arguments as they are to " PLAN_KERNEL_CMDLINE
+	       " (or use --write), then\n  " PLAN_KERNEL_INSTALL "\nand reboot.\n",
+	       plan->grub);
 }
 
 static void describe(struct json *json, const struct plan *plan)
@@ -261,8 +267,9 @@ const struct command command_plan = {
 	.name = "plan",
 	.operands = "",
 	.summary = "Propose RAM to reserve, and the kernel arguments for it",
-	.details = "Ranges begin and end at multiples of 1 GiB, above 4 GiB, in RAM that the firmware reports: so pages of\n"
-		   "1 GiB fit, and no struct page is left over. Changes nothing without --write.",
+	.details =
+		"Ranges begin and end at multiples of 1 GiB, above 4 GiB, in RAM that the firmware reports: so pages of\n"
+		"1 GiB fit, and no struct page is left over. Changes nothing without --write.",
 	.options = options,
 	.run = run,
 };

@@ -23,8 +23,8 @@
 #define PLAN_KERNEL_INSTALL "kernel-install add \"$(uname -r)\" \"/boot/vmlinuz-$(uname -r)\""
 
 struct plan_request {
-	uint64_t size;  /* bytes, a multiple of PLAN_ALIGNMENT */
-	uint64_t leave; /* bytes that stay with the kernel, on each node an equal part */
+	uint64_t size;       /* bytes, a multiple of PLAN_ALIGNMENT */
+	uint64_t leave;      /* bytes that stay with the kernel, on each node an equal part */
 	const GArray *nodes; /* int: where to reserve, spread evenly; empty: everywhere */
 };
 

@@ -62,7 +62,8 @@ char *plan_grub(const GArray *ranges)
 	g_autofree char *quoted = g_strjoinv("\\\\\\$", parts);
 
 	return g_strdup_printf(GRUB_HEADER " The $ must reach the kernel through a shell and through GRUB.\n"
-	                       "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT %s\"\n", quoted);
+	                                   "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT %s\"\n",
+	                       quoted);
 }
 
 /* Only a file of our own is replaced. */
@@ -72,7 +73,8 @@ static char *grub_contents(const char *root, const GArray *ranges, GError **erro
 
 	if (!former || g_str_has_prefix(former, GRUB_HEADER))
 		return plan_grub(ranges);
-	command_fail(error, STATUS_FAILED, "%s" PLAN_GRUB_DROP_IN ": was not written by this program: move it away first", root);
+	command_fail(error, STATUS_FAILED,
+	             "%s" PLAN_GRUB_DROP_IN ": was not written by this program: move it away first", root);
 	return NULL;
 }
 
@@ -141,7 +143,8 @@ static char *systemd_boot_contents(const char *root, const GArray *ranges, GErro
 		if (former)
 			return plan_cmdline(former, ranges);
 	}
-	command_fail(error, STATUS_FAILED, "%s/proc/cmdline: cannot be read, so the kernel's arguments are not known", root);
+	command_fail(error, STATUS_FAILED, "%s/proc/cmdline: cannot be read, so the kernel's arguments are not known",
+	             root);
 	return NULL;
 }
 
@@ -170,15 +173,18 @@ const struct plan_loader *plan_find_loader(const char *root, const char *name, G
 		if (!loaders[i].is_there(root))
 			continue;
 		if (found) {
-			command_fail(error, STATUS_FAILED, "there are both GRUB and systemd-boot: name the one that boots this machine, "
+			command_fail(error, STATUS_FAILED,
+			             "there are both GRUB and systemd-boot: name the one that boots this machine, "
 			             "--boot-loader grub or --boot-loader systemd-boot");
 			return NULL;
 		}
 		found = &loaders[i];
 	}
 	if (!found)
-		command_fail(error, STATUS_FAILED, "%s" GRUB_DEFAULTS ": does not exist, nor %s" PLAN_KERNEL_CMDLINE ", so there is no GRUB "
-		             "and no systemd-boot to configure: pass the arguments to your boot loader", root, root);
+		command_fail(error, STATUS_FAILED,
+		             "%s" GRUB_DEFAULTS ": does not exist, nor %s" PLAN_KERNEL_CMDLINE ", so there is no GRUB "
+		             "and no systemd-boot to configure: pass the arguments to your boot loader",
+		             root, root);
 	return found;
 }
 
@@ -194,8 +200,8 @@ char *plan_write(const struct plan_loader *loader, const char *root, const GArra
 		command_fail(error, STATUS_FAILED, "%s: %s", directory, g_strerror(errno));
 		return NULL;
 	}
-	if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644,
-	                              error))
+	if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
+	                              0644, error))
 		return NULL;
 	return g_steal_pointer(&path);
 }

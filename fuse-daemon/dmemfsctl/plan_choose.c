@@ -98,8 +98,8 @@ static struct extent *best_range(GArray *ranges, uint64_t size)
 	for (guint i = 1; i < ranges->len; i++) {
 		struct extent *range = &g_array_index(ranges, struct extent, i);
 
-		if (best->length < size ? range->length > best->length :
-		                          range->length >= size && range->length <= best->length)
+		if (best->length < size ? range->length > best->length
+		                        : range->length >= size && range->length <= best->length)
 			best = range;
 	}
 	return best;
@@ -139,9 +139,11 @@ static GArray *too_large(const GArray *pools, const struct plan_request *request
 
 	g_autofree char *possible = text_size(most);
 
-	command_fail(error, STATUS_FAILED,
-	             "%s cannot be reserved: there is %s in ranges aligned to 1 GiB above 4 GiB (%s), when %s stays with the "
-	             "kernel: lower --size or --leave", wanted, possible, nodes->str, left);
+	command_fail(
+		error, STATUS_FAILED,
+		"%s cannot be reserved: there is %s in ranges aligned to 1 GiB above 4 GiB (%s), when %s stays with the "
+		"kernel: lower --size or --leave",
+		wanted, possible, nodes->str, left);
 	return NULL;
 }
 

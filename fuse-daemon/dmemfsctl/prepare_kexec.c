@@ -12,11 +12,10 @@ static struct {
 	char *config;
 } arguments;
 
-static const GOptionEntry options[] = {
-	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	  "Prepare the state-dir of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
-	G_OPTION_ENTRY_NULL
-};
+static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	                                  "Prepare the state-dir of this configuration, instead of " STATE_DIR_CONFIG,
+	                                  "FILE" },
+	                                G_OPTION_ENTRY_NULL };
 
 static enum status prepare(const char *state_dir, struct json *json, GError **error)
 {

@@ -17,15 +17,15 @@ static struct {
 	char *max[QUOTA_RESOURCES]; /* NULL: stays as it is; "none": no limit */
 } arguments;
 
-static const GOptionEntry options[] = {
-	{ "max-bytes", 'b', 0, G_OPTION_ARG_STRING, &arguments.max[QUOTA_BYTES],
-	  "How much memory the files of the tree may take, or none", "SIZE" },
-	{ "max-files", 'f', 0, G_OPTION_ARG_STRING, &arguments.max[QUOTA_FILES],
-	  "How many files and directories there may be in it, or none", "N" },
-	G_OPTION_ENTRY_NULL
-};
+static const GOptionEntry options[] = { { "max-bytes", 'b', 0, G_OPTION_ARG_STRING, &arguments.max[QUOTA_BYTES],
+	                                  "How much memory the files of the tree may take, or none", "SIZE" },
+	                                { "max-files", 'f', 0, G_OPTION_ARG_STRING, &arguments.max[QUOTA_FILES],
+	                                  "How many files and directories there may be in it, or none", "N" },
+	                                G_OPTION_ENTRY_NULL };
 
-static const char *const option_names[QUOTA_RESOURCES] = { [QUOTA_BYTES] = "--max-bytes", [QUOTA_FILES] = "--max-files" };
+static const char *const option_names[QUOTA_RESOURCES] = {
+	[QUOTA_BYTES] = "--max-bytes", [QUOTA_FILES] = "--max-files"
+};
 static const char *const used_names[QUOTA_RESOURCES] = {
 	[QUOTA_BYTES] = "dmemfs.quota.used_bytes",
 	[QUOTA_FILES] = "dmemfs.quota.used_files",
@@ -53,7 +53,8 @@ static bool check_options(GError **error)
 		if (!text || is_none(text) || quota_limit_parse((enum quota_resource)i, text, strlen(text), &max))
 			continue;
 		command_fail(error, STATUS_USAGE, "%s %s: is no limit: %s", option_names[i], text,
-		             i == QUOTA_BYTES ? "name a size such as 64G, or none" : "name a number from 1 on, or none");
+		             i == QUOTA_BYTES ? "name a size such as 64G, or none"
+		                              : "name a number from 1 on, or none");
 		return false;
 	}
 	return true;
@@ -71,12 +72,14 @@ static int change(const char *directory, enum quota_resource resource, const cha
 
 static bool fail_to_change(const char *directory, enum quota_resource resource, int err, GError **error)
 {
-	const char *remedy = err == EPERM || err == EACCES ? "only root sets limits, with CAP_SYS_ADMIN, and not from a container" :
-	                     err == EXDEV ? "a hard link leads into or out of the tree, which is not possible with a limit: "
-	                                    "remove one of its names" :
-	                                    "see dmemfs(7)";
+	const char *remedy =
+		err == EPERM || err == EACCES ? "only root sets limits, with CAP_SYS_ADMIN, and not from a container"
+		: err == EXDEV ? "a hard link leads into or out of the tree, which is not possible with a limit: "
+				 "remove one of its names"
+			       : "see dmemfs(7)";
 
-	command_fail(error, STATUS_FAILED, "%s: %s: %s: %s", directory, option_names[resource], g_strerror(err), remedy);
+	command_fail(error, STATUS_FAILED, "%s: %s: %s: %s", directory, option_names[resource], g_strerror(err),
+	             remedy);
 	return false;
 }
 
@@ -110,7 +113,8 @@ static bool read_all(const char *directory, struct tree_quota *quotas, GError **
 		struct tree_quota *quota = &quotas[i];
 
 		if (!read_number(directory, used_names[i], UINT64_MAX, &quota->used, error) ||
-		    !read_number(directory, quota_limit_name((enum quota_resource)i), QUOTA_UNLIMITED, &quota->max, error))
+		    !read_number(directory, quota_limit_name((enum quota_resource)i), QUOTA_UNLIMITED, &quota->max,
+		                 error))
 			return false;
 		quota->is_known = quota->used != UINT64_MAX;
 	}
@@ -158,7 +162,8 @@ static void describe(struct json *json, const char *directory, const struct tree
 {
 	json_string(json, "directory", directory);
 	for (guint i = 0; i < QUOTA_RESOURCES; i++) {
-		describe_number(json, i == QUOTA_BYTES ? "used_bytes" : "used_files", quotas[i].is_known, quotas[i].used);
+		describe_number(json, i == QUOTA_BYTES ? "used_bytes" : "used_files", quotas[i].is_known,
+		                quotas[i].used);
 		describe_number(json, i == QUOTA_BYTES ? "max_bytes" : "max_files", quotas[i].max != QUOTA_UNLIMITED,
 		                quotas[i].max);
 	}
@@ -178,7 +183,8 @@ static enum status run(const struct invocation *invocation, GError **error)
 		return STATUS_FAILED;
 	directory = realpath(invocation->operands[0], NULL);
 	if (!directory || !g_file_test(directory, G_FILE_TEST_IS_DIR))
-		return command_fail(error, STATUS_FAILED, "%s: is no directory: name one on dmemfs", invocation->operands[0]);
+		return command_fail(error, STATUS_FAILED, "%s: is no directory: name one on dmemfs",
+		                    invocation->operands[0]);
 	if (!change_all(directory, error) || !read_all(directory, quotas, error))
 		return STATUS_FAILED;
 	if (invocation->json)
@@ -192,8 +198,9 @@ const struct command command_quota = {
 	.name = "quota",
 	.operands = "DIR",
 	.summary = "Show or set how much a directory tree may hold",
-	.details = "A limit holds for all below the directory, from now on, until it is set to none. Only root sets limits, and\n"
-		   "not from a container. Without options nothing changes.",
+	.details =
+		"A limit holds for all below the directory, from now on, until it is set to none. Only root sets limits, and\n"
+		"not from a container. Without options nothing changes.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = 1,

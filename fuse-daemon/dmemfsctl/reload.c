@@ -17,11 +17,10 @@ static struct {
 	char *config;
 } arguments;
 
-static const GOptionEntry options[] = {
-	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	  "Reload the daemon of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
-	G_OPTION_ENTRY_NULL
-};
+static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	                                  "Reload the daemon of this configuration, instead of " STATE_DIR_CONFIG,
+	                                  "FILE" },
+	                                G_OPTION_ENTRY_NULL };
 
 /* When the daemon took the lock of its state directory: a reloaded one has taken it anew. */
 static struct timespec lock_time(const char *state_dir)
@@ -43,8 +42,8 @@ static enum status wait_for_next(const char *state_dir, struct timespec before, 
 			return STATUS_DONE;
 		g_usleep(POLL);
 	}
-	return command_fail(error, STATUS_FAILED, "%s: the daemon has not reloaded in %d s: its log says why", state_dir,
-	                    (int)(PATIENCE / G_USEC_PER_SEC));
+	return command_fail(error, STATUS_FAILED, "%s: the daemon has not reloaded in %d s: its log says why",
+	                    state_dir, (int)(PATIENCE / G_USEC_PER_SEC));
 }
 
 /* The daemon would only say so in its log. */

@@ -14,7 +14,8 @@
 static char *choose(const char *operand, const char *file, GError **error)
 {
 	if (operand && file) {
-		command_fail(error, STATUS_USAGE, "both --config and the directory %s are given: name one of them", operand);
+		command_fail(error, STATUS_USAGE, "both --config and the directory %s are given: name one of them",
+		             operand);
 		return NULL;
 	}
 	if (operand)
@@ -46,7 +47,8 @@ static bool check_database(const char *state_dir, GError **error)
 
 	if (g_file_test(path, G_FILE_TEST_EXISTS))
 		return true;
-	command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet", state_dir);
+	command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet",
+	             state_dir);
 	return false;
 }
 
@@ -82,13 +84,15 @@ static int lock(const char *state_dir, GError **error)
 
 	g_autofree char *pid = read_pid(state_dir);
 
-	command_fail(error, STATUS_DAEMON, "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT",
-	             state_dir, pid && *pid ? pid : "unknown");
+	command_fail(error, STATUS_DAEMON,
+	             "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT", state_dir,
+	             pid && *pid ? pid : "unknown");
 	return -1;
 }
 
 enum status state_dir_work(const struct invocation *invocation, const char *config,
-                           enum status (*work)(const char *state_dir, struct json *json, GError **error), GError **error)
+                           enum status (*work)(const char *state_dir, struct json *json, GError **error),
+                           GError **error)
 {
 	g_autofree char *state_dir = state_dir_find(invocation->operands[0], config, error);
 	int fd = state_dir ? lock(state_dir, error) : -1;

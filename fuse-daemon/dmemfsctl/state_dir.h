@@ -14,7 +14,8 @@
 char *state_dir_find(const char *operand, const char *config, GError **error);
 /* Has @work done on the directory that the operand or @config names, while no daemon starts on it; STATUS_DAEMON when one runs. */
 enum status state_dir_work(const struct invocation *invocation, const char *config,
-                           enum status (*work)(const char *state_dir, struct json *json, GError **error), GError **error);
+                           enum status (*work)(const char *state_dir, struct json *json, GError **error),
+                           GError **error);
 /* The daemon that holds it; -1 and STATUS_DAEMON when none does. */
 pid_t state_dir_daemon(const char *state_dir, GError **error);
 

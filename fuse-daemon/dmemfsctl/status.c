@@ -82,8 +82,8 @@ static void print_view(const struct view *view, guint processes)
 	g_autofree char *page_size = text_page_sizes(view->page_size);
 	g_autofree char *root = text_visible(view->root);
 
-	printf("%s: dmemfsd %s (pid %s), backend %s, pages of %s, alloc %s\n", root, said(view, "version"), said(view, "pid"),
-	       said(view, "backend"), page_size, view->alloc);
+	printf("%s: dmemfsd %s (pid %s), backend %s, pages of %s, alloc %s\n", root, said(view, "version"),
+	       said(view, "pid"), said(view, "backend"), page_size, view->alloc);
 	print_line("capacity", capacity, capacity);
 	print_line("in files", view_figure(view, "allocated_bytes"), capacity);
 	print_line("pending", view_figure(view, "pending_bytes"), capacity);
@@ -176,10 +176,11 @@ const struct command command_status = {
 	.name = "status",
 	.operands = "[PATH]",
 	.summary = "Show who serves a mount and how its memory is used",
-	.details = "Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
-		   "process still maps it; free memory is dirty until it is zeroed for the next file. Promised is what\n"
-		   "files with demand allocation may still touch. Memory is poisoned when an uncorrected error was found\n"
-		   "in it: it leaves the pool as soon as no file has it any more.",
+	.details =
+		"Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
+		"process still maps it; free memory is dirty until it is zeroed for the next file. Promised is what\n"
+		"files with demand allocation may still touch. Memory is poisoned when an uncorrected error was found\n"
+		"in it: it leaves the pool as soon as no file has it any more.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -78,7 +78,8 @@ void terminal_show(const char *text)
 	for (unsigned row = 0; row < size.ws_row && *text; row++) {
 		const char *end = text + strcspn(text, "\n");
 
-		g_string_append_printf(screen, "%s%.*s\033[K", row ? "\n" : "", (int)(cut(text, end, size.ws_col) - text), text);
+		g_string_append_printf(screen, "%s%.*s\033[K", row ? "\n" : "",
+		                       (int)(cut(text, end, size.ws_col) - text), text);
 		text = *end ? end + 1 : end;
 	}
 	g_string_append(screen, "\033[J");

@@ -16,7 +16,8 @@ static struct {
 } arguments = { .interval = 1 };
 
 static const GOptionEntry options[] = {
-	{ "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &arguments.interval, "Seconds between two looks, 1 by default", "SECONDS" },
+	{ "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &arguments.interval, "Seconds between two looks, 1 by default",
+	  "SECONDS" },
 	{ "iterations", 'n', 0, G_OPTION_ARG_INT, &arguments.iterations,
 	  "Look so often, then exit; without a terminal, and with --json, once by default", "COUNT" },
 	G_OPTION_ENTRY_NULL
@@ -105,8 +106,8 @@ static void append_share(GString *text, const struct view *view, const char *nam
 
 static char *sample_text(const struct sample *sample)
 {
-	static const char *const headers[] = { ">FAULTS/S", ">FAULTS", ">SIZE", ">MEMORY", "PAGES", "NODES", "FILE",
-		                               "MAPPED BY", NULL };
+	static const char *const headers[] = { ">FAULTS/S", ">FAULTS", ">SIZE",     ">MEMORY", "PAGES",
+		                               "NODES",     "FILE",    "MAPPED BY", NULL };
 	g_autoptr(table_t) table = table_new(headers);
 	g_autofree char *root = text_visible(sample->view->root);
 	g_autofree char *capacity = text_size(view_figure(sample->view, "capacity_bytes"));
@@ -123,7 +124,8 @@ static char *sample_text(const struct sample *sample)
 		bool counted = row->file->faults->len > 0;
 
 		table_take(table, counted ? g_strdup_printf("%.0f", row->rate) : g_strdup("-"));
-		table_take(table, counted ? g_strdup_printf("%" G_GUINT64_FORMAT, file_fault_count(row->file)) : g_strdup("-"));
+		table_take(table, counted ? g_strdup_printf("%" G_GUINT64_FORMAT, file_fault_count(row->file))
+		                          : g_strdup("-"));
 		table_take(table, text_size(row->file->size));
 		table_take(table, text_size(row->file->allocated));
 		table_take(table, text_page_sizes(page_share_sizes(file_pages(row->file))));

@@ -4,10 +4,9 @@
 
 #include <string.h>
 
-static const char statuses[] =
-	"Exit status: 0 done; 1 it could not be done; 2 the command line is wrong;\n"
-	"3 it was done, and what was looked at is not in order; 4 the daemon runs where\n"
-	"it must not, or does not where it must.\n";
+static const char statuses[] = "Exit status: 0 done; 1 it could not be done; 2 the command line is wrong;\n"
+			       "3 it was done, and what was looked at is not in order; 4 the daemon runs where\n"
+			       "it must not, or does not where it must.\n";
 
 char *usage_of_program(void)
 {
@@ -26,11 +25,10 @@ char *usage_of_program(void)
 
 static GOptionContext *new_context(const struct command *command, gboolean *json, gboolean *help)
 {
-	const GOptionEntry common[] = {
-		{ "json", 0, 0, G_OPTION_ARG_NONE, json, "Print one JSON object, also on errors", NULL },
-		{ "help", 'h', 0, G_OPTION_ARG_NONE, help, "Print this help, then exit", NULL },
-		G_OPTION_ENTRY_NULL
-	};
+	const GOptionEntry common[] = { { "json", 0, 0, G_OPTION_ARG_NONE, json,
+		                          "Print one JSON object, also on errors", NULL },
+		                        { "help", 'h', 0, G_OPTION_ARG_NONE, help, "Print this help, then exit", NULL },
+		                        G_OPTION_ENTRY_NULL };
 	g_autofree char *summary = g_strdup_printf("%s.%s%s", command->summary, command->details ? "\n\n" : "",
 	                                           command->details ? command->details : "");
 	g_autofree char *name = g_strdup_printf("dmemfsctl %s", command->name);
@@ -52,7 +50,8 @@ static bool check_operands(const struct command *command, char **operands, GErro
 	guint count = g_strv_length(operands);
 
 	if (count < command->operands_min) {
-		command_fail(error, STATUS_USAGE, "%s is missing: see dmemfsctl %s --help", command->operands, command->name);
+		command_fail(error, STATUS_USAGE, "%s is missing: see dmemfsctl %s --help", command->operands,
+		             command->name);
 		return false;
 	}
 	if (count > command->operands_max) {

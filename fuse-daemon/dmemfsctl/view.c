@@ -23,12 +23,15 @@ static void fail_to_read(const char *path, const char *name, int err, GError **e
 		break;
 	case ENODATA:
 	case EOPNOTSUPP:
-		command_fail(error, STATUS_FAILED, "%s: has no attribute %s: it is no file of a mounted dmemfs, or its daemon is "
-		             "of another release", path, name);
+		command_fail(error, STATUS_FAILED,
+		             "%s: has no attribute %s: it is no file of a mounted dmemfs, or its daemon is "
+		             "of another release",
+		             path, name);
 		break;
 	case E2BIG:
 	case ERANGE:
-		command_fail(error, STATUS_FAILED, "%s: %s: is longer than the 64 KiB that the kernel passes on", path, name);
+		command_fail(error, STATUS_FAILED, "%s: %s: is longer than the 64 KiB that the kernel passes on", path,
+		             name);
 		break;
 	case EPERM:
 		command_fail(error, STATUS_FAILED, "%s: %s: only root may see where memory lies", path, name);
@@ -73,7 +76,8 @@ static void parse_figures(GArray *figures, const char *text)
 		char *value = strchr(*line, ' ');
 
 		if (value) {
-			struct view_figure figure = { g_strndup(*line, (gsize)(value - *line)), g_ascii_strtoull(value, NULL, 10) };
+			struct view_figure figure = { g_strndup(*line, (gsize)(value - *line)),
+				                      g_ascii_strtoull(value, NULL, 10) };
 
 			g_array_append_val(figures, figure);
 		}
@@ -99,8 +103,8 @@ static void parse_regions(GArray *regions, const char *text)
 	for (char **line = lines; *line; line++) {
 		struct view_region region;
 
-		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d", &region.extent.start,
-		           &region.extent.length, &region.free, &region.node) == 4)
+		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
+		           &region.extent.start, &region.extent.length, &region.free, &region.node) == 4)
 			g_array_append_val(regions, region);
 	}
 }
@@ -180,8 +184,9 @@ static struct view *ask(const struct mount_point *mount, GError **error)
 	done = inquiry->done;
 	g_mutex_unlock(&inquiry->lock);
 	if (!done) {
-		command_fail(error, STATUS_DAEMON, "%s: its daemon has not answered for %d s: see its log, or restart it",
-		             mount->path, VIEW_PATIENCE);
+		command_fail(error, STATUS_DAEMON,
+		             "%s: its daemon has not answered for %d s: see its log, or restart it", mount->path,
+		             VIEW_PATIENCE);
 		g_thread_unref(thread);
 		return NULL;
 	}
@@ -257,8 +262,9 @@ struct view *view_open(const char *path, GError **error)
 			return NULL;
 		mount = g_ptr_array_index(visible, 0);
 		if (visible->len > 1) {
-			command_fail(error, STATUS_USAGE, "dmemfs is mounted at %u places: name one of them, such as %s",
-			             visible->len, mount->path);
+			command_fail(error, STATUS_USAGE,
+			             "dmemfs is mounted at %u places: name one of them, such as %s", visible->len,
+			             mount->path);
 			return NULL;
 		}
 		return ask(mount, error);
@@ -267,13 +273,15 @@ struct view *view_open(const char *path, GError **error)
 	g_autofree char *real = resolve(path);
 
 	if (!real) {
-		command_fail(error, STATUS_FAILED, "%s: %s: name a file or a directory on dmemfs", path, g_strerror(errno));
+		command_fail(error, STATUS_FAILED, "%s: %s: name a file or a directory on dmemfs", path,
+		             g_strerror(errno));
 		return NULL;
 	}
 	mount = mounts_of_path(mounts, real);
 	if (mount && mount->is_dmemfs)
 		return ask(mount, error);
-	command_fail(error, STATUS_DAEMON, "%s: does not lie on a mounted dmemfs: name another path, or start dmemfsd", path);
+	command_fail(error, STATUS_DAEMON, "%s: does not lie on a mounted dmemfs: name another path, or start dmemfsd",
+	             path);
 	return NULL;
 }
 

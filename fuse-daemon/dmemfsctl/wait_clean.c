@@ -14,10 +14,9 @@ static struct {
 	gint timeout;
 } arguments;
 
-static const GOptionEntry options[] = {
-	{ "timeout", 't', 0, G_OPTION_ARG_INT, &arguments.timeout, "Give up after so long; 0, the default: never", "SECONDS" },
-	G_OPTION_ENTRY_NULL
-};
+static const GOptionEntry options[] = { { "timeout", 't', 0, G_OPTION_ARG_INT, &arguments.timeout,
+	                                  "Give up after so long; 0, the default: never", "SECONDS" },
+	                                G_OPTION_ENTRY_NULL };
 
 static uint64_t not_clean(const struct view *view)
 {
@@ -46,7 +45,8 @@ static char *why_not(const struct view *view, gint64 deadline)
 	g_autofree char *dirty = text_size(not_clean(view));
 
 	if (view_figure(view, "zeroing_workers") == 0)
-		return g_strdup_printf("%s are dirty, and nothing zeroes them in advance: set zero-in-advance=true", dirty);
+		return g_strdup_printf("%s are dirty, and nothing zeroes them in advance: set zero-in-advance=true",
+		                       dirty);
 	if (deadline && g_get_monotonic_time() >= deadline)
 		return g_strdup_printf("%s are not clean yet after %d s", dirty, arguments.timeout);
 	return NULL;
@@ -81,7 +81,8 @@ static enum status run(const struct invocation *invocation, GError **error)
 	g_autoptr(view_t) view = NULL;
 
 	if (arguments.timeout < 0)
-		return command_fail(error, STATUS_USAGE, "--timeout %d: use a number of seconds, or 0", arguments.timeout);
+		return command_fail(error, STATUS_USAGE, "--timeout %d: use a number of seconds, or 0",
+		                    arguments.timeout);
 	view = wait_for(invocation->operands[0], progress, error);
 	if (progress)
 		fputc('\n', stderr);

@@ -51,9 +51,11 @@ static int register_backing(struct file *file, void *request)
 	err = put_backing(file, id);
 	/* Reading and mapping goes on when the state directory is full; a takeover could not know of this user. */
 	if (err)
-		log_limited(&limit, LOG_LEVEL_WARNING, "inode %" G_GUINT64_FORMAT ": no record of its registration: %s: once "
-		            "another daemon has taken over, it cannot be opened until all who use it now have closed it",
-		            file->ino, g_strerror(-err));
+		log_limited(
+			&limit, LOG_LEVEL_WARNING,
+			"inode %" G_GUINT64_FORMAT ": no record of its registration: %s: once "
+			"another daemon has taken over, it cannot be opened until all who use it now have closed it",
+			file->ino, g_strerror(-err));
 	return 0;
 }
 
@@ -249,8 +251,8 @@ char *file_describe_poison(struct file *file)
 			const struct extent *part = &g_array_index(bad, struct extent, i);
 
 			g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
-			                       text->len ? "\n" : "", run.offset + (part->start - run.extent.start), part->start,
-			                       part->length);
+			                       text->len ? "\n" : "", run.offset + (part->start - run.extent.start),
+			                       part->start, part->length);
 		}
 	}
 	pthread_rwlock_unlock(&file->lock);

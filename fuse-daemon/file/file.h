@@ -48,10 +48,10 @@ struct storage {
 	struct store *store;
 	struct zeroer *zeroer;
 	struct unlinked_mapped *lingering; /* removed files that may still ask for memory */
-	uint64_t max_metadata; /* bytes; see inode_room() */
-	uint64_t page_size; /* allocation unit, where a directory names no other */
-	uint64_t demand_extent; /* what a touch brings at most */
-	bool demand;            /* new files have demand allocation, where a directory says nothing else */
+	uint64_t max_metadata;             /* bytes; see inode_room() */
+	uint64_t page_size;                /* allocation unit, where a directory names no other */
+	uint64_t demand_extent;            /* what a touch brings at most */
+	bool demand;                       /* new files have demand allocation, where a directory says nothing else */
 	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
 	int (*backing_open)(void *request, int fd);
 	void (*backing_close)(int id);

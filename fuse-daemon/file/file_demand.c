@@ -102,8 +102,8 @@ static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 	err = file_demand_punched_locked(file, from, to);
 	extent_map_gaps(file->map, file_unit_down(file, from), file_unit_up(file, to), gaps);
 	for (guint i = 0; i < gaps->len && !err; i++)
-		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i), file->unit,
-		                    runs);
+		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i),
+		                    file->unit, runs);
 	if (!err && runs->len > 0)
 		err = file_clean(file, runs);
 	if (!err && runs->len > 0)
@@ -123,7 +123,8 @@ static void take_all(struct file *file, const GArray *runs)
 		int err = file->storage->ops->take(file->object, run.offset, run.extent.length);
 
 		if (err)
-			log_error("inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT " bytes are lost until the daemon starts again: %s",
+			log_error("inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT
+			          " bytes are lost until the daemon starts again: %s",
 			          file->ino, run.extent.length, g_strerror(-err));
 		else
 			g_array_append_val(taken, run);
@@ -196,7 +197,8 @@ int file_demand_punched_locked(struct file *file, uint64_t from, uint64_t to)
 	g_autoptr(GArray) runs = file_runs_new();
 	struct extent_map_run run;
 
-	for (uint64_t at = from; file->object && at < to && ops->next_punched(file->object, at, &run) && run.offset < to;
+	for (uint64_t at = from;
+	     file->object && at < to && ops->next_punched(file->object, at, &run) && run.offset < to;
 	     at = run.offset + run.extent.length) {
 		/* Else it was taken off the record before, and could not be taken from the object then. */
 		if (is_on_record(file, &run))

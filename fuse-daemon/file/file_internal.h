@@ -19,18 +19,18 @@
 struct file {
 	const struct storage *storage;
 	uint64_t ino;
-	uint64_t unit; /* of allocation; set before the file is used */
+	uint64_t unit;                 /* of allocation; set before the file is used */
 	pthread_rwlock_t lock;         /* guards all below */
 	struct backend_object *object; /* NULL until the first open or byte */
 	struct extent_map *map;
 	struct numa_policy *policy; /* NULL: memory from any node */
 	_Atomic uint64_t size;
-	_Atomic uint64_t allocated; /* bytes in map */
+	_Atomic uint64_t allocated;   /* bytes in map */
 	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */
-	int backing_id; /* 0: not registered */
-	bool restored;  /* from the record: there may be an object, although none is attached */
-	bool renewed;   /* the memory is not that of the former contents, and is not zeroed yet */
-	atomic_bool demand; /* demand allocation, else eager; changes only while the file is empty */
+	int backing_id;               /* 0: not registered */
+	bool restored;                /* from the record: there may be an object, although none is attached */
+	bool renewed;                 /* the memory is not that of the former contents, and is not zeroed yet */
+	atomic_bool demand;           /* demand allocation, else eager; changes only while the file is empty */
 	atomic_bool discard;
 	uint64_t promised; /* by the pool */
 	uint64_t inflight; /* taken from the pool for this file, and not in the map yet */

@@ -308,7 +308,9 @@ int file_cut(struct file *file, uint64_t size, GArray *cut)
 	if (err) { /* the module's: the memory stays the file's */
 		file_add_to_map(file, runs);
 		if (give(file, runs) < 0 || file_commit_extents(file, runs, file->size) < 0)
-			log_error("inode %" G_GUINT64_FORMAT ": has other memory than on record until the daemon starts again", file->ino);
+			log_error("inode %" G_GUINT64_FORMAT
+			          ": has other memory than on record until the daemon starts again",
+			          file->ino);
 		return err;
 	}
 	g_array_append_vals(cut, runs->data, runs->len);

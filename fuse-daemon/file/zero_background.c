@@ -29,8 +29,8 @@ struct worker {
 	_Atomic bool hurried; /* somebody waits for the piece */
 	GArray *unrecorded;   /* struct extent: clean, as far as it still is free */
 	uint64_t unrecorded_bytes;
-	gint64 recorded;      /* monotonic time, us */
-	gint64 due;           /* when the next piece may begin */
+	gint64 recorded; /* monotonic time, us */
+	gint64 due;      /* when the next piece may begin */
 };
 
 static bool set_policy(pid_t thread, int policy)
@@ -63,7 +63,8 @@ static void become_normal(struct worker *worker)
 	static struct log_limit limit = LOG_LIMIT_INIT;
 
 	if (!set_policy(worker->tid, SCHED_OTHER))
-		log_limited(&limit, LOG_LEVEL_WARNING, "zeroing in advance: cannot leave idle priority: %s: give dmemfsd CAP_SYS_NICE",
+		log_limited(&limit, LOG_LEVEL_WARNING,
+		            "zeroing in advance: cannot leave idle priority: %s: give dmemfsd CAP_SYS_NICE",
 		            g_strerror(errno));
 }
 
@@ -232,8 +233,8 @@ static struct worker *worker_of(struct zeroer *zeroer, int node)
 	worker->piece.runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	worker->piece.max_bytes = ZEROER_PIECE;
 	if (zeroer->max_rate)
-		worker->piece.max_bytes = CLAMP(zeroer->max_rate / PACE / DMEMFS_PAGE_4K * DMEMFS_PAGE_4K, DMEMFS_PAGE_4K,
-		                                ZEROER_PIECE);
+		worker->piece.max_bytes =
+			CLAMP(zeroer->max_rate / PACE / DMEMFS_PAGE_4K * DMEMFS_PAGE_4K, DMEMFS_PAGE_4K, ZEROER_PIECE);
 	worker->piece.hurry = hurry;
 	worker->piece.data = worker;
 	g_ptr_array_add(zeroer->workers, worker);

@@ -32,7 +32,8 @@ void zeroer_get_stats(struct zeroer *zeroer, struct zeroer_stats *stats)
 	g_mutex_lock(&zeroer->lock);
 	*stats = (struct zeroer_stats){ .zeroed = zeroer->zeroed, .workers = zeroer->running };
 	if (zeroer->zeroed && now - zeroer->last_zeroed <= RATE_PERIOD)
-		stats->rate = zeroer->rate ?: zeroer->period_bytes * G_TIME_SPAN_SECOND /
-		                                      (uint64_t)MAX(now - zeroer->period_start, 1);
+		stats->rate = zeroer->rate
+		                      ?: zeroer->period_bytes * G_TIME_SPAN_SECOND /
+		                                 (uint64_t)MAX(now - zeroer->period_start, 1);
 	g_mutex_unlock(&zeroer->lock);
 }

@@ -52,7 +52,8 @@ static void answer(const struct storage *storage, const struct backend_fault *fa
 
 	if (err != -EEXIST)
 		log_limited(&limit, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT ": %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT ": %s%s",
+		            "inode %" G_GUINT64_FORMAT ": %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT
+		            ": %s%s",
 		            fault->id, fault->comm, fault->pid, fault->offset, g_strerror(-err), remedy(err));
 	storage->ops->answer(storage->backend, fault->id, fault->offset, fault->length, err == -EEXIST ? 0 : err);
 }

@@ -27,7 +27,7 @@ struct inode {
 	uid_t uid;
 	gid_t gid;
 	struct timespec atime, mtime, ctime;
-	struct xattrs *xattrs; /* NULL: none */
+	struct xattrs *xattrs;        /* NULL: none */
 	struct quota_account account; /* of all but files, whose is in file.h: the tree that it counts in */
 	union {
 		struct file *file; /* S_ISREG */
@@ -44,21 +44,24 @@ struct inode {
 	};
 };
 
-struct namespace {
+struct namespace
+{
 	GMutex lock;
 	GHashTable *inodes; /* &inode->ino -> inode */
-	GHashTable *leaving; /* &inode->ino: inode_unused() has taken it, inode_destroy() is not done with its file yet */
+	GHashTable
+		*leaving; /* &inode->ino: inode_unused() has taken it, inode_destroy() is not done with its file yet */
 	GCond left;
-	GHashTable *stale;  /* &inode->ino: times that are newer than on record */
-	GHashTable *done;   /* owned &unique -> owned ino: requests that an earlier daemon applied; NULL: all answered */
-	GHashTable *recent; /* owned ino, of the answers of those requests: the kernel may not have looked at them yet */
+	GHashTable *stale; /* &inode->ino: times that are newer than on record */
+	GHashTable *done;  /* owned &unique -> owned ino: requests that an earlier daemon applied; NULL: all answered */
+	GHashTable
+		*recent; /* owned ino, of the answers of those requests: the kernel may not have looked at them yet */
 	int64_t recent_until; /* g_get_monotonic_time() */
-	bool remembers; /* requests that the kernel will not send again are still on record */
+	bool remembers;       /* requests that the kernel will not send again are still on record */
 	uint64_t next_ino;
 	uint64_t directories;
 	uint64_t files;
 	uint64_t held; /* bytes that inodes in the table, names and attributes count for */
-	bool counted; /* quota trees hold what they say, from the end of the load on */
+	bool counted;  /* quota trees hold what they say, from the end of the load on */
 	const struct storage *storage;
 	bool (*kernel_knows)(uint64_t ino, void *data);
 	void *kernel_data;
@@ -72,7 +75,7 @@ struct inode *inode_find_directory(const struct namespace *ns, uint64_t ino, int
  * What users can make the daemon grow by has a limit, storage.max_metadata. The figures are about what it really takes:
  * a struct and its place in tables, and the bytes that users gave.
  */
-#define INODE_FOOTPRINT 480
+#define INODE_FOOTPRINT      480
 #define NAME_FOOTPRINT(name) (96 + strlen(name))
 /* 0, or -ENOSPC: there is no room for so many bytes more. */
 int inode_room(const struct namespace *ns, uint64_t bytes);

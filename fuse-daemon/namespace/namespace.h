@@ -34,8 +34,8 @@
 /* How often namespace_flush() is due, in seconds. */
 #define NAMESPACE_FLUSH_PERIOD 1
 
-#define NAMESPACE_LINK_MAX   65000           /* ext4's */
-#define NAMESPACE_IO_SIZE    (128 * 1024)    /* st_blksize: what stdio and cp use as buffer, so not the page size */
+#define NAMESPACE_LINK_MAX   65000               /* ext4's */
+#define NAMESPACE_IO_SIZE    (128 * 1024)        /* st_blksize: what stdio and cp use as buffer, so not the page size */
 #define NAMESPACE_INODES_MAX (UINT64_C(1) << 22) /* at some 500 bytes each; ENOSPC past it */
 
 struct namespace;
@@ -122,8 +122,8 @@ int namespace_link(struct namespace *ns, uint64_t ino, uint64_t parent, const ch
 int namespace_unlink(struct namespace *ns, uint64_t parent, const char *name);
 int namespace_rmdir(struct namespace *ns, uint64_t parent, const char *name);
 /* @flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE, as renameat2(2). */
-int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent,
-                     const char *new_name, unsigned flags);
+int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+                     unsigned flags);
 int namespace_readlink(struct namespace *ns, uint64_t ino, char **target);
 
 /*
@@ -133,7 +133,8 @@ int namespace_readlink(struct namespace *ns, uint64_t ino, char **target);
  * kernel lookup when @visit returns true. @demand: a file whose st_blocks change as it is touched.
  */
 int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool full,
-                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data),
+                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, bool demand,
+                                    void *data),
                       void *data);
 
 int namespace_setxattr(struct namespace *ns, uint64_t ino, const char *name, const void *value, size_t size, int flags);

@@ -99,7 +99,8 @@ static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GEr
 	g_set_error(error, STORE_ERROR, STORE_ERROR_IO,
 	            "inode %" G_GUINT64_FORMAT ": its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
 	            "x cannot be had: it lies in no [region] of the configuration, or a process still maps it for an "
-	            "earlier daemon: restore the region, or end that process", ino, run.extent.start, run.extent.length);
+	            "earlier daemon: restore the region, or end that process",
+	            ino, run.extent.start, run.extent.length);
 	return false;
 }
 
@@ -144,7 +145,8 @@ static int renew_files(struct namespace *ns)
 		if (!S_ISREG(inode->mode))
 			continue;
 		if (!file_renew(inode->file))
-			log_warning("inode %" G_GUINT64_FORMAT ": is empty now: there is no memory for its former size", inode->ino);
+			log_warning("inode %" G_GUINT64_FORMAT ": is empty now: there is no memory for its former size",
+			            inode->ino);
 	}
 	return store_commit(ns->storage->store);
 }
@@ -191,8 +193,9 @@ bool namespace_attach(struct namespace *ns, GError **error)
 		if (err == -ESTALE && inode->nlink == 0)
 			err = 0;
 		if (err) {
-			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "inode %" G_GUINT64_FORMAT
-			            ": its memory cannot be made ready: %s", inode->ino, g_strerror(-err));
+			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
+			            "inode %" G_GUINT64_FORMAT ": its memory cannot be made ready: %s", inode->ino,
+			            g_strerror(-err));
 			return false;
 		}
 		/* A sizing that waited for its memory comes again, and goes on waiting. */

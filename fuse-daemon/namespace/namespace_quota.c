@@ -160,17 +160,19 @@ int quota_rename(const struct namespace *ns, const struct inode *from, struct in
 	err = may_leave(moved);
 	if (!err && exchanged)
 		err = may_leave(replaced);
-	return err ?: quota_move(quotas_of(ns), quota_account_of(moved), target,
-	                         exchanged ? quota_account_of(replaced) : NULL, leaving, patience);
+	return err
+	               ?: quota_move(quotas_of(ns), quota_account_of(moved), target,
+	                             exchanged ? quota_account_of(replaced) : NULL, leaving, patience);
 }
 
-void quota_rename_undo(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
-                       struct inode *replaced, bool exchanged)
+void quota_rename_undo(const struct namespace *ns, const struct inode *from, struct inode *moved,
+                       const struct inode *to, struct inode *replaced, bool exchanged)
 {
 	struct quota *source = quota_inside(ns, from);
 
 	if (source != quota_inside(ns, to))
-		quota_move(quotas_of(ns), quota_account_of(moved), source, exchanged ? quota_account_of(replaced) : NULL, 0, NULL);
+		quota_move(quotas_of(ns), quota_account_of(moved), source,
+		           exchanged ? quota_account_of(replaced) : NULL, 0, NULL);
 }
 
 /* A directory that may have, or get, limits. */
@@ -276,7 +278,8 @@ void namespace_get_room(struct namespace *ns, uint64_t ino, struct quota_usage *
 	struct quota *tree = quotas_root(quotas_of(ns));
 
 	if (inode)
-		tree = S_ISDIR(inode->mode) ? quota_inside(ns, inode) : quota_tree_of(quotas_of(ns), quota_account_of(inode));
+		tree = S_ISDIR(inode->mode) ? quota_inside(ns, inode)
+		                            : quota_tree_of(quotas_of(ns), quota_account_of(inode));
 	quota_get_usage(quotas_of(ns), tree, usage);
 	g_mutex_unlock(&ns->lock);
 }

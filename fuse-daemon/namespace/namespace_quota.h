@@ -39,8 +39,8 @@ void quota_drop_name(const struct namespace *ns, const struct inode *dir, struct
  */
 int quota_rename(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
                  struct inode *replaced, bool exchanged, struct quota_patience *patience);
-void quota_rename_undo(const struct namespace *ns, const struct inode *from, struct inode *moved, const struct inode *to,
-                       struct inode *replaced, bool exchanged);
+void quota_rename_undo(const struct namespace *ns, const struct inode *from, struct inode *moved,
+                       const struct inode *to, struct inode *replaced, bool exchanged);
 
 /* What the record says, collected while it is read. */
 struct quota_record;

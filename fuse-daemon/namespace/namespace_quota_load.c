@@ -14,7 +14,8 @@ struct limits {
 
 struct quota_record {
 	GHashTable *limits; /* &limits->ino -> struct limits, owned */
-	GHashTable *paths;  /* inode number of a file without a name (owned) -> the trees that it counts in, as text (owned) */
+	GHashTable *
+		paths; /* inode number of a file without a name (owned) -> the trees that it counts in, as text (owned) */
 };
 
 struct quota_record *quota_record_new(void)
@@ -92,9 +93,10 @@ static void join_trees(struct namespace *ns, const struct inode *dir, struct ino
 	while ((ino = quota_parting(quotas, quota_tree_of(quotas, quota_account_of(inode)), quota_inside(ns, dir)))) {
 		struct inode *top = inode_find(ns, ino);
 
-		log_warning("the quota of directory %" G_GUINT64_FORMAT " is not in force: inode %" G_GUINT64_FORMAT
-		            " has names in it and outside of it: remove the ones or the others (find -inum), and reload", ino,
-		            inode->ino);
+		log_warning(
+			"the quota of directory %" G_GUINT64_FORMAT " is not in force: inode %" G_GUINT64_FORMAT
+			" has names in it and outside of it: remove the ones or the others (find -inum), and reload",
+			ino, inode->ino);
 		quota_dissolve(quotas, top->quota);
 		top->quota = NULL;
 	}
@@ -125,7 +127,8 @@ static void count_named(struct namespace *ns, const struct quota_record *record)
 		struct directory_entry *entry;
 
 		begin_tree(ns, record, dir);
-		for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie)); cookie = entry->cookie) {
+		for (uint64_t cookie = UINT64_MAX; (entry = directory_before(dir->entries, cookie));
+		     cookie = entry->cookie) {
 			struct inode *inode = inode_find(ns, entry->ino);
 
 			count_name(ns, dir, inode);
@@ -202,7 +205,8 @@ static void recount_names(struct recount *recount, const struct inode *dir)
 		struct quota_account *account = quota_account_of(inode);
 
 		if (quota_tree_of(recount->ns->storage->quotas, account) != tree)
-			recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT ": counts in a tree that it is not in",
+			recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT
+			                                  ": counts in a tree that it is not in",
 			                                  entry->ino);
 		if (recount->reason)
 			return;
@@ -218,8 +222,8 @@ static void recount_bytes(struct recount *recount, struct inode *inode)
 
 	if (account->bytes != charged)
 		recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT
-		                                  " bytes charged, not %" G_GUINT64_FORMAT "", inode->ino, account->bytes,
-		                                  charged);
+		                                  " bytes charged, not %" G_GUINT64_FORMAT "",
+		                                  inode->ino, account->bytes, charged);
 	own_of(recount, quota_tree_of(recount->ns->storage->quotas, account))->of[QUOTA_BYTES] += charged;
 }
 

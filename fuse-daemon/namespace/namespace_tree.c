@@ -87,7 +87,8 @@ static int find_done(const struct namespace *ns, uint64_t ino, struct stat *attr
 	return 0;
 }
 
-static void add_name(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode, struct timespec now)
+static void add_name(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode,
+                     struct timespec now)
 {
 	inode_add_name(ns, dir, name, inode->ino);
 	inode->nlink++;
@@ -165,7 +166,8 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 	if (!err && entry)
 		err = -EEXIST;
 	if (!err)
-		err = inode_room(ns, INODE_FOOTPRINT + (name ? NAME_FOOTPRINT(name) : 0) + (target ? strlen(target) : 0));
+		err = inode_room(ns,
+		                 INODE_FOOTPRINT + (name ? NAME_FOOTPRINT(name) : 0) + (target ? strlen(target) : 0));
 	if (!err && name)
 		err = quota_add_file(ns->storage->quotas, quota_inside(ns, dir), false);
 	counted = !err && name;
@@ -463,8 +465,8 @@ static int rename_once(struct namespace *ns, uint64_t parent, const char *name, 
 	return err;
 }
 
-int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent,
-                     const char *new_name, unsigned flags)
+int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+                     unsigned flags)
 {
 	struct quota_patience patience;
 	int err;
@@ -478,7 +480,8 @@ int namespace_rename(struct namespace *ns, uint64_t parent, const char *name, ui
 }
 
 int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool full,
-                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data),
+                      bool (*visit)(const char *name, uint64_t cookie, const struct stat *attr, bool demand,
+                                    void *data),
                       void *data)
 {
 	struct directory_entry *entry;
@@ -512,7 +515,8 @@ int namespace_readdir(struct namespace *ns, uint64_t ino, uint64_t cookie, bool 
 			attr.st_ino = entry->ino;
 			attr.st_mode = inode->mode & S_IFMT;
 		}
-		more = visit(entry->name, entry->cookie, &attr, S_ISREG(inode->mode) && file_is_demand(inode->file), data);
+		more = visit(entry->name, entry->cookie, &attr, S_ISREG(inode->mode) && file_is_demand(inode->file),
+		             data);
 		if (more && full)
 			inode->nlookup++;
 		cookie = entry->cookie;

@@ -89,7 +89,8 @@ static void serve_rest(struct allocator *alloc, const struct allocator_request *
 	bool whole = false;
 
 	for (unsigned i = 0; i < alloc->count && !whole; i++)
-		whole = in_mask(req->regions, i) && region_available(alloc->regions[i], req->unit) >= req->length - done;
+		whole = in_mask(req->regions, i) &&
+		        region_available(alloc->regions[i], req->unit) >= req->length - done;
 
 	for (unsigned i = 0; i < alloc->count && done < req->length; i++) {
 		uint64_t available = in_mask(req->regions, i) ? region_available(alloc->regions[i], req->unit) : 0;
@@ -195,7 +196,8 @@ void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *
 	}
 }
 
-bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to, struct extent *run)
+bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to,
+                         struct extent *run)
 {
 	const struct region *nearest = NULL;
 	uint64_t page;

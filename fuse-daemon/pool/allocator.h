@@ -28,8 +28,8 @@
 
 #include "base/extent.h"
 
-#define ALLOCATOR_NO_HINT     UINT64_MAX
-#define ALLOCATOR_ANY_REGION  UINT64_MAX
+#define ALLOCATOR_NO_HINT    UINT64_MAX
+#define ALLOCATOR_ANY_REGION UINT64_MAX
 /* Where physical addresses of x86-64 and arm64 end, and regions too. */
 #define ALLOCATOR_ADDRESS_END (UINT64_C(1) << 52)
 
@@ -95,6 +95,7 @@ void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *
  * its region and before @to. False: there is none. Time grows with the regions and with what lies in between, at worst
  * with its pages, mostly with its gigabytes; where nothing is free it is none.
  */
-bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to, struct extent *run);
+bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to,
+                         struct extent *run);
 
 #endif

@@ -137,7 +137,7 @@ uint32_t chunks_longest(const struct chunks *chunks)
 
 uint32_t chunks_find(const struct chunks *chunks, uint32_t count)
 {
-	uint32_t first = 0;                     /* the first chunk below node i */
+	uint32_t first = 0;                      /* the first chunk below node i */
 	uint32_t half = chunks->leaves * 64 / 2; /* chunks below each child of it */
 	uint32_t i = 1;
 

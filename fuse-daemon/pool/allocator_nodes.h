@@ -33,8 +33,8 @@ struct node {
 
 struct nodes {
 	GPtrArray *slabs; /* of NODES_PER_SLAB nodes each */
-	uint32_t used;   /* nodes */
-	uint32_t unused; /* the first unused one */
+	uint32_t used;    /* nodes */
+	uint32_t unused;  /* the first unused one */
 };
 
 struct shelf {

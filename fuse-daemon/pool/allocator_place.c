@@ -151,7 +151,8 @@ static uint64_t place_blocks(struct sink *sink, uint64_t count)
 			if (piece)
 				part = MIN(count, piece);
 			else if (!find_last_chunk(region, &page))
-				part = MIN(count, find_longest(region, &region->partly_used_chunks, CHUNK_PAGES, &page));
+				part = MIN(count,
+				           find_longest(region, &region->partly_used_chunks, CHUNK_PAGES, &page));
 		}
 		take(sink, page, part);
 		count -= part;
@@ -170,7 +171,8 @@ static void place_pages(struct sink *sink, uint64_t count)
 		uint64_t page;
 		uint64_t part = MIN(count, BLOCK_PAGES);
 
-		if (!find_pages(region, count, &page) && !find_blocks(region, 1, &page) && !find_last_chunk(region, &page))
+		if (!find_pages(region, count, &page) && !find_blocks(region, 1, &page) &&
+		    !find_last_chunk(region, &page))
 			part = MIN(count, find_longest(region, &region->partly_used_blocks, BLOCK_PAGES, &page));
 		g_assert(part > 0);
 		take(sink, page, part);

@@ -275,7 +275,8 @@ uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max,
 
 			at = (chunk + chunks_run_at(&region->chunks, chunk, (uint32_t)enough)) * CHUNK_PAGES;
 		} else if (node != NODE_NONE) {
-			uint64_t run = run_in_chunk(region, nodes_get(&region->nodes, node), at, max - (at - page), kinds);
+			uint64_t run =
+				run_in_chunk(region, nodes_get(&region->nodes, node), at, max - (at - page), kinds);
 
 			if (run == 0)
 				break;

@@ -220,6 +220,6 @@ int numa_policy_alloc(struct allocator *allocator, const struct node_map *map, c
 	if (!policy || policy->mode == NODE_STRICT)
 		return take(allocator, request, all, request->file_offset, request->length, out);
 	first = node_map_regions(map, policy->mode == NODE_LOCAL ? local : policy->nodes[0]);
-	return first ? take_preferred(allocator, request, first, out) :
-	               take(allocator, request, all, request->file_offset, request->length, out);
+	return first ? take_preferred(allocator, request, first, out)
+	             : take(allocator, request, all, request->file_offset, request->length, out);
 }

@@ -214,8 +214,8 @@ static void free_locked(struct pool *pool, const struct extent *runs, guint coun
 
 		/* A run that the allocator did not give out would mean memory with two owners: stop before it spreads. */
 		if (allocator_free(pool->allocator, run->start, run->length) < 0)
-			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use", run->start,
-			        run->length);
+			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use",
+			        run->start, run->length);
 	}
 	clean_note_freed(pool, (const struct extent *)good->data, good->len, unused);
 	g_cond_broadcast(&pool->returned);

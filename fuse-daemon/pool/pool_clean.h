@@ -38,13 +38,14 @@ struct pool;
 
 /* A worker's: what it zeroes, and where it looks for it. */
 struct pool_piece {
-	uint64_t regions;           /* as in struct allocator_request */
-	uint64_t max_bytes;         /* a multiple of 4 KiB */
-	void (*hurry)(void *data);  /* somebody waits for the piece; called with the pool's lock held, at most once for each */
+	uint64_t regions;   /* as in struct allocator_request */
+	uint64_t max_bytes; /* a multiple of 4 KiB */
+	void (*hurry)(
+		void *data); /* somebody waits for the piece; called with the pool's lock held, at most once for each */
 	void *data;
-	GArray *runs;               /* out: struct extent; the piece, by address */
-	uint64_t at;                /* the pool's: where the next one begins */
-	bool hurried;               /* the pool's */
+	GArray *runs; /* out: struct extent; the piece, by address */
+	uint64_t at;  /* the pool's: where the next one begins */
+	bool hurried; /* the pool's */
 };
 
 /* Before anything else: free memory is dirty unless it is known to be clean. Without this call it is always clean. */

@@ -120,7 +120,8 @@ static void subtract(struct quota *tree, const struct quota_amount *amount)
 		for (int i = 0; i < QUOTA_RESOURCES; i++) {
 			/* More given back than taken: the books are wrong, and so would every later answer be. */
 			if (tree->used.of[i] < amount->of[i])
-				g_error("quota: directory %" G_GUINT64_FORMAT " holds %" G_GUINT64_FORMAT ", not %" G_GUINT64_FORMAT,
+				g_error("quota: directory %" G_GUINT64_FORMAT " holds %" G_GUINT64_FORMAT
+				        ", not %" G_GUINT64_FORMAT,
 				        tree->ino, tree->used.of[i], amount->of[i]);
 			tree->used.of[i] -= amount->of[i];
 		}
@@ -381,7 +382,8 @@ void quota_retire(struct quotas *quotas, uint64_t ino, struct quota_account *acc
 {
 	g_mutex_lock(&quotas->lock);
 	if (account->tree && account->bytes) {
-		g_hash_table_insert(quotas->retired, g_memdup2(&ino, sizeof(ino)), g_memdup2(account, sizeof(*account)));
+		g_hash_table_insert(quotas->retired, g_memdup2(&ino, sizeof(ino)),
+		                    g_memdup2(account, sizeof(*account)));
 		*account = (struct quota_account){ 0 };
 	} else {
 		set_tree(quotas, account, NULL);
@@ -492,8 +494,9 @@ static char *compare(const struct quota *tree, const struct quota_amount *sum)
 
 	for (int i = 0; i < QUOTA_RESOURCES; i++) {
 		if (tree->used.of[i] != sum->of[i])
-			return g_strdup_printf("quota: directory %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT " %s counted, %"
-			                       G_GUINT64_FORMAT " there", tree->ino, tree->used.of[i], names[i], sum->of[i]);
+			return g_strdup_printf("quota: directory %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT
+			                       " %s counted, %" G_GUINT64_FORMAT " there",
+			                       tree->ino, tree->used.of[i], names[i], sum->of[i]);
 	}
 	return NULL;
 }

@@ -9,8 +9,8 @@
 /* On record: "TOKEN BOOT-ID", the boot being that of the preparation. */
 #define VALUE_PREPARED "kexec"
 /* store.h: where memory may lie. */
-#define VALUE_REGIONS  "regions"
-#define TOKEN_BYTES    16
+#define VALUE_REGIONS "regions"
+#define TOKEN_BYTES   16
 
 /* type_of_loader of kexec, whatever its version in the low bits (Documentation/arch/x86/boot.rst). */
 #define LOADER_KEXEC 0xd0
@@ -94,7 +94,8 @@ static bool started_by_kexec(void)
 	g_autofree char *text = read_proc("sys/kernel/bootloader_type");
 	guint64 type;
 
-	return text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &type, NULL) && (type & 0xf0) == LOADER_KEXEC;
+	return text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &type, NULL) &&
+	       (type & 0xf0) == LOADER_KEXEC;
 }
 
 static bool command_line_has(const char *token)
@@ -126,7 +127,8 @@ static bool has_regions(GBytes *value, const GArray *regions)
 		for (guint k = 0; k < now->len && !found; k++) {
 			const struct extent *run = &g_array_index(now, struct extent, k);
 
-			found = then[i].start >= run->start && then[i].start + then[i].length <= run->start + run->length;
+			found = then[i].start >= run->start &&
+			        then[i].start + then[i].length <= run->start + run->length;
 		}
 		if (!found)
 			return false;
@@ -141,7 +143,8 @@ bool kexec_was_prepared(struct store *store, const GArray *regions, const char *
 	g_auto(GStrv) prepared = NULL;
 
 	*why_not = NULL;
-	if (!store_get_value(store, VALUE_PREPARED, &token, error) || !store_get_value(store, VALUE_REGIONS, &then, error))
+	if (!store_get_value(store, VALUE_PREPARED, &token, error) ||
+	    !store_get_value(store, VALUE_REGIONS, &then, error))
 		return false;
 	prepared = split_prepared(token);
 	if (!prepared)
@@ -151,7 +154,8 @@ bool kexec_was_prepared(struct store *store, const GArray *regions, const char *
 	else if (!started_by_kexec())
 		*why_not = "prepared for a kexec, but this kernel was started by the firmware";
 	else if (!command_line_has(prepared[0]))
-		*why_not = "prepared for a kexec, but this kernel's command line lacks the argument of dmemfsctl prepare-kexec";
+		*why_not =
+			"prepared for a kexec, but this kernel's command line lacks the argument of dmemfsctl prepare-kexec";
 	else if (!has_regions(then, regions))
 		*why_not = "prepared for a kexec, but a region has changed";
 	return true;

@@ -16,7 +16,8 @@ static void tell_backend(const struct storage *storage, const GArray *runs)
 		int err = storage->ops->add_poison(storage->backend, run);
 
 		if (err)
-			log_error("memory at 0x%" PRIx64 " is bad, but can be touched: %s", run.start, g_strerror(-err));
+			log_error("memory at 0x%" PRIx64 " is bad, but can be touched: %s", run.start,
+			          g_strerror(-err));
 	}
 }
 
@@ -76,19 +77,25 @@ static void say(const struct storage *storage, uint64_t address)
 	int err = store_find_memory(storage->store, address, &place);
 
 	if (err && err != -ENOENT) {
-		log_limited(&limit, LOG_LEVEL_WARNING, "memory error at 0x%" PRIx64 ": 4 KiB are lost; whose they were, the record "
-		            "does not say: %s", address, g_strerror(-err));
+		log_limited(&limit, LOG_LEVEL_WARNING,
+		            "memory error at 0x%" PRIx64 ": 4 KiB are lost; whose they were, the record "
+		            "does not say: %s",
+		            address, g_strerror(-err));
 		return;
 	}
 	if (err) {
-		log_limited(&limit, LOG_LEVEL_WARNING, "memory error at 0x%" PRIx64 ": 4 KiB that no file has: nobody gets them "
-		            "any more", address);
+		log_limited(&limit, LOG_LEVEL_WARNING,
+		            "memory error at 0x%" PRIx64 ": 4 KiB that no file has: nobody gets them "
+		            "any more",
+		            address);
 		return;
 	}
-	log_limited(&limit, LOG_LEVEL_WARNING,
-	            "memory error at 0x%" PRIx64 ": 4 KiB of inode %" PRIu64 " (%s) at offset %" PRIu64 " are lost, and SIGBUS "
-	            "for who touches them: put a new file in its place, or punch a hole there if its memory comes on demand",
-	            address, place.ino, place.path ? place.path : "removed", place.offset);
+	log_limited(
+		&limit, LOG_LEVEL_WARNING,
+		"memory error at 0x%" PRIx64 ": 4 KiB of inode %" PRIu64 " (%s) at offset %" PRIu64
+		" are lost, and SIGBUS "
+		"for who touches them: put a new file in its place, or punch a hole there if its memory comes on demand",
+		address, place.ino, place.path ? place.path : "removed", place.offset);
 	g_free(place.path);
 }
 

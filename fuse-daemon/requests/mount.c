@@ -76,7 +76,8 @@ static void on_init(const void *request, size_t size, void *data)
 	int err = takeover_remember(server->config->mountpoint, server->storage.store, request, size);
 
 	if (err)
-		log_warning("the connection cannot be put on record, the next daemon will mount anew: %s", g_strerror(-err));
+		log_warning("the connection cannot be put on record, the next daemon will mount anew: %s",
+		            g_strerror(-err));
 }
 
 static void change(struct mount *mount, bool *what)
@@ -169,17 +170,18 @@ static bool make(const struct mount *made, GError **error)
 
 	if (fd < 0) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
-		            "/dev/fuse: %s: does the daemon run as root, and is the fuse module loaded?", g_strerror(errno));
+		            "/dev/fuse: %s: does the daemon run as root, and is the fuse module loaded?",
+		            g_strerror(errno));
 		return false;
 	}
 
-	g_autofree char *options = g_strdup_printf("fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other",
-	                                           fd, S_IFDIR);
+	g_autofree char *options =
+		g_strdup_printf("fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other", fd, S_IFDIR);
 
 	if (mount("dmemfs", mountpoint, MOUNTINFO_TYPE, MS_NOSUID | MS_NODEV, options) == 0)
 		return attach(made, fd, error);
-	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: cannot mount: %s: does the daemon run as root?",
-	            mountpoint, g_strerror(errno));
+	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
+	            "%s: cannot mount: %s: does the daemon run as root?", mountpoint, g_strerror(errno));
 	close(fd);
 	return false;
 }

@@ -22,13 +22,14 @@ static void await_change(struct mount_watch *watch);
 
 static void say_gone(const struct mount_watch *watch)
 {
-	g_autofree char *state = g_strdup_printf("STATUS=Unmounted from %s, serving whoever uses it still",
-	                                         watch->mountpoint);
+	g_autofree char *state =
+		g_strdup_printf("STATUS=Unmounted from %s, serving whoever uses it still", watch->mountpoint);
 
 	notify_send(state);
-	log_warning("%s: unmounted here, but somebody has files of it open, or another mount namespace has a copy of the "
-	            "mount: serving them until they let go (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the copies)",
-	            watch->mountpoint, major(watch->device), minor(watch->device));
+	log_warning(
+		"%s: unmounted here, but somebody has files of it open, or another mount namespace has a copy of the "
+		"mount: serving them until they let go (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the copies)",
+		watch->mountpoint, major(watch->device), minor(watch->device));
 }
 
 static gboolean look(gpointer data)

@@ -27,9 +27,10 @@ void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 	if (g_file_get_contents(path, &name, NULL, NULL))
 		g_strchomp(name);
 	log_limited(&limit, LOG_LEVEL_INFO,
-	            "inode %" PRIu64 ": %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %" PRIu64 " are free%s", ino,
-	            err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid, who->uid, size,
-	            usage.free, err == -EDQUOT ? " outside its quota" : "");
+	            "inode %" PRIu64 ": %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %" PRIu64
+	            " are free%s",
+	            ino, err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid,
+	            who->uid, size, usage.free, err == -EDQUOT ? " outside its quota" : "");
 }
 
 uint64_t sizing_refused(void)

@@ -128,21 +128,30 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		const char *name;
 		uint64_t value;
 	} figures[] = {
-		{ "capacity_bytes", usage.capacity }, { "free_bytes", usage.free },
-		{ "free_2m_bytes", usage.free_2m },   { "free_1g_bytes", usage.free_1g },
-		{ "pending_bytes", usage.pending },   { "allocated_bytes", usage.allocated },
+		{ "capacity_bytes", usage.capacity },
+		{ "free_bytes", usage.free },
+		{ "free_2m_bytes", usage.free_2m },
+		{ "free_1g_bytes", usage.free_1g },
+		{ "pending_bytes", usage.pending },
+		{ "allocated_bytes", usage.allocated },
 		{ "promised_bytes", usage.promised },
-		{ "inodes", counts.inodes },          { "files", counts.files },
-		{ "directories", counts.directories }, { "clean_bytes", usage.clean },
-		{ "dirty_bytes", usage.dirty },       { "zeroing_bytes", usage.zeroing },
-		{ "zeroed_bytes", zeroing.zeroed },   { "zeroing_rate", zeroing.rate },
+		{ "inodes", counts.inodes },
+		{ "files", counts.files },
+		{ "directories", counts.directories },
+		{ "clean_bytes", usage.clean },
+		{ "dirty_bytes", usage.dirty },
+		{ "zeroing_bytes", usage.zeroing },
+		{ "zeroed_bytes", zeroing.zeroed },
+		{ "zeroing_rate", zeroing.rate },
 		{ "zeroing_workers", zeroing.workers },
-		{ "poisoned_bytes", usage.poisoned },  { "poisoned_used_bytes", usage.poisoned_used },
+		{ "poisoned_bytes", usage.poisoned },
+		{ "poisoned_used_bytes", usage.poisoned_used },
 	};
 	GString *text = g_string_new(NULL);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(figures); i++)
-		g_string_append_printf(text, "%s%s %" G_GUINT64_FORMAT, i ? "\n" : "", figures[i].name, figures[i].value);
+		g_string_append_printf(text, "%s%s %" G_GUINT64_FORMAT, i ? "\n" : "", figures[i].name,
+		                       figures[i].value);
 	*value = g_string_free(text, FALSE);
 	return 0;
 }
@@ -159,7 +168,8 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
 		const struct pool_region *region = &g_array_index(regions, struct pool_region, i);
 
 		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
-		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free, region->node);
+		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free,
+		                       region->node);
 	}
 	*value = g_string_free(text, FALSE);
 	return 0;
@@ -248,12 +258,15 @@ static const struct attribute attributes[] = {
 	{ PREFIX "alloc", .get = get_alloc, .set = set_alloc },
 	{ PREFIX "daemon", OF_ROOT, .get = get_daemon },
 	{ PREFIX "discard", .get = get_discard, .set = set_discard },
-	{ PREFIX "extents", ROOT_READS, .of_file = file_describe_extents }, /* "OFFSET START LENGTH", bytes, in file order */
-	{ PREFIX "faults", .of_file = file_describe_faults }, /* "SIZE COUNT": the faults that a page of that size served */
+	{ PREFIX "extents", ROOT_READS,
+	  .of_file = file_describe_extents }, /* "OFFSET START LENGTH", bytes, in file order */
+	{ PREFIX "faults",
+	  .of_file = file_describe_faults }, /* "SIZE COUNT": the faults that a page of that size served */
 	{ PREFIX "node", .get = get_node, .set = set_node },
 	{ PREFIX "node_bytes", .of_file = file_describe_nodes }, /* "NODE BYTES" */
 	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },
-	{ PREFIX "poison", ROOT_READS, .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
+	{ PREFIX "poison", ROOT_READS,
+	  .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
 	{ PREFIX "quota.max_bytes", .of_quota = tell_limit, .resource = QUOTA_BYTES },
 	{ PREFIX "quota.max_files", .of_quota = tell_limit, .resource = QUOTA_FILES },
 	{ PREFIX "quota.obstacle", ROOT_READS, .get = get_obstacle },
@@ -328,8 +341,10 @@ int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name,
 	if (is_limit && !trusted) {
 		/* A request names a user, which may be root without any capability, or that of a container. */
 		if (uid == 0)
-			log_limited(&limit, LOG_LEVEL_INFO, "%s is not set: set " TRUSTED "%s, for which the kernel demands "
-			            "CAP_SYS_ADMIN, or use dmemfsctl quota", name, name);
+			log_limited(&limit, LOG_LEVEL_INFO,
+			            "%s is not set: set " TRUSTED "%s, for which the kernel demands "
+			            "CAP_SYS_ADMIN, or use dmemfsctl quota",
+			            name, name);
 		return -EPERM;
 	}
 	if (text && strlen(text) < size)

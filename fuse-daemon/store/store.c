@@ -20,9 +20,9 @@
  * to that. Should that have failed until LOG_MAX bytes, nothing is changed before it works.
  */
 /* SQLite's pages, the default (sqlite.org/pgszchng2016.html). */
-#define LOG_PAGE  4096
-#define LOG_KEPT  16777216
-#define LOG_MAX   (32 << 20)
+#define LOG_PAGE 4096
+#define LOG_KEPT 16777216
+#define LOG_MAX  (32 << 20)
 
 /* Turns what store_check() found into one message: the first few. */
 static bool damaged(GError **error, const char *path, const GPtrArray *problems)
@@ -117,9 +117,10 @@ static bool has_no_redo_log(const char *state_dir, GError **error)
 	g_autofree char *path = g_build_filename(state_dir, REDO_FILE, NULL);
 
 	return !g_file_test(path, G_FILE_TEST_EXISTS) ||
-	       store_refuse(error, STORE_ERROR_FOREIGN, path,
-	                    "has the last changes of an older dmemfsd that died: start that version once more and stop it, "
-	                    "which removes this file, then upgrade");
+	       store_refuse(
+		       error, STORE_ERROR_FOREIGN, path,
+		       "has the last changes of an older dmemfsd that died: start that version once more and stop it, "
+		       "which removes this file, then upgrade");
 }
 
 struct store *store_open(const char *state_dir, uid_t root_uid, gid_t root_gid, GError **error)

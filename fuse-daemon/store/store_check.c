@@ -14,11 +14,11 @@ struct checked_inode {
 	int64_t ino;
 	mode_t mode;
 	uint64_t size;
-	uint64_t covered; /* regular files: bytes from 0 on that have memory */
-	bool demand;      /* holes are fine: memory comes as they are touched */
-	int64_t parent;   /* directories: 0 when none was found */
-	unsigned entries; /* that name it */
-	bool reached;     /* directories: known to lie under the root, or said not to */
+	uint64_t covered;                /* regular files: bytes from 0 on that have memory */
+	bool demand;                     /* holes are fine: memory comes as they are touched */
+	int64_t parent;                  /* directories: 0 when none was found */
+	unsigned entries;                /* that name it */
+	bool reached;                    /* directories: known to lie under the root, or said not to */
 	const struct checked_inode *met; /* directories: from here the walk to the root that came by began */
 };
 
@@ -44,8 +44,8 @@ static void problem(struct check *check, const char *format, ...)
 }
 
 /* Calls @row for each row of the query. */
-static void scan(struct check *check, const char *text, void (*row)(struct check *check, sqlite3_stmt *query, void *data),
-                 void *data)
+static void scan(struct check *check, const char *text,
+                 void (*row)(struct check *check, sqlite3_stmt *query, void *data), void *data)
 {
 	sqlite3_stmt *query = NULL;
 	int result;
@@ -94,7 +94,8 @@ static void check_inode(struct check *check, sqlite3_stmt *query, void *next_ino
 	};
 	bool has_target = sqlite3_column_type(query, 3) != SQLITE_NULL;
 	int64_t owners = sqlite3_column_int64(query, 4) | sqlite3_column_int64(query, 5);
-	int64_t times = sqlite3_column_int64(query, 6) | sqlite3_column_int64(query, 7) | sqlite3_column_int64(query, 8);
+	int64_t times =
+		sqlite3_column_int64(query, 6) | sqlite3_column_int64(query, 7) | sqlite3_column_int64(query, 8);
 
 	if (inode.ino < 1 || (uint64_t)inode.ino >= *(uint64_t *)next_ino)
 		problem(check, "inode %" PRId64 ": no number that was given out", inode.ino);
@@ -181,7 +182,8 @@ static bool in_a_region(const struct check *check, uint64_t start, uint64_t leng
 	for (size_t i = 0; i < check->region_count; i++) {
 		const struct extent *region = &check->regions[i];
 
-		if (start >= region->start && length <= region->length && start - region->start <= region->length - length)
+		if (start >= region->start && length <= region->length &&
+		    start - region->start <= region->length - length)
 			return true;
 	}
 	return check->region_count == 0; /* no daemon has claimed any yet */
@@ -223,8 +225,8 @@ static void check_memory(struct check *check, sqlite3_stmt *query, void *data)
 	int64_t end = start + sqlite3_column_int64(query, 2);
 
 	if (start < last[1])
-		problem(check, "memory at 0x%" PRIx64 " belongs to inode %" PRId64 " and to inode %" PRId64, start, last[0],
-		        ino);
+		problem(check, "memory at 0x%" PRIx64 " belongs to inode %" PRId64 " and to inode %" PRId64, start,
+		        last[0], ino);
 	if (end > last[1]) {
 		last[0] = ino;
 		last[1] = end;
@@ -270,7 +272,8 @@ static void check_clean_is_free(struct check *check, sqlite3_stmt *query, void *
 static void check_clean_is_good(struct check *check, sqlite3_stmt *query, void *data)
 {
 	(void)data;
-	problem(check, "memory at 0x%" PRIx64 " is on record as clean, and as bad", (int64_t)sqlite3_column_int64(query, 0));
+	problem(check, "memory at 0x%" PRIx64 " is on record as clean, and as bad",
+	        (int64_t)sqlite3_column_int64(query, 0));
 }
 
 /* A directory's names lead to the root, or nobody can reach what is in it. */
@@ -309,8 +312,8 @@ static void check_tree(struct check *check)
 		if (S_ISDIR(inode->mode) && inode->entries)
 			check_reachable(check, inode);
 		if (S_ISREG(inode->mode) && !inode->demand && inode->covered < inode->size)
-			problem(check, "inode %" PRId64 ": no memory from offset %" PRIu64 " on, of a size of %" PRIu64, inode->ino,
-			        inode->covered, inode->size);
+			problem(check, "inode %" PRId64 ": no memory from offset %" PRIu64 " on, of a size of %" PRIu64,
+			        inode->ino, inode->covered, inode->size);
 	}
 }
 
@@ -333,8 +336,10 @@ static void check_sum(struct check *check, sqlite3_stmt *query, void *table)
 static void check_sums(struct check *check)
 {
 	scan(check, "SELECT name FROM value WHERE sum != crc(name, value)", check_sum, (void *)"value");
-	scan(check, "SELECT ino FROM inode WHERE sum != crc(ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns,"
-	            " ctime, ctime_ns, target)", check_sum, (void *)"inode");
+	scan(check,
+	     "SELECT ino FROM inode WHERE sum != crc(ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns,"
+	     " ctime, ctime_ns, target)",
+	     check_sum, (void *)"inode");
 	scan(check, "SELECT parent FROM entry WHERE sum != crc(parent, cookie, name, ino)", check_sum,
 	     (void *)"entry of directory");
 	scan(check, "SELECT ino FROM xattr WHERE sum != crc(ino, name, value)", check_sum, (void *)"xattr of inode");
@@ -378,7 +383,8 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT parent FROM entry GROUP BY parent, name HAVING count(*) > 1", check_double_name, NULL);
 	scan(check, "SELECT DISTINCT parent FROM entry", check_orphan_parent, NULL);
 	scan(check, "SELECT DISTINCT ino FROM xattr", check_reference, (void *)"xattr");
-	scan(check, "SELECT ino FROM xattr WHERE CAST(name AS TEXT) = 'dmemfs.alloc' AND CAST(value AS TEXT) = 'demand'",
+	scan(check,
+	     "SELECT ino FROM xattr WHERE CAST(name AS TEXT) = 'dmemfs.alloc' AND CAST(value AS TEXT) = 'demand'",
 	     note_demand, NULL);
 	scan(check, "SELECT ino FROM backing", check_reference, (void *)"backing");
 	scan(check, "SELECT ino, offset, start, length FROM extent ORDER BY ino, offset", check_file_extent, file);
@@ -387,8 +393,10 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT 0, start, length FROM extent UNION ALL SELECT 1, start, length FROM clean ORDER BY 2",
 	     check_clean_is_free, ends);
 	scan(check, "SELECT start, length FROM poison ORDER BY start", check_run, &poison);
-	scan(check, "SELECT poison.start FROM poison JOIN clean ON clean.start < poison.start + poison.length"
-	            " AND poison.start < clean.start + clean.length", check_clean_is_good, NULL);
+	scan(check,
+	     "SELECT poison.start FROM poison JOIN clean ON clean.start < poison.start + poison.length"
+	     " AND poison.start < clean.start + clean.length",
+	     check_clean_is_good, NULL);
 	check_tree(check);
 }
 

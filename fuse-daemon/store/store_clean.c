@@ -26,7 +26,8 @@ static bool last_row(struct store *store, uint64_t address, struct extent *row)
 static void put(struct store *store, uint64_t start, uint64_t end)
 {
 	if (start < end)
-		STORE_RUN(store, "INSERT INTO clean (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))", start, end - start);
+		STORE_RUN(store, "INSERT INTO clean (start, length, sum) VALUES (?1, ?2, crc(?1, ?2))", start,
+		          end - start);
 }
 
 static void remove_row(struct store *store, uint64_t start)
@@ -75,7 +76,8 @@ int store_list_runs(struct store *store, const char *text, GArray *runs)
 	while (result == SQLITE_OK || result == SQLITE_ROW) {
 		result = sqlite3_step(query);
 		if (result == SQLITE_ROW) {
-			struct extent run = { (uint64_t)sqlite3_column_int64(query, 0), (uint64_t)sqlite3_column_int64(query, 1) };
+			struct extent run = { (uint64_t)sqlite3_column_int64(query, 0),
+				              (uint64_t)sqlite3_column_int64(query, 1) };
 
 			g_array_append_val(runs, run);
 		}

@@ -17,7 +17,7 @@ struct store {
 	void (*deleted)(uint64_t ino, void *data);
 	void *deleted_data;
 
-	GMutex lock;   /* held from begin to commit, and for each read; guards what follows */
+	GMutex lock;    /* held from begin to commit, and for each read; guards what follows */
 	GArray *graves; /* uint64_t: inodes to delete with the next transaction */
 	sqlite3 *db;
 	GHashTable *statements; /* static text of SQL -> sqlite3_stmt, prepared once */
@@ -45,8 +45,8 @@ sqlite3_stmt *store_statement(struct store *store, const char *sql);
 void store_step(struct store *store, sqlite3_stmt *prepared);
 /* Runs one that returns no row with @numbers as its values. */
 void store_run(struct store *store, const char *sql, const uint64_t *numbers, int count);
-#define STORE_RUN(store, sql, ...)                                                                                     \
-	store_run(store, sql, (const uint64_t[]){ __VA_ARGS__ },                                                       \
+#define STORE_RUN(store, sql, ...)                               \
+	store_run(store, sql, (const uint64_t[]){ __VA_ARGS__ }, \
 	          sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
 /* The same, and the values after @numbers are @name and, unless it is NULL, @value. */
 void store_run_named(struct store *store, const char *sql, const uint64_t *numbers, int count, const char *name,

@@ -10,8 +10,7 @@ struct load {
 };
 
 /* Calls @row for each row until it returns false. */
-static bool scan(const struct load *load, const char *text,
-                 bool (*row)(const struct load *load, sqlite3_stmt *query))
+static bool scan(const struct load *load, const char *text, bool (*row)(const struct load *load, sqlite3_stmt *query))
 {
 	sqlite3_stmt *query = NULL;
 	int result = sqlite3_prepare_v2(load->store->db, text, -1, &query, NULL);
@@ -63,7 +62,8 @@ static bool load_entry(const struct load *load, sqlite3_stmt *query)
 {
 	g_autofree char *name = string(query, 2);
 
-	return load->visitor->entry(number(query, 0), number(query, 1), name, number(query, 3), load->data, load->error);
+	return load->visitor->entry(number(query, 0), number(query, 1), name, number(query, 3), load->data,
+	                            load->error);
 }
 
 static bool load_xattr(const struct load *load, sqlite3_stmt *query)
@@ -97,8 +97,10 @@ bool store_load(struct store *store, const struct store_visitor *visitor, void *
 {
 	const struct load load = { store, visitor, data, error };
 
-	return scan(&load, "SELECT ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns, target"
-	                   " FROM inode", load_inode) &&
+	return scan(&load,
+	            "SELECT ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns, target"
+	            " FROM inode",
+	            load_inode) &&
 	       scan(&load, "SELECT parent, cookie, name, ino FROM entry ORDER BY parent, cookie", load_entry) &&
 	       scan(&load, "SELECT ino, name, value FROM xattr", load_xattr) &&
 	       scan(&load, "SELECT ino, offset, start, length FROM extent ORDER BY ino, offset", load_extent) &&

@@ -7,9 +7,9 @@
 static void bind_attributes(sqlite3_stmt *prepared, const struct store_inode *inode)
 {
 	const sqlite3_int64 numbers[] = {
-		(sqlite3_int64)inode->ino, inode->mode, inode->uid, inode->gid, (sqlite3_int64)inode->size,
-		inode->atime.tv_sec, inode->atime.tv_nsec, inode->mtime.tv_sec, inode->mtime.tv_nsec,
-		inode->ctime.tv_sec, inode->ctime.tv_nsec,
+		(sqlite3_int64)inode->ino,  inode->mode,         inode->uid,           inode->gid,
+		(sqlite3_int64)inode->size, inode->atime.tv_sec, inode->atime.tv_nsec, inode->mtime.tv_sec,
+		inode->mtime.tv_nsec,       inode->ctime.tv_sec, inode->ctime.tv_nsec,
 	};
 
 	for (int i = 0; i < (int)G_N_ELEMENTS(numbers); i++)
@@ -19,9 +19,10 @@ static void bind_attributes(sqlite3_stmt *prepared, const struct store_inode *in
 void store_put_inode(struct store *store, const struct store_inode *inode)
 {
 	sqlite3_stmt *prepared = store_statement(
-		store, "INSERT INTO inode (ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns,"
-		       " target, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
-		       " crc(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12))");
+		store,
+		"INSERT INTO inode (ino, mode, uid, gid, size, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns,"
+		" target, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
+		" crc(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12))");
 
 	if (!prepared)
 		return;
@@ -35,9 +36,10 @@ void store_put_attributes(struct store *store, const struct store_inode *inode)
 {
 	/* ?5, the size, stays */
 	sqlite3_stmt *prepared = store_statement(
-		store, "UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, atime = ?6, atime_ns = ?7, mtime = ?8, mtime_ns = ?9,"
-		       " ctime = ?10, ctime_ns = ?11,"
-		       " sum = crc(?1, ?2, ?3, ?4, size, ?6, ?7, ?8, ?9, ?10, ?11, target) WHERE ino = ?1");
+		store,
+		"UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, atime = ?6, atime_ns = ?7, mtime = ?8, mtime_ns = ?9,"
+		" ctime = ?10, ctime_ns = ?11,"
+		" sum = crc(?1, ?2, ?3, ?4, size, ?6, ?7, ?8, ?9, ?10, ?11, target) WHERE ino = ?1");
 
 	if (!prepared)
 		return;
@@ -47,8 +49,10 @@ void store_put_attributes(struct store *store, const struct store_inode *inode)
 
 void store_put_size(struct store *store, uint64_t ino, uint64_t size)
 {
-	STORE_RUN(store, "UPDATE inode SET size = ?2, sum = crc(?1, mode, uid, gid, ?2, atime, atime_ns, mtime, mtime_ns,"
-	                 " ctime, ctime_ns, target) WHERE ino = ?1", ino, size);
+	STORE_RUN(store,
+	          "UPDATE inode SET size = ?2, sum = crc(?1, mode, uid, gid, ?2, atime, atime_ns, mtime, mtime_ns,"
+	          " ctime, ctime_ns, target) WHERE ino = ?1",
+	          ino, size);
 }
 
 void store_delete_inode(struct store *store, uint64_t ino)
@@ -61,9 +65,10 @@ void store_delete_inode(struct store *store, uint64_t ino)
 
 void store_put_entry(struct store *store, uint64_t parent, uint64_t cookie, const char *name, uint64_t ino)
 {
-	store_run_named(store, "INSERT OR REPLACE INTO entry (parent, cookie, ino, name, sum)"
-	                 " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?4, ?3))", (const uint64_t[]){ parent, cookie, ino }, 3, name,
-	          NULL, 0);
+	store_run_named(store,
+	                "INSERT OR REPLACE INTO entry (parent, cookie, ino, name, sum)"
+	                " VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?4, ?3))",
+	                (const uint64_t[]){ parent, cookie, ino }, 3, name, NULL, 0);
 }
 
 void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
@@ -73,8 +78,9 @@ void store_delete_entry(struct store *store, uint64_t parent, uint64_t cookie)
 
 void store_put_xattr(struct store *store, uint64_t ino, const char *name, const void *value, size_t size)
 {
-	store_run_named(store, "INSERT OR REPLACE INTO xattr (ino, name, value, sum) VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))", &ino, 1,
-	          name, value, size);
+	store_run_named(store,
+	                "INSERT OR REPLACE INTO xattr (ino, name, value, sum) VALUES (?1, ?2, ?3, crc(?1, ?2, ?3))",
+	                &ino, 1, name, value, size);
 }
 
 void store_put_text(struct store *store, uint64_t ino, const char *name, const char *text)
@@ -94,7 +100,8 @@ void store_put_extent(struct store *store, uint64_t ino, const struct extent_map
 {
 	store_delete_clean(store, run->extent);
 	store_delete_extents(store, ino, run->offset, run->offset + run->extent.length);
-	STORE_RUN(store, "INSERT INTO extent (ino, offset, start, length, sum) VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",
+	STORE_RUN(store,
+	          "INSERT INTO extent (ino, offset, start, length, sum) VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",
 	          ino, run->offset, run->extent.start, run->extent.length);
 }
 
@@ -112,7 +119,8 @@ void store_put_poison(struct store *store, struct extent run)
 
 void store_put_backing(struct store *store, uint64_t ino, int id)
 {
-	STORE_RUN(store, "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))", ino, (uint64_t)id);
+	STORE_RUN(store, "INSERT OR REPLACE INTO backing (ino, id, sum) VALUES (?1, ?2, crc(?1, ?2))", ino,
+	          (uint64_t)id);
 }
 
 static uint64_t first_slot(const struct store *store)
@@ -138,9 +146,10 @@ void store_reserve_inos(struct store *store, uint64_t next)
 
 void store_put_value(struct store *store, const char *name, const void *value, size_t size)
 {
-	sqlite3_stmt *prepared = store_statement(
-		store, value ? "INSERT OR REPLACE INTO value (name, value, sum) VALUES (?1, ?2, crc(?1, ?2))" :
-			       "DELETE FROM value WHERE name = ?1");
+	sqlite3_stmt *prepared =
+		store_statement(store,
+	                        value ? "INSERT OR REPLACE INTO value (name, value, sum) VALUES (?1, ?2, crc(?1, ?2))"
+	                              : "DELETE FROM value WHERE name = ?1");
 
 	if (!prepared)
 		return;

@@ -95,15 +95,16 @@ bool store_schema_verify(sqlite3 *db, const char *path, GError **error)
 		return false;
 	if (version != STORE_VERSION)
 		return store_refuse(error, STORE_ERROR_FOREIGN, path,
-		                    version ? "of an older version: start dmemfsd once" : "empty: no daemon has used it yet");
+		                    version ? "of an older version: start dmemfsd once"
+		                            : "empty: no daemon has used it yet");
 	return true;
 }
 
 /* The schema for a new database, or the way from an older version. */
 static int write_schema(sqlite3 *db, int version)
 {
-	g_autofree char *numbers =
-		g_strdup_printf("PRAGMA application_id = %d; PRAGMA user_version = %d", STORE_APPLICATION_ID, STORE_VERSION);
+	g_autofree char *numbers = g_strdup_printf("PRAGMA application_id = %d; PRAGMA user_version = %d",
+	                                           STORE_APPLICATION_ID, STORE_VERSION);
 	int result = sqlite3_exec(db, version == 0 ? schema : schema_no_redo, NULL, NULL, NULL);
 
 	return result == SQLITE_OK ? sqlite3_exec(db, numbers, NULL, NULL, NULL) : result;

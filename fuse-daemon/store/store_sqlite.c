@@ -9,7 +9,7 @@
 /* Milliseconds. Nobody else opens the database while a daemon runs, but for a moment at its start. */
 #define BUSY_TIMEOUT 10000
 
-G_DEFINE_QUARK(dmemfs-store-error-quark, store_error)
+G_DEFINE_QUARK(dmemfs - store - error - quark, store_error)
 
 bool store_is_damage(int result)
 {
@@ -49,8 +49,10 @@ char *store_remedy(int result, const char *path)
 		return g_strdup_printf("nothing is lost: free some space in %s, then try again", directory);
 	if ((result & 0xff) == SQLITE_BUSY)
 		return g_strdup("nothing is lost: end the process that has it open (fuser), then try again");
-	return g_strdup_printf("nothing is lost: see whether %s can be read and written, has free space, and what the kernel "
-	                       "says of its disk, then try again", directory);
+	return g_strdup_printf(
+		"nothing is lost: see whether %s can be read and written, has free space, and what the kernel "
+		"says of its disk, then try again",
+		directory);
 }
 
 bool store_refuse(GError **error, enum store_error code, const char *path, const char *why)
@@ -68,8 +70,8 @@ bool store_fail(GError **error, const char *path, sqlite3 *db, int result, const
 {
 	g_autofree char *help = store_remedy(result, path);
 
-	g_set_error(error, STORE_ERROR, store_is_damage(result) ? STORE_ERROR_DAMAGED : STORE_ERROR_IO, "%s: %s: %s: %s", path,
-	            what, store_reason(db, result), help);
+	g_set_error(error, STORE_ERROR, store_is_damage(result) ? STORE_ERROR_DAMAGED : STORE_ERROR_IO,
+	            "%s: %s: %s: %s", path, what, store_reason(db, result), help);
 	return false;
 }
 
@@ -102,10 +104,12 @@ static void crc_function(sqlite3_context *context, int count, sqlite3_value **va
 sqlite3 *store_connect(const char *path, int flags, GError **error)
 {
 	sqlite3 *db = NULL;
-	int result = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW, NULL);
+	int result = sqlite3_open_v2(path, &db,
+	                             flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW, NULL);
 
 	if (result == SQLITE_OK)
-		result = sqlite3_create_function(db, "crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, crc_function, NULL, NULL);
+		result = sqlite3_create_function(db, "crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, crc_function,
+		                                 NULL, NULL);
 	/* What is sorted or put aside needs no file in a directory that may be full. */
 	if (result == SQLITE_OK)
 		result = sqlite3_exec(db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL);
@@ -150,7 +154,7 @@ void store_bind_blob(sqlite3_stmt *prepared, int index, const void *bytes, size_
 }
 
 void store_run_named(struct store *store, const char *sql, const uint64_t *numbers, int count, const char *name,
-                      const void *value, size_t size)
+                     const void *value, size_t size)
 {
 	sqlite3_stmt *prepared = store_statement(store, sql);
 

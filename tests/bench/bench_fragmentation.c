@@ -88,7 +88,7 @@ struct life {
 	uint64_t all;          /* bytes */
 	uint64_t made, runs;
 	uint64_t refused; /* although there was as much free, in pieces too small for the unit */
-	double share; /* sum of the samples */
+	double share;     /* sum of the samples */
 	unsigned samples;
 	double seconds;
 };
@@ -201,15 +201,17 @@ static void print(const struct life *life, unsigned operations, bool json, bool 
 
 	if (json)
 		printf("  \"%s\": { \"usable_1g\": %.4f, \"refused\": %" PRIu64
-		       ", \"runs_per_file\": %.2f, \"us_per_operation\": %.2f }%s\n", life->scheme->name, share, life->refused,
-		       runs, us, last ? "" : ",");
+		       ", \"runs_per_file\": %.2f, \"us_per_operation\": %.2f }%s\n",
+		       life->scheme->name, share, life->refused, runs, us, last ? "" : ",");
 	else
-		printf("%-10s %15.1f %% %9" PRIu64 " %14.2f %14.2f\n", life->scheme->name, share * 100, life->refused, runs, us);
+		printf("%-10s %15.1f %% %9" PRIu64 " %14.2f %14.2f\n", life->scheme->name, share * 100, life->refused,
+		       runs, us);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct fragment_scheme *const schemes[] = { &fragment_dmemfs, &fragment_first_fit, &fragment_buddy };
+	static const struct fragment_scheme *const schemes[] = { &fragment_dmemfs, &fragment_first_fit,
+		                                                 &fragment_buddy };
 	bool json = false, quick = false;
 
 	for (int i = 1; i < argc; i++) {

@@ -12,12 +12,12 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define BYTES  (UINT64_C(192) << 20)
-#define PAGE   4096
-#define PAGES  (BYTES / PAGE)
-#define STEPS  2000000
+#define BYTES   (UINT64_C(192) << 20)
+#define PAGE    4096
+#define PAGES   (BYTES / PAGE)
+#define STEPS   2000000
 #define DOUBLES (BYTES / 3 / sizeof(double))
-#define GIB    (UINT64_C(1) << 30)
+#define GIB     (UINT64_C(1) << 30)
 
 static double seconds(void)
 {

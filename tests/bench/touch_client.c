@@ -88,6 +88,7 @@ int main(int argc, char **argv)
 	for (uint64_t at = 0; at < size; at += page)
 		memory[at] = 1;
 	end = now();
-	printf("%llu %llu %ld\n", (unsigned long long)(made - start), (unsigned long long)(end - made), faults() - before);
+	printf("%llu %llu %ld\n", (unsigned long long)(made - start), (unsigned long long)(end - made),
+	       faults() - before);
 	return 0;
 }

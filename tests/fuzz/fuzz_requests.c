@@ -134,8 +134,11 @@ static void end(struct world *world)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct config config = { .alloc = ALLOC_EAGER, .state_dir = (char *)"/", .mountpoint = (char *)"/",
-	                                .page_size = DMEMFS_PAGE_4K, .threads = 1 };
+	static struct config config = { .alloc = ALLOC_EAGER,
+		                        .state_dir = (char *)"/",
+		                        .mountpoint = (char *)"/",
+		                        .page_size = DMEMFS_PAGE_4K,
+		                        .threads = 1 };
 	struct fuzz_input input = { data, size };
 	struct world world = { 0 };
 

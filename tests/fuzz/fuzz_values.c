@@ -81,7 +81,8 @@ static void command_line(const void *text, size_t size)
 
 	g_autoptr(GArray) again = memmap_cmdline_parse(arguments->str);
 
-	g_assert_cmpmem(again->data, again->len * sizeof(struct extent), ranges->data, ranges->len * sizeof(struct extent));
+	g_assert_cmpmem(again->data, again->len * sizeof(struct extent), ranges->data,
+	                ranges->len * sizeof(struct extent));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -11,9 +11,21 @@
 /* Few, so that requests meet; the last one stands for a name of the input's own. */
 static const char *const names[] = { "a", "b", "c", "d", "directory", "a name that is longer than the others", NULL };
 static const char *const attributes[] = {
-	"user.a", "user.b", "trusted.a", "security.a", "trusted.dmemfs.quota.max_bytes", "trusted.dmemfs.quota.max_files",
-	"dmemfs.node", "dmemfs.page_size", "dmemfs.alloc", "dmemfs.stats", "dmemfs.extents", "dmemfs.regions", "dmemfs.daemon",
-	"system.posix_acl_access", NULL,
+	"user.a",
+	"user.b",
+	"trusted.a",
+	"security.a",
+	"trusted.dmemfs.quota.max_bytes",
+	"trusted.dmemfs.quota.max_files",
+	"dmemfs.node",
+	"dmemfs.page_size",
+	"dmemfs.alloc",
+	"dmemfs.stats",
+	"dmemfs.extents",
+	"dmemfs.regions",
+	"dmemfs.daemon",
+	"system.posix_acl_access",
+	NULL,
 };
 static const char *const values[] = { "", "0", "1", "3", "4K", "2M", "8M", "64G", "prefer:0", "local", "0,1", NULL };
 
@@ -39,7 +51,8 @@ static void start_on_open(struct kernel *kernel, uint32_t opcode, const struct k
 }
 
 /* Of @words, or of the input's own bytes, up to @max of them; the kernel lets no NUL and no @forbidden through. */
-static void add_word(struct kernel *kernel, struct fuzz_input *input, const char *const *words, char forbidden, size_t max)
+static void add_word(struct kernel *kernel, struct fuzz_input *input, const char *const *words, char forbidden,
+                     size_t max)
 {
 	uint64_t which = fuzz_take(input, 1);
 	guint count = g_strv_length((char **)words);
@@ -201,7 +214,8 @@ static void create_unnamed(struct kernel *kernel, struct fuzz_input *input)
 
 static void list(struct kernel *kernel, struct fuzz_input *input)
 {
-	const struct fuse_read_in in = { .offset = take_offset(input), .size = (uint32_t)fuzz_take(input, 2) % KERNEL_PAYLOAD_MAX };
+	const struct fuse_read_in in = { .offset = take_offset(input),
+		                         .size = (uint32_t)fuzz_take(input, 2) % KERNEL_PAYLOAD_MAX };
 
 	kernel->room = in.size;
 	kernel_add(kernel, &in, sizeof(in));

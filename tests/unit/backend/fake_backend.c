@@ -243,7 +243,8 @@ static bool fake_next_punched(struct backend_object *object, uint64_t from, stru
 		first++;
 	if (first >= object->has->len)
 		return false;
-	for (last = first; last + 1 < object->has->len && object->has->data[last + 1] == PUNCHED &&
+	for (last = first;
+	     last + 1 < object->has->len && object->has->data[last + 1] == PUNCHED &&
 	     g_array_index(object->at, guint64, last + 1) == g_array_index(object->at, guint64, last) + DMEMFS_PAGE_4K;)
 		last++;
 	*run = (struct extent_map_run){

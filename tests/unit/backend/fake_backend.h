@@ -12,13 +12,13 @@
 struct fake {
 	struct storage storage;
 	struct backend_object *last; /* that was made and is alive */
-	unsigned objects;        /* alive */
-	unsigned registrations;  /* backing ids in use */
-	uint64_t given;          /* bytes in live objects */
-	unsigned fail_give_in;   /* n: the n-th give() from now fails with -ENOSPC; 0: none */
-	bool hold;               /* drop() says that somebody still maps the object */
-	GArray *held;            /* ids whose idle event the test owes */
-	unsigned mode;           /* what the last object was told to be: enum backend_mode */
+	unsigned objects;            /* alive */
+	unsigned registrations;      /* backing ids in use */
+	uint64_t given;              /* bytes in live objects */
+	unsigned fail_give_in;       /* n: the n-th give() from now fails with -ENOSPC; 0: none */
+	bool hold;                   /* drop() says that somebody still maps the object */
+	GArray *held;                /* ids whose idle event the test owes */
+	unsigned mode;               /* what the last object was told to be: enum backend_mode */
 	int next_backing_id;
 	uint64_t capacity; /* bytes */
 	uint64_t released; /* bytes of files that are on record, but in no namespace any more */

@@ -294,7 +294,8 @@ static int listen_as_syslog(void)
 
 	g_assert_cmpint(fd, >=, 0);
 	if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-	    mount("tmpfs", "/dev", "tmpfs", 0, NULL) == 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+	    mount("tmpfs", "/dev", "tmpfs", 0, NULL) == 0 &&
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
 	close(fd);
 	return -1;

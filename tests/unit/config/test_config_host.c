@@ -98,14 +98,14 @@ static void mountpoint_is_a_directory(struct fixture *fixture, gconstpointer dat
 	g_autofree char *below = g_build_filename(fixture->file, "x", NULL);
 
 	(void)data;
-	says(check(fixture, missing, fixture->state_dir, fixture->memory_dir, ""), "[daemon] mountpoint: ",
-	     "does not exist: ", "mkdir -p ");
-	says(check(fixture, fixture->file, fixture->state_dir, fixture->memory_dir, ""), "[daemon] mountpoint: ",
-	     "is not a directory: ", "name a directory");
-	says(check(fixture, below, fixture->state_dir, fixture->memory_dir, ""), "[daemon] mountpoint: ",
-	     "Not a directory: ", "name a directory");
-	says(check(fixture, "/proc", fixture->state_dir, fixture->memory_dir, ""), "[daemon] mountpoint: ",
-	     "/proc is a mount point already: ", "unmount it");
+	says(check(fixture, missing, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] mountpoint: ", "does not exist: ", "mkdir -p ");
+	says(check(fixture, fixture->file, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] mountpoint: ", "is not a directory: ", "name a directory");
+	says(check(fixture, below, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] mountpoint: ", "Not a directory: ", "name a directory");
+	says(check(fixture, "/proc", fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] mountpoint: ", "/proc is a mount point already: ", "unmount it");
 }
 
 static void mountpoint_may_be_a_link(struct fixture *fixture, gconstpointer data)
@@ -121,11 +121,11 @@ static void state_dir_is_private(struct fixture *fixture, gconstpointer data)
 	(void)data;
 	g_assert_cmpint(g_mkdir(fixture->state_dir, 0700), ==, 0);
 	g_assert_cmpint(chmod(fixture->state_dir, 0770), ==, 0);
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "can be written by others (mode 0770): ", "the daemon's own");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "can be written by others (mode 0770): ", "the daemon's own");
 	g_assert_cmpint(chmod(fixture->state_dir, 01707), ==, 0);
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "can be written by others (mode 1707): ", "the daemon's own");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "can be written by others (mode 1707): ", "the daemon's own");
 }
 
 static void state_dir_is_the_daemons(struct fixture *fixture, gconstpointer data)
@@ -137,8 +137,8 @@ static void state_dir_is_the_daemons(struct fixture *fixture, gconstpointer data
 	}
 	g_assert_cmpint(g_mkdir(fixture->state_dir, 0700), ==, 0);
 	g_assert_cmpint(chown(fixture->state_dir, 4711, 0), ==, 0);
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "belongs to user 4711 (mode 0700): ", "run chown -h 0 ");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "belongs to user 4711 (mode 0700): ", "run chown -h 0 ");
 }
 
 /* Whoever can replace a directory on the way can have the daemon use one of his own. */
@@ -150,34 +150,34 @@ static void way_is_private(struct fixture *fixture, gconstpointer data)
 	(void)data;
 	g_assert_cmpint(g_mkdir(way, 0700), ==, 0);
 	g_assert_cmpint(chmod(way, 0777), ==, 0);
-	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "way can be written by others (mode 0777): ", "run chmod go-w ");
+	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "way can be written by others (mode 0777): ", "run chmod go-w ");
 	g_assert_cmpint(chmod(way, 01777), ==, 0);
 	g_assert_null(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""));
 	if (geteuid() != 0)
 		return;
 	g_assert_cmpint(chmod(way, 0755), ==, 0);
 	g_assert_cmpint(chown(way, 4711, 0), ==, 0);
-	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "way belongs to user 4711 (mode 0755): ", "run chown -h 0 ");
+	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0755): ", "run chown -h 0 ");
 	/* A link to a good place is as bad when it is of somebody else. */
 	g_assert_cmpint(g_rmdir(way), ==, 0);
 	g_assert_cmpint(symlink(".", way), ==, 0);
 	g_assert_null(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""));
 	g_assert_cmpint(lchown(way, 4711, 0), ==, 0);
-	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "way belongs to user 4711 (mode 0777): ", "run chown -h 0 ");
+	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0777): ", "run chown -h 0 ");
 }
 
 static void state_dir_is_a_directory(struct fixture *fixture, gconstpointer data)
 {
 	(void)data;
-	says(check(fixture, fixture->mountpoint, fixture->file, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "is not a directory: ", "remove it, or name another");
+	says(check(fixture, fixture->mountpoint, fixture->file, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "is not a directory: ", "remove it, or name another");
 	/* A link could be turned to another place between this look and the use. */
 	g_assert_cmpint(symlink("/usr", fixture->state_dir), ==, 0);
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""), "[daemon] state-dir: ",
-	     "is not a directory: ", "name another");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "is not a directory: ", "name another");
 }
 
 static void state_dir_has_a_parent(struct fixture *fixture, gconstpointer data)
@@ -186,10 +186,10 @@ static void state_dir_has_a_parent(struct fixture *fixture, gconstpointer data)
 	g_autofree char *below = g_build_filename(fixture->file, "x", NULL);
 
 	(void)data;
-	says(check(fixture, fixture->mountpoint, deep, fixture->memory_dir, ""), "[daemon] state-dir: ", "cannot be made",
-	     "run mkdir -p ");
-	says(check(fixture, fixture->mountpoint, below, fixture->memory_dir, ""), "[daemon] state-dir: ", "cannot be made",
-	     "Not a directory");
+	says(check(fixture, fixture->mountpoint, deep, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "cannot be made", "run mkdir -p ");
+	says(check(fixture, fixture->mountpoint, below, fixture->memory_dir, ""),
+	     "[daemon] state-dir: ", "cannot be made", "Not a directory");
 }
 
 static void memory_dir_is_on_tmpfs(struct fixture *fixture, gconstpointer data)
@@ -199,10 +199,10 @@ static void memory_dir_is_on_tmpfs(struct fixture *fixture, gconstpointer data)
 		g_test_skip("needs root to pass for the owner of /sys");
 		return;
 	}
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, "/sys/dmemfs", ""), "[daemon] memory-dir: ",
-	     "/sys/dmemfs is not on tmpfs: ", "/dev/shm");
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, "/sys/kernel", ""), "[daemon] memory-dir: ",
-	     "/sys/kernel is not on tmpfs: ", "/dev/shm");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, "/sys/dmemfs", ""),
+	     "[daemon] memory-dir: ", "/sys/dmemfs is not on tmpfs: ", "/dev/shm");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, "/sys/kernel", ""),
+	     "[daemon] memory-dir: ", "/sys/kernel is not on tmpfs: ", "/dev/shm");
 }
 
 /* What an earlier run left in it is removed: it must not be a place that others use. */
@@ -211,8 +211,8 @@ static void memory_dir_is_private(struct fixture *fixture, gconstpointer data)
 	(void)data;
 	g_assert_cmpint(g_mkdir(fixture->memory_dir, 0700), ==, 0);
 	g_assert_cmpint(chmod(fixture->memory_dir, 01777), ==, 0);
-	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""), "[daemon] memory-dir: ",
-	     "can be written by others (mode 1777): ", "the daemon's own");
+	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
+	     "[daemon] memory-dir: ", "can be written by others (mode 1777): ", "the daemon's own");
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@ enum { ROOT = 0, ALICE = 1000, BOB = 1001, THREADS = 4 };
 
 #define RESENT (UINT64_C(1) << 63)
 /* The node of which a GETATTR stays at work until the gate opens. */
-#define SLOW 2
+#define SLOW  2
 #define LARGE ((size_t)64 * 1024)
 
 struct world {
@@ -146,7 +146,11 @@ static void ask_large(const struct world *world, uint64_t unique, uid_t uid)
 {
 	static char request[LARGE];
 	struct fuse_in_header in = {
-		.len = sizeof(request), .opcode = FUSE_SETXATTR, .unique = unique, .nodeid = 3, .uid = uid,
+		.len = sizeof(request),
+		.opcode = FUSE_SETXATTR,
+		.unique = unique,
+		.nodeid = 3,
+		.uid = uid,
 	};
 	struct fuse_setxattr_in arguments = { .size = sizeof(request) - 100 };
 

@@ -64,7 +64,9 @@ static void mapping_pages(void)
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-		struct mapping mapping = { .address = cases[i].address, .length = cases[i].length, .offset = cases[i].offset };
+		struct mapping mapping = { .address = cases[i].address,
+			                   .length = cases[i].length,
+			                   .offset = cases[i].offset };
 
 		g_assert_cmphex(mapping_page_size(&mapping), ==, cases[i].page_size);
 	}

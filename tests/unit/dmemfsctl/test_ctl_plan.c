@@ -46,7 +46,8 @@ static void iomem(void)
 	                                              "  02000000-02ffffff : System RAM\n"
 	                                              "40000000-4fffffff : System RAM (kmem)\n"
 	                                              "100000000-27fffffff : System RAM\n"
-	                                              "nonsense : System RAM\n", "System RAM");
+	                                              "nonsense : System RAM\n",
+	                                              "System RAM");
 	const struct extent *first = (const struct extent *)found->data;
 
 	g_assert_cmpuint(found->len, ==, 3);
@@ -74,10 +75,13 @@ static void intersection(void)
 static void nodes_of_ranges(void)
 {
 	const struct extent ram[] = { { 0, 3 * GIB }, { 4 * GIB, 14 * GIB } };
-	const struct machine_range blocks[] = { { { 0, 2 * GIB }, 0 }, { { 5 * GIB, GIB }, 0 }, { { 8 * GIB, GIB }, 1 },
-		                                { { 12 * GIB, 2 * GIB }, 1 } };
+	const struct machine_range blocks[] = {
+		{ { 0, 2 * GIB }, 0 }, { { 5 * GIB, GIB }, 0 }, { { 8 * GIB, GIB }, 1 }, { { 12 * GIB, 2 * GIB }, 1 }
+	};
 	const struct machine_range expected[] = {
-		{ { 0, 3 * GIB }, 0 },            { { 4 * GIB, 2 * GIB }, 0 }, { { 6 * GIB, 2 * GIB }, -1 },
+		{ { 0, 3 * GIB }, 0 },
+		{ { 4 * GIB, 2 * GIB }, 0 },
+		{ { 6 * GIB, 2 * GIB }, -1 },
 		{ { 8 * GIB, 10 * GIB }, 1 },
 	};
 	g_autoptr(GArray) all = extents(ram, 2), known = ranges(blocks, 4), none = ranges(blocks, 0);
@@ -106,8 +110,10 @@ static void firmware_knows_more(void)
 	g_autoptr(GByteArray) table = g_byte_array_new();
 	static const uint8_t header[48], processor[16] = { 0, 16 }, bad[2] = { 1, 0 };
 	const struct machine_range blocks[] = { { { 0, 2 * GIB }, 0 }, { { 16 * GIB, GIB }, 1 } };
-	const struct machine_range expected[] = { { { 0, 3 * GIB }, 0 }, { { 4 * GIB, 12 * GIB }, 0 },
-		                                  { { 16 * GIB, 16 * GIB }, 1 }, { { 64 * GIB, GIB }, -1 } };
+	const struct machine_range expected[] = { { { 0, 3 * GIB }, 0 },
+		                                  { { 4 * GIB, 12 * GIB }, 0 },
+		                                  { { 16 * GIB, 16 * GIB }, 1 },
+		                                  { { 64 * GIB, GIB }, -1 } };
 	g_autoptr(GArray) known = ranges(blocks, 2);
 
 	g_byte_array_append(table, header, sizeof(header));
@@ -187,14 +193,17 @@ static void any_machine(void)
 	for (int round = 0; round < 2000; round++) {
 		struct machine machine = { .ram = ranges(NULL, 0), .nodes = g_array_new(FALSE, FALSE, sizeof(int)) };
 		g_autoptr(GArray) anywhere = g_array_new(FALSE, FALSE, sizeof(int));
-		struct plan_request request = { .size = (uint64_t)g_test_rand_int_range(1, 40) * GIB, .nodes = anywhere };
+		struct plan_request request = { .size = (uint64_t)g_test_rand_int_range(1, 40) * GIB,
+			                        .nodes = anywhere };
 		uint64_t at = 0, end = 0, sum = 0;
 		int nodes = g_test_rand_int_range(1, 4);
 
 		for (int node = 0; node < nodes; node++) {
 			g_array_append_val(machine.nodes, node);
 			for (int i = g_test_rand_int_range(1, 4); i > 0; i--) {
-				struct machine_range range = { { at, (uint64_t)g_test_rand_int_range(1, 20 * 64) * 16 * MIB }, node };
+				struct machine_range range = {
+					{ at, (uint64_t)g_test_rand_int_range(1, 20 * 64) * 16 * MIB }, node
+				};
 
 				g_array_append_val(machine.ram, range);
 				at += range.extent.length + (uint64_t)g_test_rand_int_range(0, 3) * 48 * MIB;
@@ -214,7 +223,8 @@ static void any_machine(void)
 				const struct machine_range *ram = &g_array_index(machine.ram, struct machine_range, k);
 
 				inside |= ram->node == range->node && range->extent.start >= ram->extent.start &&
-				          range->extent.start + range->extent.length <= ram->extent.start + ram->extent.length;
+				          range->extent.start + range->extent.length <=
+				                  ram->extent.start + ram->extent.length;
 			}
 			g_assert_true(inside);
 			end = range->extent.start + range->extent.length;

@@ -29,7 +29,10 @@ static void names(void)
 	EQUALS(text_visible("vm 1"), "vm 1");
 	EQUALS(text_visible("a\nb\033[31m\x7f"), "a\\x0ab\\x1b[31m\\x7f");
 	EQUALS(text_visible("\xc3\xa4\xff\\x"), "\xc3\xa4\\xff\\x5cx");
-	EQUALS(text_visible("\xc2\x9b" "31m"), "\\xc2\\x9b" "31m"); /* CSI as one character */
+	EQUALS(text_visible("\xc2\x9b"
+	                    "31m"),
+	       "\\xc2\\x9b"
+	       "31m"); /* CSI as one character */
 }
 
 static void columns(void)

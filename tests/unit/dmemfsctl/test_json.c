@@ -20,10 +20,11 @@ static void nesting(void)
 	json_strings(json, "words", words);
 	json_begin_object(json, "open");
 	json_bool(json, "closed", false);
-	g_assert_cmpstr(json_finish(json), ==,
-	                "{\n  \"most\": 18446744073709551615,\n  \"least\": -9223372036854775808,\n"
-	                "  \"list\": [\n    {},\n    true,\n    null\n  ],\n  \"words\": [\n    \"a\",\n    \"b\"\n  ],\n"
-	                "  \"open\": {\n    \"closed\": false\n  }\n}\n");
+	g_assert_cmpstr(
+		json_finish(json), ==,
+		"{\n  \"most\": 18446744073709551615,\n  \"least\": -9223372036854775808,\n"
+		"  \"list\": [\n    {},\n    true,\n    null\n  ],\n  \"words\": [\n    \"a\",\n    \"b\"\n  ],\n"
+		"  \"open\": {\n    \"closed\": false\n  }\n}\n");
 }
 
 static void empty(void)

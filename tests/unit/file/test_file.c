@@ -162,7 +162,8 @@ static void holes_read_zero_and_keep_their_memory(void)
 	g_assert_cmpmem(edge, 2, "xx", 2);
 	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
 	/* Far past the end: nothing to do, nothing to break. */
-	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * UNIT, INT64_MAX / 2), ==, 0);
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * UNIT, INT64_MAX / 2), ==,
+	                0);
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_ZERO_RANGE, 2 * UNIT, 2 * UNIT), ==, 0);
 	g_assert_cmpuint(file_size(file), ==, 4 * UNIT);
 	assert_zero(file, 2 * UNIT, 2 * UNIT);

@@ -138,7 +138,8 @@ static void fallocate_in_its_modes(void)
 	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_KEEP_SIZE, 4 * UNIT, UNIT), ==, -EOPNOTSUPP);
 	/* Half of a unit, one, and half of one. */
-	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, UNIT + UNIT / 2, 2 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, UNIT + UNIT / 2, 2 * UNIT), ==,
+	                0);
 	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
 	g_assert_cmpint(file_seek(file, UNIT, SEEK_HOLE), ==, 2 * UNIT);

@@ -48,7 +48,7 @@ static void put(struct fake *fake, uint64_t start, uint64_t length)
 	g_assert_cmpint(store_commit(fake->storage.store), ==, 0);
 }
 
-static void delete(struct fake *fake, uint64_t start, uint64_t length)
+static void delete (struct fake *fake, uint64_t start, uint64_t length)
 {
 	store_begin(fake->storage.store);
 	store_delete_clean(fake->storage.store, (struct extent){ START + start, length });
@@ -65,13 +65,14 @@ static void the_record_has_few_rows(void)
 	assert_recorded(fake, 1, &(struct extent){ START + 4 * M2, 6 * M2 });
 	put(fake, 0, 64 * M2);
 	assert_recorded(fake, 1, &(struct extent){ START, 64 * M2 });
-	delete(fake, 2 * M2, M2);
-	delete(fake, 0, M2);
-	delete(fake, 62 * M2, 2 * M2);
-	delete(fake, 20 * M2, M2);
-	delete(fake, 10 * M2, 30 * M2);
-	assert_recorded(fake, 3, (struct extent[]){ { START + M2, M2 }, { START + 3 * M2, 7 * M2 },
-	                                            { START + 40 * M2, 22 * M2 } });
+	delete (fake, 2 * M2, M2);
+	delete (fake, 0, M2);
+	delete (fake, 62 * M2, 2 * M2);
+	delete (fake, 20 * M2, M2);
+	delete (fake, 10 * M2, 30 * M2);
+	assert_recorded(fake, 3,
+	                (struct extent[]){
+				{ START + M2, M2 }, { START + 3 * M2, 7 * M2 }, { START + 40 * M2, 22 * M2 } });
 	fake_destroy(fake);
 }
 

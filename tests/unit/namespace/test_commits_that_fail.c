@@ -192,9 +192,29 @@ static int allocate_past_the_end(struct namespace *ns, const struct grove *grove
 }
 
 static int (*const changes[])(struct namespace *ns, const struct grove *grove) = {
-	make_a_file, make_a_directory, make_a_symlink, add_a_link, remove_a_file, remove_a_link, remove_a_directory, move_out,
-	replace, exchange, change_mode, add_an_xattr, change_an_xattr, remove_an_xattr, limit_another, lift_the_limit,
-	set_a_page_size, set_demand, set_demand_below, grow, grow_within_the_memory, shrink, allocate_past_the_end,
+	make_a_file,
+	make_a_directory,
+	make_a_symlink,
+	add_a_link,
+	remove_a_file,
+	remove_a_link,
+	remove_a_directory,
+	move_out,
+	replace,
+	exchange,
+	change_mode,
+	add_an_xattr,
+	change_an_xattr,
+	remove_an_xattr,
+	limit_another,
+	lift_the_limit,
+	set_a_page_size,
+	set_demand,
+	set_demand_below,
+	grow,
+	grow_within_the_memory,
+	shrink,
+	allocate_past_the_end,
 };
 
 /* Lets @commits work, then fails all others; -1: none fails. */
@@ -210,7 +230,8 @@ static void fail_commits_after(const char *path, int commits)
 /* A change whose commit fails has changed nothing: not memory, not the record, not what is counted; and works once there is room. */
 static void test_commits_that_fail(struct world *world, gconstpointer data)
 {
-	int (*change)(struct namespace *ns, const struct grove *grove) = *(int (*const *)(struct namespace *, const struct grove *))data;
+	int (*change)(struct namespace * ns, const struct grove *grove) =
+		*(int (*const *)(struct namespace *, const struct grove *))data;
 	g_autofree char *path = g_build_filename(world->fake->state_dir, "fail-commits", NULL);
 	g_autofree char *before = NULL, *refused = NULL;
 	struct grove grove;

@@ -49,7 +49,8 @@ static void made_inodes_belong_to_the_caller(struct world *world, gconstpointer 
 	g_assert_cmpint(namespace_make(world->ns, ROOT, "file", S_IFREG, NULL, world_caller, &attr), ==, -EEXIST);
 	g_assert_cmpint(namespace_make(world->ns, ROOT, "dev", S_IFBLK, NULL, world_caller, &attr), ==, -EPERM);
 	g_assert_cmpint(namespace_make(world->ns, ROOT, "dev", S_IFCHR, NULL, world_caller, &attr), ==, -EPERM);
-	g_assert_cmpint(namespace_make(world->ns, attr.st_ino + 99, "x", S_IFREG, NULL, world_caller, &attr), ==, -ENOENT);
+	g_assert_cmpint(namespace_make(world->ns, attr.st_ino + 99, "x", S_IFREG, NULL, world_caller, &attr), ==,
+	                -ENOENT);
 }
 
 static void names_end_at_255_bytes(struct world *world, gconstpointer data)
@@ -60,7 +61,8 @@ static void names_end_at_255_bytes(struct world *world, gconstpointer data)
 	(void)data;
 	world_make(world, ROOT, fits, S_IFREG);
 	g_assert_cmpint(look(world, ROOT, fits, &attr), ==, 0);
-	g_assert_cmpint(namespace_make(world->ns, ROOT, too_long, S_IFREG, NULL, world_caller, &attr), ==, -ENAMETOOLONG);
+	g_assert_cmpint(namespace_make(world->ns, ROOT, too_long, S_IFREG, NULL, world_caller, &attr), ==,
+	                -ENAMETOOLONG);
 	g_assert_cmpint(look(world, ROOT, too_long, &attr), ==, -ENAMETOOLONG);
 	g_assert_cmpint(namespace_rename(world->ns, ROOT, fits, ROOT, too_long, 0), ==, -ENAMETOOLONG);
 	g_assert_cmpint(look(world, ROOT, fits, &attr), ==, 0);

@@ -154,7 +154,8 @@ static void a_create_costs_the_same_at_any_depth(struct world *world, gconstpoin
 
 	(void)data;
 	for (unsigned round = 0; round < 5; round++) {
-		double cost_shallow = cost_of_makes(world, shallow, round), cost_deep = cost_of_makes(world, deep, round);
+		double cost_shallow = cost_of_makes(world, shallow, round),
+		       cost_deep = cost_of_makes(world, deep, round);
 
 		least_shallow = MIN(least_shallow, cost_shallow);
 		least_deep = MIN(least_deep, cost_deep);
@@ -212,7 +213,8 @@ static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer 
 /* A record that no daemon writes: the limits that part the names are not in force, and all the others are. */
 static void torn_trees_are_served(struct world *world, gconstpointer data)
 {
-	uint64_t around = world_make(world, ROOT, "around", S_IFDIR | 0755), a = world_make(world, around, "a", S_IFDIR | 0755);
+	uint64_t around = world_make(world, ROOT, "around", S_IFDIR | 0755),
+		 a = world_make(world, around, "a", S_IFDIR | 0755);
 	uint64_t b = world_make(world, around, "b", S_IFDIR | 0755), c = world_make(world, around, "c", S_IFDIR | 0755);
 	uint64_t file = world_make(world, a, "file", S_IFREG | 0644);
 	struct store *store = world->fake->storage.store;

@@ -64,10 +64,12 @@ static void describe_inode(struct namespace *ns, uint64_t ino, GString *text)
 	struct stat attr;
 
 	g_assert_cmpint(namespace_getattr(ns, ino, &attr), ==, 0);
-	g_string_append_printf(text, "%" G_GUINT64_FORMAT ": 0%o %u links %u:%u %ld bytes %ld blocks, %ld.%09ld %ld.%09ld "
-	                       "%ld.%09ld", ino, attr.st_mode, (unsigned)attr.st_nlink, attr.st_uid, attr.st_gid,
-	                       attr.st_size, attr.st_blocks, attr.st_atim.tv_sec, attr.st_atim.tv_nsec,
-	                       attr.st_mtim.tv_sec, attr.st_mtim.tv_nsec, attr.st_ctim.tv_sec, attr.st_ctim.tv_nsec);
+	g_string_append_printf(text,
+	                       "%" G_GUINT64_FORMAT ": 0%o %u links %u:%u %ld bytes %ld blocks, %ld.%09ld %ld.%09ld "
+	                       "%ld.%09ld",
+	                       ino, attr.st_mode, (unsigned)attr.st_nlink, attr.st_uid, attr.st_gid, attr.st_size,
+	                       attr.st_blocks, attr.st_atim.tv_sec, attr.st_atim.tv_nsec, attr.st_mtim.tv_sec,
+	                       attr.st_mtim.tv_nsec, attr.st_ctim.tv_sec, attr.st_ctim.tv_nsec);
 	if (S_ISLNK(attr.st_mode) && namespace_readlink(ns, ino, &target) == 0)
 		g_string_append_printf(text, " -> %s", target);
 	if (S_ISREG(attr.st_mode) && namespace_get_file(ns, ino, &file) == 0) {
@@ -78,8 +80,10 @@ static void describe_inode(struct namespace *ns, uint64_t ino, GString *text)
 	}
 	describe_xattrs(ns, ino, text);
 	if (namespace_get_quota(ns, ino, &quota) == 0)
-		g_string_append_printf(text, " quota %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes %" G_GUINT64_FORMAT "/%"
-		                       G_GUINT64_FORMAT " files", quota.used.of[QUOTA_BYTES], quota.max.of[QUOTA_BYTES],
+		g_string_append_printf(text,
+		                       " quota %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " bytes %" G_GUINT64_FORMAT
+		                       "/%" G_GUINT64_FORMAT " files",
+		                       quota.used.of[QUOTA_BYTES], quota.max.of[QUOTA_BYTES],
 		                       quota.used.of[QUOTA_FILES], quota.max.of[QUOTA_FILES]);
 	if (namespace_get_alloc(ns, ino, &demand, &discard) == 0)
 		g_string_append_printf(text, " demand %d discard %d", demand, discard);
@@ -109,8 +113,10 @@ char *world_description(struct world *world)
 
 	describe_inode(world->ns, ROOT, text);
 	namespace_get_inodes(world->ns, &there, &room);
-	g_string_append_printf(text, "%" G_GUINT64_FORMAT " inodes, room for %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT
-	                       " bytes free\n", there, room, fake_free_bytes(world->fake));
+	g_string_append_printf(text,
+	                       "%" G_GUINT64_FORMAT " inodes, room for %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT
+	                       " bytes free\n",
+	                       there, room, fake_free_bytes(world->fake));
 	g_assert_cmpstr(drift, ==, NULL);
 	return g_string_free(text, FALSE);
 }

@@ -81,7 +81,8 @@ static bool check_blocks_of(struct walk *walk, const struct node *node)
 		partial++;
 	}
 	if (node->partial != partial)
-		return fail(walk, "chunk %u: %u partly used blocks counted as %u", node->position, partial, node->partial);
+		return fail(walk, "chunk %u: %u partly used blocks counted as %u", node->position, partial,
+		            node->partial);
 	if ((node->children != NULL) != (partial > 0))
 		return fail(walk, "chunk %u: table of blocks kept or missing", node->position);
 	return true;
@@ -120,7 +121,8 @@ bool chunks_check(const struct chunks *chunks)
 			chunks_assign(&anew, chunk, 1, true);
 	}
 	/* The words: those past the last chunk, too. */
-	good = chunks->free == anew.free && memcmp(chunks->words, anew.words, chunks->leaves * sizeof(*chunks->words)) == 0 &&
+	good = chunks->free == anew.free &&
+	       memcmp(chunks->words, anew.words, chunks->leaves * sizeof(*chunks->words)) == 0 &&
 	       memcmp(&chunks->tree[1], &anew.tree[1], (2 * chunks->leaves - 1) * sizeof(*chunks->tree)) == 0;
 	chunks_clear(&anew);
 	return good;

@@ -20,8 +20,8 @@ static struct numa_policy *parse(const char *text)
 static void policies_are_text(void)
 {
 	static const char *const right[] = { "0", "1023", "0,1", "5,3,4", "prefer:2", "local" };
-	static const char *const wrong[] = { "", "x", "1024", "0,", ",", "0,0", " 0", "0 ", "+1", "prefer:0,1", "prefer:",
-		                             "locale", "0\n\n" };
+	static const char *const wrong[] = { "",   "x",  "1024",       "0,",      ",",      "0,0",  " 0",
+		                             "0 ", "+1", "prefer:0,1", "prefer:", "locale", "0\n\n" };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(right); i++) {
 		g_autofree char *line = g_strconcat(right[i], "\n", NULL);

@@ -153,9 +153,12 @@ static void test_power_cut(struct state *state, gconstpointer data)
 		unsigned before = cut.number;
 
 		/* Every other one while the log is moved into the database. */
-		fault_vfs_cut((unsigned)g_rand_int_range(cut.chance, 1, before % 2 ? 20 : 600), before % 2, cut_power, &cut);
+		fault_vfs_cut((unsigned)g_rand_int_range(cut.chance, 1, before % 2 ? 20 : 600), before % 2, cut_power,
+		              &cut);
 		while (cut.number == before) {
-			g_assert_cmpint(put_number(store, "number", cut.committed + 1, (gsize)g_rand_int_range(cut.chance, 1, 60000)), ==, 0);
+			g_assert_cmpint(put_number(store, "number", cut.committed + 1,
+			                           (gsize)g_rand_int_range(cut.chance, 1, 60000)),
+			                ==, 0);
 			cut.committed++;
 			if (before > CUTS / 2)
 				cut.synced = cut.committed;
@@ -185,8 +188,10 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	fault_vfs_install();
 	g_test_add("/store-faults/full", struct state, &full, state_set_up, test_disk_that_fails, state_tear_down);
-	g_test_add("/store-faults/unwritable", struct state, &unwritable, state_set_up, test_disk_that_fails, state_tear_down);
-	g_test_add("/store-faults/unreadable", struct state, &unreadable, state_set_up, test_disk_that_fails, state_tear_down);
+	g_test_add("/store-faults/unwritable", struct state, &unwritable, state_set_up, test_disk_that_fails,
+	           state_tear_down);
+	g_test_add("/store-faults/unreadable", struct state, &unreadable, state_set_up, test_disk_that_fails,
+	           state_tear_down);
 	g_test_add("/store-faults/memory", struct state, NULL, state_set_up, test_too_little_memory, state_tear_down);
 	g_test_add("/store-faults/power", struct state, NULL, state_set_up, test_power_cut, state_tear_down);
 	return g_test_run();

@@ -109,7 +109,8 @@ static void give_up(int fd)
 	check(call(DMEMFS_IOC_OBJECT_DROP, &op) == 0, "given up");
 	close(fd);
 	check(poll(&events, 1, 10000) == 1 && read(device, &event, sizeof(event)) == sizeof(event) &&
-	      event.kind == DMEMFS_EVENT_IDLE && event.id == 1, "nobody can reach it");
+	              event.kind == DMEMFS_EVENT_IDLE && event.id == 1,
+	      "nobody can reach it");
 	check(call(DMEMFS_IOC_OBJECT_REAP, &reap_op) == 0, "reaped");
 }
 
@@ -131,7 +132,8 @@ int main(int argc, char **argv)
 	device = open(DMEMFS_DEVICE, O_RDWR | O_CLOEXEC);
 	check(device >= 0, "device opened");
 	check(call(DMEMFS_IOC_HELLO, &hello) == 0, "hello");
-	printf("# module %s, page sizes 0x%llx, huge %u\n", hello.version, (unsigned long long)hello.page_sizes, hello.huge);
+	printf("# module %s, page sizes 0x%llx, huge %u\n", hello.version, (unsigned long long)hello.page_sizes,
+	       hello.huge);
 
 	struct dmemfs_region region = { .start = start, .length = length }, release = region;
 	struct dmemfs_region ram = { .start = start - 16 * MIB, .length = 2 * MIB };

@@ -39,9 +39,10 @@ static void on_signal(int number, siginfo_t *info, void *context)
 
 static void print(const siginfo_t *info)
 {
-	const char *code = info->si_code == BUS_MCEERR_AR ? "MCEERR_AR" :
-	                   info->si_code == BUS_MCEERR_AO ? "MCEERR_AO" :
-	                   info->si_code == BUS_ADRERR ? "ADRERR" : "other";
+	const char *code = info->si_code == BUS_MCEERR_AR   ? "MCEERR_AR"
+	                   : info->si_code == BUS_MCEERR_AO ? "MCEERR_AO"
+	                   : info->si_code == BUS_ADRERR    ? "ADRERR"
+	                                                    : "other";
 
 	printf("SIGBUS %s %td %d\n", code, (char *)info->si_addr - map, info->si_addr_lsb);
 }

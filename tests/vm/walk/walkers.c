@@ -136,8 +136,12 @@ static void proc_pagemap_scan(void)
 static void memory_policy(void)
 {
 	static const int modes[] = { MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL };
-	static const unsigned flags[] = { 0, MPOL_MF_STRICT, MPOL_MF_MOVE, MPOL_MF_STRICT | MPOL_MF_MOVE,
-		                          MPOL_MF_MOVE_ALL, MPOL_MF_STRICT | MPOL_MF_MOVE_ALL };
+	static const unsigned flags[] = { 0,
+		                          MPOL_MF_STRICT,
+		                          MPOL_MF_MOVE,
+		                          MPOL_MF_STRICT | MPOL_MF_MOVE,
+		                          MPOL_MF_MOVE_ALL,
+		                          MPOL_MF_STRICT | MPOL_MF_MOVE_ALL };
 	void *pages[64];
 	int nodes[64] = { 0 }, status[64];
 	int mode;
@@ -167,7 +171,9 @@ static void memory_policy(void)
 static void advice(void)
 {
 	/* All that exist but 9 (MADV_REMOVE: zeroes), 10, 11 (fork, below), 100, 101 (memory errors: for root). */
-	static const int list[] = { 0, 1, 2, 3, 4, 8, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 102, 103 };
+	static const int list[] = {
+		0, 1, 2, 3, 4, 8, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 102, 103
+	};
 	char name[32];
 
 	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++) {
@@ -341,7 +347,8 @@ static void cut(void)
 
 static char *reserve(size_t align, size_t skew)
 {
-	char *base = mmap(NULL, length + 2 * align + skew, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *base =
+		mmap(NULL, length + 2 * align + skew, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
 		fail("reserve");
