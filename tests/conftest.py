@@ -237,3 +237,15 @@ def kept(fs):
     fs.daemon.start()
     assert fs.daemon.manager.stored is not None
     return fs
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Before the daemon starts."""
+    monkeypatch.setenv("DMEMFS_PRETEND_DIRTY", "1")
+
+
+@pytest.fixture
+def pool(pretend, fs):
+    """A mount whose memory needs zeroing."""
+    return fs

@@ -14,18 +14,6 @@ from helpers.daemon import SANITIZERS
 pytestmark = pytest.mark.page_sizes("4K")
 
 
-@pytest.fixture
-def pretend(monkeypatch):
-    """Before the daemon starts."""
-    monkeypatch.setenv("DMEMFS_PRETEND_DIRTY", "1")
-
-
-@pytest.fixture
-def pool(pretend, fs):
-    """A mount whose memory needs zeroing."""
-    return fs
-
-
 def test_waits_until_all_is_clean(ctl, pool):
     assert ctl.text("wait-clean", pool.root) == f"{pool.root}: 64 MiB are free and clean\n"
     pool.make_file("file", size=16 << 20)

@@ -3,6 +3,8 @@
 
 import errno
 
+from helpers.expect import fails_with
+
 
 class ModelFile:
     """The bytes of one file, shared by all its names and descriptors."""
@@ -133,3 +135,14 @@ class Model:
         if new != old and (new[: len(old)] == old or old[: len(new)] == new):
             raise ModelError(errno.EINVAL)
         source_parent[old[-1]], target_parent[new[-1]] = target, node
+
+
+def both(modelled, real):
+    """Does it in the model and on the mount; both must succeed, or fail alike."""
+    try:
+        modelled()
+    except ModelError as error:
+        with fails_with(*error.numbers):
+            real()
+    else:
+        real()

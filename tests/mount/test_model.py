@@ -13,7 +13,7 @@ from hypothesis.stateful import (Bundle, RuleBasedStateMachine, consumes, invari
                                  run_state_machine_as_test)
 
 from helpers.expect import fails_with, same_bytes
-from helpers.model import Model, ModelDirectory, ModelError
+from helpers.model import Model, ModelDirectory, ModelError, both
 from helpers.syscalls import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, RENAME_EXCHANGE, Mapping,
                               fallocate, opened, renameat2)
 
@@ -47,44 +47,34 @@ def machine_for(fs):
         def real(self, path):
             return self.top.joinpath(*path)
 
-        def both(self, modelled, real):
-            """Does it in the model and on the mount; both must succeed, or fail alike."""
-            try:
-                modelled()
-            except ModelError as error:
-                with fails_with(*error.numbers):
-                    real()
-            else:
-                real()
-
         @rule(path=paths)
         def create(self, path):
-            self.both(lambda: self.model.create(path),
+            both(lambda: self.model.create(path),
                       lambda: os.close(os.open(self.real(path), os.O_CREAT | os.O_EXCL | os.O_RDWR)))
 
         @rule(path=paths)
         def mkdir(self, path):
-            self.both(lambda: self.model.mkdir(path), lambda: self.real(path).mkdir())
+            both(lambda: self.model.mkdir(path), lambda: self.real(path).mkdir())
 
         @rule(path=paths)
         def unlink(self, path):
-            self.both(lambda: self.model.unlink(path), lambda: self.real(path).unlink())
+            both(lambda: self.model.unlink(path), lambda: self.real(path).unlink())
 
         @rule(path=paths)
         def rmdir(self, path):
-            self.both(lambda: self.model.rmdir(path), lambda: self.real(path).rmdir())
+            both(lambda: self.model.rmdir(path), lambda: self.real(path).rmdir())
 
         @rule(old=paths, new=paths)
         def link(self, old, new):
-            self.both(lambda: self.model.link(old, new), lambda: os.link(self.real(old), self.real(new)))
+            both(lambda: self.model.link(old, new), lambda: os.link(self.real(old), self.real(new)))
 
         @rule(old=paths, new=paths)
         def rename(self, old, new):
-            self.both(lambda: self.model.rename(old, new), lambda: os.rename(self.real(old), self.real(new)))
+            both(lambda: self.model.rename(old, new), lambda: os.rename(self.real(old), self.real(new)))
 
         @rule(old=paths, new=paths)
         def exchange(self, old, new):
-            self.both(lambda: self.model.exchange(old, new),
+            both(lambda: self.model.exchange(old, new),
                       lambda: renameat2(self.real(old), self.real(new), RENAME_EXCHANGE))
 
         @rule(target=descriptors, path=paths)

@@ -10,21 +10,9 @@ import pytest
 
 from helpers.children import Child
 from helpers.expect import fails_with, refused
-from helpers.quota import MAX_BYTES, MAX_FILES, check_usage, is_tree, limit, make_tenants, sized, used, wait_used
+from helpers.quota import MAX_BYTES, MAX_FILES, is_tree, limit, sized, used, wait_used
 from helpers.syscalls import (FALLOC_FL_KEEP_SIZE, RENAME_EXCHANGE, RENAME_NOREPLACE, Mapping, fallocate, link_fd,
                               opened, renameat2)
-
-
-@pytest.fixture
-def pair(fs):
-    """Two directories, with limits of 8 and of 4 units."""
-    yield make_tenants(fs)
-    check_usage(fs.root)
-
-
-@pytest.fixture
-def tenant(pair):
-    return pair[0]
 
 
 def test_sizing_past_the_limit_is_edquot_and_takes_nothing(fs, tenant):

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from helpers.expect import fails_with
-from helpers.model import Model, ModelDirectory, ModelError, ModelFile
+from helpers.model import Model, ModelDirectory, ModelError, ModelFile, both
 from helpers.quota import MAX_BYTES, MAX_FILES, is_tree, used, wait_used
 from helpers.syscalls import RENAME_EXCHANGE, renameat2
 
@@ -182,13 +181,7 @@ class QuotaModel(Model):
         super().unlink(path)
 
     def set_limit(self, path, what, limit):
-        directory = self.root
-        for name in path:
-            if not isinstance(directory, ModelDirectory):
-                raise ModelError(errno.ENOTDIR)
-            if name not in directory:
-                raise ModelError(errno.ENOENT)
-            directory = directory[name]
+        directory = self.lookup(path)
         if not isinstance(directory, ModelDirectory):
             raise ModelError(errno.ENOTDIR)
         limits = list(self.limits(directory))
@@ -250,14 +243,7 @@ def machine_for(fs):
             return self.directory_of(slot[0]) + (slot[1],)
 
         def both(self, modelled, real):
-            """Does it in the model and on the mount; both must succeed, or fail alike."""
-            try:
-                modelled()
-            except ModelError as error:
-                with fails_with(*error.numbers):
-                    real()
-            else:
-                real()
+            both(modelled, real)
             held = {id(node) for _, node in self.open}
             self.model.nameless = [(node, chain) for node, chain in self.model.nameless if id(node) in held]
 

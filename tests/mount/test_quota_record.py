@@ -13,20 +13,8 @@ import pytest
 from helpers.children import Child
 from helpers.expect import refused
 from helpers.mount import wait_until
-from helpers.quota import MAX_BYTES, MAX_FILES, check_usage, held, is_tree, limit, make_tenants, sized, used, wait_used
+from helpers.quota import MAX_BYTES, MAX_FILES, check_usage, held, is_tree, limit, sized, used, wait_used
 from helpers.syscalls import RENAME_EXCHANGE, link_fd, opened, renameat2
-
-
-@pytest.fixture
-def pair(fs):
-    """Two directories, with limits of 8 and of 4 units."""
-    yield make_tenants(fs)
-    check_usage(fs.root)
-
-
-@pytest.fixture
-def tenant(pair):
-    return pair[0]
 
 
 @pytest.mark.parametrize("end", ("stop", "kill"))

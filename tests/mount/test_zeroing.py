@@ -22,18 +22,6 @@ GIB = 1 << 30
 PATTERN = b"\x5a"
 
 
-@pytest.fixture
-def pretend(monkeypatch):
-    """Before the daemon starts."""
-    monkeypatch.setenv("DMEMFS_PRETEND_DIRTY", "1")
-
-
-@pytest.fixture
-def pool(pretend, fs):
-    """A mount whose memory needs zeroing."""
-    return fs
-
-
 def configure(daemon, **keys):
     """For the next daemon."""
     lines = [line for line in daemon.config.read_text().splitlines()
