@@ -7,8 +7,8 @@
 #include "store/store.h"
 
 /*
- * The names of an entry are the users' to choose, so the hash is keyed at random per process: nobody can prepare
- * names that all fall into one bucket.
+ * Users choose the names. Each process keys the hash with a random number, so that users cannot prepare names that all
+ * fall into one bucket.
  */
 static guint name_hash(gconstpointer key)
 {
@@ -34,7 +34,7 @@ static guint name_hash(gconstpointer key)
 	return (guint)(hash ^ hash >> 32);
 }
 
-/* Entries in the order of their cookies; a removed one leaves its slot empty until the array is packed. */
+/* Slots are in the order of their cookies. A removed entry leaves its slot empty until pack(). */
 struct slot {
 	uint64_t cookie;
 	struct directory_entry *entry;
@@ -121,7 +121,7 @@ static guint slot_at(const struct directory *dir, uint64_t cookie)
 	return low;
 }
 
-/* Drops the empty slots. Called when they are the majority, so that its cost is spread over as many removals. */
+/* Removes the empty slots: O(slots). Called when most slots are empty, so that each removal costs O(1) on average. */
 static void pack(struct directory *dir)
 {
 	guint kept = 0;

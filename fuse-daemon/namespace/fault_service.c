@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Serves those who touch memory that is to come. */
+/* Serves faults in files with demand allocation. */
 #include "namespace/fault_service.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ struct fault_service {
 
 struct job {
 	struct backend_fault fault;
-	bool punched; /* no fault, but a range that has punched memory */
+	bool punched; /* the job is not a fault: a process punched memory in the range @fault names */
 };
 
 static int work(struct file *file, const struct job *job)
@@ -45,7 +45,7 @@ static const char *remedy(int err)
 	return err == -ENOSPC ? ": there is no memory left for it: remove files, or lower overcommit" : "";
 }
 
-/* -EEXIST: whoever waits looks again. */
+/* -EEXIST: the hole has memory by now, or is gone; the process repeats its access. Any other error: it gets SIGBUS. */
 static void answer(const struct storage *storage, const struct backend_fault *fault, int err)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Serves those who touch memory that is to come: each fault and each punch that the backend tells of becomes a job for
- * one of a few threads, which finds the file and answers. The backend bounds how many faults it tells of; those that
- * are not answered when the daemon ends are told to the next one.
+ * Serves files with demand allocation. The backend reports faults in holes, and memory that processes punched out of
+ * their mappings. Each report becomes a job of a small thread pool, which finds the file and gives it memory or takes
+ * the punched memory back. The backend limits how many faults are reported at a time. It reports faults that no
+ * daemon has answered to the next daemon again.
  */
 #ifndef DMEMFS_FAULT_SERVICE_H
 #define DMEMFS_FAULT_SERVICE_H
@@ -11,9 +12,15 @@
 
 struct fault_service;
 
-/* @threads serve at a time. NULL: the backend has no demand allocation. */
+/*
+ * Starts @threads threads. Keeps @ns and @storage, which must outlive the service. Returns NULL when the backend has no
+ * demand allocation.
+ */
 struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads);
-/* No job runs or begins any more when it returns. No dispatch() of the backend may follow. NULL is fine. */
+/*
+ * Waits for the running jobs and drops the waiting ones, then frees @service. The caller must not call the backend's
+ * dispatch() any more. NULL is fine.
+ */
 void fault_service_stop(struct fault_service *service);
 
 #endif

@@ -32,7 +32,7 @@ struct inode *inode_find_directory(const struct namespace *ns, uint64_t ino, int
 	return NULL;
 }
 
-/* With contents that are empty, but for the @target of a symlink. */
+/* An inode with empty contents; a symlink gets its @target. */
 static struct inode *new_inode(struct namespace *ns, uint64_t ino, mode_t mode, const char *target)
 {
 	struct inode *inode = g_new0(struct inode, 1);
@@ -158,7 +158,7 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode)
 	return inode;
 }
 
-/* All but the contents of a regular file. */
+/* Frees @inode, but not the struct file of a regular file. */
 static void free_inode(struct inode *inode)
 {
 	if (S_ISDIR(inode->mode)) {

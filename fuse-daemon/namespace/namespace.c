@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Inodes by number: lookups of the kernel, attributes, extended attributes, access to contents. */
+/* Operations on an inode by its number: forget, attributes, extended attributes, access to the contents. */
 #include "namespace/namespace.h"
 
 #include <errno.h>
@@ -114,7 +114,7 @@ int namespace_getattr(struct namespace *ns, uint64_t ino, struct stat *attr)
 	return inode ? 0 : -ENOENT;
 }
 
-/* @inode with the new values in @attr. */
+/* The row of @inode with the new values of @attr. */
 static struct store_inode changed_attributes(const struct inode *inode, int to_set, const struct stat *attr)
 {
 	struct store_inode row = inode_row(inode);
@@ -130,7 +130,7 @@ static struct store_inode changed_attributes(const struct inode *inode, int to_s
 		row.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) ? now : attr->st_atim;
 	if (to_set & FUSE_SET_ATTR_MTIME)
 		row.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) ? now : attr->st_mtim;
-	/* Every successful change shows in ctime (POSIX). */
+	/* POSIX: every successful change sets ctime. */
 	row.ctime = (to_set & FUSE_SET_ATTR_CTIME) ? attr->st_ctim : now;
 	return row;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* How files get memory, and what their mappings allow, in the namespace. */
+/* How files get memory (eager or demand allocation), and whether mappings may discard it. */
 #include "namespace/namespace_alloc.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@ static bool makes_demand(const struct namespace *ns, const struct inode *dir)
 	return dir->alloc == DIR_ALLOC_UNSET ? ns->storage->demand : dir->alloc == DIR_ALLOC_DEMAND;
 }
 
-/* On record as the text that the attributes of the same names have. */
+/* Puts the settings of @dir on record for @ino, in the text form of the virtual attributes of the same names. */
 static void record(const struct namespace *ns, const struct inode *dir, uint64_t ino, const char *alloc)
 {
 	struct store *store = ns->storage->store;
@@ -126,7 +126,7 @@ static int set_file(struct namespace *ns, uint64_t ino, int (*set)(struct file *
 		return err;
 	err = set(file, value);
 	namespace_put_file(ns, ino);
-	/* ctime, and a record of the request. */
+	/* Sets ctime, and puts the request on record. */
 	return err ? err : namespace_setattr(ns, ino, 0, &attr);
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The namespace at the start: loaded from the record, then rid of what nobody knows, after a takeover a while later. */
+/*
+ * Loads the namespace from the record at the start, then deletes the removed files that no process has open. After a
+ * takeover that is done again when CLIENT_PATIENCE has passed.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -11,15 +14,15 @@
 #include "namespace/namespace_record.h"
 
 /*
- * In microseconds: a client whose request was answered is given so long to be scheduled, and so to tell the kernel of the
- * inode in the answer, before a takeover concludes that nobody has it.
+ * In microseconds. After a takeover a client may have the answer to a request but not have run yet, so that the
+ * kernel does not know the inode in the answer. Only when this time has passed does the daemon conclude that nobody
+ * uses the inode.
  */
 #define CLIENT_PATIENCE (10 * G_USEC_PER_SEC)
 
-/* What the load works on. */
 struct load {
 	struct namespace *ns;
-	bool kept;     /* the contents are what the record says they are */
+	bool kept;     /* the memory still has the contents of the files */
 	bool takeover; /* the kernel knows inodes from an earlier daemon */
 	struct quota_record *quotas;
 };
@@ -70,22 +73,23 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 
 	if (quota_record_is(name))
 		return quota_record_add(load->quotas, ino, name, value, size) ||
-		       load_error(error, "a quota that is none", ino);
+		       load_error(error, "the quota on record is not valid", ino);
 	if (strcmp(name, FILE_RECORD_POLICY) == 0)
-		return numa_restore(inode, value, size) || load_error(error, "a NUMA policy that is none", ino);
+		return numa_restore(inode, value, size) ||
+		       load_error(error, "the NUMA policy on record is not valid", ino);
 	if (strcmp(name, RECORD_PAGE_SIZE) == 0)
 		return page_size_restore(inode, value, size) ||
-		       load_error(error, "an allocation unit that is none", ino);
+		       load_error(error, "the allocation unit on record is not valid", ino);
 	if (alloc_is_record(name))
 		return alloc_restore(inode, name, value, size) ||
-		       load_error(error, "a way of allocation that is none", ino);
+		       load_error(error, "the kind of allocation on record is not valid", ino);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 
 	size_t before = xattrs_footprint(inode->xattrs);
 
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)
-		return load_error(error, "more extended attributes than an inode can have", ino);
+		return load_error(error, "the record has more extended attributes than an inode can have", ino);
 	inode_count_xattrs(load->ns, inode, before);
 	return true;
 }
@@ -97,9 +101,10 @@ static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GEr
 	if (!load->kept || file_restore_extent(inode_find(load->ns, ino)->file, run))
 		return true;
 	g_set_error(error, STORE_ERROR, STORE_ERROR_IO,
-	            "inode %" G_GUINT64_FORMAT ": its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
-	            "x cannot be had: it lies in no [region] of the configuration, or a process still maps it for an "
-	            "earlier daemon: restore the region, or end that process",
+	            "inode %" G_GUINT64_FORMAT ": cannot use its memory at 0x%" G_GINT64_MODIFIER
+	            "x+0x%" G_GINT64_MODIFIER
+	            "x: no [region] of the configuration contains it, or a process still maps it as part of another "
+	            "file: restore the region, or end that process",
 	            ino, run.extent.start, run.extent.length);
 	return false;
 }
@@ -131,7 +136,10 @@ static bool load_done(const struct store_done *done, void *data, GError **error)
 	return true;
 }
 
-/* The contents are gone: files keep their size and get other, zeroed memory, as far as there is any. */
+/*
+ * The contents are lost: files keep their size and get other, zeroed memory. Files for which there is none become
+ * empty.
+ */
 static int renew_files(struct namespace *ns)
 {
 	GHashTableIter iter;
@@ -145,7 +153,8 @@ static int renew_files(struct namespace *ns)
 		if (!S_ISREG(inode->mode))
 			continue;
 		if (!file_renew(inode->file))
-			log_warning("inode %" G_GUINT64_FORMAT ": is empty now: there is no memory for its former size",
+			log_warning("inode %" G_GUINT64_FORMAT " is empty now: there is no memory for its former size: "
+			            "make room, then set its size again",
 			            inode->ino);
 	}
 	return store_commit(ns->storage->store);
@@ -189,7 +198,10 @@ bool namespace_attach(struct namespace *ns, GError **error)
 		const struct inode *inode = value;
 		int err = S_ISREG(inode->mode) ? file_attach(inode->file) : 0;
 
-		/* Given up by an earlier daemon that died before its record could say so: only an orphan can be. */
+		/*
+		 * An earlier daemon dropped the object of a removed file, and died before it deleted the file's
+		 * record.
+		 */
 		if (err == -ESTALE && inode->nlink == 0)
 			err = 0;
 		if (err) {
@@ -198,7 +210,7 @@ bool namespace_attach(struct namespace *ns, GError **error)
 			            g_strerror(-err));
 			return false;
 		}
-		/* A sizing that waited for its memory comes again, and goes on waiting. */
+		/* A request that waited for the memory of this removed file may come again; it then goes on waiting. */
 		if (inode->nlink == 0 && S_ISREG(inode->mode)) {
 			pool_expect(ns->storage->pool);
 			quota_expect(ns->storage->quotas, file_account(inode->file));
@@ -261,7 +273,7 @@ static GArray *find_orphans(struct namespace *ns)
 	return orphans;
 }
 
-/* True: neither the kernel nor a request knew it. */
+/* True: the inode had neither a name nor a user, and is deleted. */
 static bool destroy_orphan(struct namespace *ns, uint64_t ino)
 {
 	struct inode *dead = NULL;
@@ -280,7 +292,7 @@ static bool destroy_orphan(struct namespace *ns, uint64_t ino)
 	return gone;
 }
 
-/* The kernel is asked once for each, and requests come in between. */
+/* Takes the lock anew for each orphan, because the daemon asks the kernel about each: requests can run in between. */
 void namespace_settle(struct namespace *ns)
 {
 	g_autoptr(GArray) orphans = find_orphans(ns);
@@ -289,7 +301,7 @@ void namespace_settle(struct namespace *ns)
 	for (guint i = 0; i < orphans->len; i++)
 		gone += destroy_orphan(ns, g_array_index(orphans, uint64_t, i));
 	if (gone)
-		log_info("%u removed files of an earlier run are gone for good", gone);
+		log_info("deleted %u removed files of an earlier daemon that no process has open", gone);
 }
 
 void namespace_replayed(struct namespace *ns)

@@ -8,7 +8,6 @@
 #include "namespace/namespace_alloc.h"
 #include "namespace/namespace_record.h"
 
-/* A regular file keeps its own. */
 static bool can_have_policy(const struct inode *inode)
 {
 	return S_ISDIR(inode->mode) || S_ISREG(inode->mode);
@@ -78,7 +77,7 @@ int namespace_set_numa(struct namespace *ns, uint64_t ino, uid_t uid, struct num
 	if (S_ISDIR(mode))
 		return set_directory(ns, ino, policy, flags);
 	err = set_file(ns, ino, policy, flags);
-	/* ctime, and a record of the request. */
+	/* Sets ctime, and puts the request on record. */
 	return err ? err : namespace_setattr(ns, ino, 0, &attr);
 }
 

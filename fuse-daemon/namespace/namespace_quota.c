@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Quota trees in the namespace: who is in which, what may leave it, limits. */
+/* Quota trees in the namespace: which inode is in which tree, which moves between trees are allowed, limits. */
 #include "namespace/namespace_quota.h"
 
 #include <errno.h>
@@ -83,12 +83,12 @@ static void cargo_clear(struct quota_cargo *cargo)
 	g_clear_pointer(&cargo->trees, g_ptr_array_unref);
 }
 
-/* Collects what becomes a tree. */
+/* Collects the inodes below a directory that becomes a tree. */
 struct gathering {
 	const struct namespace *ns;
 	struct quota_cargo *cargo;
-	GPtrArray *directories; /* of struct inode, whose entries are still to be seen */
-	GHashTable *names;      /* inode with several names -> how many of them were not seen */
+	GPtrArray *directories; /* struct inode: directories whose entries are still to be visited */
+	GHashTable *names;      /* inode with several names -> how many of its names were not visited yet */
 };
 
 static void gather_inode(struct gathering *gathering, struct inode *inode)
@@ -96,7 +96,7 @@ static void gather_inode(struct gathering *gathering, struct inode *inode)
 	struct quota_cargo *cargo = gathering->cargo;
 
 	if (S_ISDIR(inode->mode)) {
-		/* All names of what is in an inner tree are in there. */
+		/* Inodes in an inner tree have all their names in it, so gather() need not visit it. */
 		g_ptr_array_add(inode->quota ? cargo->trees : gathering->directories,
 		                inode->quota ? (gpointer)inode->quota : (gpointer)inode);
 	} else if (inode->nlink > 1) {
@@ -127,7 +127,7 @@ static gboolean is_not_zero(gpointer key, gpointer value, gpointer data)
 	return GPOINTER_TO_UINT(value) > 0;
 }
 
-/* What is below @top. -EXDEV: an inode has names outside, too. */
+/* Collects all inodes below @top. -EXDEV: one of them also has names outside. */
 static int gather(const struct namespace *ns, struct inode *top, struct quota_cargo *cargo)
 {
 	g_autoptr(GPtrArray) directories = g_ptr_array_new();
@@ -140,7 +140,10 @@ static int gather(const struct namespace *ns, struct inode *top, struct quota_ca
 	return g_hash_table_find(names, is_not_zero, NULL) ? -EXDEV : 0;
 }
 
-/* A directory takes no others along: what is in it counts in its tree, too. Nor are names of one inode parted. */
+/*
+ * A rename into another tree moves one inode only. So a directory with entries stays, because its entries count in
+ * the same tree as itself; and an inode with several names stays, because all names must be in one tree.
+ */
 static int may_leave(const struct inode *inode)
 {
 	if (S_ISDIR(inode->mode))
@@ -175,7 +178,6 @@ void quota_rename_undo(const struct namespace *ns, const struct inode *from, str
 		           exchanged ? quota_account_of(replaced) : NULL, 0, NULL);
 }
 
-/* A directory that may have, or get, limits. */
 static int check_limit(const struct namespace *ns, const struct inode *dir, enum quota_resource resource, uint64_t max,
                        int flags)
 {
@@ -187,7 +189,7 @@ static int check_limit(const struct namespace *ns, const struct inode *dir, enum
 	return current_request_may_set(usage.max.of[resource] != QUOTA_UNLIMITED, max != QUOTA_UNLIMITED, flags);
 }
 
-/* A tree that limits nothing is none. */
+/* Dissolves the tree of @dir when it has no limit any more. */
 static void dissolve_unlimited(const struct namespace *ns, struct inode *dir)
 {
 	struct quota_usage usage;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Quota trees at the start, from limits on record and what the directories hold; and whether they still hold that. */
+/* Makes and counts the quota trees at the start, from the limits on record; counts them again to find errors. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +14,8 @@ struct limits {
 
 struct quota_record {
 	GHashTable *limits; /* &limits->ino -> struct limits, owned */
-	GHashTable *
-		paths; /* inode number of a file without a name (owned) -> the trees that it counts in, as text (owned) */
+	/* Number of a file without a name (owned) -> the value of its RECORD_TREES (owned). */
+	GHashTable *paths;
 };
 
 struct quota_record *quota_record_new(void)
@@ -65,7 +65,10 @@ bool quota_record_add(struct quota_record *record, uint64_t ino, const char *nam
 	return true;
 }
 
-/* The limits of @dir, if any: a tree begins there. @dir itself is counted already. */
+/*
+ * If the record has limits of @dir, makes the tree that begins there. @dir itself is already counted in the tree
+ * around it.
+ */
 static void begin_tree(struct namespace *ns, const struct quota_record *record, struct inode *dir)
 {
 	const struct limits *limits = g_hash_table_lookup(record->limits, &dir->ino);
@@ -82,8 +85,9 @@ static void begin_tree(struct namespace *ns, const struct quota_record *record, 
 }
 
 /*
- * No operation gives an inode names in two trees, so the record is not what it was. The trees that part its names are not in
- * force, then: what all the others say stays true. They are on record, and back at the first start after that was mended.
+ * No operation gives an inode names in two trees, so the record was changed or damaged. Each tree that has one name
+ * of @inode, but not the other, is dissolved in memory; the counts of all other trees stay right. The limits of the
+ * dissolved trees stay on record and are in force again at the first start after the names were removed.
  */
 static void join_trees(struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
@@ -93,10 +97,10 @@ static void join_trees(struct namespace *ns, const struct inode *dir, struct ino
 	while ((ino = quota_parting(quotas, quota_tree_of(quotas, quota_account_of(inode)), quota_inside(ns, dir)))) {
 		struct inode *top = inode_find(ns, ino);
 
-		log_warning(
-			"the quota of directory %" G_GUINT64_FORMAT " is not in force: inode %" G_GUINT64_FORMAT
-			" has names in it and outside of it: remove the ones or the others (find -inum), and reload",
-			ino, inode->ino);
+		log_warning("the quota of directory %" G_GUINT64_FORMAT " is not in force: inode %" G_GUINT64_FORMAT
+		            " has names inside and outside of that directory: remove the names on one side (find -inum "
+		            "shows them), then reload",
+		            ino, inode->ino);
 		quota_dissolve(quotas, top->quota);
 		top->quota = NULL;
 	}
@@ -109,14 +113,14 @@ static void count_name(struct namespace *ns, const struct inode *dir, struct ino
 	struct quota *tree = quota_inside(ns, dir);
 
 	if (quota_tree_of(quotas, account)) {
-		join_trees(ns, dir, inode); /* another name of it was counted */
+		join_trees(ns, dir, inode); /* another name of @inode is already counted */
 		return;
 	}
 	quota_add_file(quotas, tree, true);
 	quota_assign(quotas, account, tree, S_ISREG(inode->mode) ? file_charged(inode->file) : 0);
 }
 
-/* From the root downward, so that a directory's tree is there before what is in it. */
+/* Goes from the root downward, so that a directory's tree is made before its entries are counted. */
 static void count_named(struct namespace *ns, const struct quota_record *record)
 {
 	g_autoptr(GPtrArray) directories = g_ptr_array_new();
@@ -138,7 +142,7 @@ static void count_named(struct namespace *ns, const struct quota_record *record)
 	}
 }
 
-/* The innermost of the trees in @path, or NULL, that is still one. */
+/* The first directory in @path (RECORD_TREES; NULL: none) that still begins a tree, else the root's tree. */
 static struct quota *find_tree(const struct namespace *ns, const char *path)
 {
 	char *end = (char *)path;
@@ -176,12 +180,12 @@ void quota_count_all(struct namespace *ns, const struct quota_record *record)
 	ns->counted = true;
 }
 
-/* What is in trees, inner ones left out: struct quota -> struct quota_amount, counted anew. */
+/* A new count of what is in each tree, without what is in its inner trees. */
 struct recount {
 	struct namespace *ns;
-	GHashTable *own;
-	GHashTable *seen;
-	char *reason;
+	GHashTable *own;  /* struct quota -> struct quota_amount */
+	GHashTable *seen; /* set of inodes that are counted */
+	char *reason;     /* the first difference that was found; NULL: none */
 };
 
 static struct quota_amount *own_of(struct recount *recount, struct quota *tree)
@@ -206,7 +210,7 @@ static void recount_names(struct recount *recount, const struct inode *dir)
 
 		if (quota_tree_of(recount->ns->storage->quotas, account) != tree)
 			recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT
-			                                  ": counts in a tree that it is not in",
+			                                  " is counted in a tree that does not contain it",
 			                                  entry->ino);
 		if (recount->reason)
 			return;
@@ -221,8 +225,8 @@ static void recount_bytes(struct recount *recount, struct inode *inode)
 	uint64_t charged = file_charged(inode->file);
 
 	if (account->bytes != charged)
-		recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT ": %" G_GUINT64_FORMAT
-		                                  " bytes charged, not %" G_GUINT64_FORMAT "",
+		recount->reason = g_strdup_printf("quota: inode %" G_GUINT64_FORMAT " is charged %" G_GUINT64_FORMAT
+		                                  " bytes, but has %" G_GUINT64_FORMAT,
 		                                  inode->ino, account->bytes, charged);
 	own_of(recount, quota_tree_of(recount->ns->storage->quotas, account))->of[QUOTA_BYTES] += charged;
 }

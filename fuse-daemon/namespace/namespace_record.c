@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The namespace on record: transactions of its operations, and requests that come again. */
+/* How the namespace writes the record: transactions, and requests that the kernel sends again after a takeover. */
 #include "namespace/namespace_record.h"
 
 #include <string.h>
 
 #include "base/current_request.h"
 
-/* Inodes whose times are put on record with one transaction. */
+/* How many inodes' times one transaction of flush_times() writes. */
 #define FLUSH_ROWS 2000
 
 bool record_is_done(const struct namespace *ns, uint64_t *ino)
@@ -75,7 +75,10 @@ void record_inode(const struct namespace *ns, const struct inode *inode)
 	store_put_inode(ns->storage->store, &row);
 }
 
-/* Times that only memory has. In pieces: nobody waits long for the lock, and no transaction fills the log. */
+/*
+ * Writes the times that are not on record yet, at most FLUSH_ROWS per transaction, so that no transaction fills
+ * SQLite's log.
+ */
 static void flush_times(struct namespace *ns)
 {
 	guint count, end;
@@ -113,7 +116,7 @@ void record_flush(struct namespace *ns)
 	store_flush(ns->storage->store);
 }
 
-/* Made by a request whose answer the kernel has yet to get, or to look at. */
+/* Was @wanted made by a request whose answer the kernel has yet to receive or to process? */
 static bool was_just_made(const struct namespace *ns, uint64_t wanted)
 {
 	GHashTableIter iter;

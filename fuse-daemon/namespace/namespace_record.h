@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The namespace on record: transactions of its operations, and requests that come again; what is loaded from it at the
- * start is namespace_load.c's. Internal to the namespace, whose lock is held for everything here but record_flush().
+ * How the namespace writes the record: the transactions of its operations, and requests that the kernel sends again
+ * after a takeover. (namespace_load.c reads the record at the start.) Internal to the namespace, whose lock is held
+ * for everything here but record_flush().
  *
- * An operation checks, commits what it will change, and only then changes the tables; so a commit that fails has
+ * An operation checks, commits what it will change, and only then changes the tables. So a commit that fails has
  * changed nothing.
  */
 #ifndef DMEMFS_NAMESPACE_RECORD_H
@@ -12,14 +13,14 @@
 #include "namespace/inode.h"
 
 /*
- * Was the request at hand applied by an earlier daemon? Then it is to be answered, not applied; *@ino is what it made, 0:
- * nothing.
+ * Did an earlier daemon apply the current request? Then the caller answers it and changes nothing. *@ino: the inode
+ * that the request made, 0: none; unchanged when the function returns false.
  */
 bool record_is_done(const struct namespace *ns, uint64_t *ino);
 
-/* A FORGET: whoever was told of @ino has told the kernel. */
+/* The kernel sent a FORGET for @ino, so it has processed the answer that named @ino. */
 void record_forgotten(const struct namespace *ns, uint64_t ino);
-/* Is @inode one that the kernel may have learned of from an earlier daemon? Clears @inherited when it is not, any more. */
+/* Clears @inode->inherited when the kernel does not know @inode and no answer on its way to the kernel may name it. */
 void record_disinherit(const struct namespace *ns, struct inode *inode);
 
 static inline void record_begin(const struct namespace *ns)
@@ -27,18 +28,19 @@ static inline void record_begin(const struct namespace *ns)
 	store_begin(ns->storage->store);
 }
 
-/* With a record of the request at hand; @ino: what it made, 0: nothing. */
+/* Commits the transaction, with a record of the current request. @ino: the inode that the request made, 0: none. */
 int record_commit(const struct namespace *ns, uint64_t ino);
-/* Attributes as they are, but with a new ctime and, with @modified, mtime. */
+/* Inside a transaction: records the attributes of @inode with ctime @now and, with @modified, mtime @now. */
 void record_touched(const struct namespace *ns, const struct inode *inode, struct timespec now, bool modified);
-/* A transaction of its own: the attribute @name of @inode is @value from now on, NULL: none; and its ctime. */
+/* A transaction of its own: sets the attribute @name of @inode to @value, or removes it (NULL), and sets ctime. */
 int record_xattr(const struct namespace *ns, struct inode *inode, const char *name, const void *value, size_t size);
+/* The same with a NUL-terminated value. */
 int record_text(const struct namespace *ns, struct inode *inode, const char *name, const char *text);
-/* Requests of earlier daemons, once the kernel sends none of them again. */
+/* Deletes the requests of earlier daemons from the record. The kernel must not send any of them again. */
 void record_forget_requests(struct namespace *ns);
-/* Without the lock: what only memory has (namespace_flush()). */
+/* Does the work of namespace_flush(). Takes the lock. */
 void record_flush(struct namespace *ns);
-/* A new inode, and that its number is taken for good. */
+/* Inside a transaction: records a new inode, and that its number is used. */
 void record_inode(const struct namespace *ns, const struct inode *inode);
 
 #endif

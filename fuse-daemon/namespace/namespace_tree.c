@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Names: the operations on the tree. */
+/* The operations on names: lookup, make, link, unlink, rename, readdir. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +41,7 @@ static void count_lookup(struct inode *inode, struct stat *attr)
 	inode_stat(inode, attr);
 }
 
-/* NULL and *@err when there is none. */
+/* The inode @name in @parent, "." and ".." included; NULL and *@err when there is none. */
 static struct inode *find_named(struct namespace *ns, uint64_t parent, const char *name, int *err)
 {
 	struct directory_entry *entry;
@@ -76,7 +76,7 @@ int namespace_lookup(struct namespace *ns, uint64_t parent, const char *name, st
 	return err;
 }
 
-/* An inode that the request at hand made, when it came before: 0, -ESTALE when it came but the inode is gone. */
+/* Fills @attr with the inode that an earlier daemon made for the current request; -ESTALE when that inode is gone. */
 static int find_done(const struct namespace *ns, uint64_t ino, struct stat *attr)
 {
 	struct inode *inode = inode_find(ns, ino);
@@ -100,7 +100,7 @@ static void add_name(struct namespace *ns, struct inode *dir, const char *name, 
 	touch_directory(dir, now);
 }
 
-/* The entry that add_name() will make, on record. */
+/* Inside a transaction: records the entry that add_name() will make. */
 static void record_name(const struct namespace *ns, const struct inode *dir, const char *name,
                         const struct inode *inode, struct timespec now)
 {
@@ -108,14 +108,14 @@ static void record_name(const struct namespace *ns, const struct inode *dir, con
 	record_touched(ns, dir, now, true);
 }
 
-/* Checks done: a new inode in @dir, without a name when @name is NULL. */
+/* Makes an inode in @dir, without a name when @name is NULL. The caller has checked everything else. */
 static int make(struct namespace *ns, struct inode *dir, const char *name, mode_t mode, const char *target,
                 struct namespace_caller caller, struct inode **made)
 {
 	struct inode *inode;
 	int err;
 
-	/* A set-group-id directory hands its group down, and itself to directories (inode(7)). */
+	/* inode(7): in a set-group-id directory, new inodes get its group, and new directories the set-group-id bit. */
 	if (dir->mode & S_ISGID) {
 		caller.gid = dir->gid;
 		if (S_ISDIR(mode))
@@ -181,7 +181,7 @@ int namespace_make(struct namespace *ns, uint64_t parent, const char *name, mode
 	return err;
 }
 
-/* Checks done: @inode gets one more name. */
+/* Gives @inode one more name. The caller has checked everything but the quota. */
 static int link_inode(struct namespace *ns, struct inode *inode, struct inode *dir, const char *name)
 {
 	struct timespec now = inode_now();
@@ -238,7 +238,7 @@ int namespace_link(struct namespace *ns, uint64_t ino, uint64_t parent, const ch
 	return err;
 }
 
-/* Takes the links that @name gave away again; the entry itself is the caller's to remove or reuse. */
+/* Undoes the link counts of a name of @inode in @dir. The caller removes the entry, or gives it another inode. */
 static void drop_name(struct namespace *ns, struct inode *dir, struct inode *inode, struct timespec now)
 {
 	if (S_ISDIR(inode->mode)) {
@@ -252,7 +252,10 @@ static void drop_name(struct namespace *ns, struct inode *dir, struct inode *ino
 	touch_directory(dir, now);
 }
 
-/* Checks done. *@dead: the inode, if that left it unused. */
+/*
+ * Removes the entry of @inode. The caller has checked everything. *@dead: @inode, if it is unused now; to
+ * inode_destroy().
+ */
 static int remove_entry(struct namespace *ns, struct inode *dir, struct directory_entry *entry, struct inode *inode,
                         struct inode **dead)
 {
@@ -316,7 +319,7 @@ int namespace_rmdir(struct namespace *ns, uint64_t parent, const char *name)
 	return remove_name(ns, parent, name, true);
 }
 
-/* Both ends of a rename, found and checked. */
+/* One end of a rename. */
 struct rename_end {
 	struct inode *dir;
 	struct directory_entry *entry;
@@ -341,7 +344,7 @@ static int check_replaced(const struct inode *moved, const struct inode *replace
 	return S_ISDIR(moved->mode) ? -ENOTDIR : 0;
 }
 
-/* No directory comes to be below itself: the kernel, which alone makes requests, refuses that (lock_rename(), EINVAL). */
+/* The kernel refuses to move a directory below itself (lock_rename(), EINVAL), so this need not be checked here. */
 static int check_rename(const struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
                         const char *new_name, unsigned flags)
 {
@@ -356,7 +359,7 @@ static int check_rename(const struct namespace *ns, const struct rename_end *fro
 	return to->inode == from->inode ? 0 : check_replaced(from->inode, to->inode);
 }
 
-/* @inode went from @from to @to: its ".." and their link counts follow. */
+/* @inode went from directory @from to @to: updates its ".." and the link counts of the two. */
 static void reparent(struct inode *inode, struct inode *from, struct inode *to, struct timespec now)
 {
 	inode->ctime = now;
@@ -375,7 +378,7 @@ static void exchange(const struct rename_end *a, const struct rename_end *b, str
 	reparent(b->inode, b->dir, a->dir, now);
 }
 
-/* Returns the inode that lost its name to the move, if that left it unused. */
+/* Returns the inode that had the new name before, if it is unused now. */
 static struct inode *move(struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
                           const char *new_name, struct timespec now)
 {
@@ -416,7 +419,10 @@ static int record_rename(const struct namespace *ns, const struct rename_end *fr
 	return record_commit(ns, 0);
 }
 
-/* Checks done. *@dead: the inode that lost its name, if that left it unused. */
+/*
+ * Renames. The caller has checked everything but the quota. *@dead: the inode that had the new name, if it is unused
+ * now.
+ */
 static int rename_entry(struct namespace *ns, const struct rename_end *from, const struct rename_end *to,
                         const char *new_name, bool exchanged, struct inode **dead, struct quota_patience *patience)
 {
@@ -457,7 +463,7 @@ static int rename_once(struct namespace *ns, uint64_t parent, const char *name, 
 		err = find_end(ns, new_parent, new_name, &to);
 	if (!err)
 		err = check_rename(ns, &from, &to, new_name, flags);
-	/* Two names of one inode: POSIX says that nothing happens. */
+	/* POSIX: when both names are links to one inode, rename() does nothing. */
 	if (!err && from.inode != to.inode)
 		err = rename_entry(ns, &from, &to, new_name, flags == RENAME_EXCHANGE, &dead, patience);
 	g_mutex_unlock(&ns->lock);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The [quota NAME] groups of the configuration, put into effect at the start. */
+/* Sets the limits of the configuration's [quota NAME] groups at the start. */
 #include "namespace/quota_setup.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 
 #include "quota/quota_check.h"
 
-/* The directory @name in @parent, made when it is not there. */
+/* Finds or makes the directory @name in @parent. */
 static int need_directory(struct namespace *ns, uint64_t parent, const char *name, uint64_t *ino)
 {
 	const struct namespace_caller self = { getuid(), getgid() };
@@ -36,7 +36,7 @@ static int need_path(struct namespace *ns, const char *path, uint64_t *ino)
 	return err;
 }
 
-/* One that is in effect already costs no transaction. */
+/* No transaction when the limit is in force already. */
 static int set_limit(struct namespace *ns, uint64_t ino, enum quota_resource resource, uint64_t max)
 {
 	struct quota_usage usage = { .max.of = { QUOTA_UNLIMITED, QUOTA_UNLIMITED } };

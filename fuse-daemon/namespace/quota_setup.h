@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The [quota NAME] groups of the configuration, put into effect at the start. */
+/* Sets the limits of the configuration's [quota NAME] groups at the start. */
 #ifndef DMEMFS_QUOTA_SETUP_H
 #define DMEMFS_QUOTA_SETUP_H
 
@@ -10,9 +10,10 @@
 #include "namespace/namespace.h"
 
 /*
- * Each group sets both limits of its directory, as setfattr(1) does: one that it does not give is removed. A directory
- * that is not there is made, 0755 and the daemon's own. A limit that cannot be had, since users have something else at the path
- * or links that lead out of it, is skipped with a warning that says what to do: the limits that are there stay.
+ * Each group sets both limits of its directory, as setfattr(1) does; a limit that the group does not name is removed.
+ * A directory that does not exist is made, with mode 0755 and the daemon's user as owner. If users have something
+ * else at the path, or hard links that lead out of it, the group is skipped, with a warning that says what to do;
+ * limits that are in force stay.
  */
 void quota_setup(struct namespace *ns, const struct config *config);
 

@@ -8,7 +8,7 @@
 
 #include "base/current_request.h"
 
-/* Bytes for an attribute beside those of its name and value: two blocks of malloc(3), a GBytes, the place in the table. */
+/* Bytes for an attribute beside its name and value: two blocks of malloc(3), a GBytes, the place in the table. */
 #define OVERHEAD 128
 
 struct xattrs {
@@ -53,7 +53,7 @@ size_t xattrs_footprint(const struct xattrs *xattrs)
 	return xattrs ? g_hash_table_size(xattrs->values) * OVERHEAD + xattrs->total : 0;
 }
 
-/* What @name takes now, 0 when it is not there. */
+/* The bytes of the name and the value of attribute @name; 0 when there is none. */
 static size_t bytes_of(const struct xattrs *xattrs, const char *name)
 {
 	GBytes *value = g_hash_table_lookup(xattrs->values, name);
