@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Keeps the kernel from what it must not do with our memory, which has no struct page: ftrace calls us before each of
- * these functions, and for our mappings, and only for them, we send it straight to a return.
+ * Guards: ftrace handlers that keep two kernel functions away from memory that has no struct page. ftrace calls a
+ * guard before the guarded function runs. If the call is about a mapping of this module, the guard makes the function
+ * return at once.
  *
- * - follow_pfnmap_start(), for whoever asks but KVM. VFIO type 1 hands the memory that it finds there to a device.
- *   Nothing is pinned, nobody tells it when the file loses that memory: the device would go on reading and writing what
- *   is another's by then. KVM lets go by its MMU notifier. Our own ->access leaves no other need for that function.
- * - queue_folios_pte_range(), on kernels where this walk takes the struct page of a 2-MiB entry for granted (see
- *   compat.h): there, any process could crash the host by mbind(MPOL_MF_STRICT) on its own mapping. Nothing of ours can
- *   move, and no page is on a wrong node.
+ * - follow_pfnmap_start(), for every caller except KVM. VFIO type 1 maps the memory that this function finds for a
+ *   device. It pins nothing, and nothing tells it when the file loses the memory: the device would go on accessing
+ *   memory that another file owns by then. KVM is safe, because its MMU notifier drops the memory. Other users, such as
+ *   /proc/PID/mem, are served by ->access of the mapping (map.c).
+ * - queue_folios_pte_range(), on kernels where it assumes that a 2-MiB entry has a struct page (see compat.h). There,
+ *   any process could crash the host by mbind(MPOL_MF_STRICT) on its own mapping. The guard makes it return success:
+ *   this memory cannot move, and no page of it counts as misplaced.
  *
- * PERMANENT: the guards cannot be switched off, kernel.ftrace_enabled=0 is refused. IPMODIFY: only one can send a
- * function elsewhere, as live patches do; who comes second is refused.
+ * FTRACE_OPS_FL_PERMANENT: the guards cannot be switched off; the kernel refuses kernel.ftrace_enabled=0.
+ * FTRACE_OPS_FL_IPMODIFY: only one handler can redirect a function, as live patches do; the kernel refuses a second.
  */
 #include "dmemfs.h"
 #include "compat.h"
@@ -21,7 +23,7 @@
 #include <linux/module.h>
 #include <linux/pagewalk.h>
 
-/* They run in place of the function, with its arguments and its return address. */
+/* The guards set the instruction pointer to one of these. They then return to the caller of the guarded function. */
 static noinline notrace int return_refusal(void)
 {
 	return -EOPNOTSUPP;
@@ -32,7 +34,7 @@ static noinline notrace int return_success(void)
 	return 0;
 }
 
-/* Return addresses of calls by KVM. Of modules that are gone there are none. */
+/* A cache of return addresses that are in KVM. forget_calls() clears it when a module is unloaded. */
 static unsigned long kvm_calls[4];
 
 static bool is_kvm(unsigned long caller)
@@ -46,7 +48,7 @@ static bool is_kvm(unsigned long caller)
 			return true;
 	}
 	sprint_symbol(name, caller);
-	/* By name where it is built in, or patched by another module. */
+	/* The function's name is needed if KVM is built in, or a live patch replaced the function. */
 	if (!strstr(name, " [kvm]") && !strstarts(name, "hva_to_pfn") && !strstarts(name, "kvm_") &&
 	    !strstarts(name, "__kvm_"))
 		return false;
@@ -63,7 +65,7 @@ static void notrace guard_follow(unsigned long ip, unsigned long caller, struct 
 
 	if (args->vma->vm_ops != &dmemfs_vm_operations || is_kvm(caller))
 		return;
-	pr_warn_ratelimited("%s[%d]: refused: %pS wants memory that cannot be pinned, so no device may have it\n",
+	pr_warn_ratelimited("%s[%d]: refused: %pS asked for memory that cannot be pinned; no device can use it\n",
 			    current->comm, task_tgid_nr(current), (void *)caller);
 	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)return_refusal);
 }
@@ -87,7 +89,8 @@ static void notrace guard_walk(unsigned long ip, unsigned long caller, struct ft
 static struct ftrace_ops follow_guard = GUARD(guard_follow);
 static struct ftrace_ops walk_guard = GUARD(guard_walk);
 
-static int set(struct ftrace_ops *guard, char *function)
+/* @effect says in the log what follows if the guard cannot be set. */
+static int set(struct ftrace_ops *guard, char *function, const char *effect)
 {
 	int ret = ftrace_set_filter(guard, function, strlen(function), 1);
 
@@ -95,8 +98,8 @@ static int set(struct ftrace_ops *guard, char *function)
 	if (!ret)
 		return 0;
 	ftrace_free_filter(guard);
-	pr_warn("cannot guard %s: %d%s\n", function, ret,
-		ret != -EBUSY ? "" : ": kernel.ftrace_enabled is 0, or a live patch or probe has the function");
+	pr_warn("cannot guard %s: %d%s; %s\n", function, ret,
+		ret != -EBUSY ? "" : ": kernel.ftrace_enabled is 0, or a live patch or probe has the function", effect);
 	return ret;
 }
 
@@ -108,7 +111,7 @@ static void lift(struct ftrace_ops *guard)
 	ftrace_free_filter(guard);
 }
 
-/* Another module may come to lie where KVM was. */
+/* A module that is loaded later may get the addresses at which KVM was. */
 static int forget_calls(struct notifier_block *block, unsigned long event, void *module)
 {
 	if (event == MODULE_STATE_GOING)
@@ -124,7 +127,7 @@ int __init dmemfs_guard_devices(void)
 
 	if (ret)
 		return ret;
-	ret = set(&follow_guard, "follow_pfnmap_start");
+	ret = set(&follow_guard, "follow_pfnmap_start", "the module is not loaded");
 	if (ret)
 		unregister_module_notifier(&modules);
 	return ret;
@@ -134,7 +137,9 @@ enum dmemfs_huge __init dmemfs_guard_walks(void)
 {
 	if (!DMEMFS_MBIND_NEEDS_GUARD)
 		return DMEMFS_HUGE_SAFE;
-	return set(&walk_guard, "queue_folios_pte_range") ? DMEMFS_HUGE_NO_GUARD : DMEMFS_HUGE_GUARDED;
+	if (set(&walk_guard, "queue_folios_pte_range", "only pages of 4 KiB are used"))
+		return DMEMFS_HUGE_NO_GUARD;
+	return DMEMFS_HUGE_GUARDED;
 }
 
 void dmemfs_guards_exit(void)

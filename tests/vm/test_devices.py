@@ -28,7 +28,7 @@ IOVA = 2 * MIB
 SECRET = b"the victim's"
 FTRACE = Path("/proc/sys/kernel/ftrace_enabled")
 TRACING = Path("/sys/kernel/tracing")
-REFUSED = r"dmemfs: .*refused: \S+ (\[vfio_iommu_type1\] )?wants memory that cannot be pinned"
+REFUSED = r"dmemfs: .*refused: \S+ (\[vfio_iommu_type1\] )?asked for memory that cannot be pinned"
 logs_refusal = pytest.mark.kernel_log(REFUSED)
 
 
