@@ -2,44 +2,43 @@
 /*
  * The protocol between dmemfsd and dmemfs.ko. This text is its specification.
  *
- * What it is about
+ * Terms
  *
- *   The module maps reserved RAM that has no struct page into processes. It decides nothing: the daemon tells it
- *   which run of physical memory is which part of which file. The module refuses whatever would show memory to two
- *   owners.
+ *   The module maps reserved RAM that has no struct page into processes. It makes no decisions about files: the daemon
+ *   tells it which run of physical memory backs which part of which file. The module refuses every request that would
+ *   give the same memory to two owners.
  *
- *   A *region* is a range of physical memory that the daemon claimed. A region is named by its start address.
- *   An *object* is the memory of one file. Its id is chosen by the daemon and names one object at a time. It is
+ *   A *region* is a range of physical memory that the daemon has claimed. Its start address identifies it.
+ *   An *object* is the memory of one file. The daemon chooses the id. An id identifies one object at a time. It is
  *   neither 0 nor 2^64 - 1, so that "the next id" always exists.
- *   An *extent* is a run of an object's file offsets that lies on a run of physical memory. A *hole* is a run of them
- *   that does not.
+ *   An *extent* is a run of file offsets of an object that is backed by a run of physical memory. A *hole* is a run of
+ *   file offsets that is not.
  *   All addresses, offsets and lengths are in bytes. Those of regions and extents are multiples of
- *   DMEMFS_ALIGNMENT and not empty.
+ *   DMEMFS_ALIGNMENT. Lengths of regions and extents are not 0.
  *
  * Opening
  *
- *   /dev/dmemfs has mode 0600 and opening it takes CAP_SYS_RAWIO in the first user namespace (EPERM). One open file
- *   description exists at a time (EBUSY). It only controls: regions, objects and extents outlive it, and end with
- *   the module. A daemon that starts again lists what is there.
+ *   /dev/dmemfs has mode 0600. open(2) needs CAP_SYS_RAWIO in the initial user namespace (EPERM). Only one open file
+ *   description exists at a time (EBUSY). The device only controls the module: regions, objects and extents stay when
+ *   it is closed, and end when the module is unloaded. A daemon that starts again lists what exists.
  *
- *   The first ioctl is DMEMFS_IOC_HELLO with .abi = DMEMFS_ABI_VERSION, all else 0. The module answers with its own
- *   version in .abi, also when it fails with EPROTO because the two differ; the daemon compares as well. The number
- *   and the struct of HELLO never change. Every other ioctl, and read(2), fails with EPROTO until HELLO has
- *   succeeded on this open file description.
+ *   The first ioctl is DMEMFS_IOC_HELLO with .abi = DMEMFS_ABI_VERSION and all other members 0. The module answers with
+ *   its own version in .abi, also when it fails with EPROTO because the two versions differ. The daemon compares them
+ *   as well. The number and the struct of HELLO never change. Every other ioctl, and read(2), fails with EPROTO until
+ *   HELLO has succeeded on this open file description.
  *
  * Rules for all ioctls
  *
  *   Structs have fixed-width members and no implicit padding; 32-bit and 64-bit callers use the same layout.
- *   Members marked "out", "reserved" or "flags" are 0 in the request. Whatever
- *   breaks these rules is EINVAL, an unknown request ENOTTY, a bad pointer EFAULT. A request that fails has
- *   changed nothing, unless its description says otherwise or its answer could not be written (EFAULT). EINTR: a
- *   fatal signal came; only requests that can take long return it. ioctls may be called from several threads at
- *   once.
+ *   Members marked "out", "reserved" or "flags" are 0 in the request. A request that breaks these rules fails with
+ *   EINVAL, an unknown request number with ENOTTY, a bad pointer with EFAULT. A request that fails has changed
+ *   nothing, unless its description says otherwise or the module could not write its answer (EFAULT). EINTR means that
+ *   a fatal signal came; only requests that can take long return it. Several threads may call ioctls at once.
  *
  * Mark
  *
- *   MARK_SET keeps 16 bytes of the daemon's choice, MARK_GET tells them: all 0 since the module was loaded. By them a
- *   daemon knows whether the objects and the memory are those that its own records speak of.
+ *   MARK_SET stores 16 bytes that the daemon chooses; MARK_GET returns them. They are all 0 after the module was
+ *   loaded. With the mark, a daemon recognizes whether the module's objects and memory are those of its own records.
  *
  * Regions
  *
@@ -49,113 +48,123 @@
  *     EEXIST  overlaps a claimed region
  *     ENXIO   the kernel uses some of it as System RAM: it was not reserved with memmap=LENGTH$START
  *     ENODEV  some of it is not "Reserved" in /proc/iomem: memmap= did not reserve it, it may be a device
- *     EADDRNOTAVAIL  the firmware's own map (/sys/firmware/memmap) does not call all of it RAM
+ *     EADDRNOTAVAIL  the firmware's memory map (/sys/firmware/memmap) does not list all of it as RAM
  *     EOPNOTSUPP  memory encryption (SME, SEV, TDX) is on: kernel and processes would not see the same bytes
  *     EPERM   the kernel is locked down (kernel_lockdown(7))
  *     EBUSY   another driver holds some of it (/proc/iomem)
  *     EIO     it cannot be mapped write-back
  *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
  *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.
- *   REGION_RELEASE takes .start and .length exactly as claimed (ENOENT), and fails with EBUSY while anything owns
- *     memory in it or zeroes it.
- *   While a region is claimed the machine does not hibernate: an image would not have its contents.
+ *   REGION_RELEASE takes .start and .length exactly as they were claimed (else ENOENT). It fails with EBUSY while an
+ *     object owns memory of the region, or OBJECT_ZERO zeroes some of it.
+ *   While a region is claimed the machine does not hibernate: the image would not contain the region's memory.
  *
  * Objects
  *
  *   State NAMED:   the daemon has a file for it.
  *         DROPPED: the daemon has given it up, but open files or mappings still reach it.
- *         IDLE:    given up, and nobody can reach it any more. Its extents still belong to it.
+ *         IDLE:    the daemon has given it up, and no file or mapping reaches it. It still owns its extents.
  *
  *   OBJECT_CREATE makes an empty NAMED object of size 0. EEXIST: the id is in use, in any state. ENOSPC: there
  *     are DMEMFS_OBJECTS_MAX.
  *   OBJECT_OPEN returns, as the result of the ioctl, a descriptor (O_RDWR | O_CLOEXEC) of a regular file that is
  *     the object: read, write and mmap it, or register it as a FUSE backing file. NAMED only (ENOENT).
  *   OBJECT_DROP turns NAMED into DROPPED, or at once into IDLE when no descriptor and no mapping is left. .state
- *     says which. A descriptor that the daemon itself holds, also by way of FUSE, counts: close it first.
- *     Otherwise the event IDLE follows when the last one is gone. ENOENT unless NAMED.
- *   OBJECT_REAP forgets an IDLE object (EBUSY in other states); its memory then belongs to nobody, dirty as it is.
- *     After EINTR the object is still IDLE and some of its extents may be gone: call again.
- *   OBJECT_NEXT answers with the first object whose id is at least .id (ENOENT when there is none), so it serves
- *     both to list and to look at one.
+ *     returns which. A descriptor that the daemon itself holds, also as a FUSE backing file, counts: close it first.
+ *     If the object is DROPPED, the event IDLE follows when the last descriptor and mapping are gone. ENOENT unless
+ *     NAMED.
+ *   OBJECT_REAP removes an IDLE object (EBUSY in other states). Its memory then has no owner and is not zeroed. After
+ *     EINTR the object is still IDLE and some of its extents may be gone: call again.
+ *   OBJECT_NEXT answers with the first object whose id is at least .id (ENOENT when there is none). It serves both to
+ *     list all objects and to query one.
  *
- *   So memory of a removed file can be used again after OBJECT_REAP, or for a live file when EXTENT_REMOVE
- *   has returned, and never earlier. A daemon that died in between finds IDLE objects in the list, and gets their
+ *   The memory of a removed file can be used again after OBJECT_REAP, and that of a live file after EXTENT_REMOVE,
+ *   never earlier. If the daemon died in between, the next one finds the IDLE objects in the list, and receives their
  *   events again.
  *
  *   OBJECT_RESIZE sets the size. Bytes past the size do not exist: an access to a page wholly past it is SIGBUS,
- *     read(2) ends there, and write(2) does not go past it. When it returns 0, all memory that the object has past
- *     its size reads zero should it ever become visible, provided that it was zero when it was added: take away
- *     what is wholly past the new size first, or it is zeroed for nothing. After EINTR shrinking has taken effect,
- *     growing has not; the promise about zeroes holds after the next RESIZE that succeeds. EFBIG: more than the
- *     kernel's largest file.
+ *     read(2) ends there, and write(2) does not go past it. When RESIZE returns 0, memory of the object past its size
+ *     reads as zeroes if it becomes visible later, provided that it held zeroes when it was added. RESIZE zeroes what
+ *     it must: before you shrink, remove the extents that are wholly past the new size, or they are zeroed for nothing.
+ *     After EINTR a smaller size has taken effect, a larger one has not; the guarantee about zeroes holds again after
+ *     the next RESIZE that succeeds. EFBIG: more than the kernel's largest file.
  *
- *   OBJECT_MODE sets what the object is, .mode (or-ed enum dmemfs_object_mode_bit), and .unit, in which its memory
- *     comes and goes: a power of two from DMEMFS_ALIGNMENT to 1 GiB. A new object has mode 0 and the smallest unit.
- *     Faults that wait look again. Mappings that exist keep the kind that they were made with.
- *     DEMAND   holes inside the size are memory to come: see "Demand". Without it access to one is SIGBUS.
+ *   OBJECT_MODE sets the mode, .mode (or-ed enum dmemfs_object_mode_bit), and the unit, .unit: the size in which the
+ *     object receives and gives back memory on demand, a power of two from DMEMFS_ALIGNMENT to 1 GiB. A new object has
+ *     mode 0 and the smallest unit. Faults that wait are retried. Existing mappings keep the mode in which they were
+ *     made.
+ *     DEMAND   holes inside the size receive memory when they are touched: see "Demand". Without it, access to a hole
+ *              is SIGBUS.
  *     DISCARD  madvise(MADV_DONTNEED) works on mappings made from now on: it drops page-table entries, the
- *              memory stays. They have pages of hello.discard_page_sizes only.
+ *              memory stays. Such mappings use only pages of the sizes in hello.discard_page_sizes.
  *
- *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0 .offset is a physical address: the range must lie in
- *     one region (ENXIO) and nobody may own any of it (EBUSY), nor can anybody while it is being zeroed. With an
- *     object's id the range may reach past the size and over holes, which are skipped. After EINTR some of it is
+ *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0, .offset is a physical address: the range must lie in
+ *     one region (ENXIO) and have no owner (EBUSY); it cannot get an owner while it is being zeroed. With an
+ *     object's id, the range may reach past the size and over holes, which are skipped. After EINTR some of it is
  *     zeroed.
  *
  * Extents
  *
- *   EXTENT_ADD makes [.start, .start + .length) the memory of .id from .offset on. The memory must be zeroed, by
- *     the caller (OBJECT_ZERO) or by its history. It may lie past the size. Neighbouring extents that continue
- *     each other in the file and in memory become one. Faults that wait for some of it look again. NAMED and DROPPED
- *     objects only. Errors:
+ *   EXTENT_ADD makes [.start, .start + .length) the memory of .id from .offset on. The memory must hold zeroes: the
+ *     caller has zeroed it (OBJECT_ZERO) or knows that it holds zeroes. It may lie past the size. The module joins
+ *     neighbouring extents that continue each other in the file and in memory. Faults that wait for some of the range
+ *     are retried. NAMED and DROPPED objects only. Errors:
  *     ENOENT  no such object, or it is IDLE
  *     EFBIG   past the kernel's largest file
  *     EEXIST  the object has memory in that range of the file already
  *     ENXIO   not inside one region
- *     EBUSY   some of the memory is owned, or is being zeroed
+ *     EBUSY   some of the memory has an owner, or is being zeroed
  *     ENOMEM  no memory for the book-keeping
  *   EXTENT_REMOVE takes the memory under [.offset, .offset + .length) away from the object (.start is 0). Extents
  *     are cut where needed, holes are skipped. When it returns 0, no mapping reaches the memory, no read or write
- *     on the object touches it, and nobody owns it. After EINTR or ENOMEM some may be gone: call again. ENOENT as
+ *     on the object accesses it, and it has no owner. After EINTR or ENOMEM some may be gone: call again. ENOENT as
  *     above.
  *   EXTENT_NEXT answers with the first extent of .id that ends after .offset; ENOENT when there is none, or no
  *     such object. Works in every state. .flags has DMEMFS_EXTENT_PUNCHED if it is punched (below).
  *
  * Demand
  *
- *   An object in mode DEMAND gets its memory as it is touched, and gives it back in whole units.
+ *   An object in mode DEMAND receives memory when it is touched, and gives it back in whole units.
  *
- *   Touching a hole inside the size raises the event FAULT for the unit that it is in, and waits: until EXTENT_ADD
- *   gives some of that unit, until FAULT_ANSWER, until RESIZE ends before it or OBJECT_MODE, or until a signal comes:
- *   a fatal one always, any other one where user space made the access and will make it again. Who touches a unit
- *   that is asked for already waits with the others; at most DMEMFS_FAULTS_MAX units of an object are asked for at a
- *   time, later ones wait for those before. A unit that nobody waits for any more is not asked for any more. Without
- *   a daemon faults wait for the next one: opening the device makes FAULT pending again for all that is still asked
- *   for.
+ *   An access to a hole inside the size raises the event FAULT for the unit that contains it, and waits until
+ *     - EXTENT_ADD adds memory to some of that unit,
+ *     - FAULT_ANSWER answers the unit,
+ *     - RESIZE shrinks the object to a size before the end of the unit,
+ *     - OBJECT_MODE is called, or
+ *     - a signal comes: a fatal one always, another one only if user space made the access and will repeat it.
+ *   An access by the kernel itself, other than for a vCPU, fails when it has waited for the module's parameter
+ *   kernel_wait_seconds.
+ *   Accesses to a unit that is already requested wait for the same answer. At most DMEMFS_FAULTS_MAX units of an object
+ *   are requested at a time; accesses to further units wait until an earlier request ends. The request for a unit ends
+ *   when no access waits for it any more. Without a daemon, faults wait for the next one: opening the device makes
+ *   FAULT pending again for every unit that is still requested.
  *
- *   FAULT_ANSWER takes a range, .offset and .length, and what is to become of faults that wait in it: with .error 0
- *     they look again; with an errno (1 to 4095) they are SIGBUS, and so is every touch of these units for the next
- *     second. The daemon answers each event, by EXTENT_ADD or by this. Nobody need wait. ENOENT as for extents.
+ *   FAULT_ANSWER takes a range, .offset and .length, and the result for faults that wait in it: with .error 0
+ *     they are retried; with an errno (1 to 4095) they are SIGBUS, and so is every access to these units for the next
+ *     second. The daemon answers each event with EXTENT_ADD or FAULT_ANSWER. No fault need wait in the range. ENOENT as
+ *     for extents.
  *
- *   Reading a hole by read(2), or through /proc/PID/mem, shows zeroes and takes no memory; write(2) on the object is
- *   ENOSPC as in other modes: the daemon gives memory first.
+ *   Reading a hole by read(2), or through /proc/PID/mem, returns zeroes and takes no memory. write(2) to a hole of the
+ *   object is ENOSPC as in other modes: the daemon adds memory first.
  *
- *   Punching a hole (fallocate on the object, madvise(MADV_REMOVE)) zeroes parts of units in place, and whole units
- *   become *punched*: no mapping, read or write reaches their memory any more, and touching them is touching a hole.
- *   But the memory still belongs to the object, so that nobody else can have it before the daemon knows. The event
- *   PUNCHED says where to look. The daemon takes punched extents off its records, then away by EXTENT_REMOVE: until
- *   then EXTENT_ADD there is EEXIST. Extents never stop being punched otherwise. A daemon that starts finds them in
- *   the list. After EINTR or ENOMEM a part of the range is punched.
+ *   Punching a hole (fallocate on the object, madvise(MADV_REMOVE)) zeroes parts of units in place. Whole units
+ *   become *punched*: no mapping, read or write reaches their memory any more, and an access to them is an access to a
+ *   hole. Their memory still belongs to the object, so that it gets no other owner before the daemon has recorded the
+ *   change. The event PUNCHED says in which range to look. The daemon removes punched extents from its records, then
+ *   from the object with EXTENT_REMOVE. Until then EXTENT_ADD there is EEXIST. Only EXTENT_REMOVE and OBJECT_REAP end
+ *   the state. A daemon that starts finds punched extents in the list. After EINTR or ENOMEM a part of the range is
+ *   punched.
  *
  * Poison
  *
- *   A page of a region in which the machine reports an uncorrected error is *poisoned* until the module goes,
- *   whoever owns it or comes to own it. Mappings lose it; touching it is SIGBUS with si_code BUS_MCEERR_AR and the
- *   address, the memory around it is mapped in smaller pages. A process that asked for it (prctl(2),
- *   PR_MCE_KILL_EARLY) gets SIGBUS with BUS_MCEERR_AO at once. Reading and writing it is EIO, and what zeroes memory
- *   leaves it out. Ownership and extents do not change: to give such memory to nobody is the daemon's part.
+ *   A page of a region in which the machine reports an uncorrected error is *poisoned* until the module is unloaded,
+ *   whoever owns it now or later. The module unmaps it. An access to it is SIGBUS with si_code BUS_MCEERR_AR and the
+ *   address; the memory around it is mapped with smaller pages. A process that asked for it (prctl(2),
+ *   PR_MCE_KILL_EARLY) gets SIGBUS with BUS_MCEERR_AO at once. read(2) and write(2) of the page are EIO, and requests
+ *   that zero memory skip it. Ownership and extents do not change: the daemon has to keep such memory out of use.
  *
- *   POISON_ADD poisons [.start, .start + .length): what the daemon knows from before. Some may be poisoned already.
- *     Errors, after ENOSPC and ENOMEM some of it is poisoned:
+ *   POISON_ADD poisons [.start, .start + .length), which the daemon knows to be bad from its records. Some of it may be
+ *     poisoned already. Errors; after ENOSPC and ENOMEM some of it is poisoned:
  *     EINVAL  not aligned, empty, or wraps
  *     ENXIO   not inside one region
  *     ENOSPC  DMEMFS_POISON_MAX pages are poisoned
@@ -172,11 +181,11 @@
  *
  * Events
  *
- *   read(2) on the device returns whole struct dmemfs_event records, as many as fit and are there; it waits for the
- *   first (EAGAIN with O_NONBLOCK), and poll(2) reports POLLIN when there is one. Each kind is pending at most
- *   once per object, with the values of its latest occurrence, FAULT once per unit that is asked for, and POISON once,
- *   so nothing can overflow. EFAULT loses a record. Opening the device makes IDLE pending again for every IDLE object,
- *   and FAULT as said above. Unknown kinds must be ignored.
+ *   read(2) on the device returns whole struct dmemfs_event records, as many as fit and are pending. It waits for the
+ *   first one (EAGAIN with O_NONBLOCK); poll(2) reports POLLIN when one is pending. Each kind is pending at most
+ *   once per object, with the values of its latest occurrence; FAULT once per requested unit; POISON once.
+ *   So the queue cannot overflow. EFAULT loses a record. Opening the device makes IDLE pending again for every IDLE
+ *   object, and FAULT and POISON as described. Unknown kinds must be ignored.
  *
  *     IDLE        .id: the object became IDLE; see OBJECT_DROP.
  *     UNALIGNED   .id, .pid, .comm, .address, .offset, .length: a mapping long enough for large pages was made,
@@ -184,12 +193,12 @@
  *                 largest that it can still use.
  *     PRIVATE     .id, .pid, .comm, .length: a MAP_PRIVATE mapping was refused.
  *
- *     FAULT       .id, .offset, .length, .address, .pid, .comm: a unit is asked for, by this process first. .node is
- *                 the node of the CPU that it ran on. .policy and .nodes are the memory policy of its mapping
- *                 (mbind(2)), as far as it has one and names nodes below 64; else 0.
+ *     FAULT       .id, .offset, .length, .address, .pid, .comm: this unit needs memory; the process is the first that
+ *                 accessed it. .node is the node of the CPU that it ran on. .policy and .nodes are the memory policy of
+ *                 its mapping (mbind(2)), if it has one that names nodes below 64; else 0.
  *     PUNCHED     .id, .offset, .length: there are punched extents, all new ones in this range.
- *     POISON      memory was poisoned; POISON_NEXT tells all that is. Opening the device makes it pending again if any
- *                 is.
+ *     POISON      memory was poisoned; POISON_NEXT lists all poisoned pages. Opening the device makes the event pending
+ *                 again if a page is poisoned.
  */
 #ifndef DMEMFS_IOCTL_H
 #define DMEMFS_IOCTL_H
@@ -197,7 +206,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* Changes with every change that an older peer would misunderstand. */
+/* Raised with each change of the protocol that an older peer would misunderstand. */
 #define DMEMFS_ABI_VERSION 2
 
 #define DMEMFS_DEVICE      "/dev/dmemfs"
@@ -210,21 +219,21 @@
 /* dmemfs_hello.huge: whether pages larger than 4 KiB are used, and why. */
 enum dmemfs_huge {
 	DMEMFS_HUGE_SAFE = 1,     /* yes: this kernel's page-table walkers expect them */
-	DMEMFS_HUGE_GUARDED = 2,  /* yes: a walker that does not is kept away from them by ftrace */
+	DMEMFS_HUGE_GUARDED = 2,  /* yes: a page-table walker that does not expect them is kept away by ftrace */
 	DMEMFS_HUGE_NO_GUARD = 3, /* no: ftrace could not do that; an unprivileged process could crash the host */
 	DMEMFS_HUGE_KERNEL = 4,   /* no: the kernel was built without transparent huge pages */
 	DMEMFS_HUGE_PARAMETER = 5 /* no: module parameter huge_pages=0 */
 };
 
-/* dmemfs_hello.features, or-ed: what this module can do beyond the first version. */
+/* dmemfs_hello.features, or-ed: what this module supports beyond the first version of the protocol. */
 enum dmemfs_feature { DMEMFS_FEATURE_DEMAND = 1, DMEMFS_FEATURE_DISCARD = 2, DMEMFS_FEATURE_POISON = 4 };
 
 struct dmemfs_hello {
 	__u32 abi;                /* in: the daemon's, out: the module's DMEMFS_ABI_VERSION */
 	__u32 huge;               /* out: enum dmemfs_huge */
-	__u64 page_sizes;         /* out: the sizes of page that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
+	__u64 page_sizes;         /* out: the page sizes that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
 	__u64 features;           /* out: enum dmemfs_feature */
-	__u64 discard_page_sizes; /* out: as page_sizes, of mappings of objects in mode DISCARD */
+	__u64 discard_page_sizes; /* out: as page_sizes, for mappings of objects in mode DISCARD */
 	__u64 reserved[2];
 	char version[32]; /* out: of the module, NUL-terminated */
 };
@@ -238,7 +247,7 @@ struct dmemfs_region {
 	__u64 start;
 	__u64 length;
 	__u64 owned;       /* out: bytes that belong to objects */
-	__u64 node_length; /* out: bytes from .start on that lie on .node; less than .length when it spans nodes */
+	__u64 node_length; /* out: bytes from .start on that lie on .node; less than .length if it spans nodes */
 	__s32 node;        /* out: NUMA node, -1 when unknown */
 	__u32 flags;
 	__u64 reserved[2];
@@ -269,7 +278,7 @@ struct dmemfs_object_mode {
 };
 
 struct dmemfs_object_zero {
-	__u64 id; /* 0: memory that nobody owns */
+	__u64 id; /* 0: memory that no object owns */
 	__u64 offset;
 	__u64 length;
 	__u32 flags;
@@ -289,7 +298,7 @@ struct dmemfs_object_info {
 	__u64 faults_1g;
 	__u64 unit;    /* of OBJECT_MODE */
 	__u64 punched; /* bytes in punched extents */
-	__u64 asked;   /* units that faults wait for */
+	__u64 asked;   /* number of units that faults wait for */
 	__u64 reserved;
 };
 
@@ -311,7 +320,7 @@ struct dmemfs_fault_answer {
 	__u64 id;
 	__u64 offset;
 	__u64 length;
-	__u32 error; /* 0: look again, else an errno */
+	__u32 error; /* 0: retry, else an errno */
 	__u32 flags;
 };
 
@@ -333,15 +342,15 @@ enum dmemfs_event_kind {
 	DMEMFS_EVENT_LAST = DMEMFS_EVENT_POISON
 };
 
-/* dmemfs_event.policy: what is asked of .nodes */
+/* dmemfs_event.policy: how the memory is to be taken from .nodes */
 enum dmemfs_policy {
-	DMEMFS_POLICY_NONE = 0,   /* nothing: .nodes is 0 */
-	DMEMFS_POLICY_ONLY = 1,   /* memory of these nodes and no others */
-	DMEMFS_POLICY_PREFER = 2, /* of these rather than of others */
-	DMEMFS_POLICY_SPREAD = 3  /* of these in turn */
+	DMEMFS_POLICY_NONE = 0,   /* no policy: .nodes is 0 */
+	DMEMFS_POLICY_ONLY = 1,   /* from these nodes only */
+	DMEMFS_POLICY_PREFER = 2, /* from these nodes if possible */
+	DMEMFS_POLICY_SPREAD = 3  /* from these nodes in turn */
 };
 
-/* What an event does not use is 0. */
+/* Members that an event does not use are 0. */
 struct dmemfs_event {
 	__u32 kind; /* enum dmemfs_event_kind */
 	__s32 pid;  /* process (thread group) in the first pid namespace */
@@ -379,7 +388,7 @@ struct dmemfs_event {
 #define DMEMFS_IOC_POISON_ADD     _IOW(DMEMFS_IOC_MAGIC, 0x40, struct dmemfs_poison)
 #define DMEMFS_IOC_POISON_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x41, struct dmemfs_poison)
 
-/* The layout is the protocol. */
+/* The layout of the structs is part of the protocol. */
 #if defined(__cplusplus)
 #define DMEMFS_ASSERT_SIZE(type, bytes) static_assert(sizeof(struct type) == (bytes), #type)
 #else
