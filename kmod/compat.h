@@ -20,14 +20,14 @@
 #endif
 
 /*
- * mm/mempolicy.c: until 7.3 queue_folios_pmd() takes the struct page of a 2-MiB entry for granted, and any process can
- * make it walk its own mapping with mbind(2).
+ * mm/mempolicy.c: before 7.3 queue_folios_pmd() assumes that a 2-MiB entry has a struct page. Any process can make it
+ * walk the process's own mappings with mbind(2).
  */
 #define DMEMFS_MBIND_NEEDS_GUARD (LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0) && IS_ENABLED(CONFIG_NUMA))
 
 /*
- * Until 7.3 walkers of page tables look for the struct page of a 2-MiB entry in VM_MIXEDMAP mappings as well: reading
- * /proc/PID/pagemap or MADV_COLD would be enough. 4-KiB entries are special ones, which all walkers know.
+ * Before 7.3 page-table walkers, such as reads of /proc/PID/pagemap and MADV_COLD, look up the struct page of a 2-MiB
+ * entry in VM_MIXEDMAP mappings too. 4-KiB entries are special (pte_special()); all walkers handle them.
  */
 #define DMEMFS_DISCARD_HUGE (LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0))
 
@@ -38,7 +38,7 @@
 #define DMEMFS_PFN(pfn) (pfn)
 #endif
 
-/* vmf_insert_pfn() takes a mixed mapping for one of pages that may have a struct page, and BUGs where there is one. */
+/* vmf_insert_pfn() BUGs on a VM_MIXEDMAP mapping if the page frame number is valid (pfn_valid()). */
 static inline vm_fault_t dmemfs_insert_pte(struct vm_fault *vmf, unsigned long pfn)
 {
 	if (vmf->vma->vm_flags & VM_MIXEDMAP)
@@ -46,7 +46,7 @@ static inline vm_fault_t dmemfs_insert_pte(struct vm_fault *vmf, unsigned long p
 	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
 }
 
-/* Whether the task is in KVM_RUN or another request to a vCPU: nothing but KVM has these notifiers. */
+/* Whether the task is in KVM_RUN or another ioctl of a vCPU: only KVM uses preempt notifiers. */
 static inline bool dmemfs_is_vcpu(void)
 {
 #ifdef CONFIG_PREEMPT_NOTIFIERS
