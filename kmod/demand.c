@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that comes as it is touched: faults in holes wait for the daemon, and holes that are punched give memory
- * back.
+ * Demand allocation: faults in holes wait until the daemon adds memory, and punching holes gives memory back.
  *
- * A pending fault is a unit of an object that faults wait for. It is made with obj->lock held shared, right after a look
- * at the extents found a hole; whoever adds extents holds that lock exclusively and answers what waits for them before
- * letting go of it. So no fault can miss the memory that it waits for.
+ * A struct dmemfs_pending_fault is a unit of an object that faults wait for. The fault handler creates it under
+ * obj->lock, right after it found a hole in the extents. A function that adds extents holds that lock exclusively, and
+ * answers the faults that wait for them before it drops the lock. So no fault misses the memory that it waits for.
  *
- * xa_lock(&dmemfs_objects) protects all of them. One is on its object's list while it is asked for, and for a while
- * after it was refused. Who waits holds it; the last one to leave frees it, unless it is on the list. Who waits also
- * holds the mapping's file, and by that the inode, the object and the module.
+ * xa_lock(&dmemfs_objects) protects all pending faults. A pending fault is on its object's list while the unit is
+ * requested, and for a second after it was refused. Each task that waits counts in ->waiters. The last one to leave
+ * frees the pending fault, unless it is a refused one on the list. A task that waits also holds the mapping's file, and
+ * with it the inode, the object and the module.
  */
 #include "dmemfs.h"
 #include "compat.h"
@@ -25,7 +25,7 @@
 #include <linux/topology.h>
 #include <linux/wait.h>
 
-/* How long faults are refused without being asked for again: those which waited have to come back and find out. */
+/* How long a unit stays refused. The faults that waited are retried and find the refusal in this time. */
 #define REFUSAL HZ
 
 static unsigned int kernel_wait_seconds = 30;
@@ -34,7 +34,7 @@ MODULE_PARM_DESC(kernel_wait_seconds, "seconds that the kernel's own accesses wa
 
 struct dmemfs_pending_fault {
 	struct list_head link;		   /* on obj->pending_faults, the oldest first */
-	struct dmemfs_queued_event queued; /* until a daemon reads it */
+	struct dmemfs_queued_event queued; /* on the queue until a daemon reads it */
 	wait_queue_head_t wait;
 	bool answered;
 	unsigned int waiters;
@@ -42,13 +42,12 @@ struct dmemfs_pending_fault {
 	unsigned long until; /* jiffies: when the refusal ends */
 };
 
-/* In pages. */
 static unsigned long unit_pages(const struct dmemfs_object *obj)
 {
 	return obj->unit >> PAGE_SHIFT;
 }
 
-/* It ends, but stays for those who still wait. */
+/* Takes the pending fault off its list. It is freed now if no task waits for it, else by the last one that leaves. */
 static void pending_fault_unlink(struct dmemfs_object *obj, struct dmemfs_pending_fault *fault)
 {
 	list_del_init(&fault->link);
@@ -60,7 +59,7 @@ static void pending_fault_unlink(struct dmemfs_object *obj, struct dmemfs_pendin
 		kfree(fault);
 }
 
-/* That for the unit at @offset, or NULL. Forgets refusals that have ended. */
+/* The pending fault for the unit at @offset, or NULL. Removes refusals that have ended. */
 static struct dmemfs_pending_fault *pending_fault_find(struct dmemfs_object *obj, u64 offset)
 {
 	struct dmemfs_pending_fault *fault, *next, *found = NULL;
@@ -75,8 +74,9 @@ static struct dmemfs_pending_fault *pending_fault_find(struct dmemfs_object *obj
 }
 
 /*
- * The line is full: a refusal has to go. Else the one to wait for, and then try again, is that with the fewest who
- * wait, so that the end of one does not wake them all.
+ * DMEMFS_FAULTS_MAX units are pending. Removes a refused one and returns NULL, or returns the pending fault that the
+ * new fault waits for before it is retried. That is the one with the fewest waiters, so that later faults spread over
+ * all of them and one answer does not wake all tasks.
  */
 static struct dmemfs_pending_fault *pending_fault_make_room(struct dmemfs_object *obj)
 {
@@ -194,7 +194,7 @@ static void pending_fault_leave(struct dmemfs_object *obj, struct dmemfs_pending
 	xa_unlock(&dmemfs_objects);
 }
 
-/* Signals may interrupt only who comes back after their handlers: an access by user space itself. */
+/* Only an access by user space is repeated after a signal handler. Other accesses wait for fatal signals only. */
 static unsigned int wait_state(const struct vm_fault *vmf)
 {
 	const unsigned int interruptible = FAULT_FLAG_USER | FAULT_FLAG_INTERRUPTIBLE;
@@ -203,9 +203,10 @@ static unsigned int wait_state(const struct vm_fault *vmf)
 }
 
 /*
- * User space, and the vCPUs that it runs, hold nothing that others need: they wait until a daemon answers. The kernel
- * may hold any lock while it copies from or to a process, that of a directory in getdents64(2): it waits for a while,
- * less than what counts as a hung task, and the system call fails with EFAULT.
+ * How long a fault waits, in jiffies. User space and vCPUs hold no lock that others need: they wait until a daemon
+ * answers. The kernel may hold any lock while it copies from or to a process (getdents64(2) holds that of a directory):
+ * it waits kernel_wait_seconds, by default less than the limit of a hung task, and then the system call fails with
+ * EFAULT.
  */
 static long patience(const struct vm_fault *vmf)
 {
@@ -215,9 +216,9 @@ static long patience(const struct vm_fault *vmf)
 }
 
 /*
- * Without the mmap_lock, so that the process can map and unmap meanwhile, and whoever serves it, too; where the
- * caller cannot do without, with it. The access is made again, and finds the memory, the refusal, or a new size; unless
- * nobody answered in time. Suspend does not wait for it.
+ * Drops the lock of the fault while it waits, if the caller allows that, so that other threads can map and unmap
+ * meanwhile. Afterwards the access is repeated and finds the memory, the refusal or a new size. If no answer came in
+ * time, the access fails. The task is freezable while it waits, so suspend does not wait for it.
  */
 vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, struct dmemfs_pending_fault *fault)
 {
@@ -240,7 +241,10 @@ vm_fault_t dmemfs_demand_wait(struct dmemfs_object *obj, struct vm_fault *vmf, s
 	fput(file);
 	if (unlock && left)
 		return VM_FAULT_RETRY;
-	/* The caller gives up only if it has its lock, which it is: that of a VMA is for user space. */
+	/*
+	 * No answer in time. For a result other than VM_FAULT_RETRY the caller expects to hold its lock again. That is
+	 * the mmap_lock: a fault under a VMA lock is one of user space, which waits without a limit.
+	 */
 	if (unlock)
 		mmap_read_lock(mm);
 	return left > 0 ? VM_FAULT_NOPAGE : VM_FAULT_SIGBUS;
@@ -283,7 +287,6 @@ int dmemfs_demand_answer_request(struct dmemfs_object *obj, const struct dmemfs_
 	return 0;
 }
 
-/* A new controller is asked again for what the last one did not give. The caller holds the table's lock. */
 void dmemfs_demand_rearm(struct dmemfs_object *obj)
 {
 	struct dmemfs_pending_fault *fault;
@@ -294,7 +297,7 @@ void dmemfs_demand_rearm(struct dmemfs_object *obj)
 	}
 }
 
-/* The object goes: nobody waits, so refusals are all that there is. */
+/* The object is being freed: no task waits, so only refusals are on the list. */
 void dmemfs_demand_exit(struct dmemfs_object *obj)
 {
 	struct dmemfs_pending_fault *fault, *next;
@@ -317,7 +320,7 @@ int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit)
 	return 0;
 }
 
-/* Whole units of [start, end) are given back. */
+/* Punches [start, end), which consists of whole units, and tells the daemon. */
 static int punch_units(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end)
 {
 	struct dmemfs_event event = { .kind = DMEMFS_EVENT_PUNCHED, .offset = start, .length = end - start };
@@ -332,9 +335,7 @@ static int punch_units(struct dmemfs_object *obj, struct inode *inode, u64 start
 	return ret;
 }
 
-/*
- * Whole units go, what is left of the range is zeroed in place. The last unit ends with the size.
- */
+/* Punches the whole units in the range and zeroes the rest in place. The last unit of the file ends at its size. */
 int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 start, u64 end)
 {
 	u64 first, last;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Events for the daemon. Each kind is pending at most once per object, faults once per unit that is waited for, so
- * the queue is bounded by the number of objects and of threads. xa_lock(&dmemfs_objects) protects it.
+ * The queue of events for the daemon, which reads them from the device. Each kind is pending at most once per object,
+ * FAULT once per requested unit, POISON once, so the length of the queue is bounded. xa_lock(&dmemfs_objects) protects
+ * the queue.
  */
 #include "dmemfs.h"
 
@@ -12,7 +13,7 @@
 static LIST_HEAD(pending);
 static DECLARE_WAIT_QUEUE_HEAD(readers);
 
-/* The one kind that is of no object. */
+/* POISON is the only kind that does not belong to an object. */
 static struct dmemfs_queued_event poison_event = {
 	.link = LIST_HEAD_INIT(poison_event.link),
 	.event = { .kind = DMEMFS_EVENT_POISON },
@@ -37,13 +38,11 @@ void dmemfs_event_queue(struct dmemfs_queued_event *queued)
 	wake_up_interruptible(&readers);
 }
 
-/* The caller holds the table's lock. */
 void dmemfs_event_raise(struct dmemfs_object *obj, enum dmemfs_event_kind kind)
 {
 	dmemfs_event_queue(&obj->events[kind]);
 }
 
-/* Something that the current process did with a mapping. */
 void dmemfs_event_mapping(struct dmemfs_object *obj, struct dmemfs_event event)
 {
 	event.id = obj->id;
@@ -79,7 +78,6 @@ void dmemfs_event_poison(void)
 	xa_unlock(&dmemfs_objects);
 }
 
-/* Nothing of the object can be read any more. */
 void dmemfs_events_cancel(struct dmemfs_object *obj)
 {
 	int i;
@@ -90,7 +88,7 @@ void dmemfs_events_cancel(struct dmemfs_object *obj)
 	xa_unlock(&dmemfs_objects);
 }
 
-/* A new controller may have missed what the last one was told. */
+/* The daemon that had the device before may have read these events and died before it acted on them. */
 void dmemfs_events_rearm(void)
 {
 	struct dmemfs_object *obj;

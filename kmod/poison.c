@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that went bad: uncorrected errors that the machine reports in our regions.
+ * Poisoned pages: uncorrected memory errors that the machine reports in claimed regions.
  *
- * A page that is poisoned stays so until the module goes. Looking for one takes no lock. A page is poisoned first, then
- * its owner's lock is taken exclusively to unmap it: who looked before is done by then, who looks later finds it. So
- * nobody maps, reads, writes or zeroes it any more.
+ * A poisoned page stays poisoned until the module is unloaded. A lookup takes no lock. The module first records the
+ * page as poisoned, then takes object->lock of its owner exclusively and unmaps the page. A fault, read or write that
+ * looked the page up before has finished by then; one that looks later finds it poisoned. So the page is not mapped,
+ * read, written or zeroed any more.
  *
- * Machine checks of all the machine wait for the notifier here, so it waits for no lock and no memory. Each error has a
- * work of its own, which may wait for the owner's lock: what one tenant is at does not delay the errors of another.
+ * The handling of all machine checks waits for the notifier in this file, so the notifier never sleeps. Each error gets
+ * its own work item, which may wait for the owner's lock: the lock of one object does not delay errors in others.
  */
 #include "dmemfs.h"
 
@@ -24,7 +25,7 @@
 #include <asm/mce.h>
 #endif
 
-/* By page frame number; the entries say nothing. Its lock protects the number as well. */
+/* By page frame number; the values have no meaning. Its lock also protects nr_poisoned. */
 static DEFINE_XARRAY(poisoned);
 static unsigned int nr_poisoned;
 
@@ -39,7 +40,7 @@ bool dmemfs_poison_exists(void)
 	return !xa_empty(&poisoned);
 }
 
-/* One page of a region. 1: it was poisoned before. */
+/* Records @pfn, a page of a region, as poisoned. Returns 1 if it was before. Errors: -ENOSPC, -ENOMEM. */
 static int poison_page(unsigned long pfn, gfp_t gfp)
 {
 	int ret = -ENOSPC;
@@ -55,7 +56,10 @@ static int poison_page(unsigned long pfn, gfp_t gfp)
 	return ret == -EBUSY ? 1 : ret;
 }
 
-/* From whoever has it mapped: its owner, with a reference, and the page of the file. NULL: nobody. */
+/*
+ * Unmaps @pfn from all processes. Returns its owner, with a reference, and the page of the file in @index; NULL if no
+ * process can have it mapped.
+ */
 static struct dmemfs_object *unmap_page(unsigned long pfn, unsigned long *index)
 {
 	struct dmemfs_object *obj = dmemfs_owner_get(pfn);
@@ -107,7 +111,7 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 #define TELL_ROUNDS   50
 #define TELL_PAUSE_MS 20
 
-/* A process, by its task that asked to be told early of errors in its memory. */
+/* A process that asked to be told early of errors in its memory, by the task that asked. */
 struct listener {
 	struct list_head link;
 	struct task_struct *task;
@@ -120,7 +124,10 @@ struct error {
 
 static struct workqueue_struct *errors;
 
-/* prctl(2), PR_MCE_KILL_EARLY; QEMU does this. Flags of other tasks, as mm/memory-failure.c reads them. */
+/*
+ * Lists the processes that called prctl(2) with PR_MCE_KILL_EARLY, as QEMU does. Reads flags of other tasks as
+ * mm/memory-failure.c does. The list ends early if there is no memory.
+ */
 static void add_listeners(struct list_head *listeners)
 {
 	const unsigned int early = PF_MCE_PROCESS | PF_MCE_EARLY;
@@ -142,7 +149,10 @@ static void add_listeners(struct list_head *listeners)
 	}
 }
 
-/* Tells the task where it sees page @index of the object, if it does. False: its mmap_lock is held. */
+/*
+ * Sends the task a signal with the address at which its process maps page @index of the object, if it does. False: the
+ * mmap_lock is taken, try again.
+ */
 static bool tell(struct task_struct *task, struct dmemfs_object *obj, unsigned long index)
 {
 	struct mm_struct *mm = get_task_mm(task);
@@ -170,8 +180,8 @@ static bool tell(struct task_struct *task, struct dmemfs_object *obj, unsigned l
 }
 
 /*
- * Who wants to know before it touches the page is told now: a guest can do without a page that it knows to be lost.
- * Whose mmap_lock cannot be had in a second learns of it when it touches the page.
+ * Signals the processes that asked to be told early: a guest can avoid a page that it knows to be lost. A process whose
+ * mmap_lock cannot be taken within a second gets its signal when it touches the page.
  */
 static void tell_listeners(struct dmemfs_object *obj, unsigned long index)
 {
@@ -208,12 +218,12 @@ static void handle_error(struct work_struct *work)
 }
 
 /*
- * Called from the kernel's work that goes through the machine checks. What of them is a lost page is decided as by
+ * Called from the kernel's work item that processes machine checks. Which of them mean a lost page is decided as in
  * uc_decode_notifier() in arch/x86/kernel/cpu/mce/core.c.
  *
- * The kernel's memory_failure() hears of it as well, and does not know such memory: it kills the process whose CPU came
- * across the error. It could be told that the memory is ours (register_pfn_address_space(), since 6.19), but would then
- * take the error for dealt with, while the page may still be mapped.
+ * The kernel also calls memory_failure(), which does not know this memory: it kills the process whose CPU consumed the
+ * error. Since 6.19 the module could register the memory with it (register_pfn_address_space()). But then
+ * memory_failure() would treat the error as handled, while the page may still be mapped.
  */
 static int on_machine_check(struct notifier_block *block, unsigned long value, void *data)
 {
@@ -238,8 +248,7 @@ static int on_machine_check(struct notifier_block *block, unsigned long value, v
 	}
 	kfree(error);
 	if (ret < 0)
-		pr_err("memory error at 0x%llx: cannot be kept in mind, the page stays mapped: %d\n", PFN_PHYS(pfn),
-		       ret);
+		pr_err("memory error at 0x%llx: cannot record it: %d; the page stays mapped\n", PFN_PHYS(pfn), ret);
 	return NOTIFY_DONE;
 }
 
