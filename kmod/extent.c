@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an object is made of: which page of the file is which page of memory, and how large the file is.
+ * The extents of an object, which say which page frame backs which page of the file, and the size of the object.
  *
- * object->extents maps runs of file pages to the *distance* from file page to page frame (modulo DISTANCE_MASK + 1),
- * with a bit for those that are punched. So the entry stays right when a run is cut, and two runs that continue each
- * other have the same entry and become one.
- * object->lock protects the tree and the size; ownership of the memory is region.c's.
+ * object->extents maps runs of file pages to the *distance*: page frame number minus number of the file page, modulo
+ * DISTANCE_MASK + 1, with the bit PUNCHED for punched runs. So an entry stays right when a run is cut, and two runs
+ * that continue each other have the same entry and can be joined.
+ * object->lock protects the tree and the size. region.c records the owners of memory.
  */
 #include "dmemfs.h"
 
@@ -60,7 +60,7 @@ int dmemfs_extent_lookup(struct dmemfs_object *obj, unsigned long index, struct 
 
 	lockdep_assert_held(&obj->lock);
 	entry = mas_walk(&mas);
-	/* The last hole of the tree reaches past every file. */
+	/* The last hole of the tree ends at ULONG_MAX, which is past the largest file. */
 	*run = (struct dmemfs_range){ mas.index, min(mas.last, (unsigned long)MAX_LFS_FILESIZE >> PAGE_SHIFT) };
 	if (!entry || is_punched(entry))
 		return -ENOENT;
@@ -86,7 +86,7 @@ int dmemfs_join(struct ma_state *mas, struct dmemfs_range range, const void *ent
 	return joined;
 }
 
-/* Adds a run to the tree, joined with its neighbours where it continues them. */
+/* Adds a run to the tree and joins it with neighbours that it continues. */
 static int insert_run(struct dmemfs_object *obj, struct dmemfs_range range, unsigned long pfn)
 {
 	MA_STATE(mas, &obj->extents, range.first, range.first);
@@ -117,7 +117,7 @@ int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg
 
 	down_write(&obj->lock);
 	mutex_lock(&dmemfs_region_lock);
-	/* Under obj->lock: REAP, which takes it too, must not miss what is added here. */
+	/* Checked under obj->lock, which REAP takes as well: so REAP cannot miss the extent that is added here. */
 	ret = dmemfs_object_is_idle(obj) ? -ENOENT : dmemfs_own_prepare(&owners, pfns, obj);
 	if (ret)
 		goto out;
@@ -134,7 +134,7 @@ out:
 	return ret;
 }
 
-/* Takes @cut out of @run, in the tree and in the books of ownership. Nothing maps it any more. */
+/* Removes @cut, a part of @run, from the tree, and the owner of its memory. The caller has unmapped it. */
 static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, const void *entry)
 {
 	MA_STATE(mas, &obj->extents, cut.first, cut.last);
@@ -162,7 +162,7 @@ out:
 	return ret;
 }
 
-/* @cut of @run becomes punched, one run with punched neighbours that it continues. */
+/* Marks @cut, a part of @run, as punched and joins it with punched neighbours that it continues. */
 static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut, const void *entry)
 {
 	MA_STATE(mas, &obj->extents, cut.first, cut.first);
@@ -182,7 +182,7 @@ static int punch_run(struct dmemfs_object *obj, struct dmemfs_range run, struct 
 	return 0;
 }
 
-/* Calls @change for what of each run is in @range. The caller holds obj->lock exclusively. */
+/* Calls @change for each run with the part of it that is in @range. The caller holds obj->lock exclusively. */
 static int change_runs(struct dmemfs_object *obj, struct dmemfs_range range,
 		       int (*change)(struct dmemfs_object *obj, struct dmemfs_range run, struct dmemfs_range cut,
 				     const void *entry))
@@ -213,7 +213,7 @@ int dmemfs_extents_punch(struct dmemfs_object *obj, struct dmemfs_range range)
 	return change_runs(obj, range, punch_run);
 }
 
-/* The next entry up to @last that is not punched, which a process may have mapped. */
+/* The next entry up to @last that is not punched: processes may have it mapped. */
 static void *find_visible(struct ma_state *mas, unsigned long last)
 {
 	void *entry;
@@ -228,8 +228,8 @@ void dmemfs_zap(struct inode *inode, u64 start, u64 end)
 {
 	struct dmemfs_object *obj = inode->i_private;
 	/*
-	 * Entries are cut with mmap_lock held for writing, which is out of reach here: they go as a whole. 2 MiB are
-	 * as large as they are where none of 1 GiB was ever made.
+	 * Splitting a large page-table entry needs the mmap_lock for writing, which cannot be taken here, so whole
+	 * entries are unmapped. They are at most 2 MiB large if no fault on the object ever made one of 1 GiB.
 	 */
 	u64 largest = atomic64_read(&obj->faults_1g) ? SZ_1G : SZ_2M;
 
@@ -238,7 +238,7 @@ void dmemfs_zap(struct inode *inode, u64 start, u64 end)
 	unmap_mapping_range(inode->i_mapping, start, end - start, 1);
 }
 
-/* Which page of the file is the memory @pfn, that is not punched? */
+/* Sets @index to the page of the file that @pfn backs. False: @pfn is not in an extent of the object, or is punched. */
 static bool find_page(struct dmemfs_object *obj, unsigned long pfn, unsigned long *index)
 {
 	MA_STATE(mas, &obj->extents, 0, 0);
@@ -312,7 +312,7 @@ int dmemfs_extent_next(struct dmemfs_object *obj, struct dmemfs_extent *arg)
 	return 0;
 }
 
-/* Clears a part of [*pos, end), 2 MiB at most, and moves *pos behind it. The caller holds obj->lock. */
+/* Clears the first part of [*pos, end), at most 2 MiB, and sets *pos to its end. The caller holds obj->lock. */
 static int clear_step(struct dmemfs_object *obj, u64 *pos, u64 end)
 {
 	MA_STATE(mas, &obj->extents, *pos >> PAGE_SHIFT, *pos >> PAGE_SHIFT);
@@ -346,8 +346,8 @@ int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end)
 }
 
 /*
- * The lock is held all the while, so that no other RESIZE sees a size whose tail is not yet zero. The tail is short
- * when the daemon has taken away what is wholly past the size.
+ * Holds obj->lock while it zeroes, so that no other RESIZE sees a size with bytes past it that are not zero yet. There
+ * are few of these bytes if the daemon has removed the extents that are wholly past the size.
  */
 int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
 {
@@ -360,7 +360,7 @@ int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
 		return -EFBIG;
 	down_write(&obj->lock);
 	inode = dmemfs_inode_get(obj, &mnt);
-	/* Processes may have written up to the end of the last page. */
+	/* Processes may have written between the size and the end of its page, by mappings. */
 	obj->stale_end = max(obj->stale_end, PAGE_ALIGN(obj->size));
 	pos = min(obj->size, size);
 	if (size < obj->size) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Files of objects: read, write, fallocate. The bytes are copied from and to the kernel's own mapping of the region.
+ * File operations of objects: read, write, fallocate. They copy from and to the kernel's own mapping of the region.
  *
- * User memory is copied with page faults off, because obj->lock is held and a fault on a mapping of the same object
- * would take it again; what is not there is faulted in afterwards, without the lock (as generic_perform_write() does).
+ * obj->lock is held while bytes are copied. A page fault on a mapping of the same object would take it again, so page
+ * faults are disabled meanwhile. User memory that is not present is faulted in afterwards, without the lock, as
+ * generic_perform_write() does.
  */
 #include "dmemfs.h"
 
@@ -14,7 +15,7 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
-/* How often user memory is faulted in for a single byte. */
+/* How often user memory is faulted in without a byte being copied, before the copy fails. */
 #define TRIES 64
 
 static struct dmemfs_object *file_object(const struct file *file)
@@ -23,9 +24,9 @@ static struct dmemfs_object *file_object(const struct file *file)
 }
 
 /*
- * Copies the next bytes of @iter: at most @length, and no further than the run of memory (or the hole) at @pos.
- * Returns how many had to be copied; *copied tells how many were. -EIO: the memory is poisoned. The caller holds
- * obj->lock.
+ * Copies the next bytes of @iter: at most @length, and not past the end of the extent or hole at @pos. Returns the
+ * number of bytes to copy, and in *copied how many it did copy. -EIO: the memory is poisoned. -ENOSPC: a write to a
+ * hole. The caller holds obj->lock.
  */
 static ssize_t copy_run(struct dmemfs_object *obj, u64 pos, size_t length, struct iov_iter *iter, size_t *copied)
 {
@@ -65,7 +66,7 @@ static int fault_in(struct iov_iter *iter, size_t length)
 	return left == length ? -EFAULT : 0;
 }
 
-/* Both directions; ends at the size of the object. */
+/* Reads or writes, up to the size of the object. */
 static ssize_t copy_all(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct dmemfs_object *obj = file_object(iocb->ki_filp);
@@ -90,7 +91,7 @@ static ssize_t copy_all(struct kiocb *iocb, struct iov_iter *iter)
 		done += copied;
 		if (copied < wanted)
 			ret = fault_in(iter, wanted - copied);
-		/* User memory that was faulted in is hardly gone again: it is ours that cannot be read. */
+		/* User memory hardly vanishes so often after it was faulted in: the object's memory cannot be read. */
 		stuck = copied ? 0 : stuck + 1;
 		if (!ret && stuck == TRIES)
 			ret = -EIO;
@@ -107,7 +108,7 @@ static ssize_t dmemfs_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 	return copy_all(iocb, iter);
 }
 
-/* The size never changes by writing. */
+/* A write never changes the size. */
 static ssize_t dmemfs_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 {
 	ssize_t ret = generic_write_checks(iocb, iter);
@@ -118,7 +119,7 @@ static ssize_t dmemfs_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 	return ret ?: -ENOSPC;
 }
 
-/* Where memory does not come on demand, punching a hole zeroes in place: it stays with the file. */
+/* Without mode DEMAND, punching a hole zeroes in place, and the file keeps its memory. */
 static long dmemfs_fallocate(struct file *file, int mode, loff_t offset, loff_t length)
 {
 	struct dmemfs_object *obj = file_object(file);
@@ -134,7 +135,7 @@ static long dmemfs_fallocate(struct file *file, int mode, loff_t offset, loff_t 
 	return dmemfs_object_zero(obj, offset, end);
 }
 
-/* There is no page cache to bypass, so O_DIRECT is as good as any. */
+/* O_DIRECT is allowed and changes nothing: there is no page cache to bypass. */
 static int dmemfs_open(struct inode *inode, struct file *file)
 {
 	file->f_mode |= FMODE_CAN_ODIRECT;

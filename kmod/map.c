@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mappings of objects: which pages a process gets, and how large they are.
+ * Mappings of objects: mmap and page faults, which decide what page a process gets and how large it is.
  *
- * Faults hold obj->lock shared from the look at the extents until the entry is in the page table. Whoever takes memory
- * away holds it exclusively while zapping, so no entry can appear behind that one's back. Entries may go at any time.
+ * A fault holds obj->lock from the lookup of the extent until the entry is in the page table: shared for a 4-KiB page,
+ * exclusively for a large one. A function that takes memory away holds the lock exclusively while it zaps, so no entry
+ * can appear meanwhile. The kernel may drop entries at any time (see dmemfs.h).
  */
 #include "dmemfs.h"
 #include "compat.h"
@@ -18,7 +19,7 @@ static struct dmemfs_object *vma_object(const struct vm_area_struct *vma)
 	return file_inode(vma->vm_file)->i_private;
 }
 
-/* Whether addresses and file offsets of a mapping agree modulo @size. */
+/* Whether address and file offset of the mapping are equal modulo @size, as pages of that size need. */
 static bool is_congruent(const struct vm_area_struct *vma, unsigned long size)
 {
 	return IS_ALIGNED((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff, size >> PAGE_SHIFT);
@@ -31,9 +32,9 @@ bool dmemfs_vma_shows(const struct vm_area_struct *vma, const struct dmemfs_obje
 }
 
 /*
- * The one decision: the memory for the page of @order that is at @index of the file, where it may be mapped. Of a large
- * one the file offset is aligned as well: dmemfs_zap() takes whole pages by their offsets.
- * -EHWPOISON: some of it is lost.
+ * Whether the page of @order at page @index of the file may be mapped: 0 and its memory in @pfn, or -EFAULT. All
+ * accesses by mappings are decided here. The file offset of a large page must be aligned too, because dmemfs_zap()
+ * unmaps whole pages by their file offsets. -EHWPOISON: some of the memory is poisoned.
  */
 static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, unsigned long *pfn)
 {
@@ -50,7 +51,7 @@ static int lookup(struct dmemfs_object *obj, pgoff_t index, unsigned int order, 
 	return dmemfs_poison_find((struct dmemfs_range){ *pfn, *pfn + (last - index) }, &bad) ? -EHWPOISON : 0;
 }
 
-/* Whether there is memory to come, which there is not yet. */
+/* Whether page @index is in a hole of an object in mode DEMAND, inside the size. */
 static bool is_demanded(struct dmemfs_object *obj, pgoff_t index)
 {
 	struct dmemfs_range run;
@@ -61,10 +62,13 @@ static bool is_demanded(struct dmemfs_object *obj, pgoff_t index)
 }
 
 /*
- * Never asks for a writable entry: that would be a WARN in the kernel where it meets a table in the place, and no lock
- * of ours keeps that away (see dmemfs.h). The VMA's protection makes entries writable, except while soft-dirty tracking
- * is on. A write to a large entry then has the kernel drop it, and gets small ones, which the kernel makes writable: a
- * large one would be read-only again, and be dropped again for ever.
+ * Inserts the page into the page table. VM_FAULT_FALLBACK: try a smaller page.
+ *
+ * Never passes write=true to vmf_insert_pfn_pmd() and _pud(): the kernel WARNs if it then finds a table in the place of
+ * the entry, and no lock of the module prevents that (see dmemfs.h). The VMA's protection makes entries writable,
+ * except while soft-dirty tracking is on. Then a write to a large entry makes the kernel drop the entry. This function
+ * answers that write with a 4-KiB page, which the kernel makes writable; another large entry would be read-only again
+ * and be dropped again, without end.
  */
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
@@ -73,7 +77,7 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 	if (order && (vmf->flags & FAULT_FLAG_WRITE) && !pte_write(pfn_pte(pfn, vmf->vma->vm_page_prot)))
 		return ret;
 	if (!order) {
-		/* Another thread has put a 2-MiB entry there, which serves us as well, and which the kernel takes for a bug. */
+		/* Another thread has inserted a 2-MiB entry, which will do. vmf_insert_pfn() treats it as a bug. */
 		if (pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
 			return VM_FAULT_NOPAGE;
 		ret = dmemfs_insert_pte(vmf, pfn);
@@ -113,9 +117,10 @@ static u64 page_sizes(const struct vm_area_struct *vma)
 }
 
 /*
- * Zapping one page takes the entries around it as well, and with them pages that others are about to use. The access is
- * made again then. But KVM looks for the entry itself, has the page faulted in, looks again, and tells user space of a
- * bad address if the entry has gone in between; unless the fault let go of the mmap_lock, which makes it begin anew.
+ * dmemfs_zap() also unmaps pages around its range, which other tasks may just have faulted in. Most tasks then fault
+ * again. But KVM looks for the entry, faults the page in, looks again, and reports a bad address to user space if the
+ * entry is gone by then. KVM starts anew only if the fault dropped the mmap_lock. This says whether a fault that
+ * inserted its page should drop the lock and return VM_FAULT_RETRY for that reason.
  */
 static bool needs_another_look(const struct vm_fault *vmf)
 {
@@ -136,14 +141,14 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	int err;
 
 	/*
-	 * Some kernels register any mapping with userfaultfd for asynchronous write protection. Its markers in the page
-	 * table are not replaced by what is inserted, so the access would fault for ever.
+	 * Some kernels let any mapping be registered with userfaultfd for asynchronous write protection. The functions
+	 * that insert entries do not replace its markers in the page table, so the access would fault for ever.
 	 */
 	if (userfaultfd_wp(vma))
 		return VM_FAULT_SIGBUS;
 	if (!(page_sizes(vma) & size) || addr < vma->vm_start || addr + size > vma->vm_end)
 		return ret;
-	/* Alone with a large page: none comes while insert() puts a small one in its place. */
+	/* Exclusive for a large page: it must not appear while insert() puts a 4-KiB page in its place. */
 	if (order)
 		down_write(&obj->lock);
 	else
@@ -151,13 +156,16 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	err = lookup(obj, linear_page_index(vma, addr), order, &pfn);
 	if (!err)
 		ret = insert(vmf, order, pfn);
-	/* Only the page itself is lost: those around it are mapped one by one. */
+	/* Only the poisoned 4-KiB page is lost: the pages around it are mapped with smaller entries. */
 	else if (err == -EHWPOISON)
 		ret = order ? VM_FAULT_FALLBACK : VM_FAULT_HWPOISON;
-	/* Before the kernel puts a table in place, which would keep the large page from the unit when it comes. */
+	/*
+	 * Wait at the largest order that fits into the unit, before the kernel puts a table in the place of the large
+	 * entry: the table would keep the unit from being mapped with a large page when its memory comes.
+	 */
 	else if (size <= obj->unit && is_demanded(obj, vmf->pgoff))
 		fault = dmemfs_demand_ask(obj, vmf);
-	/* Before the lock is free: dmemfs_zap() must know of the first 1-GiB entry. */
+	/* Count under the lock: dmemfs_zap() must see the count of the first 1-GiB entry. */
 	if (ret == VM_FAULT_NOPAGE)
 		count(obj, order);
 	if (order)
@@ -181,14 +189,15 @@ static vm_fault_t dmemfs_fault(struct vm_fault *vmf)
 }
 
 /*
- * The kernel cannot cut a 1-GiB entry that has no struct page: it would take the memory itself for a page table. So
- * the entry goes before the VMA is cut. The VMA is locked first, because its faults need not hold mmap_lock.
+ * Called before the kernel splits a VMA. The kernel cannot split a 1-GiB entry that has no struct page: it would use
+ * the memory itself as a page table. So the entry at the split is dropped here. The VMA is locked first, because faults
+ * need not hold the mmap_lock.
  */
 static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	unsigned long start = ALIGN_DOWN(addr, PUD_SIZE);
 
-	/* Mixed mappings have no entries of 1 GiB. */
+	/* VM_MIXEDMAP mappings have no 1-GiB entries. */
 	if (vma->vm_flags & VM_MIXEDMAP)
 		return 0;
 	if (addr == start || start < vma->vm_start || start + PUD_SIZE > vma->vm_end)
@@ -199,12 +208,14 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * A VMA was copied: for a split, which leaves what it maps in place; or for another process, by fork(), which copies a
- * 2-MiB entry without making sure under the lock that it is still there (copy_huge_pmd()), so the child gets none and
- * faults for itself; or for mremap(), which is about to move the entries of the page table. That takes a 1-GiB entry
- * for garbage and drops it without flushing the TLB: through the old address the process would keep access to memory
- * that may change hands. So the entries go before. No hook sees the old VMA, which is locked already; the file's pages
- * are unmapped wherever they are.
+ * Called when a VMA was copied, in one of three cases:
+ * - A split: the entries stay in place and nothing is to be done.
+ * - fork(): copy_huge_pmd() copies a 2-MiB entry without checking under the lock that it is still there. So the child
+ *   gets no entries, and faults its pages in.
+ * - mremap(), which is about to move the page-table entries. It takes a 1-GiB entry for a bad one and drops it without
+ *   flushing the TLB, so the process could still access the memory by the old address when the memory has another
+ *   owner. So 1-GiB entries are dropped before. The old VMA is locked already and is not passed to this function, so
+ *   the file's pages are unmapped from all processes.
  */
 static void dmemfs_vma_open(struct vm_area_struct *vma)
 {
@@ -212,11 +223,11 @@ static void dmemfs_vma_open(struct vm_area_struct *vma)
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 
 	if (vma->vm_mm != current->mm) {
-		/* Nothing is wiped: it keeps fork() from copying entries, and the memory is the file's. */
+		/* Keeps fork() from copying entries. Nothing is wiped, because the memory belongs to the file. */
 		vm_flags_set(vma, VM_WIPEONFORK);
 		return;
 	}
-	/* A split's address is still that of the VMA which is being split; mremap() moves to an empty place. */
+	/* At a split, the old VMA is still found at this address. mremap() moves to a place without a VMA. */
 	if (vma_lookup(vma->vm_mm, vma->vm_start) || !atomic64_read(&obj->faults_1g))
 		return;
 	down_write(&obj->lock);
@@ -224,7 +235,7 @@ static void dmemfs_vma_open(struct vm_area_struct *vma)
 	up_write(&obj->lock);
 }
 
-/* For gdb and /proc/PID/mem, which cannot get at the memory by its struct page. */
+/* Access by gdb and /proc/PID/mem, which cannot use the struct page that other memory has. */
 static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *buffer, int length, int write)
 {
 	struct dmemfs_object *obj = vma_object(vma);
@@ -262,7 +273,7 @@ const struct vm_operations_struct dmemfs_vm_operations = {
 	.access = dmemfs_access,
 };
 
-/* Tells the daemon when the address wastes large pages. */
+/* Tells the daemon if the mapping's address keeps it from using large pages. */
 static void report_alignment(struct dmemfs_object *obj, const struct vm_area_struct *vma)
 {
 	u64 sizes = page_sizes(vma);
@@ -283,13 +294,19 @@ static void report_alignment(struct dmemfs_object *obj, const struct vm_area_str
 	}
 }
 
-/* MADV_DONTNEED is refused on VM_PFNMAP. VM_IO keeps away who would look for pages, and leads KVM to our faults. */
+/*
+ * The VMA flags. The kernel refuses MADV_DONTNEED on VM_PFNMAP, so mode DISCARD uses VM_MIXEDMAP. VM_IO keeps
+ * get_user_pages() from looking for struct pages, and makes KVM call this module's fault handler.
+ */
 static vm_flags_t kind_of_mapping(struct dmemfs_object *obj)
 {
 	return READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP;
 }
 
-/* Whether the mapping ends inside of the file or its memory: what an eager file lacks does not come later. */
+/*
+ * Whether the mapping ends inside the file's size or its memory. True in mode DEMAND, in which memory comes later;
+ * other objects get no memory by being touched.
+ */
 static bool has_memory(struct dmemfs_object *obj, struct vm_area_struct *vma)
 {
 	unsigned long last = vma->vm_pgoff + vma_pages(vma) - 1, pfn;
@@ -303,23 +320,23 @@ static bool has_memory(struct dmemfs_object *obj, struct vm_area_struct *vma)
 	return has;
 }
 
-/* Inserts nothing: page-table walkers that cannot bear our entries run before the first fault (mbind after mmap). */
+/* Inserts no entries: so page-table walks right after mmap (mbind) find none that they cannot handle. */
 int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct dmemfs_object *obj = file_inode(file)->i_private;
 	struct dmemfs_event refused = { .kind = DMEMFS_EVENT_PRIVATE, .length = vma->vm_end - vma->vm_start };
 
 	if (!(vma->vm_flags & VM_MAYSHARE)) {
-		pr_info_ratelimited("%s[%d]: MAP_PRIVATE would copy the memory; use MAP_SHARED (QEMU: share=on)\n",
+		pr_info_ratelimited("%s[%d]: MAP_PRIVATE refused: it copies memory; use MAP_SHARED (QEMU: share=on)\n",
 				    current->comm, task_tgid_nr(current));
 		dmemfs_event_mapping(obj, refused);
 		return -EINVAL;
 	}
-	/* As on hugetlbfs: QEMU goes on when it cannot size its file, and learns here that there is no memory. */
+	/* As on hugetlbfs. QEMU ignores an error when it sizes its file; mmap must tell it that there is no memory. */
 	if (!has_memory(obj, vma))
 		return -ENOMEM;
 	vma->vm_ops = &dmemfs_vm_operations;
-	/* VM_HUGEPAGE: else the THP setting "madvise" would keep large faults from us. */
+	/* VM_HUGEPAGE: without it, the THP setting "madvise" would keep the kernel from calling ->huge_fault. */
 	vm_flags_set(vma, kind_of_mapping(obj) | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);
 	report_alignment(obj, vma);
 	return 0;

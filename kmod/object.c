@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Objects: their table, their life, and the inodes by which processes reach them.
+ * Objects: their table, their states, and the inodes by which processes reach them.
  *
- * The table's lock, xa_lock(&dmemfs_objects), protects the table, and of each object state, inode, mnt, events and
- * pending_faults. An object stops being NAMED with its own lock held as well, so it stays NAMED for whoever holds that one.
+ * xa_lock(&dmemfs_objects), the table's lock, protects the table, and of each object ->state, ->inode, ->mnt, ->events
+ * and ->pending_faults. The state changes from NAMED under object->lock as well, so a function that holds object->lock
+ * can rely on NAMED.
  *
- * Every reference to an inode comes with one to the mount: a file has both by nature, dmemfs_inode_get() takes both.
- * So the mount, and with it the module, outlives the eviction of the inode, whoever causes it.
+ * Each holder of a reference to an inode also has one to the mount: a file has both, dmemfs_inode_get() takes both. So
+ * the mount, and with it the module, outlives the eviction of the inode.
  */
 #include "dmemfs.h"
 
@@ -32,7 +33,7 @@ static void object_free(struct kref *ref)
 
 	dmemfs_events_cancel(obj);
 	dmemfs_demand_exit(obj);
-	/* Nobody else has the object any more, which lockdep cannot know. */
+	/* There is no other reference. The lock is taken only because lockdep wants it for the tree. */
 	down_write(&obj->lock);
 	__mt_destroy(&obj->extents);
 	up_write(&obj->lock);
@@ -56,7 +57,7 @@ struct dmemfs_object *dmemfs_object_get(u64 id)
 	return obj;
 }
 
-/* Nobody can reach the object any more. The caller holds the table's lock. */
+/* The caller has made sure that no file or mapping reaches the object, and holds the table's lock. */
 static void object_become_idle(struct dmemfs_object *obj)
 {
 	obj->state = DMEMFS_OBJECT_IDLE;
@@ -92,7 +93,7 @@ static void dmemfs_evict_inode(struct inode *inode)
 	if (!obj)
 		return;
 	xa_lock(&dmemfs_objects);
-	/* Else an open has made another inode already. */
+	/* Not equal if the object was opened again meanwhile: then it has a new inode. */
 	if (obj->inode == inode) {
 		obj->inode = NULL;
 		obj->mnt = NULL;
@@ -121,7 +122,7 @@ static int dmemfs_init_fs_context(struct fs_context *fc)
 	return 0;
 }
 
-/* The superblock holds a reference to the owner: no unloading while an inode exists. */
+/* The superblock holds a reference to .owner, so the module cannot be unloaded while an inode exists. */
 static struct file_system_type dmemfs_fs_type = {
 	.owner = THIS_MODULE,
 	.name = "dmemfs_objects",
@@ -129,7 +130,7 @@ static struct file_system_type dmemfs_fs_type = {
 	.kill_sb = kill_anon_super,
 };
 
-/* The size is the daemon's to set, by ioctl; owner and times are the FUSE inode's. */
+/* Only the daemon sets the size, by ioctl. Owner and times are attributes of the FUSE inode. */
 static int dmemfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)
 {
 	return -EPERM;
@@ -139,7 +140,7 @@ static const struct inode_operations dmemfs_inode_operations = {
 	.setattr = dmemfs_setattr,
 };
 
-/* The caller holds obj->lock and a pin of the mount, which the inode takes over. */
+/* The caller holds obj->lock and a pin of the mount. The new inode takes over the pin. NULL: no memory. */
 static struct inode *inode_new(struct dmemfs_object *obj, struct vfsmount *mnt)
 {
 	struct inode *inode = new_inode(mnt->mnt_sb);
@@ -161,7 +162,7 @@ static struct inode *inode_new(struct dmemfs_object *obj, struct vfsmount *mnt)
 	return inode;
 }
 
-/* An inode of @obj and its mount, made when it is at rest. */
+/* The inode of @obj and its mount, as dmemfs_inode_get(); makes an inode if the object is at rest. */
 static struct inode *inode_get_or_new(struct dmemfs_object *obj, struct vfsmount **mnt)
 {
 	struct inode *inode;
@@ -201,7 +202,7 @@ static struct file *object_file(struct dmemfs_object *obj)
 	inode = inode_get_or_new(obj, &mnt);
 	if (IS_ERR(inode))
 		return ERR_CAST(inode);
-	/* For the file, which puts it when it is closed; the ioctl that brought us here keeps the module until then. */
+	/* The file's reference to the module, put when it is closed. The open device holds one during this call. */
 	__module_get(THIS_MODULE);
 	file = alloc_file_pseudo(inode, mnt, "dmemfs", O_RDWR | O_LARGEFILE, &dmemfs_file_operations);
 	if (IS_ERR(file)) {
@@ -355,7 +356,7 @@ int dmemfs_object_next(struct dmemfs_object_info *arg)
 	return 0;
 }
 
-/* The module goes: no controller, no inode, so the table holds the only references. */
+/* The module is being unloaded: the device is closed and no inode exists, so the table holds the only references. */
 void dmemfs_objects_exit(void)
 {
 	struct dmemfs_object *obj;
