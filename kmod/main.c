@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The device /dev/dmemfs: one controller at a time, requests in, events out; and the module's birth and death. */
+/*
+ * The device /dev/dmemfs: open by one process at a time, ioctls, events by read(2). Also loading and unloading of the
+ * module.
+ */
 #include "dmemfs.h"
 #include "compat.h"
 
@@ -10,19 +13,19 @@
 
 static bool huge_pages = true;
 module_param(huge_pages, bool, 0444);
-MODULE_PARM_DESC(huge_pages, "map with pages of 2 MiB and 1 GiB where possible (default: yes); reads N where not");
+MODULE_PARM_DESC(huge_pages, "use pages of 2 MiB and 1 GiB (default: Y); reads N if this kernel cannot do so safely");
 
 enum dmemfs_huge dmemfs_huge __ro_after_init;
 
-/* Bit 0: somebody has the device open. */
+/* Bit 0: the device is open. */
 static unsigned long controlled;
 
-/* What the daemon marked the memory with. */
+/* Of MARK_SET; see dmemfs_ioctl.h. */
 static struct dmemfs_mark mark;
 static DEFINE_SPINLOCK(mark_lock);
 
 union request {
-	u64 id; /* of requests on an object */
+	u64 id; /* the first member of every struct of a request on an object */
 	struct dmemfs_hello hello;
 	struct dmemfs_mark mark;
 	struct dmemfs_region region;
@@ -98,7 +101,7 @@ static int do_object_zero(struct dmemfs_object *obj, union request *req)
 	return dmemfs_object_zero(obj, req->zero.offset, end);
 }
 
-/* Requests that are one call. */
+/* Handlers that only make one call. */
 /* clang-format off */
 #define RUN(name, call) static int do_##name(union request *req) { return call; }
 #define ON_OBJECT(name, call) static int do_##name(struct dmemfs_object *obj, union request *req) { return call; }
@@ -124,13 +127,13 @@ ON_OBJECT(fault_answer, dmemfs_demand_answer_request(obj, &req->answer))
 #undef RUN
 
 /*
- * What can be asked for. The structs begin with what the peer fills in, up to and including .inputs; the rest is 0.
- * .on_object gets the object of .id, the first member; .run all else, also an .id of 0.
+ * The requests. The caller fills in the first .inputs bytes of the struct; the rest must be 0. If the request names an
+ * object by .id, .on_object handles it, else .run; so does .run if .id is 0 and both exist.
  */
 static const struct request_kind {
 	unsigned int cmd;
 	unsigned int inputs;
-	bool idle_too; /* objects that nobody can reach any more are served as well */
+	bool idle_too; /* works on IDLE objects as well */
 	int (*run)(union request *req);
 	int (*on_object)(struct dmemfs_object *obj, union request *req);
 } request_kinds[] = {
@@ -159,7 +162,7 @@ static const struct request_kind {
 #undef INPUTS
 };
 
-/* The number contains the size of the struct: another layout is another number. */
+/* The ioctl number contains the size of the struct, so a struct of another size is not found. */
 static const struct request_kind *find_kind(unsigned int cmd)
 {
 	int i;
@@ -203,13 +206,13 @@ static long dmemfs_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if (copy_from_user(&req, user, _IOC_SIZE(cmd)))
 		return -EFAULT;
 	ret = run_request(kind, &req);
-	/* HELLO answers also a peer that it does not understand. */
+	/* HELLO also answers when the versions differ. */
 	if (ret && !(cmd == DMEMFS_IOC_HELLO && ret == -EPROTO))
 		return ret;
 	if ((_IOC_DIR(cmd) & _IOC_READ) && copy_to_user(user, &req, _IOC_SIZE(cmd)))
 		return -EFAULT;
 	if (cmd == DMEMFS_IOC_HELLO && !ret)
-		file->private_data = file; /* a mark that the peer has been checked; any pointer would do */
+		file->private_data = file; /* not NULL: HELLO has succeeded */
 	return ret;
 }
 
@@ -282,7 +285,7 @@ err_guards:
 	return ret;
 }
 
-/* Nobody controls and no inode exists: each of them holds the module. */
+/* The device is closed and no inode exists, because each of them holds a reference to the module. */
 static void __exit dmemfs_exit(void)
 {
 	misc_deregister(&dmemfs_device);
@@ -294,6 +297,6 @@ static void __exit dmemfs_exit(void)
 
 module_init(dmemfs_init);
 module_exit(dmemfs_exit);
-MODULE_DESCRIPTION("Reserved RAM without struct page, mapped as files");
+MODULE_DESCRIPTION("Maps reserved RAM without struct page as files");
 MODULE_VERSION(DMEMFS_VERSION);
 MODULE_LICENSE("GPL");

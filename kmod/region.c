@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Regions of reserved memory, and who owns which page of them.
+ * Claimed regions of reserved memory, and which object owns which page of them.
  *
- * dmemfs_region_lock protects everything here. Two trees are indexed by page frame number: regions, and owners, in
- * which every run of owned pages points to its object. A region lives while anything in it is owned or being zeroed.
+ * dmemfs_region_lock protects all data of this file. Two trees are indexed by page frame number: regions, and owners,
+ * in which every run of owned pages points to its object. A region cannot be released while an object owns memory in
+ * it, or while some of it is being zeroed.
  */
 #include "dmemfs.h"
 
@@ -21,18 +22,18 @@ struct region {
 	u64 length;
 	u64 node_length;
 	int node;
-	void *kaddr; /* write-back; holding it also makes mappings to processes write-back (PAT) */
+	void *kaddr; /* mapped write-back; while it exists, mappings of processes are write-back as well (PAT) */
 	struct resource *resource;
 };
 
-/* Memory that nobody owns and somebody clears. */
+/* Memory without an owner that dmemfs_region_zero() is zeroing; on its stack. */
 struct clearing {
 	struct list_head link;
 	struct dmemfs_range pfns;
 };
 
 DEFINE_MUTEX(dmemfs_region_lock); /* protects this file's data */
-/* With RCU, so that dmemfs_map() and dmemfs_in_region() need no lock. */
+/* Uses RCU, so that dmemfs_map() and dmemfs_in_region() need no lock. */
 static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
@@ -81,7 +82,7 @@ static u64 owned_bytes(struct dmemfs_range pfns)
 	return pages << PAGE_SHIFT;
 }
 
-/* Nodes begin and end at multiples of 2 MiB or more. */
+/* Sets the NUMA node of the region's start and how far it reaches. Nodes begin and end at multiples of 2 MiB. */
 static void find_node(struct region *region)
 {
 	u64 end = region->start + region->length;
@@ -117,7 +118,7 @@ static struct region *region_new(u64 start, u64 length)
 	region->resource = request_mem_region(start, length, KBUILD_MODNAME);
 	if (!region->resource)
 		goto err_free;
-	/* Fails unless it can be write-back: MTRRs and other mappings of the range are taken into account. */
+	/* memremap() fails if MTRRs or other mappings of the range do not allow write-back. */
 	ret = -EIO;
 	region->kaddr = memremap(start, length, MEMREMAP_WB);
 	if (!region->kaddr)
@@ -160,7 +161,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	if (ret)
 		return ret;
 
-	/* Not while the machine hibernates already. */
+	/* Wait if the machine is hibernating: on_sleep() has been asked already. */
 	flags = lock_system_sleep();
 	mutex_lock(&dmemfs_region_lock);
 	index = pfns.first;
@@ -193,7 +194,7 @@ int dmemfs_region_next(struct dmemfs_region *arg)
 	struct region *region;
 
 	mutex_lock(&dmemfs_region_lock);
-	/* A region that begins before .start is not meant, although it may reach past it. */
+	/* Skip a region that begins before .start and reaches past it. */
 	region = mtree_load(&regions, index);
 	if (region && region->start < arg->start)
 		index = region_pfns(region).last + 1;
@@ -233,7 +234,7 @@ int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dm
 			return -ENXIO;
 		if (!is_unused(pfns))
 			return -EBUSY;
-		/* One entry per run, however many pieces it came in. */
+		/* One entry for runs that touch and have the same owner. */
 		dmemfs_join(mas, pfns, obj);
 	} else {
 		mas_set_range(mas, pfns.first, pfns.last);
@@ -248,14 +249,14 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 
 	mutex_lock(&dmemfs_region_lock);
 	obj = mas_walk(&mas);
-	/* It lives as long as it owns something, and for that is to change this lock is taken. */
+	/* An object that owns memory has references, and it cannot lose the memory while this lock is held. */
 	if (obj)
 		kref_get(&obj->ref);
 	mutex_unlock(&dmemfs_region_lock);
 	return obj;
 }
 
-/* Regions may touch without their mappings doing so. */
+/* Ends at the end of the region: the kernel's mappings of regions that touch need not touch. */
 size_t dmemfs_map(u64 start, size_t length, void **addr)
 {
 	struct region *region = mtree_load(&regions, PHYS_PFN(start));
@@ -274,8 +275,8 @@ static void write_zeroes(void *addr, size_t length)
 }
 
 /*
- * Past the caches, for memory that nobody reads soon: what others work on stays cached. As fast as memset(), which
- * reads no line before it overwrites it, either. @length is a multiple of 256.
+ * Writes zeroes past the caches, for memory that is not read soon, so that other data stays cached. It is as fast as
+ * memset(): neither reads a cache line before it is overwritten. @length is a multiple of 256.
  */
 static void stream_zeroes(void *addr, size_t length)
 {
@@ -287,7 +288,7 @@ static void stream_zeroes(void *addr, size_t length)
 		for (int i = 0; i < 32; i++)
 			asm volatile("movnti %1, %0" : "=m"(word[i]) : "r"(0UL));
 	}
-	/* Such stores are ordered by no lock: they must be there before anybody is given the memory. */
+	/* Locks do not order these stores. They must be visible before the memory gets an owner. */
 	wmb();
 #else
 	write_zeroes(addr, length);
@@ -346,12 +347,15 @@ int dmemfs_region_zero(u64 start, u64 length)
 	return ret;
 }
 
-/* An image of the kernel would say of memory, of which it has nothing, whose it is and that it is zero. */
+/*
+ * Refuses hibernation while a region is claimed. The image would contain the module's records of owners and of zeroed
+ * memory, but not the memory itself.
+ */
 static int on_sleep(struct notifier_block *block, unsigned long action, void *data)
 {
 	if ((action != PM_HIBERNATION_PREPARE && action != PM_RESTORE_PREPARE) || !READ_ONCE(nr_regions))
 		return NOTIFY_DONE;
-	pr_warn("no hibernation: an image would not have what is in the claimed regions; unload the module first\n");
+	pr_warn("no hibernation: the image would not contain the memory of claimed regions; unload the module first\n");
 	return notifier_from_errno(-EBUSY);
 }
 
@@ -362,7 +366,7 @@ int __init dmemfs_regions_init(void)
 	return register_pm_notifier(&sleep);
 }
 
-/* The module goes; nothing is owned any more, because the objects went before. */
+/* The module is being unloaded. The objects were freed before, so their entries in owners are not used any more. */
 void dmemfs_regions_exit(void)
 {
 	unsigned long index = 0;

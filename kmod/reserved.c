@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What memory may be claimed: RAM, of which memmap= took every page away from the kernel.
+ * Checks whether memory may be claimed: only RAM that memmap= has taken away from the kernel completely.
  *
- * On x86 memmap= makes memory "Reserved" in /proc/iomem. So is what the firmware keeps for itself (EFI's runtime
- * services, tables), and memmap= also reserves holes where there is no memory. What tells them apart is the memory map
- * that the firmware gave, which no argument changes and a kexec hands on.
+ * On x86 memmap= makes memory "Reserved" in /proc/iomem. Memory that the firmware uses (EFI's runtime services, tables)
+ * is "Reserved" too, and memmap= also reserves holes where there is no memory. The firmware's memory map in
+ * /sys/firmware/memmap tells them apart: kernel parameters do not change it, and a kexec passes it on.
  */
 #include "dmemfs.h"
 
@@ -26,7 +26,7 @@ static u64 reserved_bytes(u64 start, u64 end)
 	return bytes;
 }
 
-/* One value of an entry of the firmware's map; false: no such entry. Modules have no function that tells it. */
+/* Reads one value of an entry of the firmware's map. False: no such entry. The kernel exports no function for this. */
 static bool read_firmware(unsigned int entry, const char *name, char *text, size_t size)
 {
 	char path[64];
@@ -44,7 +44,7 @@ static bool read_firmware(unsigned int entry, const char *name, char *text, size
 	return length > 0;
 }
 
-/* How much of it the firmware calls RAM. The entries do not overlap. */
+/* How many bytes of [start, end) the firmware lists as RAM. The entries of its map do not overlap. */
 static u64 ram_bytes(u64 start, u64 end)
 {
 	u64 first, last, bytes = 0;
@@ -70,7 +70,7 @@ int dmemfs_check_reserved(u64 start, u64 length)
 
 	if (ret)
 		return ret;
-	/* The kernel's mapping would be without encryption, those of processes with it: they would not see the same. */
+	/* The kernel's mapping would be unencrypted, those of processes encrypted: they would see different bytes. */
 	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT))
 		return -EOPNOTSUPP;
 	if (region_intersects(start, length, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) != REGION_DISJOINT)
