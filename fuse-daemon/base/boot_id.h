@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which boot of the kernel this is: what was written down in another one may not hold any more. */
+/* The id of the kernel's current boot. State that was recorded under another boot id may no longer be true. */
 #ifndef DMEMFS_BOOT_ID_H
 #define DMEMFS_BOOT_ID_H
 
-/* The kernel's random id of this boot (random(4)), for the caller to free; NULL where /proc does not tell. */
+/* The random id of this boot (random(4)); the caller frees it. NULL when it cannot be read from /proc. */
 char *boot_id(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Death, or a hang, at a named place, and commits that fail, for tests. */
+/* For tests: kills or hangs the daemon at a named place, and makes commits fail. */
 #include "base/crash_point.h"
 
 #include <signal.h>
@@ -19,7 +19,7 @@ void crash_point_serving(void)
 	atomic_store(&serving, true);
 }
 
-/* What follows @start in @text, NULL when it begins otherwise. */
+/* The rest of @text after @start; NULL when @text does not begin with @start. */
 static const char *skip(const char *text, const char *start)
 {
 	size_t length = strlen(start);
@@ -27,7 +27,7 @@ static const char *skip(const char *text, const char *start)
 	return strncmp(text, start, length) == 0 ? text + length : NULL;
 }
 
-/* Is this the time that @variable names? */
+/* Does the environment's @variable name this place, and is this the N-th time it is reached? */
 static bool is_wanted(const char *variable, const char *name, atomic_long *reached)
 {
 	const char *wanted = getenv(variable);

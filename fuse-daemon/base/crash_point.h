@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Named places at which a test can have the daemon die: DMEMFS_CRASH_AT=NAME, or NAME:N for the N-th time it is reached,
- * kills the process there as SIGKILL from outside would. Places that are reached before the daemon serves are named
- * start/NAME. DMEMFS_HANG_AT has the thread that reaches the place stay there for ever.
+ * Named places in the code at which a test can stop the daemon. Environment variables select them:
  *
- * DMEMFS_FAIL_COMMITS=FILE: while there is such a file, no transaction can be committed, as on a full disk, but for the first
- * ones: as many as it has bytes, of which each takes one away.
+ * DMEMFS_CRASH_AT=NAME kills the process with SIGKILL when it reaches the place; NAME:N when it reaches it for the N-th
+ * time. Until the daemon serves requests, a place is called start/NAME.
  *
- * Not in release builds.
+ * DMEMFS_HANG_AT=NAME, or NAME:N: the thread that reaches the place stays there for ever.
+ *
+ * DMEMFS_FAIL_COMMITS=FILE: while FILE exists and is empty, every commit fails as on a full disk. While it has bytes, a
+ * commit succeeds and takes one byte off.
+ *
+ * Release builds (NDEBUG) contain none of this.
  */
 #ifndef DMEMFS_CRASH_POINT_H
 #define DMEMFS_CRASH_POINT_H
@@ -26,8 +29,9 @@
 #define COMMIT_FAILS()    commit_fails()
 
 void crash_point(const char *name);
+/* Must the commit at hand fail? */
 bool commit_fails(void);
-/* The daemon serves from now on. */
+/* To be called when the daemon begins to serve requests: ends the prefix start/. */
 void crash_point_serving(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The request at hand. */
+/* The FUSE request that a thread works on: thread-local variables. */
 #include "base/current_request.h"
 
 #include <errno.h>
@@ -9,10 +9,10 @@
 #define LOOK_AGAIN_AFTER (50 * G_TIME_SPAN_MILLISECOND)
 
 static _Thread_local struct current_request current;
-static _Thread_local bool (*ask)(void *data); /* NULL: nobody may interrupt it */
+static _Thread_local bool (*ask)(void *data); /* NULL: the request cannot be interrupted */
 static _Thread_local void *ask_data;
 static _Thread_local int result;
-static _Thread_local void (*tell)(void *data); /* NULL: nobody wants to know that it waits */
+static _Thread_local void (*tell)(void *data); /* NULL: no callback, or it was called */
 static _Thread_local void *tell_data;
 
 const struct current_request *current_request(void)

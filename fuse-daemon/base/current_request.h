@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which FUSE request this thread works on. Set by the request loop, read where a change must leave a record of the
- * request that asked for it (store.h).
+ * The FUSE request that this thread works on. session.c sets it. A change that must not be applied twice reads it, to
+ * record the request together with the change (store.h). All state is thread-local: no locks.
  */
 #ifndef DMEMFS_CURRENT_REQUEST_H
 #define DMEMFS_CURRENT_REQUEST_H
@@ -11,40 +11,45 @@
 #include <sys/types.h>
 
 struct current_request {
-	uint64_t unique;   /* the kernel's number for it; 0: none, this thread serves no requests */
-	bool resent;       /* an earlier daemon had taken it, and may have applied it */
-	pid_t caller;      /* the thread that asks; 0: not known, as from another pid namespace */
-	bool kills_set_id; /* a write by who may not keep set-user-id bits: has no CAP_FSETID */
-	unsigned slot;     /* of the thread, a small number that no other thread has at the same time */
+	uint64_t unique;   /* the kernel's number of the request; 0: this thread works on no request */
+	bool resent;       /* the kernel sent it again: an earlier daemon had received it, and may have applied it */
+	pid_t caller;      /* the thread that made the system call; 0: not known, as from another pid namespace */
+	bool kills_set_id; /* a write that must clear set-user-id bits: its caller has no CAP_FSETID */
+	unsigned slot;     /* a small number of this thread; no other thread has it at the same time */
 };
 
-/* The request at hand, all 0 when there is none. */
+/* The current request; all fields are 0 when there is none. Valid until the next current_request_set() of this thread. */
 const struct current_request *current_request(void);
+/* Makes a copy of @request current. Resets the result to 0, and removes both callbacks. */
 void current_request_set(const struct current_request *request);
-/* What it was answered with: 0 or a negative errno. 0 at first. */
+/* The result that the request was answered with: 0 or a negative errno. */
 void current_request_set_result(int err);
 int current_request_result(void);
 /*
- * What this thread does from here on takes back what the request asked for: it is done also when the request came again, and
- * an earlier daemon's record says that it was applied.
+ * From now on this thread undoes what the request asked for. Clears resent: otherwise a change would be skipped when an
+ * earlier daemon's record says that the request was applied.
  */
 void current_request_undo(void);
 
 /*
- * From now to its end the request at hand may be given up, all of it undone, with -EINTR when @is_interrupted says that its
- * caller got a signal. Asked by what takes long: zeroing, and waiting for memory.
+ * Allows the current request to end early with -EINTR, everything undone. @is_interrupted(@data) says whether the caller
+ * got a signal. Operations that take long ask it: zeroing, and waiting for memory.
  */
 void current_request_allow_interrupt(bool (*is_interrupted)(void *data), void *data);
 bool current_request_is_interrupted(void);
 /*
- * How long to wait for memory at a time, g_get_monotonic_time(): to @until, or until it is to be asked again. Callers may hold
- * locks that are leaves.
+ * Called before each wait for memory; returns when to wake up, in the units of g_get_monotonic_time(). That is @until, or
+ * earlier when the request can be interrupted: the caller then asks current_request_is_interrupted() and waits again. The
+ * first call runs the callback of current_request_tell_wait(). The caller may hold a lock that is a leaf.
  */
 int64_t current_request_look_again(int64_t until);
-/* From now to its end the request at hand says so, once, when it begins to wait: by @waits, which takes no locks. */
+/* Has @waits(@data) called once, when the current request begins to wait for memory. @waits must take no locks. */
 void current_request_tell_wait(void (*waits)(void *data), void *data);
 
-/* May what is asked for take the place of what is there, by @flags of setxattr(2)? 0, -EEXIST, or -ENODATA: also if neither is. */
+/*
+ * Checks @flags of setxattr(2). @there: the attribute has a value; @asked: the request sets one, else it removes it. 0;
+ * -EEXIST: XATTR_CREATE, but it has one; -ENODATA: it has none, and the request removes it or has XATTR_REPLACE.
+ */
 int current_request_may_set(bool there, bool asked, int flags);
 
 #endif

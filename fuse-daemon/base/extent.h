@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A run of reserved memory: the currency between allocator, files and backends. */
+/* A run of reserved memory. The pool gives runs, files own them, backends map them. */
 #ifndef DMEMFS_EXTENT_H
 #define DMEMFS_EXTENT_H
 
@@ -12,29 +12,29 @@
 
 /* Bytes; both are multiples of the allocation unit of the file that owns the run. */
 struct extent {
-	uint64_t start; /* physical address (imaginary on the memory backend) */
+	uint64_t start; /* physical address; on the memory backend a number that the daemon made up */
 	uint64_t length;
 };
 
 #define DMEMFS_MAX_REGIONS 64
 
-/* Memory that is one piece, and on one NUMA node. */
+/* One contiguous range of reserved memory, all on one NUMA node. */
 struct memory_region {
 	uint64_t start; /* bytes, as in struct extent */
 	uint64_t length;
-	int node; /* -1 unknown */
+	int node; /* -1: unknown */
 };
 
-/* An empty GArray of struct extent. */
+/* An empty GArray of struct extent; the caller frees it. */
 static inline GArray *extents_new(void)
 {
 	return g_array_new(FALSE, FALSE, sizeof(struct extent));
 }
 
-/* A GCompareFunc by address, for what begins with a struct extent. */
+/* Compares by address (GCompareFunc): struct extent, and structs that begin with one. */
 gint extents_compare(gconstpointer a, gconstpointer b);
 
-/* Sorts a GArray of struct extent by address; those that touch or overlap become one. */
+/* Sorts a GArray of struct extent by address, and merges extents that touch or overlap. */
 void extents_merge(GArray *extents);
 
 #endif

@@ -51,7 +51,7 @@ static guint find(const struct extent_map *map, uint64_t offset)
 	return low;
 }
 
-/* Exactly as large as needed for one run, the common case; doubling after that, so that appending is O(1). */
+/* Allocates exactly one run at first, the common case. Doubles after that, so that appending is O(1). */
 static void make_room(struct extent_map *map, guint count)
 {
 	if (count <= map->room)
@@ -60,7 +60,7 @@ static void make_room(struct extent_map *map, guint count)
 	map->runs = g_renew(struct extent_map_run, map->runs, map->room);
 }
 
-/* Gives memory back when three quarters lie idle: not at half, where one run more or less would copy each time. */
+/* Frees memory when three quarters are unused. At half, a run that comes and goes would make it copy each time. */
 static void trim_room(struct extent_map *map)
 {
 	if (map->count > map->room / 4)
@@ -81,7 +81,7 @@ static void splice(struct extent_map *map, guint index, guint drop, guint add)
 	trim_room(map);
 }
 
-/* Does @next go on where @run ends, in the file and in memory? */
+/* Does @next begin where @run ends, in the file and in memory? */
 static bool continues(const struct extent_map_run *run, const struct extent_map_run *next)
 {
 	return run_end(run) == next->offset && run->extent.start + run->extent.length == next->extent.start;
@@ -184,7 +184,7 @@ uint64_t extent_map_next_data(const struct extent_map *map, uint64_t offset)
 
 uint64_t extent_map_next_hole(const struct extent_map *map, uint64_t offset)
 {
-	/* Runs that touch in the file stay apart when their memory does not. */
+	/* Adjacent runs of the file are separate when their memory is not adjacent. */
 	for (guint i = find(map, offset); i < map->count && map->runs[i].offset <= offset; i++)
 		offset = run_end(&map->runs[i]);
 	return offset;

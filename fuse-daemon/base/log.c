@@ -30,7 +30,7 @@ static const char *program = "dmemfsd"; /* changed before any thread */
 
 static GMutex limit_lock; /* guards every struct log_limit */
 
-/* $JOURNAL_STREAM is inherited by everything below a service; it holds only where stderr still is that stream. */
+/* All descendants of a service inherit $JOURNAL_STREAM; it names their stderr only if that was not redirected. */
 static bool stderr_is_journal(void)
 {
 	const char *stream = g_getenv("JOURNAL_STREAM");
@@ -96,7 +96,7 @@ static void append_escaped(GString *line, const char *message)
 	}
 }
 
-/* Nobody is left to tell when stderr fails. */
+/* An error of write() is ignored: there is no other place to report it. */
 static void write_line(const GString *line)
 {
 	ssize_t done;
@@ -157,7 +157,7 @@ DEFINE_LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
 DEFINE_LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 DEFINE_LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
 
-/* May one more line pass? @suppressed: how many to confess first. */
+/* May one more line be written? @suppressed: how many lines were suppressed and not yet reported. */
 static bool limit_passes(struct log_limit *limit, unsigned *suppressed)
 {
 	int64_t now = g_get_monotonic_time();

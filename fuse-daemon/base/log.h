@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One line per event; one per request only at the level debug (connection/request_trace.h).
+ * The log: one line per event; one per request only at the level debug (connection/request_trace.h).
  *
- * Lines go to stderr until log_use_syslog(). On a terminal or in a file they read "dmemfsd: error: ..."; when stderr is
- * the journal's (systemd.exec(5), JOURNAL_STREAM) they carry the kernel's <N> priority prefix (sd-daemon(3)) instead.
- * Control characters in a message are escaped: a file name cannot forge a line. Thread-safe; a line is one write(2);
- * errno is kept.
+ * Lines go to stderr until log_use_syslog(). Their form is "dmemfsd: error: ...". When stderr is the journal
+ * (systemd.exec(5), JOURNAL_STREAM), they begin with the kernel's priority prefix <N> (sd-daemon(3)) instead. Control
+ * characters in a message are escaped, so that a file name cannot forge a line. All functions that write lines are
+ * thread-safe, write a line with one write(2), and keep errno.
  */
 #ifndef DMEMFS_LOG_H
 #define DMEMFS_LOG_H
@@ -16,20 +16,20 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /*
- * First thing in main(), before any thread. Opens /dev/null on those of the descriptors 0, 1 and 2 that the caller had
- * closed, so that no file of the daemon gets stderr's number and the log's lines. Ignores SIGPIPE, so that whoever
- * closes the other end of stderr does not end the daemon. Finds out whether the journal listens.
+ * To be called first in main(), before any thread starts. Opens /dev/null on those of the descriptors 0, 1 and 2 that are
+ * closed: otherwise a file of the daemon could get stderr's number, and the log would be written to it. Ignores SIGPIPE:
+ * otherwise the daemon would die when the reader of its stderr does. Finds out whether stderr is the journal.
  */
 void log_init(void);
-/* Whose lines they are, instead of dmemfsd's. Before any thread; @name must stay. */
+/* The program's name in each line, instead of dmemfsd. To be called before any thread starts; @name is not copied. */
 void log_set_name(const char *name);
-/* Lines of a higher level than this are dropped; LOG_LEVEL_INFO at first. */
+/* Lines above this level are dropped. The default is LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
-/* Are lines of this level written? For lines that cost something to make. */
+/* Are lines of this level written? To be asked before a line is composed at some cost. */
 bool log_wants(enum log_level level);
-/* "error", "warning", "info", "debug". */
+/* @text: "error", "warning", "info" or "debug". False, and @level is unchanged, when it is none of them. */
 bool log_level_parse(const char *text, enum log_level *level);
-/* From here on lines go to syslog(3), facility LOG_DAEMON: for a daemon that is about to leave its terminal. */
+/* From now on lines go to syslog(3), facility LOG_DAEMON. For a daemon that is about to leave its terminal. */
 void log_use_syslog(void);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -38,8 +38,8 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * At most @burst lines per @interval_us from one place: for what a client may cause as often as it likes. One per call
- * site: static struct log_limit limit = LOG_LIMIT_INIT;
+ * A rate limit for lines that a client can cause as often as it likes: at most @burst lines in @interval_us microseconds.
+ * Each call site has its own: static struct log_limit limit = LOG_LIMIT_INIT;
  */
 struct log_limit {
 	unsigned burst;
@@ -56,7 +56,7 @@ struct log_limit {
 		.burst = 10, .interval_us = 5000000 \
 	}
 
-/* The first line after a pause also says how many were suppressed before it. */
+/* Before the first line of a new interval, another line says how many were suppressed. */
 void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

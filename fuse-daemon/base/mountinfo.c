@@ -13,7 +13,8 @@
 #include "base/mounts.h"
 
 /*
- * As realpath(3), which would ask the root of the mount for its attributes: readlink(2) on that ends in the kernel.
+ * Resolves symbolic links as realpath(3) does, but sends no request to the file system that is mounted at @path, whose
+ * daemon may be dead: realpath(3) asks for attributes, readlink(2) on the root of a mount is answered by the kernel.
  */
 static char *resolve(const char *path)
 {
@@ -33,7 +34,7 @@ static char *resolve(const char *path)
 	return NULL;
 }
 
-/* NULL: the reason is in the log. */
+/* NULL on failure, which was logged. */
 static GPtrArray *read_mounts(void)
 {
 	g_autofree char *text = NULL;
@@ -45,7 +46,7 @@ static GPtrArray *read_mounts(void)
 	return NULL;
 }
 
-/* @point: of mountinfo. */
+/* @point: a mount point as mountinfo has it, without symbolic links; NULL: not found. */
 static bool find(const char *point, dev_t *device)
 {
 	g_autoptr(GPtrArray) mounts = point ? read_mounts() : NULL;
@@ -53,7 +54,7 @@ static bool find(const char *point, dev_t *device)
 
 	*device = 0;
 
-	/* Later lines lie on top of earlier ones. */
+	/* A later line is mounted over an earlier one. */
 	for (guint i = 0; mounts && i < mounts->len; i++) {
 		const struct mount_point *mount = g_ptr_array_index(mounts, i);
 
@@ -85,15 +86,17 @@ void mountinfo_unmount(const char *mountpoint, dev_t device)
 
 	if (unmount(point, device, 0)) {
 		if (mountinfo_has(device))
-			log_warning("%s: left alone: something else was mounted over it, or it has copies", mountpoint);
+			log_warning(
+				"%s: still mounted: another file system is mounted over it, or it has bind mounts: unmount them",
+				mountpoint);
 		return;
 	}
 	if (errno == EBUSY)
 		log_info(
-			"%s: files are in use: whoever maps them keeps that memory, their names are back with the next daemon",
+			"%s: files are in use: processes that map them keep that memory; the next daemon has their names again",
 			mountpoint);
 	if (!unmount(point, device, MNT_DETACH))
-		log_warning("%s: cannot unmount: %s", mountpoint, g_strerror(errno));
+		log_warning("%s: cannot unmount: %s: run umount -l %s", mountpoint, g_strerror(errno), mountpoint);
 }
 
 bool mountinfo_has(dev_t device)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Where dmemfs is mounted. */
+/* Parses the kernel's list of mounts. */
 #include "base/mounts.h"
 
 #include <stdio.h>
@@ -63,7 +63,7 @@ const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *pa
 {
 	const struct mount_point *found = NULL;
 
-	/* The longest; of several at one place the last one lies on top. */
+	/* The mount with the longest path; of several with the same path, the last one is on top. */
 	for (guint i = 0; i < mounts->len; i++) {
 		const struct mount_point *mount = g_ptr_array_index(mounts, i);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where dmemfs is mounted. */
+/* Parses the kernel's list of mounts, and finds the mount of a path in it. */
 #ifndef DMEMFS_MOUNTS_H
 #define DMEMFS_MOUNTS_H
 
@@ -13,9 +13,9 @@ struct mount_point {
 	bool is_dmemfs;
 };
 
-/* Of the text of /proc/self/mountinfo (proc(5)), all in its order: GPtrArray of struct mount_point, owned. */
+/* @mountinfo: the text of MOUNTINFO_FILE. Its mounts in the same order (struct mount_point); the caller frees the array. */
 GPtrArray *mounts_parse(const char *mountinfo);
-/* The mount that @path, absolute and without symlinks, lies on; NULL when there is none. */
+/* The mount that @path is on. @path is absolute and has no symlinks. Owned by @mounts. NULL when there is none. */
 const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *path);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Tells the service manager how the daemon is. */
+/* Sends the daemon's state to the service manager. */
 #include "base/notify.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ int notify_inherited(void)
 	return (int)fd;
 }
 
-/* Where to send to; its length, 0 when there is nobody. */
+/* The address in NOTIFY_SOCKET. Returns its length; 0 when there is none, or it is too long. */
 static socklen_t get_address(struct sockaddr_un *address)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -33,7 +33,7 @@ static socklen_t get_address(struct sockaddr_un *address)
 	if (!path || !*path)
 		return 0;
 	if (strlen(path) >= sizeof(address->sun_path)) {
-		log_warning("NOTIFY_SOCKET: %s: longer than a socket's name can be", path);
+		log_warning("NOTIFY_SOCKET: %s: too long for a socket: the service manager is not notified", path);
 		return 0;
 	}
 	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
@@ -58,7 +58,7 @@ static void attach_fd(struct msghdr *message, void *control, size_t size, int fd
 
 void notify_send_fd(const char *state, int fd)
 {
-	/* A manager that does not listen must not hold up the daemon for ever. */
+	/* A manager that does not read its socket must not block the daemon for ever. */
 	static const struct timeval patience = { .tv_sec = 5 };
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(fd))] = "";
 	struct sockaddr_un address;
@@ -78,7 +78,8 @@ void notify_send_fd(const char *state, int fd)
 
 	if (out < 0 || setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
 	    sendmsg(out, &message, MSG_NOSIGNAL) < 0)
-		log_warning("NOTIFY_SOCKET: %s: %s", getenv("NOTIFY_SOCKET"), strerror(errno));
+		log_warning("NOTIFY_SOCKET: %s: %s: the service manager was not notified", getenv("NOTIFY_SOCKET"),
+		            strerror(errno));
 	if (out >= 0 && message.msg_name)
 		close(out);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Files and directories that are the daemon's own. */
+/* Files and directories that only the daemon's user can change. */
 #include "base/private.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@ static bool fail(GError **error, int err, const char *path, const char *remedy)
 	return false;
 }
 
-/* @own: must be the daemon's; else it may be root's, and sticky. */
+/* @own: @path must belong to the daemon's user; without, it may also belong to root, or be writable and sticky. */
 static bool check(const char *path, const struct stat *st, bool own, GError **error)
 {
 	unsigned mode = st->st_mode & 07777;
@@ -37,7 +37,7 @@ static bool check(const char *path, const struct stat *st, bool own, GError **er
 
 static bool check_way(const char *path, unsigned links, GError **error);
 
-/* The link @path in @directory, which has passed. */
+/* Checks what the symbolic link @path points to. Its directory @directory has been checked. */
 static bool check_target(const char *path, const char *directory, unsigned links, GError **error)
 {
 	g_autofree char *target = g_file_read_link(path, NULL);
@@ -50,7 +50,7 @@ static bool check_target(const char *path, const char *directory, unsigned links
 	return check_way(next, links + 1, error);
 }
 
-/* All that leads to the directory @path, and itself. */
+/* Checks the directory @path, and every directory and symbolic link that leads to it, from the root on. */
 static bool check_way(const char *path, unsigned links, GError **error)
 {
 	g_autofree char *parent = g_path_get_dirname(path);
@@ -80,7 +80,7 @@ int private_directory(const char *path, bool make, GError **error)
 		g_propagate_error(error, g_steal_pointer(&reason));
 		return -1;
 	}
-	/* This mode, whatever the umask. */
+	/* mkdir() applies the umask; chmod() does not. */
 	if (make && (mkdir(path, 0700) == 0 ? chmod(path, 0700) < 0 : errno != EEXIST)) {
 		fail(error, errno, path, "cannot be made: make it, or run the daemon as root");
 		return -1;
@@ -103,7 +103,7 @@ int private_file(int directory, const char *name, int flags, GError **error)
 	g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", directory);
 	g_autofree char *parent = g_file_read_link(link, NULL);
 	g_autofree char *path = g_build_filename(parent ?: "", name, NULL);
-	/* What is no regular file must not block. */
+	/* O_NONBLOCK: the open of a fifo must not block. */
 	int fd = openat(directory, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	struct stat st;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files and directories that are the daemon's own: nobody else may write them, or put something else in their place.
+ * Opens files and directories that only root and the daemon's user can write or replace, and refuses others.
  *
- * Every directory and symbolic link that leads there must belong to root or to the daemon's user; the directories must be
- * writable by their owners alone, or sticky. They are looked at from the root on: once one has passed, nobody else can
- * replace what it holds of those two, so what passed may be used by path.
+ * Every directory and symbolic link on the way must belong to root or to the daemon's user. The directories must be
+ * writable by their owner only, or be sticky. They are checked from the root on. After a directory has passed, no other
+ * user can replace an entry of it that belongs to root or to the daemon's user, so the path stays safe to use.
  */
 #ifndef DMEMFS_PRIVATE_H
 #define DMEMFS_PRIVATE_H
@@ -13,13 +13,15 @@
 #include <stdbool.h>
 
 /*
- * A descriptor of the directory @path, an absolute one. With @make it is made (0700) if only its last part is missing. -1
- * and @error, which says what to do; G_FILE_ERROR_NOENT if only the last part is missing.
+ * Opens the directory @path, an absolute path; the caller closes the descriptor. With @make, creates it (mode 0700) if only
+ * its last component is missing. On failure -1, and @error says what to do; G_FILE_ERROR_NOENT: only the last component is
+ * missing.
  */
 int private_directory(const char *path, bool make, GError **error);
 /*
- * Opens the regular file @name in @directory, of private_directory(), with @flags of open(2); O_CREAT makes it (0600). One
- * that others could read is 0600 from then on. -1 and @error; G_FILE_ERROR_NOENT if there is none.
+ * Opens the regular file @name in @directory (of private_directory()) with @flags of open(2); the caller closes the
+ * descriptor. O_CREAT creates it with mode 0600. Refuses a file that others can write; changes any other mode to 0600. On
+ * failure -1 and @error; G_FILE_ERROR_NOENT: the file does not exist.
  */
 int private_file(int directory, const char *name, int flags, GError **error);
 

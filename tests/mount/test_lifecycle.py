@@ -206,7 +206,7 @@ def test_stop_touches_no_other_mount(fs, number, lazily):
         finally:
             subprocess.run(["umount", fs.root], check=True)
     if not lazily:
-        daemon.expected.append("left alone: something else was mounted over it")
+        daemon.expected.append("still mounted: another file system is mounted over it")
         subprocess.run(["umount", fs.root], check=True)
 
 

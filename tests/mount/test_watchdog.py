@@ -141,7 +141,7 @@ def test_stop_says_that_files_are_in_use(watched, fs):
         os.kill(daemon.pid, signal.SIGINT)
         assert daemon.wait() == 0
         assert not daemon.mounted
-        assert "files are in use: whoever maps them keeps that memory" in daemon.log
+        assert "files are in use: processes that map them keep that memory" in daemon.log
         daemon.next()
         guest.pipe.send("go on")
         guest.wait()

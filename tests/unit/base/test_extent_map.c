@@ -10,13 +10,13 @@
 typedef struct extent_map extent_map_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(extent_map_t, extent_map_destroy)
 
-/* All in pages. */
+/* All arguments are in pages. */
 static void insert(struct extent_map *map, uint64_t offset, uint64_t start, uint64_t length)
 {
 	extent_map_insert(map, offset * PAGE, (struct extent){ .start = start * PAGE, .length = length * PAGE });
 }
 
-/* Removes and writes what came out as "start+length start+length", in pages. */
+/* Removes a range, and returns the removed runs as "start+length start+length", in pages. */
 static char *take(struct extent_map *map, uint64_t offset, uint64_t length)
 {
 	g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -39,7 +39,7 @@ static void assert_taken(struct extent_map *map, uint64_t offset, uint64_t lengt
 	g_assert_cmpstr(text, ==, expected);
 }
 
-/* @expected: "offset:start+length ..." in pages. Also holds the sums against the runs. */
+/* @expected: "offset:start+length ..." in pages. Also compares bytes and end of the map with its runs. */
 static void assert_map(const struct extent_map *map, const char *expected)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
@@ -222,7 +222,7 @@ static void the_largest_file_fits(void)
 	g_assert_cmpuint(runs->len, ==, 1);
 }
 
-/* Two owners of one part of a file must not pass unseen. */
+/* Two runs for one part of a file are a bug, which must abort the daemon. */
 static void overlap_aborts(void)
 {
 	if (g_test_subprocess()) {
@@ -239,7 +239,7 @@ static void overlap_aborts(void)
 
 #define MODEL_PAGES 256
 
-/* Per page of the file its address + 1, 0 in a gap. */
+/* @model: for each page of the file the address of its memory + 1; 0 in a gap. */
 static void assert_same_as_model(const struct extent_map *map, const uint64_t *model)
 {
 	struct extent_map_run run;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The log: its form, its levels, lines that stay whole, and what it survives. */
+/* The log: the form of its lines, its levels, lines of many threads, and a stderr that fails. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -29,7 +29,7 @@ static void capture(void)
 	g_assert_cmpint(dup2(captured, STDERR_FILENO), ==, STDERR_FILENO);
 }
 
-/* What was written since capture(), which it ends. */
+/* Ends the capture, and returns what was written since capture(). */
 static char *release(void)
 {
 	off_t length = lseek(captured, 0, SEEK_END);
@@ -98,7 +98,7 @@ static void unknown_levels_are_refused(void)
 	g_assert_cmpint(level, ==, LOG_LEVEL_DEBUG);
 }
 
-/* A file name that a client chose cannot forge a line, nor send codes to a terminal. */
+/* A file name that a client chose can neither forge a line nor send control codes to a terminal. */
 static void control_characters_are_escaped(void)
 {
 	capture();
@@ -132,7 +132,7 @@ static void errno_is_kept(void)
 	g_free(release());
 }
 
-/* The prefix is for the journal alone: the variable is inherited by what writes elsewhere. */
+/* Lines have the prefix only when stderr is the journal: JOURNAL_STREAM alone may be inherited. */
 static void the_journal_gets_priorities(void)
 {
 	g_autofree char *stream = NULL;
@@ -192,7 +192,7 @@ static void lines_of_threads_do_not_mix(void)
 	g_assert_cmpint(*at, ==, '\0');
 }
 
-/* A reader that is gone, and a full disk: the daemon goes on. */
+/* The daemon goes on when the reader of its stderr has closed it, and when the disk is full. */
 static void a_broken_stderr_is_survived(void)
 {
 	int fds[2];
@@ -286,7 +286,7 @@ static void threads_share_a_limit(void)
 	g_assert_cmpuint(limit.suppressed, ==, THREADS * 1000 - 10);
 }
 
-/* A /dev/log of our own, which nobody else sees. -1: not possible here. */
+/* Listens on /dev/log in a mount namespace of this process. -1: not possible here. */
 static int listen_as_syslog(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };

@@ -179,7 +179,7 @@ def test_stop_while_a_guest_runs(running):
     with guest("vm1") as path:
         running.systemctl("stop")
         assert device() is None
-        assert "files are in use: whoever maps them keeps that memory" in running.log()
+        assert "files are in use: processes that map them keep that memory" in running.log()
         running.start()
         assert path.read_bytes()[:6] == b"before"
     assert path.read_bytes()[:6] == b"after "
