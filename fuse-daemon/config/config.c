@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The configuration file: its keys, their defaults, and what must hold between them. */
+/* Reads the configuration: keys, their defaults, and the conditions between keys. */
 #include "config/config.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "config/config_text.h"
 
 #define THREADS_MAX 256
-/* Bytes. About what NAMESPACE_INODES_MAX files take. */
+/* Bytes. About as much as NAMESPACE_INODES_MAX files take. */
 #define MAX_METADATA_DEFAULT (UINT64_C(2) << 30)
 #define MAX_METADATA_LEAST   (UINT64_C(1) << 20)
 #define METRICS_INTERVAL_MAX 3600
@@ -37,7 +37,7 @@ static bool get_page_size(const struct config_text *text, const char *key, uint6
 		return false;
 	if (*size == DMEMFS_PAGE_4K || *size == DMEMFS_PAGE_2M || *size == DMEMFS_PAGE_1G)
 		return true;
-	return config_text_fail(text, CONFIG_DAEMON, key, error, "is no size of a page: use 4K, 2M or 1G");
+	return config_text_fail(text, CONFIG_DAEMON, key, error, "is not a page size: use 4K, 2M or 1G");
 }
 
 static bool get_max_metadata(const struct config_text *text, struct config *config, GError **error)
@@ -48,7 +48,7 @@ static bool get_max_metadata(const struct config_text *text, struct config *conf
 	if (config->max_metadata >= MAX_METADATA_LEAST)
 		return true;
 	return config_text_fail(text, CONFIG_DAEMON, "max-metadata", error,
-	                        "too little to work with: at least 1M, 2G is the default");
+	                        "is too small: use at least 1M; the default is 2G");
 }
 
 static bool get_threads(const struct config_text *text, struct config *config, GError **error)
@@ -63,7 +63,7 @@ static bool get_threads(const struct config_text *text, struct config *config, G
 
 static bool get_metrics(const struct config_text *text, struct config *config, GError **error)
 {
-	uint64_t interval = 15; /* Prometheus asks every 15 s to 60 s */
+	uint64_t interval = 15; /* seconds; Prometheus usually scrapes every 15 s to 60 s */
 
 	if (!config_text_get_path(text, CONFIG_DAEMON, "metrics-file", &config->metrics_file, error) ||
 	    !config_text_get_number(text, CONFIG_DAEMON, "metrics-interval", 1, METRICS_INTERVAL_MAX, &interval, error))
@@ -72,7 +72,7 @@ static bool get_metrics(const struct config_text *text, struct config *config, G
 	if (!config->metrics_file || g_str_has_suffix(config->metrics_file, ".prom"))
 		return true;
 	return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
-	                        "\"%s\" does not end in .prom: node_exporter reads no other files",
+	                        "\"%s\" does not end in .prom: node_exporter reads only such files: rename it",
 	                        config->metrics_file);
 }
 
@@ -106,7 +106,7 @@ static bool load_daemon(const struct config_text *text, struct config *config, G
 	return true;
 }
 
-/* Daemons with state directories of their own must not share the memory of their files by default. */
+/* By default, two daemons with different state directories must have different memory directories. */
 static char *default_memory_dir(const char *state_dir)
 {
 	g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, state_dir, -1);
@@ -114,7 +114,7 @@ static char *default_memory_dir(const char *state_dir)
 	return g_strdup_printf("/dev/shm/dmemfs-%.8s", digest);
 }
 
-/* Half of the machine's RAM, which is also what tmpfs gives at most by default (tmpfs(5)). */
+/* Half of the machine's RAM in bytes, which is also the default limit of a tmpfs (tmpfs(5)). */
 static uint64_t default_size(uint64_t page_size)
 {
 	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -128,9 +128,8 @@ static bool get_capacity(const struct config_text *text, struct config *config, 
 
 	if (config->regions->len > 0) {
 		if (given)
-			return config_text_fail(
-				text, CONFIG_DAEMON, "size", error,
-				"the [region] groups say how much memory there is: remove this line, or them");
+			return config_text_fail(text, CONFIG_DAEMON, "size", error,
+			                        "the [region] groups set the size: remove this line, or those groups");
 		return true;
 	}
 	config->size = default_size(config->page_size);
@@ -144,9 +143,8 @@ static bool get_capacity(const struct config_text *text, struct config *config, 
 static bool load_memory_backend(const struct config_text *text, struct config *config, GError **error)
 {
 	if (config->alloc == ALLOC_DEMAND)
-		return config_text_fail(
-			text, CONFIG_DAEMON, "alloc", error,
-			"demand needs backend=pfn: tmpfs does not ask when a page is touched: use eager");
+		return config_text_fail(text, CONFIG_DAEMON, "alloc", error,
+		                        "demand needs backend=pfn, which gets page faults (tmpfs does not): use eager");
 	config->memory_dir = default_memory_dir(config->state_dir);
 	config->memory_dir_given = config_text_has(text, CONFIG_DAEMON, "memory-dir");
 	config->populate = true;
@@ -171,7 +169,7 @@ static bool load_pfn_backend(const struct config_text *text, const struct config
 	return true;
 }
 
-/* Is @path @directory, or below it? Both are absolute and have no superfluous slashes. */
+/* Is @path equal to @directory, or below it? Both are absolute, without doubled or trailing slashes. */
 static bool lies_in(const char *path, const char *directory)
 {
 	size_t length = strlen(directory);
@@ -187,25 +185,26 @@ static bool check_apart(const struct config_text *text, const char *key, const c
 	if (!lies_in(path, mountpoint) && !lies_in(mountpoint, path))
 		return true;
 	return config_text_fail(text, CONFIG_DAEMON, key, error,
-	                        "%s and the mountpoint %s are one inside the other: put them apart", path, mountpoint);
+	                        "%s is inside the mountpoint %s, or the other way round: keep them apart", path,
+	                        mountpoint);
 }
 
 static bool check_directories(const struct config_text *text, const struct config *config, GError **error)
 {
 	if (!check_apart(text, "state-dir", config->state_dir, config->mountpoint, error))
 		return false;
-	/* Or the daemon would wait for its own answer. */
+	/* The daemon would wait for an answer to its own request. */
 	if (config->metrics_file && lies_in(config->metrics_file, config->mountpoint))
 		return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
-		                        "%s is on the mount itself: put it elsewhere", config->metrics_file);
+		                        "%s is on the mount itself: use a path outside of it", config->metrics_file);
 	if (!config->memory_dir)
 		return true;
 	if (!check_apart(text, "memory-dir", config->memory_dir, config->mountpoint, error))
 		return false;
-	/* The other way round is fine: a state directory on tmpfs has room for the memory. */
+	/* memory-dir below state-dir is allowed: the state directory may be on tmpfs. */
 	if (lies_in(config->state_dir, config->memory_dir))
 		return config_text_fail(text, CONFIG_DAEMON, "memory-dir", error,
-		                        "%s holds the state-dir, too: use a directory for nothing else",
+		                        "%s contains the state-dir: use a directory that is used for nothing else",
 		                        config->memory_dir);
 	return true;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The configuration in effect, as a file. */
+/* Writes the effective configuration in the format of the configuration file. */
 #include <string.h>
 
 #include "config/config.h"
@@ -12,7 +12,7 @@ static void dump_size(GKeyFile *keys, const char *group, const char *key, uint64
 	g_key_file_set_string(keys, group, key, text);
 }
 
-/* GKeyFile escapes spaces in front only, and one at the end would be stripped when the file is read. */
+/* Escapes a space at the end, which would be stripped when the file is read. GKeyFile escapes leading ones only. */
 static void dump_path(GKeyFile *keys, const char *group, const char *key, const char *path)
 {
 	g_key_file_set_string(keys, group, key, path);

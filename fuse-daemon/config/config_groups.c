@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The [region NAME] and [quota NAME] groups: where memory lies, and how much of it a tree may have. */
+/* Reads the groups [region NAME] (ranges of reserved memory) and [quota NAME] (limits of directory trees). */
 #include "config/config_groups.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/extent.h"
 #include "config/config_keys.h"
 
-#define NODE_MAX 1023 /* of a kernel with CONFIG_NODES_SHIFT=10, the largest there is */
+#define NODE_MAX 1023 /* the largest node number of any kernel: CONFIG_NODES_SHIFT is at most 10 */
 
 void config_region_free(gpointer data)
 {
@@ -43,7 +43,7 @@ static bool load_automatic_region(const struct config_text *text, const char *gr
 	for (size_t i = 0; i < G_N_ELEMENTS(foreign); i++) {
 		if (config_text_has(text, group, foreign[i]) && !config_text_is(text, group, foreign[i], "auto"))
 			return config_text_fail(text, group, foreign[i], error,
-			                        "comes from the machine with start=auto: remove this line");
+			                        "is found out by the daemon with start=auto: remove this line");
 	}
 	return true;
 }
@@ -115,7 +115,7 @@ static bool load_quota(const struct config_text *text, const char *group, struct
 	    !get_limit(text, group, "max-files", &quota->max_files, error))
 		return false;
 	if (quota->max_bytes == CONFIG_UNLIMITED && quota->max_files == CONFIG_UNLIMITED)
-		return config_text_fail(text, group, NULL, error, "limits nothing: set max-bytes or max-files");
+		return config_text_fail(text, group, NULL, error, "has no limit: set max-bytes or max-files");
 	for (guint i = 0; i + 1 < config->quotas->len; i++) {
 		const struct quota_config *other = g_ptr_array_index(config->quotas, i);
 

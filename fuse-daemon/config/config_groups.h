@@ -6,7 +6,7 @@
 #include "config/config.h"
 #include "config/config_text.h"
 
-/* Fills config->regions, sorted, and config->quotas; the [daemon] group has been read. */
+/* Fills config->regions, sorted by start, and config->quotas. The [daemon] group must have been read. */
 bool config_load_groups(const struct config_text *text, struct config *config, GError **error);
 void config_region_free(gpointer region);
 void config_quota_free(gpointer quota);

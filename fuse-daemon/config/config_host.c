@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Does this machine, and this version of the daemon, have what the configuration asks for? */
+/* Checks that this machine has what the configuration asks for. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -34,7 +34,7 @@ bool config_check_mountpoint(const struct config *config, GError **error)
 	const char *path = config->mountpoint;
 	struct statx st;
 
-	/* The kernel would answer from its cache for a while after the death of a daemon: make it ask. */
+	/* AT_STATX_FORCE_SYNC: after a daemon died, the kernel would answer from its cache for a while. */
 	if (statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_TYPE, &st) < 0) {
 		if (errno == ENOTCONN)
 			return fail(config, place, error,
@@ -53,7 +53,7 @@ bool config_check_mountpoint(const struct config *config, GError **error)
 	return true;
 }
 
-/* A directory that the daemon can use, or can make: only its last part may be missing. @exists tells which. */
+/* Can the daemon use or create this directory? Only its last component may be missing. @exists: it is there. */
 static bool check_directory(const struct config *config, const char *place, const char *path, bool *exists,
                             GError **error)
 {
@@ -79,7 +79,7 @@ static void warn_of_small_tmpfs(const struct config *config, const struct statfs
 
 	for (guint i = 0; i < config->regions->len; i++)
 		wanted += ((const struct region_config *)g_ptr_array_index(config->regions, i))->size;
-	/* No blocks: mounted with size=0, no limit (tmpfs(5)). */
+	/* room is 0 when the tmpfs was mounted with size=0: no limit (tmpfs(5)). */
 	if (!config->populate || room == 0 || wanted <= room)
 		return;
 
@@ -87,8 +87,8 @@ static void warn_of_small_tmpfs(const struct config *config, const struct statfs
 	g_autofree char *wanted_text = g_format_size_full(wanted, G_FORMAT_SIZE_IEC_UNITS);
 
 	log_warning(
-		"%s: [daemon] memory-dir: %s has room for %s, not for %s: files will get ENOSPC early; lower the size "
-		"or remount that tmpfs with a larger one",
+		"%s: [daemon] memory-dir: the tmpfs of %s has room for %s, but the size is %s: files will get ENOSPC "
+		"early: lower the size, or remount the tmpfs with a larger one",
 		config->file, config->memory_dir, room_text, wanted_text);
 }
 
@@ -111,7 +111,7 @@ static bool check_memory_dir(const struct config *config, GError **error)
 	return true;
 }
 
-/* Descriptors do not rise with open files (backend.h): what a request thread has at most, and the rest of the daemon. */
+/* The most descriptors that a request thread has, and the rest of the daemon. Open files need none (backend.h). */
 #define DESCRIPTORS_OF_A_THREAD 3
 #define DESCRIPTORS_OF_THE_REST 64
 
@@ -123,8 +123,8 @@ static bool check_descriptors(const struct config *config, GError **error)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_max >= needed)
 		return true;
 	return fail(config, "[daemon] threads", error,
-	            "%u of them need up to %lu descriptors, and the limit is %lu: configure "
-	            "fewer, or raise it (LimitNOFILE= of the unit, ulimit -Hn)",
+	            "%u threads need up to %lu open files, and the limit is %lu: configure fewer "
+	            "threads, or raise the limit (LimitNOFILE= of the unit, ulimit -Hn)",
 	            config->threads, (unsigned long)needed, (unsigned long)limit.rlim_max);
 }
 

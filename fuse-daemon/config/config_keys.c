@@ -16,7 +16,7 @@ static const char *const daemon_keys[] = {
 	"metrics-file",    "metrics-interval", NULL
 };
 static const char *const region_keys[] = { "start", "size", "node", NULL };
-/* Of earlier versions: they do nothing any more, and keep no daemon from starting. */
+/* Keys of earlier versions. They have no effect; the daemon warns, and starts. */
 static const char *const obsolete_daemon_keys[] = { "busy-poll", NULL };
 static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
 
@@ -41,7 +41,7 @@ static bool is_obsolete(const struct config_text *text, const char *group, const
 
 	if (!g_str_equal(group, CONFIG_DAEMON) || !g_strv_contains(obsolete_daemon_keys, key))
 		return false;
-	config_text_fail(text, group, key, &remark, "obsolete, and ignored: remove the line");
+	config_text_fail(text, group, key, &remark, "is obsolete and has no effect: remove the line");
 	log_warning("%s", remark->message);
 	return true;
 }

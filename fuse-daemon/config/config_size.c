@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Sizes in bytes, as people write them, and the errors of the configuration. */
+/* Parses and formats sizes in bytes. Also defines the configuration's error domain. */
 #include "config/config_size.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@ G_DEFINE_QUARK(dmemfs - config - error - quark, config_error)
 
 static const char suffixes[] = "KMGTP";
 
-/* Powers of two that @suffix multiplies by, or -1. */
+/* The base-2 logarithm of the factor that @suffix stands for; -1 when it is unknown. */
 static int suffix_shift(const char *suffix)
 {
 	if (!*suffix)
@@ -33,7 +33,7 @@ bool config_parse_size(const char *text, uint64_t *bytes, GError **error)
 	bool overflow = errno == ERANGE;
 	int shift = suffix_shift(end);
 
-	/* strtoull would also take white space and signs. */
+	/* strtoull() would also accept white space and a sign. */
 	if (!g_ascii_isdigit(text[0]) || shift < 0) {
 		g_set_error(
 			error, CONFIG_ERROR, CONFIG_ERROR_INVALID,

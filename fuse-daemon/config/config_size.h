@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sizes in bytes, as people write them, and the errors of the configuration. */
+/* Parses and formats sizes in bytes. Also has the configuration's error domain, which all of config*.c use. */
 #ifndef DMEMFS_CONFIG_SIZE_H
 #define DMEMFS_CONFIG_SIZE_H
 
@@ -12,17 +12,17 @@ GQuark config_error_quark(void);
 
 enum config_error {
 	CONFIG_ERROR_INVALID, /* the text is wrong, or cannot be read */
-	CONFIG_ERROR_HOST,    /* the machine, or this version, does not have what the text asks for */
+	CONFIG_ERROR_HOST,    /* the machine does not have what the text asks for */
 };
 
 /*
- * "4096", "2M", "64G", "0x100000000": bytes below 2^63; suffixes K M G T P, in either case, are powers of 1024. "1.5T",
- * "-1", " 1" and "1 G" are refused; the error says what is wrong and the remedy.
+ * Parses a size below 2^63 bytes: "4096", "2M", "64G", "0x100000000". The suffixes K, M, G, T and P, in either case, are
+ * powers of 1024. Refuses "1.5T", "-1", " 1" and "1 G"; the error says what is wrong, and the remedy.
  */
 bool config_parse_size(const char *text, uint64_t *bytes, GError **error);
-/* The same for the size of a page: DMEMFS_PAGE_4K, _2M or _1G. */
+/* Parses the size of a page: DMEMFS_PAGE_4K, _2M or _1G. False for any other size. */
 bool config_parse_page_size(const char *text, uint64_t *bytes);
-/* The shortest exact form of @bytes that config_parse_size() reads: "2M", "4097". */
+/* The shortest text that config_parse_size() reads as @bytes: "2M", "4097". The caller frees it. */
 char *config_format_size(uint64_t bytes);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The text of a configuration file: reading it, and where everything stands. */
+/* Reads a configuration file into values, and notes the line of each group and key. */
 #include "config/config_text.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ static char *line_key(const char *group, const char *key)
 	return key ? g_strconcat(group, "\n", key, NULL) : g_strdup(group);
 }
 
-/* 0: not in the file. */
+/* The number of its line, from 1; 0 when it is not in the file. */
 static unsigned line_of(const struct config_text *text, const char *group, const char *key)
 {
 	g_autofree char *name = line_key(group, key);
@@ -53,7 +53,7 @@ bool config_text_fail(const struct config_text *text, const char *group, const c
 	if (!group)
 		return fail_at(text, 0, error, "%s", message);
 
-	/* What is missing has no line of its own: the group's is the place to add it. */
+	/* A missing key has no line: name the line of its group, where it has to be added. */
 	line = line_of(text, group, key);
 	if (!line)
 		line = line_of(text, group, NULL);
@@ -62,7 +62,7 @@ bool config_text_fail(const struct config_text *text, const char *group, const c
 	return fail_at(text, line, error, "[%s] %s: %s", group, key, message);
 }
 
-/* Neither a device nor a FIFO: both could keep the daemon waiting for ever. */
+/* Refuses devices and FIFOs: a read could block for ever. */
 static bool check_regular(const struct config_text *text, int fd, GError **error)
 {
 	struct stat st;
@@ -136,19 +136,20 @@ static bool note_line(const struct config_text *text, const char *group, const c
 	return true;
 }
 
-/* @line is "[NAME]" when all is well; cuts the name out of it. */
+/* @line begins with "[", and should be "[NAME]". Is changed: @group points to the name in it. */
 static bool scan_group(const struct config_text *text, char *line, unsigned number, const char **group, GError **error)
 {
 	size_t length = strlen(line);
 
 	if (line[length - 1] != ']')
-		return fail_at(text, number, error, "the line \"%s\" is no group: write [NAME], with nothing behind it",
-		               line);
+		return fail_at(text, number, error,
+		               "the line \"%s\" is not a group: write [NAME], and nothing after it", line);
 	line[length - 1] = '\0';
 	*group = line + 1;
 	if (!**group || strpbrk(*group, "[]"))
 		return fail_at(text, number, error,
-		               "\"%s\" is no name of a group: use [daemon], [region NAME] or [quota NAME]", *group);
+		               "\"%s\" is not the name of a group: use [daemon], [region NAME] or [quota NAME]",
+		               *group);
 	return note_line(text, *group, NULL, number, error);
 }
 
@@ -164,12 +165,12 @@ static bool scan_key(const struct config_text *text, const char *line, unsigned 
 	if (!*key)
 		return fail_at(text, number, error, "no key before '=': write KEY=VALUE");
 	if (!group)
-		return fail_at(text, number, error,
-		               "%s: stands before the first group: put the line [daemon] before it", key);
+		return fail_at(text, number, error, "%s: is before the first group: put the line [daemon] before it",
+		               key);
 	return note_line(text, group, key, number, error);
 }
 
-/* @lines are stripped of white space at both ends; the copies are cut up here. */
+/* Notes where groups and keys are, and refuses what GKeyFile would accept. @lines have no white space at their ends. */
 static bool scan(const struct config_text *text, char *const *lines, GError **error)
 {
 	g_autofree char *group_line = NULL;
@@ -201,7 +202,7 @@ static bool parse(const struct config_text *text, const GString *data, GError **
 	g_autofree char *stripped = NULL;
 	g_autoptr(GError) reason = NULL;
 
-	/* GKeyFile keeps white space at the end of a value, which nobody sees in an editor. */
+	/* GKeyFile would keep white space at the end of a value, which is invisible in an editor. */
 	for (char **line = lines; *line; line++)
 		g_strstrip(*line);
 	if (!scan(text, lines, error))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The text of a configuration file: its values, one type at a time. */
+/* Reads the values of a configuration file: one function for each type. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -37,7 +37,7 @@ bool config_text_get_string(const struct config_text *text, const char *group, c
 	return true;
 }
 
-/* Removes what does not name anything: doubled and trailing slashes. */
+/* Removes doubled and trailing slashes. */
 static void squeeze_slashes(char *path)
 {
 	char *to = path;
@@ -51,7 +51,7 @@ static void squeeze_slashes(char *path)
 	*to = '\0';
 }
 
-/* Paths are compared by their text, which is only right when they have no such parts. */
+/* Such paths are refused, because the daemon compares paths as text. */
 static bool has_dots(const char *path)
 {
 	g_auto(GStrv) parts = g_strsplit(path, "/", -1);
@@ -139,7 +139,7 @@ bool config_text_get_number(const struct config_text *text, const char *group, c
 		return true;
 	if (!g_ascii_string_to_unsigned(given, 10, min, max, &number, NULL))
 		return config_text_fail(text, group, key, error,
-		                        "\"%s\" is not right: use a whole number from %" G_GUINT64_FORMAT
+		                        "\"%s\" is not valid: use a whole number from %" G_GUINT64_FORMAT
 		                        " to %" G_GUINT64_FORMAT,
 		                        given, min, max);
 	*value = number;
@@ -181,7 +181,7 @@ bool config_text_get_factor(const struct config_text *text, const char *group, c
 
 	if (strspn(given, G_CSET_DIGITS ".") != strlen(given) || end == given || *end || !(number > 0 && number <= max))
 		return config_text_fail(text, group, key, error,
-		                        "\"%s\" is not right: use a number above 0 and up to %g, such as 1.5", given,
+		                        "\"%s\" is not valid: use a number above 0 and up to %g, such as 1.5", given,
 		                        max);
 	*value = number;
 	return true;

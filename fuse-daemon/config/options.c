@@ -10,7 +10,7 @@
 
 #define SEE_HELP "see dmemfsd --help"
 
-/* What GOption fills in: lists where a second value would silently replace the first. */
+/* Filled in by GOption. Lists, because a second value of a plain option would silently replace the first. */
 struct arguments {
 	char **config_files;
 	char **log_levels;
@@ -39,7 +39,7 @@ static GOptionContext *new_context(struct arguments *args, struct options *optio
 	};
 	GOptionContext *context = g_option_context_new(NULL);
 
-	/* GOption's own --help would exit() from inside the parser. */
+	/* GOption's own --help calls exit() inside the parser. */
 	g_option_context_set_help_enabled(context, FALSE);
 	g_option_context_set_summary(context, "Serves a range of memory as files, for virtual machines to map.");
 	g_option_context_set_description(

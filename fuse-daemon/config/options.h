@@ -9,8 +9,8 @@
 #include "base/log.h"
 
 /*
- * Exit statuses of dmemfsd: 0 done, or mounted and cleanly unmounted (without --foreground: mounted); EXIT_FAILURE (1)
- * for a bad configuration, a machine that lacks something, or a fault; EXIT_USAGE (2) for a bad command line.
+ * Exit statuses of dmemfsd: 0: done, or mounted and cleanly unmounted (without --foreground: mounted). EXIT_FAILURE (1): a
+ * bad configuration, a machine that lacks something, or a failure later on. EXIT_USAGE (2): a bad command line.
  */
 #define EXIT_USAGE 2
 
@@ -18,14 +18,14 @@ struct options {
 	char *config_file; /* never NULL */
 	gboolean foreground;
 	gboolean supervise;
-	gboolean check_config; /* at most one of these two */
+	gboolean check_config; /* at most one of check_config and dump_config is set */
 	gboolean dump_config;
 	enum log_level log_level;
 };
 
 /*
- * Parses the command line into @options, to be freed by options_clear(). False when there is nothing left to do: --help
- * or --version was answered on stdout, or the command line is wrong, which was logged; *@status is what to exit with.
+ * Parses the command line into @options, which the caller frees with options_clear(). False when the program has to exit
+ * with *@status: it has printed the help or the version, or the command line is wrong, which was logged.
  */
 bool options_parse(char **argv, struct options *options, int *status);
 void options_clear(struct options *options);

@@ -200,7 +200,7 @@ def test_other_users_directories(machine):
 def test_fewer_descriptors_than_threads_need(machine):
     """They have a few each, whatever is open."""
     machine.configure(threads=256)
-    machine.fails("--config", machine.config, "--check-config", says=["[daemon] threads: 256 of them need up to 832 ", "is 256: "],
+    machine.fails("--config", machine.config, "--check-config", says=["[daemon] threads: 256 threads need up to 832 ", "is 256: "],
                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
 
 
@@ -208,7 +208,7 @@ def test_small_tmpfs_is_a_warning(machine):
     machine.configure(size="1P")
     done = machine.run("--config", machine.config, "--check-config")
     assert (done.returncode, done.stdout) == (OK, "")
-    assert re.fullmatch(r"dmemfsd: warning: .*\[daemon\] memory-dir: .*, not for 1\.0.PiB: .*\n", done.stderr)
+    assert re.fullmatch(r"dmemfsd: warning: .*\[daemon\] memory-dir: .*, but the size is 1\.0.PiB: .*\n", done.stderr)
     machine.configure("[region a]\nstart=0\nsize=512T\n[region b]\nstart=1P\nsize=512T\n", size=None)
     assert machine.run("--config", machine.config, "--check-config").stderr == done.stderr
     machine.configure(size="1P", populate="false")

@@ -446,10 +446,10 @@ def cpu_time_of(pid):
 
 
 @pytest.mark.dmemfs(busy_poll="50us")
-@pytest.mark.expect_log(r"dmemfsd\.conf:\d+: \[daemon\] busy-poll: obsolete, and ignored")
+@pytest.mark.expect_log(r"dmemfsd\.conf:\d+: \[daemon\] busy-poll: is obsolete and has no effect")
 def test_key_of_an_earlier_version_does_not_keep_the_daemon_from_starting(fs):
     (fs / "file").write_bytes(b"x")
-    assert "busy-poll: obsolete, and ignored: remove the line" in fs.daemon.log
+    assert "busy-poll: is obsolete and has no effect: remove the line" in fs.daemon.log
     before = cpu_time_of(fs.daemon.pid)
     time.sleep(1)
     assert cpu_time_of(fs.daemon.pid) - before < 0.5  # nor does an idle one take CPU time

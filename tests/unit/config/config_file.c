@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A configuration file for a test to fill, in a directory that is removed with it. */
+/* For tests: a configuration file in a directory of its own; config_file_cleanup() removes both. */
 #include "unit/config/config_file.h"
 
 #include <glib/gstdio.h>
@@ -27,7 +27,7 @@ struct config *config_file_load(const char *text, gssize length, GError **error)
 {
 	g_autoptr(GError) failed = NULL;
 
-	/* To replace a file safely costs an fsync. */
+	/* g_file_set_contents() calls fsync() when it replaces a file, which is slow. */
 	g_unlink(config_file_path);
 	g_file_set_contents(config_file_path, text, length, &failed);
 	g_assert_no_error(failed);

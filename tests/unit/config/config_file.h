@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A configuration file for a test to fill, in a directory that is removed with it. */
+/* For tests: a configuration file in a directory of its own; config_file_cleanup() removes both. */
 #ifndef DMEMFS_TEST_CONFIG_FILE_H
 #define DMEMFS_TEST_CONFIG_FILE_H
 
@@ -10,7 +10,7 @@
 extern char *config_file_directory;
 extern char *config_file_path;
 
-/* After g_test_init(). */
+/* To be called after g_test_init(). */
 void config_file_setup(void);
 void config_file_cleanup(void);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The configuration: what is read, what comes back from a dump, and what the example says. */
+/* The configuration: values that are read, a dump that is read back, and the example file. */
 #include <glib.h>
 #include <string.h>
 #include <unistd.h>
@@ -261,7 +261,7 @@ static const struct {
 
 /* --- what the example says --- */
 
-/* The example is all comments but for [daemon]; with its marks removed it is a configuration of its own. */
+/* The example is all comments except [daemon]. Without the comment marks it is a configuration, too. */
 static void the_example_shows_the_defaults(void)
 {
 	g_autofree char *path = g_test_build_filename(G_TEST_DIST, "..", "..", "configs", "dmemfsd.conf", NULL);
@@ -302,7 +302,7 @@ static void the_example_is_right_when_uncommented(void)
 
 	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
 	bare = g_regex_replace_literal(marks, text, -1, 0, "", 0, NULL);
-	/* The one key that the regions replace. */
+	/* The [region] groups replace this key only. */
 	size = strstr(bare, "\nsize=64G\n");
 	g_assert_nonnull(size);
 	size[1] = '#';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the configuration asks of the machine. Needs /dev/shm; mounts are tests/mount/test_command_line.py's. */
+/* Checks of the machine. Needs /dev/shm. tests/mount/test_command_line.py tests those that need a mount. */
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include "config/config.h"
 #include "unit/config/config_file.h"
 
-/* One per test: a directory on tmpfs with mnt/, and a configuration that is right but for what the test breaks. */
+/* For each test: a directory on tmpfs with mnt/, and a valid configuration, of which the test breaks one part. */
 struct fixture {
 	char *directory;
 	char *mountpoint;
@@ -41,7 +41,7 @@ static void teardown(struct fixture *fixture, gconstpointer data)
 	}
 }
 
-/* @more: further keys and groups. NULL: the check passed. */
+/* @more: further keys and groups. Returns the error message, NULL when the check passed. */
 static char *check(const struct fixture *fixture, const char *mountpoint, const char *state_dir, const char *memory_dir,
                    const char *more)
 {
@@ -84,7 +84,7 @@ static void directories_may_be_there_or_not(struct fixture *fixture, gconstpoint
 {
 	(void)data;
 	passes(fixture);
-	/* Nothing was made: it was only looked at. */
+	/* The check has created nothing. */
 	g_assert_false(g_file_test(fixture->state_dir, G_FILE_TEST_EXISTS));
 	g_assert_false(g_file_test(fixture->memory_dir, G_FILE_TEST_EXISTS));
 	g_assert_cmpint(g_mkdir(fixture->state_dir, 0755), ==, 0);
@@ -141,7 +141,7 @@ static void state_dir_is_the_daemons(struct fixture *fixture, gconstpointer data
 	     "[daemon] state-dir: ", "belongs to user 4711 (mode 0700): ", "run chown -h 0 ");
 }
 
-/* Whoever can replace a directory on the way can have the daemon use one of his own. */
+/* A user who can replace a directory of the path could make the daemon use another one. */
 static void way_is_private(struct fixture *fixture, gconstpointer data)
 {
 	g_autofree char *way = g_build_filename(fixture->directory, "way", NULL);
@@ -160,7 +160,7 @@ static void way_is_private(struct fixture *fixture, gconstpointer data)
 	g_assert_cmpint(chown(way, 4711, 0), ==, 0);
 	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""),
 	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0755): ", "run chown -h 0 ");
-	/* A link to a good place is as bad when it is of somebody else. */
+	/* A link that another user owns is refused, too, wherever it points to. */
 	g_assert_cmpint(g_rmdir(way), ==, 0);
 	g_assert_cmpint(symlink(".", way), ==, 0);
 	g_assert_null(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""));
@@ -174,7 +174,7 @@ static void state_dir_is_a_directory(struct fixture *fixture, gconstpointer data
 	(void)data;
 	says(check(fixture, fixture->mountpoint, fixture->file, fixture->memory_dir, ""),
 	     "[daemon] state-dir: ", "is not a directory: ", "remove it, or name another");
-	/* A link could be turned to another place between this look and the use. */
+	/* A link could be changed between the check and the use. */
 	g_assert_cmpint(symlink("/usr", fixture->state_dir), ==, 0);
 	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
 	     "[daemon] state-dir: ", "is not a directory: ", "name another");
@@ -205,7 +205,7 @@ static void memory_dir_is_on_tmpfs(struct fixture *fixture, gconstpointer data)
 	     "[daemon] memory-dir: ", "/sys/kernel is not on tmpfs: ", "/dev/shm");
 }
 
-/* What an earlier run left in it is removed: it must not be a place that others use. */
+/* The daemon removes what an earlier run left in memory-dir, so nobody else may use that directory. */
 static void memory_dir_is_private(struct fixture *fixture, gconstpointer data)
 {
 	(void)data;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The configuration: what is refused, and with which words. */
+/* Configurations that are refused, and the error message of each. */
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <limits.h>
@@ -32,10 +32,10 @@ static const struct bad {
 	{ "no-key", "[daemon]\n =x\n", { ":2: ", "no key before '='" } },
 	{ "no-group", "size=2M\n", { ":1: size: ", "before the first group", "[daemon]" } },
 	{ "byte-order-mark", "\xef\xbb\xbf[daemon]\n", { ":1: ", "has no '='" } },
-	{ "group-unclosed", "[daemon\n", { ":1: ", "is no group", "[NAME]" } },
-	{ "group-with-comment", "[daemon] # x\n", { ":1: ", "is no group", "nothing behind it" } },
-	{ "group-empty", "[]\n", { ":1: ", "is no name of a group" } },
-	{ "group-brackets", "[[daemon]]\n", { ":1: ", "is no name of a group" } },
+	{ "group-unclosed", "[daemon\n", { ":1: ", "is not a group", "[NAME]" } },
+	{ "group-with-comment", "[daemon] # x\n", { ":1: ", "is not a group", "nothing after it" } },
+	{ "group-empty", "[]\n", { ":1: ", "is not the name of a group" } },
+	{ "group-brackets", "[[daemon]]\n", { ":1: ", "is not the name of a group" } },
 	{ "group-control-character", "[dae\001mon]\n", { "roup" } },
 	{ "not-utf8", "[daemon]\n\nmountpoint=/\xff\n", { ":3: ", "not UTF-8", "save the file as UTF-8" } },
 	{ "truncated-utf8", "[daemon]\nmountpoint=/\xc3", { ":2: ", "not UTF-8" } },
@@ -106,7 +106,7 @@ static const struct bad {
 	/* sizes */
 	{ "page-size-3m",
 	  "[daemon]\npage-size=3M\n",
-	  { ":2: [daemon] page-size: ", "no size of a page", "4K, 2M or 1G" } },
+	  { ":2: [daemon] page-size: ", "not a page size", "4K, 2M or 1G" } },
 	{ "page-size-zero", "[daemon]\npage-size=0\n", { "[daemon] page-size: ", "4K, 2M or 1G" } },
 	{ "page-size-text", "[daemon]\npage-size=huge\n", { "[daemon] page-size: ", "\"huge\" is not a size" } },
 	{ "size-zero", "[daemon]\nsize=0\n", { ":2: [daemon] size: ", "is zero", "at least one page" } },
@@ -178,7 +178,7 @@ static const struct bad {
 	{ "path-tab", "[daemon]\nmountpoint=/a\\tb\n", { "[daemon] mountpoint: ", "control characters" } },
 	{ "mountpoint-is-state-dir",
 	  "[daemon]\nmountpoint=/a\nstate-dir=/a/\n",
-	  { ":3: [daemon] state-dir: ", "one inside", "apart" } },
+	  { ":3: [daemon] state-dir: ", "is inside", "apart" } },
 	{ "mountpoint-in-state-dir",
 	  "[daemon]\nmountpoint=/a/b\nstate-dir=/a\n",
 	  { ":3: [daemon] state-dir: ", "/a/b", "apart" } },
@@ -204,7 +204,7 @@ static const struct bad {
 	/* quotas */
 	{ "quota-no-path", QUOTA "max-files=1\n", { ":2: [quota a] path: ", "missing", "/tenant" } },
 	{ "quota-relative", QUOTA "path=a\nmax-files=1\n", { ":3: [quota a] path: ", "relative" } },
-	{ "quota-no-limit", QUOTA "path=/a\n", { ":2: [quota a]: ", "limits nothing", "max-bytes or max-files" } },
+	{ "quota-no-limit", QUOTA "path=/a\n", { ":2: [quota a]: ", "has no limit", "max-bytes or max-files" } },
 	{ "quota-zero-bytes", QUOTA "path=/a\nmax-bytes=0\n", { ":4: [quota a] max-bytes: ", "is zero", "remove" } },
 	{ "quota-zero-files", QUOTA "path=/a\nmax-files=0\n", { ":4: [quota a] max-files: ", "from 1 to" } },
 	{ "quota-bad-bytes",
@@ -305,7 +305,7 @@ static void what_is_no_file_is_refused(void)
 	g_unlink(loop);
 }
 
-/* Root reads everything: it becomes somebody else meanwhile. */
+/* Root can read every file: the test changes to another user meanwhile. */
 static void what_cannot_be_read_is_refused(void)
 {
 	uid_t user = geteuid();
@@ -320,7 +320,7 @@ static void what_cannot_be_read_is_refused(void)
 	g_unlink(config_file_path);
 }
 
-/* Damage in every place: an error or a configuration, never a crash; sanitizers watch. */
+/* Damages every part of the text in turn: config_load() must not crash. Meant for a build with sanitizers. */
 static void damaged_text_is_survived(void)
 {
 	static const char whole[] = "# c\n[daemon]\nmountpoint=/a\\sb\nsize=64G\nthreads=4\n"

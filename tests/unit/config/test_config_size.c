@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Sizes: what is read, what is refused, and that writing one gives the shortest text that reads back to it. */
+/* Sizes that are parsed, sizes that are refused, and that the formatted text is the shortest that parses to the same. */
 #include <glib.h>
 #include <string.h>
 
