@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """shared/dmemfs_ioctl.h is the protocol: any compiler reads the same layout out of it, alone and without a warning."""
 
+import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,3 +22,12 @@ def test_header_compiles_alone(compiler, language, standard):
     padded = ("-Wpadded",) if language == "c" else ()
     subprocess.run([compiler, *WARNINGS, *padded, f"-std={standard}", "-x", language, "-"],
                    input=f'#include "{HEADER}"\n', text=True, check=True)
+
+
+def test_python_reads_all_of_it():
+    reader = HEADER.parents[1] / "tests" / "vm" / "dmemfs_ioctl.py"
+    constants = runpy.run_path(str(reader))["CONSTANTS"]
+    names = set(re.findall(r"^\s*DMEMFS_(\w+) = ", HEADER.read_text(), re.MULTILINE))
+    names |= set(re.findall(r"[{,] DMEMFS_(\w+) = ", HEADER.read_text()))
+    assert names <= constants.keys()
+    assert constants["EVENT_LAST"] == constants["EVENT_POISON"]

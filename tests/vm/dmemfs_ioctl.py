@@ -29,8 +29,12 @@ def _constants():
     """Of #define NAME NUMBER, and of enums, whose values are all written out."""
     for name, value in re.findall(r"^#define DMEMFS_(\w+) +([\dxA-Fa-f]+)$", _text, re.MULTILINE):
         yield name, int(value, 0)
-    for name, value in re.findall(r"^\s+DMEMFS_(\w+) = (\d+)", _text, re.MULTILINE):
-        yield name, int(value)
+    for body in re.findall(r"enum dmemfs_\w+ \{(.*?)\};", _text, re.DOTALL):
+        values = {}
+        for name, value in re.findall(r"DMEMFS_(\w+) = (\w+)", body):
+            values[name] = int(value) if value.isdecimal() else values[value.removeprefix("DMEMFS_")]
+        assert len(values) == body.count(" = "), f"misread: {body}"
+        yield from values.items()
 
 
 def _requests():
