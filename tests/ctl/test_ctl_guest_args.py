@@ -46,10 +46,14 @@ def qemu(arguments, work):
                 if "return" in answer:
                     return answer["return"]
 
-        ask("qmp_capabilities")
-        ask.pid = process.pid
-        yield ask
-        ask("quit")
+        try:
+            ask("qmp_capabilities")
+            ask.pid = process.pid
+            yield ask
+            ask("quit")
+        except BaseException:
+            process.kill()  # leaving the block waits for it
+            raise
     assert process.returncode == 0
     assert (work / "qemu.stderr").read_text() == ""
 

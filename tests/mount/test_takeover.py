@@ -233,8 +233,10 @@ def immutable(directory):
     """Nobody can make anything in it: FS_IOC_SETFLAGS with FS_IMMUTABLE_FL, ioctl_iflags(2)."""
     with opened(directory, os.O_RDONLY) as fd:
         fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0x10))
-        yield
-        fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0))
+        try:
+            yield
+        finally:
+            fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0))
 
 
 @pytest.mark.memory_only("its objects are made in a directory, which can be made immutable")

@@ -30,8 +30,10 @@ def calls(text, root):
 @contextmanager
 def read_only(root):
     subprocess.run(["mount", "-i", "-o", "remount,bind,ro", root], check=True)
-    yield
-    subprocess.run(["mount", "-i", "-o", "remount,bind,rw", root], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-i", "-o", "remount,bind,rw", root], check=True)
 
 
 def test_read_only_mount_refuses_every_change(place):
