@@ -60,7 +60,7 @@
 
 #include "dmemfs_ioctl.h"
 
-#define DMEMFS_VERSION "0.1.0"
+#define DMEMFS_VERSION "0.2.0"
 
 /* A run of pages: the numbers of the first and the last one, both included. */
 struct dmemfs_range {

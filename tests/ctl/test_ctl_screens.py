@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-fuse-daemon/man/screens.md and fuse-daemon/man/map.svg show what dmemfsctl prints, of a mount with tenants and a real QEMU on it. With DMEMFS_WRITE_DOCS=1
-in the environment they are written anew, else held to what it prints today.
+fuse-daemon/man/screens.md and fuse-daemon/man/map.svg show what dmemfsctl prints for a mount with two tenants and a QEMU. With
+DMEMFS_WRITE_DOCS=1 in the environment this test writes them; else it compares them with the output of dmemfsctl.
 """
 
 import json
@@ -27,11 +27,14 @@ size=8G
 node=1
 """
 SIZES = {"tenant1/vm1": 4, "tenant1/vm2": 2, "tenant2/vm1": 3}  # GiB
-COMMANDS = ("status", "ls", "top --iterations 1", "map --color never", "quota {root}/tenant1", "extents {root}/tenant2/vm1")
+# The mount is always named: other mounts of dmemfs on this machine are not shown.
+COMMANDS = ("status {root}", "ls {root}", "top --iterations 1 {root}", "map --color never {root}", "quota {root}/tenant1",
+            "extents {root}/tenant2/vm1")
 HEAD = """# What dmemfsctl shows
 
-Two nodes of 8 GiB, two tenants, and a guest that runs. `tests/ctl/test_ctl_screens.py` has written this page, and holds the
-program to it. On a terminal `map` has colours, and `top` is a live screen; `dmemfsctl map -o map.svg` draws the same:
+The host has two NUMA nodes with a region of 8 GiB each, two tenants and one guest. `tests/ctl/test_ctl_screens.py` writes this
+page and checks that the program still prints it. Without a mount point the commands show all mounts. On a terminal `map`
+uses colours and `top` refreshes the screen. `dmemfsctl map -o map.svg` draws the map as SVG:
 
 ![The map as SVG](map.svg)
 """
@@ -57,19 +60,21 @@ def root(daemon):
 
 @contextmanager
 def guest(ctl, path):
-    """QEMU with its memory there, about to begin."""
+    """QEMU, whose memory is the file at @path. The guest does not start."""
     arguments = shlex.split(ctl.text("guest-args", path))
     command = ["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
     with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert "QMP" in json.loads(process.stdout.readline())  # its memory is mapped by now
-        yield
-        process.kill()
+        try:
+            assert "QMP" in json.loads(process.stdout.readline())  # its memory is mapped by now
+            yield
+        finally:
+            process.kill()  # leaving the block waits for it
 
 
 def same_everywhere(text, root):
-    """Without what another run would have otherwise."""
+    """The text with fixed values for what differs between runs: paths, versions, process ids."""
     text = text.replace(str(root), "/mnt/dmemfs")
-    text = re.sub(r"dmemfsd [\d.]+ \(pid \d+\)", "dmemfsd 0.1.0 (pid 812)", text)
+    text = re.sub(r"dmemfsd [\d.]+ \(pid \d+\)", "dmemfsd 0.2.0 (pid 812)", text)
     return re.sub(r"qemu-system-x86\(\d+\)", "qemu-system-x86(1370)", text)
 
 
@@ -87,6 +92,6 @@ def test_screens(ctl, root, work):
             output = ctl.text(*words.split())
             shown = re.sub("^", "    ", f"$ dmemfsctl {words}\n{output.strip(chr(10))}", flags=re.MULTILINE)
             page += "\n" + same_everywhere(shown, root) + "\n"
-        ctl.text("map", "--output", work / "map.svg")
+        ctl.text("map", "--output", work / "map.svg", root)
     check(DOCS / "screens.md", re.sub(r" +$", "", page, flags=re.MULTILINE))
     check(DOCS / "map.svg", same_everywhere((work / "map.svg").read_text(), root))

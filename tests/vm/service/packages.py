@@ -34,8 +34,8 @@ def newer(package, tmp_path_factory):
     subprocess.run(["dpkg-deb", "-R", package, work / "tree"], check=True)
     control = work / "tree" / "DEBIAN" / "control"
     text = control.read_text()
-    assert "\nVersion: 0.1.0\n" in text
-    control.write_text(text.replace("\nVersion: 0.1.0\n", "\nVersion: 0.1.0+1\n"))
+    assert "\nVersion: 0.2.0\n" in text
+    control.write_text(text.replace("\nVersion: 0.2.0\n", "\nVersion: 0.2.0+1\n"))
     subprocess.run(["dpkg-deb", "-b", "-Znone", work / "tree", work / "newer.deb"], check=True, stdout=subprocess.DEVNULL)
     return work / "newer.deb"
 
