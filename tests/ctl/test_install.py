@@ -96,19 +96,40 @@ def test_configuration_of_the_operator_stays(build, tmp_path):
     assert config.read_text() == "[daemon]\n"
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
-def test_unit_is_understood(installed, prefix, work):
-    """No key that this systemd does not know, no command that is not there. Its pages are elsewhere."""
+@pytest.fixture
+def unit(installed, prefix, work):
+    """The unit, with commands that are where this test put them."""
     text = (installed / f"{prefix}/lib/systemd/system/dmemfsd.service".lstrip("/")).read_text()
     unit = work / "dmemfsd.service"
     for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop"):
         text = text.replace(f"{prefix}/{path}", f"{installed}{prefix}/{path}")
     unit.write_text(text)
+    return unit
+
+
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+
+
+@needs_systemd
+def test_unit_is_understood(unit):
+    """No key that this systemd does not know, no command that is not there. Its pages are elsewhere."""
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=40", unit], capture_output=True,
                           text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@needs_systemd
+def test_unit_fits_into_every_boot(unit, work):
+    """systemd removes a unit from the boot that is ordered in a circle, with whatever others the host starts."""
+    boot = work / "boot.target"
+    boot.write_text(f"[Unit]\nRequires=basic.target\nWants={unit.name} machine.slice virt-guest-shutdown.target "
+                    "libvirtd.service virtqemud.service libvirt-guests.service\n"
+                    f"After={unit.name}\n")
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", boot], capture_output=True, text=True, check=False,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{work}:"})
+    assert done.returncode == 0 and "ordering cycle" not in done.stderr, done.stderr
 
 
 # --- the helper of mount(8) ---
