@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Contents that outlive the kernel. */
+/* Keeps the contents of files through a kexec. */
 #include "recovery/kexec.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
-/* On record: "TOKEN BOOT-ID", the boot being that of the preparation. */
+/* The preparation on record: "TOKEN BOOT-ID". BOOT-ID names the boot in which it was made. */
 #define VALUE_PREPARED "kexec"
-/* store.h: where memory may lie. */
+/* The regions on record (store.h): where files may have memory. */
 #define VALUE_REGIONS "regions"
 #define TOKEN_BYTES   16
 
-/* type_of_loader of kexec, whatever its version in the low bits (Documentation/arch/x86/boot.rst). */
+/* kexec's type_of_loader; the low four bits are a version (Documentation/arch/x86/boot.rst). */
 #define LOADER_KEXEC 0xd0
 
-/* Of this machine; tests show the daemon another one. */
+/* In debug builds tests replace /proc by DMEMFS_PROC. */
 static char *read_proc(const char *name)
 {
 	const char *root = "/proc";
@@ -45,8 +45,8 @@ static char *make_token(void)
 
 static bool fail(GError **error, int err)
 {
-	g_set_error(error, STORE_ERROR, STORE_ERROR_IO, "cannot make the record safe: %s: make room, then try again",
-	            g_strerror(-err));
+	g_set_error(error, STORE_ERROR, STORE_ERROR_IO,
+	            "cannot write the preparation to the record: %s: make room, then try again", g_strerror(-err));
 	return false;
 }
 
@@ -71,7 +71,7 @@ bool kexec_prepare(struct store *store, char **argument, GError **error)
 	return true;
 }
 
-/* The two words of the record's @value; NULL when there was no preparation. */
+/* The token and the boot id in the record's @value; NULL when there was no preparation. */
 static char **split_prepared(GBytes *value)
 {
 	gsize size;
@@ -107,7 +107,7 @@ static bool command_line_has(const char *token)
 	return g_strv_contains((const char *const *)words, wanted);
 }
 
-/* Is all of where files may have memory, as the record's @value says, still there? */
+/* Do @regions contain all places where files may have memory, as the record's @value says? */
 static bool has_regions(GBytes *value, const GArray *regions)
 {
 	g_autoptr(GArray) now = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -148,7 +148,7 @@ bool kexec_was_prepared(struct store *store, const GArray *regions, const char *
 		return false;
 	prepared = split_prepared(token);
 	if (!prepared)
-		*why_not = "no dmemfsctl prepare-kexec came before the end of the last kernel";
+		*why_not = "no dmemfsctl prepare-kexec ran before the last kernel ended";
 	else if (!boot || strcmp(prepared[1], boot) == 0)
 		*why_not = "prepared for a kexec, but this is still the same kernel";
 	else if (!started_by_kexec())

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Contents that outlive the kernel: reserved memory is as it was after a kexec, and lost after every other boot.
+ * Keeps the contents of files through a kexec. Reserved memory survives a kexec; every other boot loses it.
  *
- * kexec_prepare(), on the record of a stopped daemon, makes the record safe from the end of this kernel and adds a random
- * token, which the next kernel's command line must carry. The next daemon believes in the contents when all of this
- * holds: the kernel is another one than at the preparation, it was started by kexec, its command line has the token, and
- * the regions of then are still there. Whatever it finds, it deletes the token: a preparation is good for one boot, and
- * void as soon as a daemon has used the memory again.
+ * kexec_prepare() works on the record of a stopped daemon. It writes a random token to the record and syncs the
+ * record to disk. The next kernel's command line must have the token. The next daemon takes the contents for kept
+ * when all of this holds: another kernel runs than at the preparation, it was started by kexec, its command line has
+ * the token, and all regions of the preparation still exist. In any case the daemon then deletes the token: a
+ * preparation is good for one boot, and void once a daemon has used the memory again.
  */
 #ifndef DMEMFS_KEXEC_H
 #define DMEMFS_KEXEC_H
@@ -17,17 +17,20 @@
 #include "pool/pool.h"
 #include "store/store.h"
 
-/* Not "dmemfs.kexec=": what has a module's name and a dot is taken for a parameter of that module. */
+/*
+ * Not "dmemfs.kexec=": the kernel takes an argument that begins with a module's name and a dot for that module's
+ * parameter.
+ */
 #define KEXEC_PARAMETER "dmemfs_kexec="
 
-/* @argument: for the next kernel's command line, g_malloc'ed. False and @error when the record cannot be made safe. */
+/* *@argument: for the next kernel's command line, g_malloc'ed. False and @error when the record cannot be written. */
 bool kexec_prepare(struct store *store, char **argument, GError **error);
 /*
- * Is this the boot that was prepared for, with @regions (GArray of struct pool_region)? @why_not: static text, NULL when it is.
- * False and @error when the record cannot be read.
+ * Checks whether the contents were kept through a kexec, with @regions (GArray of struct pool_region) as the regions of
+ * today. *@why_not: NULL when they were, else the reason, static text. False and @error when the record cannot be read.
  */
 bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error);
-/* 0 or a negative errno. */
+/* Deletes the preparation from the record. 0 or a negative errno. */
 int kexec_forget(struct store *store);
 
 #endif

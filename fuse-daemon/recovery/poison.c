@@ -8,7 +8,7 @@
 #include "base/crash_point.h"
 #include "base/log.h"
 
-/* The backend has what it found itself, and forgets with the machine. */
+/* The backend knows the bad pages that it found itself, until the machine restarts. The record also has older ones. */
 static void tell_backend(const struct storage *storage, const GArray *runs)
 {
 	for (guint i = 0; storage->ops->add_poison && i < runs->len; i++) {
@@ -16,8 +16,9 @@ static void tell_backend(const struct storage *storage, const GArray *runs)
 		int err = storage->ops->add_poison(storage->backend, run);
 
 		if (err)
-			log_error("memory at 0x%" PRIx64 " is bad, but can be touched: %s", run.start,
-			          g_strerror(-err));
+			log_error("memory at 0x%" PRIx64 " is bad, but the backend cannot keep processes from "
+			          "touching it: %s",
+			          run.start, g_strerror(-err));
 	}
 }
 
@@ -28,8 +29,8 @@ bool poison_load(const struct storage *storage, GError **error)
 	int err = store_list_poison(storage->store, recorded);
 
 	if (err) {
-		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "cannot read what memory is bad: %s",
-		            g_strerror(-err));
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
+		            "cannot read from the record which memory is bad: %s", g_strerror(-err));
 		return false;
 	}
 	for (guint i = 0; i < recorded->len; i++)
@@ -49,7 +50,7 @@ static bool has_page(const GArray *runs, uint64_t page)
 	return false;
 }
 
-/* Page by page: errors are few, and come one by one. */
+/* Splits runs into pages, because errors are few and are found one by one. */
 static GArray *list_unrecorded(const struct storage *storage, const GArray *recorded)
 {
 	g_autoptr(GArray) found = extents_new();
@@ -78,14 +79,14 @@ static void say(const struct storage *storage, uint64_t address)
 
 	if (err && err != -ENOENT) {
 		log_limited(&limit, LOG_LEVEL_WARNING,
-		            "memory error at 0x%" PRIx64 ": 4 KiB are lost; whose they were, the record "
-		            "does not say: %s",
+		            "memory error at 0x%" PRIx64 ": 4 KiB are lost; cannot read from the record which "
+		            "file has them: %s",
 		            address, g_strerror(-err));
 		return;
 	}
 	if (err) {
 		log_limited(&limit, LOG_LEVEL_WARNING,
-		            "memory error at 0x%" PRIx64 ": 4 KiB that no file has: nobody gets them "
+		            "memory error at 0x%" PRIx64 ": 4 KiB that no file has: no file gets them "
 		            "any more",
 		            address);
 		return;
@@ -93,13 +94,16 @@ static void say(const struct storage *storage, uint64_t address)
 	log_limited(
 		&limit, LOG_LEVEL_WARNING,
 		"memory error at 0x%" PRIx64 ": 4 KiB of inode %" PRIu64 " (%s) at offset %" PRIu64
-		" are lost, and SIGBUS "
-		"for who touches them: put a new file in its place, or punch a hole there if its memory comes on demand",
+		" are lost; a process that touches them gets SIGBUS: replace the file, or punch a hole there if the "
+		"file has demand allocation",
 		address, place.ino, place.path ? place.path : "removed", place.offset);
 	g_free(place.path);
 }
 
-/* The pool first: what is on record it must not give away, and who dies in between finds it again in the backend. */
+/*
+ * Tells the pool before the record, because the pool must not give away a page that is on record as bad. If the daemon
+ * dies in between, the next one finds the page in the backend again.
+ */
 void poison_update(const struct storage *storage)
 {
 	g_autoptr(GArray) recorded = extents_new();
@@ -108,7 +112,8 @@ void poison_update(const struct storage *storage)
 	int err = store_list_poison(storage->store, recorded);
 
 	if (err) {
-		log_error("cannot read what memory is bad: %s: new errors are not looked for", g_strerror(-err));
+		log_error("cannot read from the record which memory is bad: %s: new memory errors are not handled",
+		          g_strerror(-err));
 		return;
 	}
 	fresh = list_unrecorded(storage, recorded);
@@ -120,7 +125,10 @@ void poison_update(const struct storage *storage)
 	store_begin(storage->store);
 	for (guint i = 0; i < fresh->len; i++)
 		store_put_poison(storage->store, g_array_index(fresh, struct extent, i));
-	/* Logs why it failed. The next start finds it in the backend again, unless that was lost with the machine. */
+	/*
+	 * A commit that fails logs why. The next start finds the pages in the backend again, unless the machine was
+	 * restarted.
+	 */
 	if (store_commit(storage->store) < 0)
 		return;
 	CRASH_POINT("poison-recorded");

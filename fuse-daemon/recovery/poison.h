@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory errors: what the backend knows of pages that went bad, the record and the pool are told.
+ * Memory errors: passes what the backend finds on to the record and the pool.
  *
- * A page on record as bad stays so for good, through restarts and kexec. It is given to nobody. Where a file has it, the
- * file keeps it until it lets it go.
+ * A page that is on record as bad stays bad, through restarts and kexec. The pool gives it to no file. A file that
+ * already has it keeps it until the file is removed, shrunk or punched there.
  */
 #ifndef DMEMFS_POISON_H
 #define DMEMFS_POISON_H
@@ -13,9 +13,12 @@
 
 #include "file/file.h"
 
-/* At the start, before any file has memory: the pool and the backend are told what is on record. */
+/* At the start, before any file has memory: tells the pool and the backend which pages are on record as bad. */
 bool poison_load(const struct storage *storage, GError **error);
-/* What the backend knows and the record does not is put there, and told to the pool and the log. */
+/*
+ * Puts the bad pages that the backend found and the record does not have on record, tells the pool, and logs them.
+ * Errors are logged; the pages are then found again by the next call or the next daemon.
+ */
 void poison_update(const struct storage *storage);
 
 #endif

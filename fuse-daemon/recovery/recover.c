@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* From the record to a state that can be served. */
+/* The start: makes namespace, pool and backend hold what the record says. */
 #include "recovery/recover.h"
 
 #include <string.h>
@@ -13,10 +13,10 @@
 struct recovery {
 	struct namespace *ns;
 	struct pool *pool;
-	bool kept;
+	bool kept; /* the memory still has the contents of the files */
 };
 
-/* Objects whose contents are lost, or somebody else's, are as good as unknown. */
+/* When the contents are lost, no object in the backend is wanted. */
 static bool is_known(uint64_t id, void *data)
 {
 	const struct recovery *recovery = data;
@@ -38,8 +38,8 @@ static bool failed(GError **error, const char *what, int err)
 }
 
 /*
- * Puts on record where memory may lie, for store_check(). The record is valid at any instruction: while files may have
- * memory in the regions of an earlier configuration, @and_former, those count as well.
+ * Puts the regions on record, for store_check(). @and_former: also keeps the regions of an earlier configuration on
+ * record, because files may still have memory there. So the record is valid at every instruction.
  */
 static bool record_regions(const struct storage *storage, bool and_former, GError **error)
 {
@@ -66,7 +66,10 @@ static bool record_regions(const struct storage *storage, bool and_former, GErro
 	return err ? failed(error, "cannot record the regions", err) : true;
 }
 
-/* Are the contents those of the record? @why_not: static text, NULL when they are. */
+/*
+ * Does the memory have the contents that the record describes? *@why_not: NULL when it does, else static text. @held:
+ * the mark in the backend.
+ */
 static bool are_kept(const struct storage *storage, const struct store_mark *held, const char **why_not, GError **error)
 {
 	static const struct store_mark nobody;
@@ -84,7 +87,10 @@ static bool are_kept(const struct storage *storage, const struct store_mark *hel
 	return true;
 }
 
-/* What was clean may be anything now. Before the memory gets the record's mark, which would make it believed again. */
+/*
+ * Memory that is on record as clean may hold anything now. This comes before set_mark(): with the record's mark in the
+ * memory, the next start would believe it to be clean.
+ */
 static int forget_clean(struct store *store)
 {
 	store_begin(store);
@@ -92,7 +98,7 @@ static int forget_clean(struct store *store)
 	return store_commit(store);
 }
 
-/* Free memory is as clean as the record says. What the pool does not have, or somebody still maps, leaves the record. */
+/* Tells the pool which free memory is clean, and takes the rest (not in a region, or still mapped) off the record. */
 static bool load_clean(const struct storage *storage, GError **error)
 {
 	g_autoptr(GArray) recorded = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -111,7 +117,7 @@ static bool load_clean(const struct storage *storage, GError **error)
 			store_put_clean(storage->store, g_array_index(believed, struct extent, i));
 		err = store_commit(storage->store);
 	}
-	return err ? failed(error, "cannot record what is clean", err) : true;
+	return err ? failed(error, "cannot record which memory is clean", err) : true;
 }
 
 static bool declare_lost(const struct storage *storage, bool remove, const char *why, GError **error)
@@ -140,7 +146,7 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	int err = storage->ops->get_mark(storage->backend, &held);
 
 	if (err)
-		return failed(error, "whose memory is it", err);
+		return failed(error, "cannot read the owner's mark in the memory", err);
 	if (!are_kept(storage, &held, &why_not, error))
 		return false;
 	recovery.kept = !why_not;
@@ -159,11 +165,11 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	CRASH_POINT("attached");
 	if (!load_clean(storage, error) || !record_regions(storage, false, error))
 		return false;
-	/* Last: a crash before it finds the contents as lost as this start did. */
+	/* Last, so that after a crash before this the next start finds the contents lost, too. */
 	err = storage->ops->set_mark(storage->backend, &own);
 	if (err)
 		return failed(error, "cannot mark the memory", err);
-	/* From here on the contents change: what was prepared is void. */
+	/* From here on the contents change, so a preparation for kexec is void. */
 	err = kexec_forget(storage->store);
-	return err ? failed(error, "cannot write the record", err) : true;
+	return err ? failed(error, "cannot delete the kexec preparation from the record", err) : true;
 }

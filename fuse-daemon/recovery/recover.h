@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From the record to a state that can be served: the namespace loaded, the backend's objects as the record says. The record
- * is the truth; whatever a crash left different is made equal to it.
+ * The start: loads the namespace from the record and makes pool and backend hold what the record says. Where a crash
+ * left them different, the record is right.
  */
 #ifndef DMEMFS_RECOVER_H
 #define DMEMFS_RECOVER_H
@@ -12,8 +12,9 @@
 #include "namespace/namespace.h"
 
 /*
- * Into @ns, which is empty. @takeover: namespace_load(). Contents that the backend no longer holds are lost, and a warning
- * says so: files keep their size and read zero, or are removed with @remove_lost.
+ * Loads into @ns, which is empty. @takeover as for namespace_load(). When the backend no longer holds the contents of
+ * the files, logs a warning; files then keep their size and read zero or, with @remove_lost, are removed. False and
+ * @error when the daemon cannot serve.
  */
 bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error);
 
