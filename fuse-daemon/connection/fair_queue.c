@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Who is served when the threads are fewer than the requests. */
+/* Which request is served next when there are more requests than threads. */
 #include "connection/fair_queue.h"
 
 #include <glib.h>
 #include <string.h>
 
-/* One that has requests here. */
+/* A user that has requests here. */
 struct user {
 	uid_t uid;
-	unsigned served; /* at the moment */
+	unsigned served; /* requests that threads serve now */
 	GQueue waiting;  /* struct fair_queue_request */
-	size_t bytes;    /* that those cost */
+	size_t bytes;    /* cost() of the waiting requests */
 };
 
 struct fair_queue {
-	unsigned share; /* threads for one user */
-	unsigned most;  /* for all of them */
+	unsigned share; /* the most threads for one user */
+	unsigned most;  /* the most threads for all users but root */
 	GMutex lock;    /* guards all below */
 	unsigned served;
-	size_t bytes;      /* that all that waits costs */
-	GHashTable *users; /* by number: struct user, while it is served or waits */
-	GQueue line;       /* of the users that have something waiting, the next one first */
+	size_t bytes;      /* cost() of all waiting requests */
+	GHashTable *users; /* uid -> struct user: users with requests that are served or wait */
+	GQueue line;       /* struct user: users with waiting requests, the next one first */
 };
 
 static void free_user(gpointer data)
@@ -83,7 +83,7 @@ static void serve(struct fair_queue *queue, struct user *user)
 	user->served++;
 }
 
-/* What a request of @size bytes costs while it waits, its user's share of the tables included. */
+/* The bytes of memory that a request of @size bytes takes while it waits, with the table entry of its user. */
 static size_t cost(size_t size)
 {
 	return sizeof(struct fair_queue_request) + size + sizeof(GList) + sizeof(struct user);
@@ -120,12 +120,12 @@ enum turn fair_queue_begin(struct fair_queue *queue, uid_t uid, const void *requ
 		serve(queue, user);
 	else
 		turn = wait_in_line(queue, user, request, size);
-	drop_unless_needed(queue, user); /* who was refused at once */
+	drop_unless_needed(queue, user); /* get_user() may have made it for a request that was refused */
 	g_mutex_unlock(&queue->lock);
 	return turn;
 }
 
-/* The first in line that may be served, who then goes to its end. */
+/* Takes a request of the first user in line that may be served; that user then goes to the end of the line. */
 static struct fair_queue_request *next_in_line(struct fair_queue *queue)
 {
 	for (GList *at = queue->line.head; at; at = at->next) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Whoever keeps the FUSE connection while no daemon runs. */
+/* The fd store keeps the descriptor of the FUSE connection while no daemon runs. */
 #include "connection/fd_store.h"
 
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 #include "base/notify.h"
 
-/* LISTEN_FDS, if it is meant for this process. */
+/* The number of descriptors that were passed to this process. */
 static int passed(void)
 {
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whoever keeps the FUSE connection while no daemon runs: systemd's file descriptor store (sd_notify(3), FDSTORE=1),
- * `dmemfsd --supervise`, or the daemon's former self (reload.h). All speak the same protocol: descriptors are sent over
- * NOTIFY_SOCKET and come back as LISTEN_FDS (sd_listen_fds(3)).
+ * The fd store keeps the descriptor of the FUSE connection while no daemon runs. It is systemd's file descriptor
+ * store (sd_notify(3), FDSTORE=1), `dmemfsd --supervise`, or the same process before its execv(3) in a reload
+ * (reload.h). All use the same protocol: descriptors are sent over NOTIFY_SOCKET and come back as LISTEN_FDS
+ * (sd_listen_fds(3)).
  */
 #ifndef DMEMFS_FD_STORE_H
 #define DMEMFS_FD_STORE_H
@@ -11,28 +12,32 @@
 
 /* The first descriptor that is passed (SD_LISTEN_FDS_START). */
 #define FD_STORE_FIRST_FD 3
-/* FDNAME of the connection. */
+/* The name (FDNAME) of the connection in the store. */
 #define FD_STORE_FDNAME "dmemfs-fuse"
-/* Goes with it: where its mount is, for a store that ends before there is another daemon. Others ignore it. */
+/*
+ * Sent with the connection: the path of its mount. `dmemfsd --supervise` unmounts it when it ends without a next
+ * daemon. Other stores ignore it.
+ */
 #define FD_STORE_MOUNTPOINT "X_DMEMFS_MOUNTPOINT="
 
 /*
- * First thing in main(), before any thread: the descriptor of the connection that an earlier process kept, -1 for none.
- * Whatever else was passed is closed, and the environment says no more of it. The caller owns the descriptor.
+ * Returns the descriptor of the connection that the store kept, owned by the caller; -1 for none. Closes all other
+ * passed descriptors and removes the LISTEN_* variables. Call it first in main(), before any thread starts.
  */
 int fd_store_take(void);
 /*
- * Will there be a next daemon that gets what fd_store_add() sends? systemd says so since version 254, and the unit. A
- * supervisor that was killed will have none.
+ * Is there a store that gives fd_store_add()'s descriptor to a next daemon? The variable FDSTORE says so: systemd 254 and
+ * later, dmemfsd.service and --supervise set it. False when the supervisor was killed.
  */
 bool fd_store_exists(void);
+/* Sends a copy of @fd to the store. */
 void fd_store_add(int fd, const char *mountpoint);
 /*
- * Before execv(3) of a next daemon in this very process: fd_store_take() finds @fd there. It stays open across the exec; what
- * else is close-on-exec does not. False and errno.
+ * Before execv(3) of the next daemon in this process: makes fd_store_take() find @fd there. @fd, or its copy, stays
+ * open across the exec. False and errno on failure.
  */
 bool fd_store_pass(int fd);
-/* The connection is no more. */
+/* The connection has ended: tells the store to close its copy. */
 void fd_store_remove(void);
 
 #endif

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Do the request threads still get anywhere? */
+/* Finds out whether the request threads hang. */
 #include "connection/hang_detector.h"
 
 #include <glib.h>
 
 struct thread {
-	int64_t moved; /* when its request was last seen to get on */
-	int64_t cpu;   /* as of the last look */
-	unsigned taken;
+	int64_t moved;  /* when its request last made progress */
+	int64_t cpu;    /* of the last sample */
+	unsigned taken; /* the same */
 };
 
 struct hang_detector {
 	struct thread *threads;
 	unsigned count;
-	unsigned taken;   /* by all threads, as of the last look */
-	int64_t taken_at; /* when a request was last seen taken, or none waited for it */
-	int64_t looked;
+	unsigned taken;   /* requests that all threads together had begun at the last call */
+	int64_t taken_at; /* when a thread last began a request, or no request had to wait */
+	int64_t looked;   /* time of the last call */
 };
 
 struct hang_detector *hang_detector_new(unsigned threads)
@@ -35,7 +35,7 @@ void hang_detector_free(struct hang_detector *detector)
 	g_free(detector);
 }
 
-/* @late: nobody has looked for long, as when the whole process was stopped. Nothing can be held against a thread then. */
+/* @late: the last call was long ago, as when the whole process was stopped. Then the thread counts as at work. */
 static void follow(struct thread *thread, const struct hang_detector_sample *sample, bool late, int64_t now)
 {
 	if (sample->cpu - thread->cpu >= HANG_DETECTOR_CPU_US || late)

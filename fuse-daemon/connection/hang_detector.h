@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Do the request threads still get anywhere? Judged from outside, by looking at them now and then.
+ * Finds out whether the request threads hang, from samples that another thread takes of them from time to time.
  *
- * A request may take minutes, when it zeroes much memory: a thread that uses its CPU is at work, however long, and others may
- * wait for it. A hang is that requests are old and all of them stand still, or that requests wait and no thread takes any.
+ * A request may take minutes when it zeroes much memory, and other requests may wait for it. So a thread that uses
+ * CPU time does not hang. The threads hang when some requests are older than the limit and none of these makes
+ * progress, or when requests wait in the kernel and no thread reads them.
  */
 #ifndef DMEMFS_HANG_DETECTOR_H
 #define DMEMFS_HANG_DETECTOR_H
@@ -11,14 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* CPU time between two looks from which on a thread is at work; waiting for something costs less, also with time-outs. */
+/*
+ * A thread that uses this much CPU time between two samples is at work. A thread that waits uses less, even with
+ * time-outs.
+ */
 #define HANG_DETECTOR_CPU_US 10000
 
 /* One thread at one moment; times in us. */
 struct hang_detector_sample {
-	int64_t since;  /* when it took the request that it is at, by the monotonic clock; 0: it is at none */
+	int64_t since;  /* when it began its request, by the monotonic clock; 0: it has none */
 	int64_t cpu;    /* CPU time that it has used */
-	unsigned taken; /* requests that it has taken */
+	unsigned taken; /* number of requests that it has begun */
 };
 
 struct hang_detector;
@@ -26,8 +30,9 @@ struct hang_detector;
 struct hang_detector *hang_detector_new(unsigned threads);
 void hang_detector_free(struct hang_detector *detector);
 /*
- * A look at @now, by the same clock: @samples of all threads; @waiting: a request is there that nobody has. False when
- * nothing has gone on for longer than @limit, by this look and those before.
+ * Takes @samples, one for each thread, at @now (the monotonic clock, us). @waiting: a request waits in the kernel.
+ * False when the threads made no progress for longer than @limit us, as this call and earlier ones saw it. Call it
+ * several times per @limit, from one thread.
  */
 bool hang_detector_look(struct hang_detector *detector, const struct hang_detector_sample *samples, bool waiting,
                         int64_t now, int64_t limit);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* FUSE passthrough without a request at hand. */
+/* FUSE passthrough by ioctls of a connection's descriptor. */
 #include "connection/passthrough.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The buffer that the kernel copies a request to. */
 #include "connection/request_buffer.h"
 
 #include <fcntl.h>
@@ -8,8 +9,8 @@
 #include <unistd.h>
 
 /*
- * What is in a pipe is not copied but referred to, and the kernel moves no page that others than page tables refer to. Nobody
- * reads the pipe.
+ * vmsplice(2) makes the pipe refer to the pages. The kernel does not move a page that something other than page
+ * tables refers to. No thread reads the pipe. Returns its read end, or -1.
  */
 static int pin(const struct request_buffer *buffer)
 {
@@ -33,8 +34,8 @@ bool request_buffer_init(struct request_buffer *buffer, size_t size)
 	*buffer = (struct request_buffer){ .data = data, .size = size };
 	madvise(data, size, MADV_DONTFORK);
 	madvise(data, size, MADV_NOHUGEPAGE);
-	mbind(data, size, MPOL_LOCAL, NULL, 0, 0); /* memory with a policy of its own is not balanced between nodes */
-	mlock(data, size);                         /* as far as RLIMIT_MEMLOCK allows */
+	mbind(data, size, MPOL_LOCAL, NULL, 0, 0); /* NUMA balancing leaves memory with its own policy alone */
+	mlock(data, size);                         /* may fail: RLIMIT_MEMLOCK */
 	buffer->pin = pin(buffer);
 	return true;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory that the kernel copies a request to. A page that is not there at the moment at which the process is killed would have the
- * kernel fail a request that it has taken (EIO), which the next daemon never sees. So no page of it ever goes away:
- * not to swap, not to a child of fork(2), not to another place for the sake of compaction, huge pages or NUMA.
+ * The buffer that the kernel copies a request to. If a page of it is missing when the process is killed, the copy
+ * fails: the kernel then answers the request with EIO, and the next daemon never sees it. So all pages stay in place:
+ * they are not swapped out, not shared with a child of fork(2), and not moved for compaction, huge pages or NUMA.
  *
- * Owned by the thread that reads requests.
+ * Each request thread owns one.
  */
 #ifndef DMEMFS_REQUEST_BUFFER_H
 #define DMEMFS_REQUEST_BUFFER_H
@@ -15,10 +15,10 @@
 struct request_buffer {
 	void *data;
 	size_t size;
-	int pin; /* a pipe that holds the pages; -1: there is none */
+	int pin; /* the read end of a pipe that refers to the pages; -1: none */
 };
 
-/* False without memory. Pages that cannot be kept in place are used all the same. */
+/* @size in bytes. False when there is no memory. A buffer whose pages cannot be kept in place is used all the same. */
 bool request_buffer_init(struct request_buffer *buffer, size_t size);
 void request_buffer_clear(struct request_buffer *buffer);
 

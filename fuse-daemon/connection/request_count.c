@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* How many FUSE requests of each kind this process has answered. */
+/* Counts the FUSE requests that this process has answered. */
 #include "connection/request_count.h"
 
 #include <glib.h>

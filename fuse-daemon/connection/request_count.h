@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How many FUSE requests of each kind this process has answered, and how long they took. Thread-safe, without locks. */
+/*
+ * Counts the FUSE requests that this process has answered, by opcode, and how long they took. Thread-safe, without
+ * locks.
+ */
 #ifndef DMEMFS_REQUEST_COUNT_H
 #define DMEMFS_REQUEST_COUNT_H
 
 #include <stdint.h>
 
-/* Opcodes of <linux/fuse.h> are below. */
+/* All opcodes of <linux/fuse.h> that dmemfs serves are smaller. */
 #define REQUEST_COUNT_OPCODES 64
 
 struct request_count {
 	uint64_t requests;
-	uint64_t
-		us; /* from reading a request to the end of its work; the time that it waited for a thread is not in it */
+	uint64_t us; /* sum of the times that threads worked on them; without the time that they waited for a thread */
 };
 
 void request_count_add(uint32_t opcode, int64_t us);
+/* @opcode must be below REQUEST_COUNT_OPCODES. */
 struct request_count request_count_get(uint32_t opcode);
-/* As in <linux/fuse.h>, in small letters; NULL: dmemfs does not serve it. */
+/* The name of <linux/fuse.h> in small letters, static text; NULL: dmemfs does not serve @opcode. */
 const char *request_count_name(uint32_t opcode);
 
 #endif

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "connection/request_count.h"
 
-/* Where the name begins that a request carries, behind the header; -1: it carries none. */
+/* The offset of the name in a request, counted from the end of its header; -1: the request has no name. */
 static int name_offset(uint32_t opcode)
 {
 	switch (opcode) {

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* @request: what the kernel sent, @size bytes. @result: 0 or a negative errno. @us: how long it was worked on. */
+/*
+ * Logs one line about @request (what the kernel sent, @size bytes), unless the log level is above debug. @result: 0
+ * or a negative errno. @us: how long a thread worked on it.
+ */
 void request_trace(const void *request, size_t size, int result, int64_t us);
 
 #endif

@@ -27,7 +27,7 @@
 /* libfuse's FUSE_BUFFER_HEADER_SIZE: a page for the headers. */
 #define BUFFER_SIZE (SESSION_MAX_WRITE + 4096)
 
-/* Interrupts the read(2) of a thread that shall end. */
+/* Interrupts read(2), so that a thread can end. */
 #define WAKE_SIGNAL    SIGUSR1
 #define WAKE_PERIOD_MS 5
 
@@ -36,7 +36,7 @@ struct worker {
 	pthread_t thread;
 	unsigned slot;
 	int running;            /* atomic */
-	bool waits;             /* the request at hand came again, and has begun to wait for memory */
+	bool waits;             /* the current request was sent again, and has begun to wait for memory */
 	_Atomic int64_t since;  /* struct hang_detector_sample */
 	_Atomic unsigned taken; /* the same */
 };
@@ -51,17 +51,17 @@ struct session {
 	int running;                    /* atomic: threads that have not ended */
 	int result;                     /* atomic: the first error */
 	guint waker;                    /* source of the main loop */
-	struct hang_detector *detector; /* of who asks session_is_alive() */
+	struct hang_detector *detector; /* used by the thread that calls session_is_alive() */
 
 	/*
-	 * After a takeover, until every request that comes again was read: one thread reads at a time, and counts what it
-	 * has read before the next one reads, so that none of them is overlooked.
+	 * After a takeover, until all resent requests were read: one thread reads at a time, and counts its request
+	 * before the next thread reads. So no resent request is missed in the count.
 	 */
 	int replaying;    /* atomic */
-	GMutex reading;   /* held while one is read and counted, above @lock */
-	GMutex lock;      /* of the two below */
-	unsigned at_work; /* requests that came again and are neither answered nor wait for memory */
-	bool all_read;
+	GMutex reading;   /* held while a request is read and counted; taken before @lock */
+	GMutex lock;      /* guards the two below */
+	unsigned at_work; /* resent requests that are neither answered nor wait for memory */
+	bool all_read;    /* all resent requests were read */
 };
 
 static void do_nothing(int signal)
@@ -70,8 +70,9 @@ static void do_nothing(int signal)
 }
 
 /*
- * Requests that were resent precede all others but these, which the kernel has in queues of their own. An INTERRUPT
- * carries the number of the request that it is about.
+ * The kernel has separate queues for FORGET and INTERRUPT: only these can be read before a resent request. An
+ * INTERRUPT carries the number of the request that it interrupts, so the resend bit in it says nothing about the
+ * INTERRUPT itself.
  */
 static bool has_queue_of_its_own(const struct fuse_in_header *in)
 {
@@ -83,7 +84,7 @@ static bool is_resent(const struct fuse_in_header *in)
 	return (in->unique & FUSE_UNIQUE_RESEND) && !has_queue_of_its_own(in);
 }
 
-/* By the thread that holds @reading: no request comes again any more. */
+/* All resent requests were read. The caller holds @reading. */
 static void end_of_resent(struct session *session)
 {
 	bool replayed;
@@ -127,12 +128,15 @@ static bool has_requests(const struct session *session)
 	return poll(&connection, 1, 0) != 0;
 }
 
-/* All that come again were in the kernel's queue before the first was read. */
+/*
+ * A resent request waits for memory, so it counts as answered. All resent requests were in the kernel's queue before
+ * the first one was read; when the queue is empty, all of them were read.
+ */
 static gboolean on_waiting(gpointer data)
 {
 	struct session *session = data;
 
-	/* The main loop never waits for a thread that reads. */
+	/* The main loop must not wait for a thread in read(2): it tries again later. */
 	if (!g_mutex_trylock(&session->reading))
 		return G_SOURCE_CONTINUE;
 	if (g_atomic_int_get(&session->replaying) && !has_requests(session))
@@ -143,8 +147,9 @@ static gboolean on_waiting(gpointer data)
 }
 
 /*
- * It may wait for the memory of a removed file that a dead daemon left, which goes when all requests that came again are
- * answered: so it counts as answered. On the main loop, as its thread has locks.
+ * A resent request may wait for the memory of a removed file that an earlier daemon left. That file is deleted only
+ * when all resent requests are answered, so a waiting one counts as answered. The main loop does that, because this
+ * thread holds locks.
  */
 static void note_waiting(void *data)
 {
@@ -154,7 +159,7 @@ static void note_waiting(void *data)
 	g_timeout_add(1, on_waiting, worker->session);
 }
 
-/* One request: its size, 0 when the session has ended, or a negative errno. */
+/* Reads one request. Returns its size, 0 when the session has ended, or a negative errno. */
 static int read_request(const struct session *session, void *buffer)
 {
 	ssize_t got;
@@ -169,7 +174,7 @@ static int read_request(const struct session *session, void *buffer)
 			return -EIO;
 		if (errno == ENODEV) /* unmounted, or aborted by /sys/fs/fuse/connections */
 			return 0;
-		/* ENOENT: the request that was to be read was interrupted. */
+		/* ENOENT: the request was interrupted before it was read. */
 		if (errno != EINTR && errno != EAGAIN && errno != ENOENT)
 			return -errno;
 	}
@@ -185,7 +190,7 @@ static int receive(struct session *session, void *buffer)
 			return 0;
 		poll(&connection, 1, -1);
 		g_mutex_lock(&session->reading);
-		/* Asked again: the thread before this one may have read the last of them. */
+		/* Checked again under the lock: another thread may have read the last resent request. */
 		if (g_atomic_int_get(&session->replaying) && has_requests(session)) {
 			got = read_request(session, buffer);
 			if (got > 0)
@@ -198,7 +203,10 @@ static int receive(struct session *session, void *buffer)
 	return read_request(session, buffer);
 }
 
-/* Direct writes say so; before any other change of a file the kernel sees to it by SETATTR and REMOVEXATTR. */
+/*
+ * Must this write clear set-user-id and set-group-id? For direct writes the kernel says so here; before any other
+ * change of a file it clears them by SETATTR and REMOVEXATTR.
+ */
 static bool kills_set_id(const struct fuse_in_header *in, const void *request_data, size_t size)
 {
 	struct fuse_write_in write_in;
@@ -245,25 +253,27 @@ static void process(struct worker *worker, void *request_data, size_t size)
 	worker->since = 0;
 }
 
-/* What the kernel sends on its own, whoever made it do so; it must not be kept waiting, and does not wait for long. */
+/* Requests that the kernel makes on its own, in the name of any user. They must not wait, and take little time. */
 static bool is_the_kernels(const struct fuse_in_header *in)
 {
 	return has_queue_of_its_own(in) || in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR ||
 	       in->opcode == FUSE_INIT || in->opcode == FUSE_DESTROY;
 }
 
-/* Under the number that it came with: one that came again has the bit in the kernel's list, too. */
+/*
+ * The answer has the number as it was read: for a resent request the kernel's list has FUSE_UNIQUE_RESEND in it, too.
+ */
 static void refuse(struct session *session, const struct fuse_in_header *in)
 {
 	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOMEM, .unique = in->unique };
 	ssize_t written = write(fuse_session_fd(session->fuse), &out, sizeof(out));
 
-	(void)written; /* it fails when nobody waits for the answer any more */
+	(void)written; /* it fails when the client no longer waits for the answer */
 	if (is_resent(in))
 		count_answered(session);
 }
 
-/* A request that was read, if it is its user's turn; then those which have waited for that one's end. */
+/* Serves a request if its user may be served now, then the waiting requests that fair_queue_end() returns. */
 static void serve(struct worker *worker, void *request_data, size_t size)
 {
 	struct session *session = worker->session;
@@ -281,7 +291,7 @@ static void serve(struct worker *worker, void *request_data, size_t size)
 		return;
 	process(worker, request_data, size);
 	while ((next = fair_queue_end(session->queue, uid))) {
-		/* At the end what waits is left to the next daemon, as what was not read is. */
+		/* When the session ends, waiting requests are left to the next daemon: the kernel sends them again. */
 		if (!fuse_session_exited(session->fuse))
 			process(worker, next->data, next->size);
 		uid = next->uid;
@@ -309,7 +319,7 @@ static void *work(void *data)
 	}
 	fuse_session_exit(session->fuse);
 	if (got < 0 && g_atomic_int_compare_and_exchange(&session->result, 0, got))
-		g_idle_add(stop, session); /* the others wait for requests still */
+		g_idle_add(stop, session); /* wakes the other threads, which wait for requests */
 	g_atomic_int_set(&worker->running, false);
 	if (g_atomic_int_dec_and_test(&session->running))
 		session->events->ended(session->data);
@@ -320,7 +330,7 @@ void session_feed_init(struct fuse_session *fuse, const void *request, size_t si
 {
 	struct fuse_buf buffer = { .mem = g_memdup2(request, size), .size = size };
 
-	/* The kernel has its answer and ignores another. */
+	/* The kernel already has an answer to INIT and ignores this one. */
 	fuse_session_process_buf(fuse, &buffer);
 	g_free(buffer.mem);
 }
@@ -340,7 +350,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 	session->queue = fair_queue_new(threads);
 	g_mutex_init(&session->reading);
 	g_mutex_init(&session->lock);
-	session->running = 1; /* this function: the end comes after the last start */
+	session->running = 1; /* counts this function, so that @ended comes after the last thread was started */
 	for (unsigned i = 0; i < threads; i++) {
 		struct worker *worker = &session->workers[i];
 		char name[16]; /* pthread_setname_np(3) */
@@ -363,7 +373,7 @@ struct session *session_start(struct fuse_session *fuse, unsigned threads, bool 
 	return session;
 }
 
-/* A thread that was about to read when the signal came has not seen it: hence again and again. */
+/* Signals again and again, because a thread that is just about to call read(2) misses the signal. */
 static gboolean wake(gpointer data)
 {
 	struct session *session = data;
@@ -390,7 +400,7 @@ static struct hang_detector_sample sample(struct worker *worker)
 	struct timespec used;
 	clockid_t clock;
 
-	/* A thread that has ended is no error here: it is at no request. */
+	/* A thread that has ended has no CPU clock. It has no request either, so its sample stays 0. */
 	if (g_atomic_int_get(&worker->running) && pthread_getcpuclockid(worker->thread, &clock) == 0 &&
 	    clock_gettime(clock, &used) == 0)
 		sample.cpu = used.tv_sec * G_USEC_PER_SEC + used.tv_nsec / 1000;

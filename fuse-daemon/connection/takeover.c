@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A FUSE connection that outlives the daemon which began it. */
+/* Takeover: a new daemon goes on with the FUSE connection of an earlier one. */
 #include "connection/takeover.h"
 
 #include <errno.h>
@@ -26,15 +26,16 @@
 #define NOTIFY_RESEND 7
 
 /*
- * Ids rise by one with each registration. One that died unrecorded is at most as old as the slowest request was at that
- * moment: so many others may have been registered since.
+ * How many of the latest backing ids takeover_sweep() tries. Ids rise by one with each registration. A registration
+ * that is not on record was made by a request that was at work when the daemon died; only this many others can have
+ * been made since.
  */
 #define SWEEP_IDS 4096
 
 static const char value_mount[] = "connection.mount";
 static const char value_init[] = "connection.init";
 
-/* Names a mount: device numbers are used again after an unmount, and in the next boot. */
+/* A text that names a mount. It has the boot id in it, because device numbers are used again in the next boot. */
 static char *describe(dev_t device)
 {
 	g_autofree char *boot = boot_id();
@@ -42,7 +43,7 @@ static char *describe(dev_t device)
 	return boot ? g_strdup_printf("%s %u:%u", boot, major(device), minor(device)) : NULL;
 }
 
-/* @known: the record's. */
+/* @known: the mount on record. */
 static bool is_on_record(GBytes *known, dev_t device)
 {
 	g_autofree char *mounted = describe(device);
@@ -61,7 +62,7 @@ bool takeover_is_alive(int fd)
 	       poll(&connection, 1, 0) >= 0 && !(connection.revents & (POLLERR | POLLNVAL));
 }
 
-/* Takes the record's @init over. */
+/* Fills in @takeover with @fd and the record's *@init, unless the connection is lost. */
 static bool fill_in(struct takeover *takeover, GBytes **init, int fd)
 {
 	if (fd < 0)
@@ -142,7 +143,10 @@ void takeover_sweep(int fd, GHashTable *known)
 	if (memory >= 0)
 		close(memory);
 	if (next < 0) {
-		log_warning("cannot tell which registrations nobody uses: %s", g_strerror(-next));
+		log_warning(
+			"cannot find unused passthrough registrations of the earlier daemon: %s: they stay until the "
+			"unmount",
+			g_strerror(-next));
 		return;
 	}
 	passthrough_close(fd, next);
@@ -151,5 +155,5 @@ void takeover_sweep(int fd, GHashTable *known)
 			swept++;
 	}
 	if (swept)
-		log_info("%u registrations of the earlier daemon were on no record", swept);
+		log_info("ended %u passthrough registrations of the earlier daemon that were not on record", swept);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A FUSE connection that outlives the daemon which began it.
+ * Takeover: a new daemon goes on with the FUSE connection of an earlier one.
  *
- * On record (store.h) are the INIT request of the connection and the device number of its mount. The next daemon, which got
- * the connection's descriptor from its fd store (fd_store.h), tells by them that the mount is still that one, lets
- * libfuse answer INIT once more, so that both sides agree on the terms of the first time, and asks the kernel to send
- * again what was taken and not answered.
+ * The record (store.h) has the INIT request of the connection and the device number of its mount. The next daemon
+ * gets the connection's descriptor from its fd store (fd_store.h). It checks by the device number that the mount is
+ * still the same, lets libfuse process INIT again, so that libfuse uses the terms that the kernel has, and asks the
+ * kernel to send all requests again that were read and not answered.
  *
- * Node ids are inode numbers and files keep their registrations (backing ids), so nothing else has to be agreed on.
+ * Node ids are inode numbers, and files keep their passthrough registrations (backing ids); so no other state is
+ * shared with the kernel.
  */
 #ifndef DMEMFS_TAKEOVER_H
 #define DMEMFS_TAKEOVER_H
@@ -18,35 +19,41 @@
 #include "store/store.h"
 
 struct takeover {
-	int fd;       /* of the connection; -1: none to take over */
-	GBytes *init; /* its INIT request */
-	dev_t device; /* of the last mount at the mountpoint, 0: none */
+	int fd;       /* the connection, owned; -1: there is none to take over */
+	GBytes *init; /* the INIT request of the connection, owned */
+	dev_t device; /* the last mount at the mountpoint; 0: none */
 };
 
-/* What became of the mount of an earlier run. */
+/* The state of the mount of an earlier daemon. */
 enum takeover_state {
-	TAKEOVER_NONE,       /* dmemfs is not mounted there */
-	TAKEOVER_READY,      /* it is, and @takeover was filled in */
-	TAKEOVER_DEAD,       /* it is, from an earlier run with this record, but nobody can serve it */
-	TAKEOVER_FOREIGN,    /* it is, of another record */
-	TAKEOVER_UNREADABLE, /* @error says why the record cannot be read */
+	TAKEOVER_NONE,       /* no dmemfs is mounted at the mountpoint */
+	TAKEOVER_READY,      /* the mount can be taken over; @takeover is filled in */
+	TAKEOVER_DEAD,       /* the mount is of this record, but its connection is lost: it cannot be served */
+	TAKEOVER_FOREIGN,    /* the mount is of another record */
+	TAKEOVER_UNREADABLE, /* the record cannot be read; @error says why */
 };
 
-/* @takeover is empty. Takes ownership of @fd, -1 or what fd_store_take() returned, and closes it unless TAKEOVER_READY. */
+/*
+ * @takeover must be empty. Owns @fd (-1, or what fd_store_take() returned) and closes it unless it returns
+ * TAKEOVER_READY.
+ */
 enum takeover_state takeover_find(const char *mountpoint, struct store *store, int fd, struct takeover *takeover,
                                   GError **error);
-/* Closes the descriptor, if it is still there. */
+/* Closes the descriptor, if it is open, and frees the INIT request. */
 void takeover_clear(struct takeover *takeover);
 
-/* A new connection: puts it on record. 0 or a negative errno. */
+/* Puts a new connection on record. 0 or a negative errno. */
 int takeover_remember(const char *mountpoint, struct store *store, const void *init, size_t size);
-/* Is the connection of @fd in use by a mount? */
+/* Is @fd a FUSE connection that a mount uses? */
 bool takeover_is_alive(int fd);
-/* Before any request is read: the kernel queues again, first, what the earlier daemon had taken. */
+/*
+ * Asks the kernel to queue all requests again that the earlier daemon read and did not answer, before all others.
+ * Call it before a request is read.
+ */
 bool takeover_ask_resend(int fd, GError **error);
 /*
- * Before any request is answered: ends registrations that were made, but died before they were on record. @known: set of
- * those on record, by GINT_TO_POINTER().
+ * Ends the passthrough registrations that the earlier daemon made and did not put on record before it died. @known:
+ * set of GINT_TO_POINTER(backing id) on record. Call it before a request is answered. Logs errors.
  */
 void takeover_sweep(int fd, GHashTable *known);
 
