@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The FUSE mount: made or taken over, served by threads, taken down or left. */
+/* The FUSE mount: makes it or takes it over, serves it by threads, unmounts it or leaves it. */
 #include "requests/mount.h"
 
 #include <errno.h>
@@ -18,16 +18,16 @@ struct mount {
 	struct server *server;
 	struct fuse_session *fuse;
 	struct session *session; /* NULL: not served yet */
-	dev_t device;            /* of the mount; 0: it is no longer, or not, the last at the mountpoint */
+	dev_t device;            /* of the mount; 0: another mount covers it, or it is gone */
 	void (*ended)(void *data);
 	void *ended_data;
-	GMutex lock; /* of the two below */
+	GMutex lock; /* guards the two flags */
 	GCond changed;
-	bool began;
-	bool over;
+	bool began; /* INIT is answered */
+	bool over;  /* serving has ended */
 };
 
-/* Of the one connection that a process serves. */
+/* The descriptor of the connection; a process serves only one. */
 static int connection = -1;
 
 static int backing_open(void *request, int fd)
@@ -36,7 +36,7 @@ static int backing_open(void *request, int fd)
 	return passthrough_open(connection, fd);
 }
 
-/* Files also go when there is no connection any more. */
+/* Fails when the connection has ended, which is no error: files are also destroyed after that. */
 static void backing_close(int id)
 {
 	int err = passthrough_close(connection, id);
@@ -76,8 +76,10 @@ static void on_init(const void *request, size_t size, void *data)
 	int err = takeover_remember(server->config->mountpoint, server->storage.store, request, size);
 
 	if (err)
-		log_warning("the connection cannot be put on record, the next daemon will mount anew: %s",
-		            g_strerror(-err));
+		log_warning(
+			"cannot put the FUSE connection on record: %s: the next daemon cannot take it over and will "
+			"mount anew",
+			g_strerror(-err));
 }
 
 static void change(struct mount *mount, bool *what)
@@ -118,7 +120,7 @@ static const struct session_events events = {
 	.ended = on_ended,
 };
 
-/* A notification that changes nothing, and fails when the kernel has no such inode. */
+/* The notification has no effect (no data range), and fails with -ENOENT when the kernel does not know the inode. */
 static bool kernel_knows(uint64_t ino, void *data)
 {
 	const struct mount *mount = data;
@@ -126,7 +128,7 @@ static bool kernel_knows(uint64_t ino, void *data)
 	return fuse_lowlevel_notify_inval_inode(mount->fuse, ino, -1, 0) != -ENOENT;
 }
 
-/* The kernel sends INIT by itself, as soon as the mount is made. */
+/* The kernel sends INIT as soon as the mount is made. False: serving ended before that. */
 static bool wait_for_init(struct mount *mount)
 {
 	g_mutex_lock(&mount->lock);
@@ -150,19 +152,19 @@ static bool check_features(struct mount *mount, GError **error)
 	return true;
 }
 
-/* libfuse as one that is handed a connection, whoever began it. */
+/* Gives libfuse the connection @fd by the path /dev/fd/N, for which it mounts nothing. libfuse owns @fd afterwards. */
 static bool attach(const struct mount *mount, int fd, GError **error)
 {
 	g_autofree char *name = g_strdup_printf("/dev/fd/%d", fd);
 
 	if (fuse_session_mount(mount->fuse, name) == 0)
 		return true;
-	g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "libfuse does not take the connection");
+	g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "libfuse refuses the FUSE connection");
 	close(fd);
 	return false;
 }
 
-/* The source and the type name the mount in /proc/mounts: "dmemfs on ... type fuse.dmemfs". */
+/* Mounts. Source and type are those that mount(8) shows: "dmemfs on ... type fuse.dmemfs". */
 static bool make(const struct mount *made, GError **error)
 {
 	const char *mountpoint = made->server->config->mountpoint;
@@ -277,7 +279,10 @@ bool mount_finish(struct mount *mount, bool keep)
 	if (mount->fuse) {
 		bool mounted = mount_fd(mount) >= 0 && takeover_is_alive(mount_fd(mount));
 
-		/* Closes the descriptor: with no copy of it the connection ends, and nobody waits for an answer any more. */
+		/*
+		 * Closes the descriptor. Unless the fd store has a copy, the connection ends, and the kernel answers
+		 * all waiting requests with an error; so the unmount below does not wait for this process.
+		 */
 		fuse_session_destroy(mount->fuse);
 		connection = -1;
 		if (mounted && !keep)

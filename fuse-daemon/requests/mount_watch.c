@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The mount, as seen from the daemon. */
+/* Watches whether the mount still exists in the daemon's mount namespace. */
 #include "requests/mount_watch.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@ struct mount_watch {
 	const char *mountpoint;
 	dev_t device;
 	int fd;       /* of mountinfo */
-	guint source; /* waits for a change, or for the look after one; 0: there is nothing more to tell */
+	guint source; /* waits for a change, or for the delay after one; 0: the mount is gone, and the log says so */
 };
 
 static void await_change(struct mount_watch *watch);
@@ -23,12 +23,12 @@ static void await_change(struct mount_watch *watch);
 static void say_gone(const struct mount_watch *watch)
 {
 	g_autofree char *state =
-		g_strdup_printf("STATUS=Unmounted from %s, serving whoever uses it still", watch->mountpoint);
+		g_strdup_printf("STATUS=Unmounted from %s, serving processes that still use it", watch->mountpoint);
 
 	notify_send(state);
 	log_warning(
-		"%s: unmounted here, but somebody has files of it open, or another mount namespace has a copy of the "
-		"mount: serving them until they let go (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the copies)",
+		"%s: unmounted here, but a process still has files open, or another mount namespace has a copy of the "
+		"mount: serving until the last of them is gone (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the copies)",
 		watch->mountpoint, major(watch->device), minor(watch->device));
 }
 
@@ -61,7 +61,7 @@ static void await_change(struct mount_watch *watch)
 
 struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device)
 {
-	int fd = open(MOUNTINFO_FILE, O_RDONLY | O_CLOEXEC); /* from here on the kernel remembers changes for it */
+	int fd = open(MOUNTINFO_FILE, O_RDONLY | O_CLOEXEC); /* the kernel reports changes after this open to poll(2) */
 	struct mount_watch *watch;
 
 	if (fd < 0)

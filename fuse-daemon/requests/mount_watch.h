@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is the mount still there, where the daemon lives? An unmount ends the connection, and by that the daemon, unless somebody
- * has the file system open still (umount -l), or another mount namespace has a copy of the mount: one that was made
- * meanwhile and hears of no unmounts, by unshare(1) or for a container. It is served until that has gone, and who waits
- * for the daemon's end learns why from the log and from the service manager.
+ * Watches whether the mount still exists in the daemon's mount namespace. An unmount normally ends the connection,
+ * and with it the daemon. It does not when a process still has files open (umount -l), or when another mount
+ * namespace has a copy of the mount to which unmounts do not propagate (made by unshare(1), or for a container). Then
+ * the daemon serves until the last user is gone, and the watch says so in the log and to the service manager.
  */
 #ifndef DMEMFS_MOUNT_WATCH_H
 #define DMEMFS_MOUNT_WATCH_H
 
 #include <sys/types.h>
 
-/* An unmount that ends the connection, and many mounts in a row, are over by then. */
+/*
+ * How long after a change of the mount table to look for the mount: by then an unmount that ends the connection has
+ * ended the daemon, and one look serves for many changes in a row.
+ */
 #define MOUNT_WATCH_DELAY_MS 2000
 
 struct mount_watch;
 
-/* Watches the mount of @device at @mountpoint, which must outlive the watch, from the main loop. NULL: it cannot. */
+/*
+ * Watches the mount of @device at @mountpoint, from the main loop. Keeps @mountpoint, which must outlive the watch.
+ * NULL when mountinfo cannot be opened.
+ */
 struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device);
 /* NULL is fine. */
 void mount_watch_stop(struct mount_watch *watch);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The FUSE requests: each parses its arguments, calls down once, and ends in exactly one reply. No policy, no state:
- * what they work on hangs on the session (fuse_req_userdata()).
+ * The FUSE requests: each function takes the arguments, calls the rooms below, and sends exactly one reply. It has no
+ * policy and no state of its own: struct server is the userdata of the FUSE session (ops_server()).
  */
 #ifndef DMEMFS_OPS_H
 #define DMEMFS_OPS_H
@@ -17,12 +17,12 @@ struct server {
 	const struct config *config;
 	struct storage storage;
 	struct namespace *ns;
-	const char *missing; /* what FUSE in this kernel lacks, set by INIT; NULL when all is there */
+	const char *missing; /* the FUSE feature that this kernel lacks, set by INIT; NULL: none */
 };
 
 /*
- * Names and attributes change only through this very mount, so the kernel may keep what it knows. One day, in seconds,
- * as libfuse's passthrough examples.
+ * How long the kernel may cache names and attributes, in seconds. They change only through this mount, so the kernel
+ * sees every change. The value is that of libfuse's passthrough examples: one day.
  */
 #define OPS_CACHE_TIMEOUT 86400.0
 
@@ -40,18 +40,24 @@ static inline void ops_reply(fuse_req_t req, int err)
 	fuse_reply_err(req, -err);
 }
 
-/* Answers with an entry that has counted a lookup, which is taken back when the client did not wait for it. */
+/*
+ * Answers with @err or, when it is 0, with the entry of @attr. The lookup that the entry has counted is taken back
+ * when the reply fails because the client did not wait for it.
+ */
 void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr);
 struct fuse_entry_param ops_entry(const struct stat *attr, bool demand);
-/* A file with demand allocation? Its st_blocks change as its memory is touched, which the kernel does not see. */
+/* Is it a file with demand allocation? */
 bool ops_is_demand(fuse_req_t req, const struct stat *attr);
-/* Nor does it see that set-user-id and set-group-id go with a write. */
+/*
+ * 0 for attributes that change without the kernel seeing it: st_blocks of files with demand allocation, when a process
+ * touches them; set-user-id and set-group-id, which a write clears. Else OPS_CACHE_TIMEOUT.
+ */
 static inline double ops_attr_timeout(const struct stat *attr, bool demand)
 {
 	return demand || (S_ISREG(attr->st_mode) && attr->st_mode & (S_ISUID | S_ISGID)) ? 0 : OPS_CACHE_TIMEOUT;
 }
 struct namespace_caller ops_caller(fuse_req_t req);
-/* Until @req is answered (current_request.h). */
+/* From now on a signal to the client may end @req with -EINTR (current_request_allow_interrupt()). */
 void ops_allow_interrupt(fuse_req_t req);
 
 /* ops_inode.c: single inodes */

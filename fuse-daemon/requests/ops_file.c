@@ -2,9 +2,9 @@
 /*
  * FUSE requests on open files and their contents.
  *
- * Every open is a passthrough open, so that mmap reaches the backend's object and not the daemon. A file that may be
- * written is also opened for direct I/O: its read(2) and write(2) come here, where writing past the end allocates. A
- * file opened to be read only is served by the kernel from the object.
+ * Every open is a passthrough open, so that mmap(2) maps the backend's object without the daemon. An open for writing
+ * also has direct I/O: its read(2) and write(2) come here, where a write past the end allocates memory. For an open
+ * for reading only, the kernel serves read(2) from the object.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,14 @@
 #include "requests/ops.h"
 #include "requests/sizing.h"
 
-/* How much one COPY_FILE_RANGE request moves: the kernel waits for it without a sign of life. */
+/* The most bytes that one COPY_FILE_RANGE request copies. The client cannot be interrupted during a request. */
 #define COPY_AT_ONCE (16 * 1024 * 1024)
 #define COPY_STEP    (1024 * 1024)
 
-/* One buffer per request thread, as large as the largest request it has seen. */
+/*
+ * A buffer of the calling thread, valid until its next call. It grows to the largest request that the thread has
+ * seen.
+ */
 static char *thread_buffer(size_t size)
 {
 	static GPrivate buffer = G_PRIVATE_INIT(g_free);
@@ -97,8 +100,9 @@ void ops_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_fil
 }
 
 /*
- * read(2) on a direct-I/O open names its lock owner; splice(2) and sendfile(2) from one fill the page cache
- * instead, without an owner, and a page there would go stale when a mapping writes. They are told to use read(2).
+ * The kernel sends a lock owner with read(2) on a direct-I/O open. For splice(2) and sendfile(2) it fills its page
+ * cache instead, and sends no lock owner. A page in that cache would become stale when a process writes by a mapping,
+ * so these reads are refused with -EINVAL; programs then use read(2).
  */
 static bool fills_page_cache(const struct fuse_file_info *fi)
 {
@@ -128,7 +132,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 		fuse_reply_buf(req, buffer, (size_t)done);
 }
 
-/* Writes to @ino and keeps its times; bytes or a negative errno. */
+/* Writes to @ino and updates its times. Returns the bytes written or a negative errno. */
 static ssize_t write_contents(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset)
 {
 	struct namespace *ns = ops_server(req)->ns;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* FUSE requests on single inodes: references, attributes, the figures of the file system. */
+/* FUSE requests on one inode: forget, attributes, readlink, statfs. */
 #include <errno.h>
 
 #include "requests/ops.h"
@@ -75,7 +75,7 @@ void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, target);
 }
 
-/* As on XFS and CephFS, a tree with a limit looks like a file system of that size. */
+/* As on XFS and CephFS, statfs(2) in a quota tree shows a file system of the size of the limit. */
 void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *server = ops_server(req);
@@ -88,7 +88,7 @@ void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 	namespace_get_room(server->ns, ino, &quota);
 	namespace_get_page_size(server->ns, ino, &unit);
 
-	/* What there is in whole units: smaller ones may have left the pool with less. */
+	/* Only whole units count: files with smaller units may have fragmented the free memory. */
 	uint64_t available = pool_available(server->storage.pool, NULL, unit);
 	uint64_t free = MIN(available, quota.room.of[QUOTA_BYTES]) / unit;
 	uint64_t files = MIN(free_inodes, quota.room.of[QUOTA_FILES]);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The table of FUSE requests, and the terms agreed with the kernel. */
+/* The table of FUSE requests, and the features that INIT agrees on with the kernel. */
 #include "connection/session.h"
 #include "requests/ops.h"
 
 /*
- * Passthrough is what dmemfs lives by. libfuse's defaults that do not fit: its splices cost more than they save on
- * small requests; O_TRUNC and the clearing of set-user-id bits are left to the kernel, which then sends them as SETATTR (but
- * not before a direct write: ops_file.c).
+ * dmemfs needs FUSE passthrough. It switches off defaults of libfuse: splice(2), which costs more than it saves on
+ * small requests; and the handling of O_TRUNC and of set-user-id bits by the daemon. The kernel then sends these as
+ * SETATTR (set-user-id bits before a direct write excepted: kills_set_id() in session.c).
  */
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -17,7 +17,8 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 		return;
 	}
 	conn->max_write = SESSION_MAX_WRITE;
-	conn->max_backing_stack_depth = 0; /* backing files lie on no stacked file system, so one may lie on this */
+	/* No backing file is on a stacked file system, so overlayfs may use dmemfs. */
+	conn->max_backing_stack_depth = 0;
 	fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
 	fuse_set_feature_flag(conn, FUSE_CAP_EXPORT_SUPPORT);
 	fuse_set_feature_flag(conn, FUSE_CAP_CACHE_SYMLINKS);
@@ -32,8 +33,8 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 }
 
 /*
- * FLUSH, FSYNC and OPENDIR are absent on purpose: the kernel asks once, learns that there is nothing to do and never asks
- * again, so that a process which only closes a file does not wait for the daemon.
+ * FLUSH, FSYNC and OPENDIR are absent on purpose: the kernel sends the first one, gets ENOSYS and never sends
+ * another, so that a process which only closes a file does not wait for the daemon.
  */
 const struct fuse_lowlevel_ops ops_table = {
 	.init = ops_init,

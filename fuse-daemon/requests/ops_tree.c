@@ -11,7 +11,7 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	int err = namespace_lookup(ops_server(req)->ns, parent, name, &attr);
 
 	if (err == -ENOENT) {
-		/* Number 0 says that there is no such name, and that the kernel may remember it. */
+		/* Inode number 0: there is no such name, and the kernel may cache that. */
 		struct fuse_entry_param none = { .entry_timeout = OPS_CACHE_TIMEOUT };
 
 		fuse_reply_entry(req, &none);
@@ -68,7 +68,7 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 	ops_reply(req, namespace_rename(ops_server(req)->ns, parent, name, new_parent, new_name, flags));
 }
 
-/* A reply to READDIR in the making. */
+/* The reply to a READDIR, while it is filled. */
 struct listing {
 	fuse_req_t req;
 	char *buffer;
@@ -77,7 +77,7 @@ struct listing {
 	GArray *looked_up; /* numbers of inodes, each a lookup that the reply counts; NULL: it counts none */
 };
 
-/* Listed, but not looked up. */
+/* Entries that READDIRPLUS lists without counting a lookup. */
 static bool is_dot_or_dotdot(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
@@ -122,7 +122,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool
 	if (err)
 		ops_reply(req, err);
 	else if (fuse_reply_buf(req, buffer, listing.used) < 0 && looked_up)
-		forget_all(ns, looked_up); /* the caller did not wait for it */
+		forget_all(ns, looked_up); /* the client did not wait for the reply */
 }
 
 void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)

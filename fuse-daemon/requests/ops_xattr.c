@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* FUSE requests on extended attributes: the users' own, and the virtual ones of dmemfs. */
+/* FUSE requests on extended attributes: those that users store, and the virtual ones of dmemfs. */
 #include <errno.h>
 #include <linux/limits.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Files that did not get the size that somebody wanted. */
+/* Logs and counts requests for a file size that the daemon refused for want of memory or quota. */
 #include "requests/sizing.h"
 
 #include <errno.h>

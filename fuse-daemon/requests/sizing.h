@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files that did not get the size that somebody wanted. Programs hide that (QEMU goes on), so the daemon says it: who wanted how
- * much, and what there is. Thread-safe.
+ * Logs and counts requests for a file size that the daemon refused for want of memory or quota. Some programs hide
+ * the error (QEMU goes on), so the log names the process, the size and the free memory. Thread-safe.
  */
 #ifndef DMEMFS_SIZING_H
 #define DMEMFS_SIZING_H
 
 #include "requests/ops.h"
 
-/* @err: what @req on @ino ends with; counted and logged if it is -ENOSPC or -EDQUOT. @size: bytes that the file would have. */
+/*
+ * Counts and logs @req on @ino if @err, its result, is -ENOSPC or -EDQUOT. @size: the size that the file would have,
+ * in bytes.
+ */
 void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err);
-/* How many were refused since this daemon started. */
+/* The number of refused requests since this daemon started. */
 uint64_t sizing_refused(void);
 
 #endif

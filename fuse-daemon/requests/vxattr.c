@@ -19,7 +19,7 @@ bool vxattr_is_virtual(const char *name)
 	return g_str_has_prefix(name, PREFIX) || g_str_has_prefix(name, TRUSTED PREFIX);
 }
 
-/* What @describe tells of a regular file. */
+/* *@value: what @describe returns for the regular file @ino. */
 static int get_of_file(struct server *server, uint64_t ino, char *(*describe)(struct file *file), char **value)
 {
 	struct file *file;
@@ -32,7 +32,7 @@ static int get_of_file(struct server *server, uint64_t ino, char *(*describe)(st
 	return *value ? 0 : -ENODATA;
 }
 
-/* Of "OFFSET ..." lines those from @from on, as many whole ones as an attribute can hold. At least one if there is any. */
+/* The lines ("OFFSET ...") of @text whose offset is at least @from, as many whole ones as fit into an attribute. */
 static char *cut_extents(const char *text, uint64_t from)
 {
 	const char *end;
@@ -45,7 +45,7 @@ static char *cut_extents(const char *text, uint64_t from)
 	return g_strndup(text, (gsize)(end - text));
 }
 
-/* "dmemfs.extents@OFFSET": for files with more runs than fit into one attribute, one part after the other. */
+/* "dmemfs.extents@OFFSET": lets a client read the runs in parts, when they do not fit into one attribute. */
 static int get_extents_from(struct server *server, uint64_t ino, const char *offset, char **value)
 {
 	g_autofree char *all = NULL;
@@ -112,7 +112,7 @@ static int set_discard(struct server *server, uid_t uid, uint64_t ino, const cha
 	return namespace_set_discard(server->ns, ino, uid, text && strcmp(text, "1") == 0);
 }
 
-/* "name value", a line per figure; sizes in bytes. */
+/* One "NAME VALUE" line for each figure; sizes in bytes. */
 static int get_stats(struct server *server, uint64_t ino, char **value)
 {
 	struct pool_usage usage;
@@ -156,7 +156,7 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* "START LENGTH FREE NODE", a line per region; bytes, and node -1 where it is unknown. */
+/* One "START LENGTH FREE NODE" line for each region; in bytes, and node -1 where it is unknown. */
 static int get_regions(struct server *server, uint64_t ino, char **value)
 {
 	(void)ino;
@@ -175,7 +175,7 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* "name value", a line each: who serves this mount. */
+/* "NAME VALUE" lines about the daemon that serves this mount. */
 static int get_daemon(struct server *server, uint64_t ino, char **value)
 {
 	(void)ino;
@@ -191,13 +191,13 @@ static char *tell_limit(enum quota_resource resource, const struct quota_usage *
 	return max == QUOTA_UNLIMITED ? NULL : quota_limit_format(resource, max);
 }
 
-/* In decimal: what a directory with a limit, or the root, holds. */
+/* The usage of a directory with a limit, or of the root, in decimal. */
 static char *tell_used(enum quota_resource resource, const struct quota_usage *usage)
 {
 	return g_strdup_printf("%" G_GUINT64_FORMAT, usage->used.of[resource]);
 }
 
-/* Why the directory cannot have a limit, as quota_check.c asks. O(what is below). */
+/* Why the directory cannot have a limit; quota_check.c reads this. O(inodes below it). */
 static int get_obstacle(struct server *server, uint64_t ino, char **value)
 {
 	int err = namespace_may_limit(server->ns, ino);
@@ -208,7 +208,6 @@ static int get_obstacle(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* Also on directories that belong to others. */
 static int set_limit(struct server *server, uint64_t ino, enum quota_resource resource, const char *text, int flags)
 {
 	uint64_t max = QUOTA_UNLIMITED;
@@ -238,11 +237,14 @@ static int set_node(struct server *server, uid_t uid, uint64_t ino, const char *
 }
 
 enum {
-	ROOT_READS = 1, /* it has physical addresses in it, or takes long */
-	OF_ROOT = 2,    /* the root directory has it, and nothing else */
+	ROOT_READS = 1, /* only root may read it: it shows physical addresses, or takes long */
+	OF_ROOT = 2,    /* only the root directory has it */
 };
 
-/* One of @of_file, @of_quota and @get tells the value; NULL, or -ENODATA: there is none. */
+/*
+ * One of @of_file, @of_quota and @get is set and returns the value; NULL, or -ENODATA: @ino does not have the
+ * attribute.
+ */
 struct attribute {
 	const char *name;
 	unsigned flags;
@@ -250,7 +252,7 @@ struct attribute {
 	char *(*of_quota)(enum quota_resource resource, const struct quota_usage *usage);
 	enum quota_resource resource;
 	int (*get)(struct server *server, uint64_t ino, char **value);
-	/* NULL: read-only. @text is NULL to remove it. */
+	/* NULL: read-only (limits excepted, see vxattr_set()). @text NULL removes the attribute. */
 	int (*set)(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags);
 };
 
@@ -285,7 +287,7 @@ static const struct attribute *find_attribute(const char *name)
 	return NULL;
 }
 
-/* True: the kernel has found the caller to have CAP_SYS_ADMIN. *@name loses what says so. */
+/* True when *@name begins with "trusted.": the kernel has checked CAP_SYS_ADMIN. Skips that prefix in *@name. */
 static bool is_trusted(const char **name)
 {
 	bool trusted = g_str_has_prefix(*name, TRUSTED);
@@ -339,7 +341,7 @@ int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name,
 	if (!attribute || !(attribute->set || is_limit))
 		return -EPERM;
 	if (is_limit && !trusted) {
-		/* A request names a user, which may be root without any capability, or that of a container. */
+		/* User 0 may be root without capabilities, or root of a container (vxattr.h). */
 		if (uid == 0)
 			log_limited(&limit, LOG_LEVEL_INFO,
 			            "%s is not set: set " TRUSTED "%s, for which the kernel demands "
@@ -348,9 +350,9 @@ int vxattr_set(struct server *server, uid_t uid, uint64_t ino, const char *name,
 		return -EPERM;
 	}
 	if (text && strlen(text) < size)
-		return -EINVAL; /* with NUL in it */
+		return -EINVAL; /* there is a NUL in it */
 	if (text && g_str_has_suffix(text, "\n"))
-		text[size - 1] = '\0'; /* of who used echo */
+		text[size - 1] = '\0'; /* as from echo(1) */
 	if (is_limit)
 		return set_limit(server, ino, attribute->resource, text, flags);
 	return attribute->set(server, trusted ? 0 : uid, ino, text, flags);

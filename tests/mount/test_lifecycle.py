@@ -172,7 +172,7 @@ def test_unmounting_with_a_copy_in_another_namespace(fs):
         assert daemon.unmount() is None
         wait_until(lambda: f"warning: {fs.root}: unmounted here, but" in daemon.log, "it says that it goes on")
         assert daemon.running
-        assert daemon.manager.wait_for(f"STATUS=Unmounted from {fs.root}, serving whoever uses it still", 5)
+        assert daemon.manager.wait_for(f"STATUS=Unmounted from {fs.root}, serving processes that still use it", 5)
         assert find_copies(daemon.log) == [child.pid]
         child.pipe.send("end")
         child.wait()
