@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* One run of the daemon: the parts put together, in order, and taken apart in reverse. */
+/* One run of the daemon: starts all parts in order, serves, and stops them in reverse order. */
 #include "daemon/daemon.h"
 
 #include <fcntl.h>
@@ -34,14 +34,14 @@ struct daemon {
 	struct fault_service *fault_service;
 	GMainLoop *loop;
 	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
-	int lock;         /* of the state directory */
+	int lock;         /* descriptor of the state directory's lock */
 	struct takeover takeover;
 	struct reload_check *reload_check;
-	bool unmounted; /* nobody reaches removed files any more */
-	bool keep;      /* the mount stays: there is a next daemon */
-	bool ending;    /* it does not, whatever signal comes after */
+	bool unmounted; /* no process can reach removed files any more */
+	bool keep;      /* at the end the mount is left to the next daemon */
+	bool ending;    /* SIGINT came: later signals cannot set @keep */
 	bool stopping;  /* this run ends */
-	bool reload;    /* it is this process, with the program that is installed then */
+	bool reload;    /* the next daemon is this process, which executes the installed program */
 };
 
 static const struct backend_ops *const backends[] = {
@@ -84,7 +84,7 @@ static gboolean stop(struct daemon *daemon, bool keep)
 	return G_SOURCE_CONTINUE;
 }
 
-/* SIGINT: for good. A service manager that was asked to stop sends SIGTERM after it. */
+/* SIGINT: unmounts. A service manager that stops the daemon sends SIGTERM after it, which must not undo this. */
 static gboolean on_interrupt(gpointer data)
 {
 	struct daemon *daemon = data;
@@ -93,7 +93,10 @@ static gboolean on_interrupt(gpointer data)
 	return stop(daemon, false);
 }
 
-/* SIGTERM, which may be the first half of a restart: who keeps the connection knows. */
+/*
+ * SIGTERM: may be the first half of a restart. If an fd store keeps the connection, leaves the mount to the next
+ * daemon.
+ */
 static gboolean on_terminate(gpointer data)
 {
 	struct daemon *daemon = data;
@@ -114,7 +117,7 @@ static void reload_is_safe(void *data)
 {
 	struct daemon *daemon = data;
 
-	if (daemon->stopping) /* meanwhile */
+	if (daemon->stopping) /* another signal came during the check */
 		return;
 	log_info("reloading");
 	notify_reloading();
@@ -128,13 +131,16 @@ static gboolean quit(gpointer loop)
 	return G_SOURCE_REMOVE;
 }
 
-/* On the serving thread: the rest is for the main one. */
+/* Called on a serving thread. The main thread does the rest. */
 static void on_mount_ended(void *loop)
 {
 	g_idle_add(quit, loop);
 }
 
-/* The soft limit is for programs that use select(2). How many descriptors there can be: config_check_host(). */
+/*
+ * Raises the soft limit of descriptors, which is low for programs that use select(2). config_check_host() checks the
+ * hard one.
+ */
 static void raise_limits(void)
 {
 	struct rlimit limit;
@@ -159,7 +165,10 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->backend = storage->ops->open(config, regions, error);
 	if (!storage->backend)
 		return false;
-	/* Some threads wait for memory, some for room under a quota; one is always left to bring both back. */
+	/*
+	 * Limits how many threads can wait for memory and for quota. At least one thread never waits: it serves the
+	 * requests that give memory and quota back.
+	 */
 	storage->pool = pool_new(regions, config->threads - config->threads / 4 - 1, error);
 	if (!storage->pool)
 		return false;
@@ -205,7 +214,10 @@ static void close_storage(struct daemon *daemon)
 		close(daemon->lock);
 }
 
-/* Before the mount is made: a signal that comes meanwhile waits for the loop instead of killing the process. */
+/*
+ * Called before the mount is made, so that a signal during the start waits for the main loop and does not kill the
+ * process.
+ */
 static void add_sources(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
@@ -228,7 +240,10 @@ static void remove_sources(struct daemon *daemon)
 	reload_check_free(daemon->reload_check);
 }
 
-/* The mountpoint, made ready: a connection to take over, or a directory with nothing on it. Owns @connection. */
+/*
+ * Fills in daemon->takeover when @connection, which it owns, can be taken over. Else unmounts a dead mount of this
+ * record and checks that the mountpoint can be used.
+ */
 static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **error)
 {
 	const struct config *config = daemon->server.config;
@@ -239,7 +254,8 @@ static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **e
 	case TAKEOVER_UNREADABLE:
 		return false;
 	case TAKEOVER_DEAD:
-		log_info("%s: nobody can serve the mount of an earlier run any more: unmounted", config->mountpoint);
+		log_info("%s: the connection of an earlier daemon's mount is lost: unmounted the dead mount",
+		         config->mountpoint);
 		mountinfo_unmount(config->mountpoint, daemon->takeover.device);
 		break;
 	case TAKEOVER_NONE:
@@ -276,7 +292,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 		return false;
 	namespace_settle(daemon->server.ns);
 	if (!inherited)
-		fd_store_add(mount_fd(daemon->mount), config->mountpoint); /* whoever gave it has it still */
+		fd_store_add(mount_fd(daemon->mount), config->mountpoint); /* an inherited one is still in the store */
 	log_info("%s %s: %" G_GUINT64_FORMAT " MiB, backend %s", inherited ? "took over the mount at" : "mounted at",
 	         config->mountpoint, capacity(storage) >> 20, storage->ops->name);
 	return true;
@@ -299,7 +315,7 @@ static bool is_alive(void *data, int64_t limit)
 	return mount_is_alive(daemon->mount, limit);
 }
 
-/* *@connection: the descriptor to reload with, or -1. */
+/* Serves until the end. *@connection: the descriptor for a reload; unchanged without one. */
 static bool serve(struct daemon *daemon, int *connection)
 {
 	const char *mountpoint = daemon->server.config->mountpoint;
@@ -308,7 +324,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	bool clean;
 
 	crash_point_serving();
-	/* Before anybody is told that all is there: who waits for clean memory asks whether somebody makes it. */
+	/* Before READY=1, so that dmemfsctl wait-clean finds the zeroing threads at work. */
 	if (daemon->server.config->zero_in_advance)
 		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
 	state_lock_ready(daemon->lock, mount_device(daemon->mount));
@@ -320,7 +336,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	g_main_loop_run(daemon->loop);
 	mount_watch_stop(watch);
 
-	/* Unmounted meanwhile: there is nothing to keep. */
+	/* If the file system was unmounted in the meantime, there is no mount to leave. */
 	daemon->keep = daemon->keep && takeover_is_alive(mount_fd(daemon->mount));
 	if (daemon->keep && daemon->reload) {
 		reload_block_signals();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One run of the daemon: the parts put together, in order, and taken apart in reverse. */
+/* One run of the daemon: starts all parts in order, serves, and stops them in reverse order. */
 #ifndef DMEMFS_DAEMON_H
 #define DMEMFS_DAEMON_H
 
@@ -9,12 +9,13 @@
 #include "config/config.h"
 
 /*
- * Mounts, or goes on with the connection that an earlier daemon began, and serves until the mount is taken down or a
- * signal comes: SIGINT unmounts; SIGTERM unmounts, too, unless an fd store is there for another daemon (fd_store.h); SIGHUP
- * ends this run for a reload. False when it could not start (@error is set, and nothing new is mounted) or when serving
- * ended by a fault.
+ * Mounts, or goes on with the connection of an earlier daemon, and serves until the mount is unmounted or a signal
+ * comes. SIGINT unmounts. SIGTERM leaves the mount to the next daemon when there is an fd store (fd_store.h), else it
+ * unmounts. SIGHUP ends this run for a reload. False when the daemon could not start (@error is set, and nothing new
+ * is mounted) or when an error ended serving.
  *
- * *@connection: in what fd_store_take() returned, out the connection to reload with (reload_exec()), -1: none.
+ * *@connection: in: the result of fd_store_take(), owned by this function. Out: the connection for reload_exec(),
+ * owned by the caller; -1: there is no reload.
  */
 bool daemon_run(const struct config *config, int *connection, GError **error);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Into the background, with an honest exit status for whoever started the daemon. */
+/* Runs the daemon in the background. */
 #include "daemon/daemonize.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsd: what the command line asks for, done once. */
+/* dmemfsd: reads the command line and the configuration, then checks, dumps, supervises or serves. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #include "daemon/supervise.h"
 #include "quota/quota_check.h"
 
-/* @connection: of an earlier daemon, -1 none. */
+/* @connection: the connection of an earlier daemon; -1: none. */
 static int run(const struct options *options, char **argv, int connection, GError **error)
 {
 	g_autoptr(config_t) config = config_load(options->config_file, error);
@@ -59,7 +59,10 @@ int main(int argc G_GNUC_UNUSED, char **argv)
 	struct options options;
 	int status, connection;
 
-	/* What SQLite and GLib make is the daemon's own, too. The modes of files on the mount come from the kernel. */
+	/*
+	 * Files that SQLite and GLib make must be private, too. This does not affect files on the mount: the kernel
+	 * sends modes.
+	 */
 	umask(0077);
 	connection = fd_store_take();
 	log_init();

@@ -19,9 +19,9 @@ struct metrics {
 	struct mount *mount;
 	GThread *thread;
 	double started; /* s since the epoch */
-	char *labels;   /* that every sample has: mountpoint="..." */
-	bool failed;    /* the last time, as the log knows */
-	GMutex lock;    /* of the one below */
+	char *labels;   /* the labels of every sample: mountpoint="..." */
+	bool failed;    /* the last write failed, and the log says so */
+	GMutex lock;    /* guards @stop */
 	GCond changed;
 	bool stop;
 };
@@ -31,7 +31,7 @@ static double now(void)
 	return (double)g_get_real_time() / G_USEC_PER_SEC;
 }
 
-/* The value of a label in quotes (Prometheus, "Exposition formats"). */
+/* @text as the value of a label, quoted and escaped (Prometheus, "Exposition formats"). */
 static char *quote(const char *text)
 {
 	GString *quoted = g_string_new("\"");
@@ -49,13 +49,13 @@ static char *quote(const char *text)
 	return g_string_free(quoted, FALSE);
 }
 
-/* Begins a metric: its samples follow. */
+/* Begins a metric; add() adds its samples. */
 static void describe(GString *text, const char *name, const char *type, const char *help)
 {
 	g_string_append_printf(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* @more: labels of this one, with a comma in front; "" for none. */
+/* @more: labels of this sample only, each with a comma in front; "": none. */
 static void add(GString *text, const struct metrics *metrics, const char *name, const char *more, double value)
 {
 	char number[G_ASCII_DTOSTR_BUF_SIZE];
@@ -88,7 +88,7 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
 	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
 	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
-	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that somebody still uses.");
+	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that a process still uses.");
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
 	describe(text, "dmemfs_poisoned_bytes", "gauge", "Memory that went bad: out of use, or still some file's.");
 	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"retired\"", (double)usage.poisoned);
@@ -101,7 +101,7 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"dirty\"", (double)usage.dirty);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"zeroing\"", (double)usage.zeroing);
 	describe(text, "dmemfs_refused_sizings_total", "counter",
-	         "Sizes that files did not get: no memory, or a quota.");
+	         "File sizes that were refused for want of memory or quota.");
 	add(text, metrics, "dmemfs_refused_sizings_total", "", (double)sizing_refused());
 	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
@@ -114,7 +114,7 @@ static void add_zeroing(GString *text, const struct metrics *metrics)
 
 	zeroer_get_stats(metrics->server->storage.zeroer, &stats);
 	describe(text, "dmemfs_zeroed_bytes_total", "counter",
-	         "Memory that was zeroed, in advance or as it was wanted.");
+	         "Memory that was zeroed, in advance or when a file needed it.");
 	add(text, metrics, "dmemfs_zeroed_bytes_total", "", (double)stats.zeroed);
 }
 
@@ -123,7 +123,7 @@ static void add_inodes(GString *text, const struct metrics *metrics)
 	struct namespace_counts counts;
 
 	namespace_get_counts(metrics->server->ns, &counts);
-	describe(text, "dmemfs_inodes", "gauge", "Inodes by type, removed ones that are in use included.");
+	describe(text, "dmemfs_inodes", "gauge", "Inodes by type, including removed ones that are still in use.");
 	add(text, metrics, "dmemfs_inodes", ",type=\"file\"", (double)counts.files);
 	add(text, metrics, "dmemfs_inodes", ",type=\"directory\"", (double)counts.directories);
 	add(text, metrics, "dmemfs_inodes", ",type=\"other\"",
@@ -137,11 +137,11 @@ static void add_node(GString *text, const struct metrics *metrics, const char *n
 	add(text, metrics, name, more, (double)bytes);
 }
 
-/* A node may have several regions, and they are few. */
+/* Sums the regions of each node. Regions are few, so O(regions^2) is fine. */
 static void add_nodes(GString *text, const struct metrics *metrics)
 {
 	static const char *const names[] = { "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes" };
-	static const char *const help[] = { "Memory for files of a NUMA node, -1: not known of which.",
+	static const char *const help[] = { "Memory for files on a NUMA node; node -1: the node is not known.",
 		                            "Memory of a NUMA node that no file has." };
 	g_autoptr(GArray) regions = pool_get_regions(metrics->server->storage.pool);
 
@@ -184,7 +184,10 @@ static bool find(struct namespace *ns, const char *path, uint64_t *ino)
 	return true;
 }
 
-/* Those of the configuration: who sets limits by hand may have thousands. @limit: the limit, else what is used. */
+/*
+ * Only the quotas of the configuration, because users may set thousands by hand. @limit: adds the limits, else the
+ * usage.
+ */
 static void add_quota(GString *text, const struct metrics *metrics, const char *name, enum quota_resource resource,
                       bool limit)
 {
@@ -239,14 +242,15 @@ static void add_requests(GString *text, const struct metrics *metrics)
 
 	describe(text, "dmemfs_requests_total", "counter", "Requests that this daemon has answered.");
 	add_operation(text, metrics, "dmemfs_requests_total", false);
-	describe(text, "dmemfs_request_seconds_total", "counter", "Time that threads of this daemon worked on them.");
+	describe(text, "dmemfs_request_seconds_total", "counter",
+	         "Time that threads of this daemon worked on requests.");
 	add_operation(text, metrics, "dmemfs_request_seconds_total", true);
-	describe(text, "dmemfs_request_threads", "gauge", "How many requests can be worked on at a time.");
+	describe(text, "dmemfs_request_threads", "gauge", "Threads that serve requests.");
 	add(text, metrics, "dmemfs_request_threads", "", metrics->server->config->threads);
-	describe(text, "dmemfs_requests_in_progress", "gauge", "Requests that are worked on.");
+	describe(text, "dmemfs_requests_in_progress", "gauge", "Requests that threads work on now.");
 	add(text, metrics, "dmemfs_requests_in_progress", "", at_work);
 	describe(text, "dmemfs_oldest_request_seconds", "gauge",
-	         "For how long the oldest of them has been, 0: there is none.");
+	         "How long the oldest request in progress has been worked on; 0: there is none.");
 	add(text, metrics, "dmemfs_oldest_request_seconds", "", (double)oldest / G_USEC_PER_SEC);
 }
 
@@ -266,8 +270,9 @@ static int write_all(int fd, const char *text, size_t length)
 }
 
 /*
- * Everybody may read it. It may be in a directory of somebody else, as Prometheus' own: a name that nobody knew before
- * leads to no other file, and nothing there is waited for.
+ * Replaces the file; its mode lets all users read it. The directory may belong to another user, such as Prometheus.
+ * So the temporary file has a random name and is newly made: that user cannot make the daemon write to another file
+ * or wait on a FIFO.
  */
 static int replace(const struct metrics *metrics, const GString *text)
 {
@@ -301,7 +306,7 @@ static void write_file(struct metrics *metrics)
 	add_requests(text, metrics);
 	err = replace(metrics, text);
 	if (err && !metrics->failed)
-		log_warning("%s: %s: metrics are not written until that is mended",
+		log_warning("%s: cannot write metrics: %s: trying again at each interval",
 		            metrics->server->config->metrics_file, g_strerror(-err));
 	metrics->failed = err != 0;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Metrics for Prometheus, as a text file that node_exporter's textfile collector reads: names and units by Prometheus'
- * conventions, replaced as a whole by rename(2), so that nobody reads half of it. What each means is in the file itself.
+ * Metrics for Prometheus, as a text file for node_exporter's textfile collector. Names and units follow Prometheus'
+ * conventions; the file itself describes each metric. rename(2) replaces the whole file, so that no reader sees half
+ * of it.
  *
- * A thread of its own writes it: a disk that stalls holds up neither requests nor the main loop.
+ * A separate thread writes the file, so that a stalled disk delays neither requests nor the main loop.
  */
 #ifndef DMEMFS_METRICS_H
 #define DMEMFS_METRICS_H
@@ -14,9 +15,12 @@
 
 struct metrics;
 
-/* While @mount serves. NULL: the configuration wants none. */
+/*
+ * Starts the thread. @server and @mount must live until metrics_stop(). NULL when the configuration names no metrics
+ * file.
+ */
 struct metrics *metrics_start(struct server *server, struct mount *mount);
-/* Before the mount is taken down. NULL is fine. With @remove the file goes: what it says is true no more. */
+/* Stops the thread and frees @metrics. Call it before mount_finish(). @remove: deletes the file. NULL is fine. */
 void metrics_stop(struct metrics *metrics, bool remove);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The daemon replaces itself by the program that is installed now. */
+/* Reload: the daemon replaces itself by the installed program. */
 #include "daemon/reload.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 static char **arguments;
 static char *program;
-static char *directory; /* where relative paths of the command line start */
+static char *directory; /* the working directory at the start, for relative paths of the command line */
 
 void reload_init(char **argv)
 {
@@ -44,14 +44,14 @@ struct reload_check {
 	char *config_file;
 	void (*is_safe)(void *data);
 	void *data;
-	GThread *thread; /* that looks; NULL: none */
-	bool again;      /* asked since it began */
-	bool safe;       /* its thread's, until that has ended */
+	GThread *thread; /* runs the check; NULL: no check runs */
+	bool again;      /* reload_check_ask() was called during the check */
+	bool safe;       /* the result; only the thread uses it until it has ended */
 };
 
 static void look(struct reload_check *check);
 
-/* The thread has looked. */
+/* In the main loop: the thread has its result. */
 static gboolean on_looked(gpointer data)
 {
 	struct reload_check *check = data;

@@ -1,33 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The daemon replaces itself by the program that is installed now, and hands it the FUSE connection as an fd store would
- * (fd_store.h): an upgrade, or a changed configuration, that clients see as a short pause.
+ * Reload: the daemon replaces itself by the installed program with execv(3), and passes the FUSE connection on as an
+ * fd store does (fd_store.h). For an upgrade or a changed configuration; clients see a short pause.
  */
 #ifndef DMEMFS_RELOAD_H
 #define DMEMFS_RELOAD_H
 
 #include <stdbool.h>
 
-/* First thing in main(): notes where the program is, before an upgrade unlinks it. @argv must stay. */
+/* Notes the program's path before an upgrade unlinks the file. Keeps @argv. Call it first in main(). */
 void reload_init(char **argv);
 
 /*
- * Does the program that is installed now accept the configuration, as it is now? A thread of its own asks it, as that takes
- * a moment and the main loop has other things to do: what files gave back is waited for. Belongs to the main loop.
+ * Checks before a reload whether the installed program accepts the configuration, by running it with --check-config.
+ * A thread waits for the program, because the main loop must not wait: it handles the backend's events. All three
+ * functions must be called on the main loop's thread. Copies @config_file.
  */
 struct reload_check *reload_check_new(const char *config_file, void (*is_safe)(void *data), void *data);
-/* Calls @is_safe in the main loop if so, else logs what the program says. Whatever changes meanwhile is looked at as well. */
+/*
+ * Starts a check. If the program accepts the configuration, calls @is_safe in the main loop; else logs what the
+ * program says. When a check runs already, starts another one after it, so that the result is never older than the
+ * request.
+ */
 void reload_check_ask(struct reload_check *check);
-/* Waits for a look that is being taken, whose result is nobody's. */
+/* Waits for a running check and drops its result. NULL is fine. */
 void reload_check_free(struct reload_check *check);
 
 /*
- * SIGHUP, SIGINT and SIGTERM, from when this process has no more use for them to when the new program can handle them: their
- * default would end it, and the connection with it.
+ * Blocks and unblocks SIGHUP, SIGINT and SIGTERM. They are blocked from the end of this run until the new program has
+ * its handlers, because their default action would end the process and with it the connection.
  */
 void reload_block_signals(void);
 void reload_unblock_signals(void);
-/* With @fd, the connection: returns only on failure, which was logged. */
+/* Executes the installed program with the connection @fd. Returns only on failure, which it logs. */
 void reload_exec(int fd);
 
 #endif

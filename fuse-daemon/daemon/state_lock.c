@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The state directory, held by one daemon at a time. */
+/* The lock of the state directory: only one daemon at a time uses the directory. */
 #include "daemon/state_lock.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "base/private.h"
 #include "store/store.h"
 
-/* us */
+/* How often to try to lock, in microseconds. */
 #define POLL (20 * 1000)
 
 static bool fail(GError **error, const char *path, const char *what, int err)
@@ -26,10 +26,13 @@ static bool fail(GError **error, const char *path, const char *what, int err)
 	return false;
 }
 
-/* What the holder wrote into the lock file: "PID\nMAJOR:MINOR\n", the second line since it serves. */
+/*
+ * The daemon that holds the lock, from the lock file: "PID\nMAJOR:MINOR\n". The second line is there once the daemon
+ * serves.
+ */
 struct holder {
 	int pid;      /* 0: unknown */
-	dev_t device; /* 0: does not serve yet */
+	dev_t device; /* of its mount; 0: it does not serve yet */
 };
 
 static struct holder read_holder(int lock)
@@ -49,16 +52,20 @@ void state_lock_ready(int lock, dev_t device)
 	g_autofree char *text = g_strdup_printf("%d\n%u:%u\n", (int)getpid(), major(device), minor(device));
 
 	if (ftruncate(lock, (off_t)strlen(text)) < 0 || pwrite(lock, text, strlen(text), 0) < 0)
-		log_warning("lock file of the state directory: %s", g_strerror(errno));
+		log_warning(
+			"cannot write the lock file of the state directory: %s: a daemon that starts meanwhile will "
+			"wait for this one",
+			g_strerror(errno));
 }
 
-/* One line in the log and for the service manager. */
+/* Tells the log and the service manager. */
 static void say_waiting(const struct holder *holder, const char *path)
 {
 	g_autofree char *state = g_strdup_printf("STATUS=Waiting for the daemon with pid %d to end", holder->pid);
 
 	notify_send(state);
-	log_info("%s: waiting for the daemon with pid %d, which is not mounted, to end", path, holder->pid);
+	log_info("%s: waiting for the daemon with pid %d, whose mount is gone or not made yet, to end", path,
+	         holder->pid);
 }
 
 static bool fail_held(GError **error, const char *path, const struct holder *holder, bool serves)
@@ -69,14 +76,17 @@ static bool fail_held(GError **error, const char *path, const struct holder *hol
 		            path, holder->pid);
 	else
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_EXIST,
-		            "%s: another daemon (pid %d) is unmounted here, but serves open files, or a copy of the "
-		            "mount in another mount namespace (grep -l ' %u:%u ' /proc/[0-9]*/mountinfo finds the "
-		            "copies): wait for them, or end it",
+		            "%s: the mount of another daemon (pid %d) is unmounted here, but that daemon still serves "
+		            "open files, or a copy of the mount in another mount namespace (grep -l ' %u:%u ' "
+		            "/proc/[0-9]*/mountinfo finds the copies): wait for its end, or stop it",
 		            path, holder->pid, major(holder->device), minor(holder->device));
 	return false;
 }
 
-/* A daemon whose mount has gone will end soon; one that serves will not. */
+/*
+ * Waits for a daemon whose mount is gone, because it will end soon. Fails at once when the other daemon serves a
+ * mount.
+ */
 static bool wait_for_lock(int lock, const char *path, unsigned patience, GError **error)
 {
 	int64_t end = g_get_monotonic_time() + patience * G_USEC_PER_SEC;
@@ -99,7 +109,7 @@ static bool wait_for_lock(int lock, const char *path, unsigned patience, GError 
 	return true;
 }
 
-/* What an earlier version left readable. SQLite gives what it makes beside the database the mode of that. */
+/* Makes files private that an earlier version left readable. SQLite gives new files the mode of the database. */
 static bool close_to_others(int directory, GError **error)
 {
 	static const char *const names[] = { STORE_FILE, STORE_FILE "-wal", STORE_FILE "-shm" };
@@ -124,7 +134,7 @@ static int take_lock(int directory, const char *path, unsigned patience, GError 
 	int fd = private_file(directory, "lock", O_RDWR | O_CREAT, error);
 	bool done = fd >= 0 && wait_for_lock(fd, path, patience, error);
 
-	/* After a reload it is the same process: the file stays as it is until that serves. */
+	/* After a reload this process already held the lock: the file stays as it is until state_lock_ready(). */
 	if (done && read_holder(fd).pid != (int)getpid() &&
 	    (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0))
 		done = fail(error, path, "cannot write", errno);

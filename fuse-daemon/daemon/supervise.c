@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A small parent that keeps the FUSE connection and starts the daemon again when it dies. One thread, no main loop. */
+/* The parent process of --supervise. It has one thread and no main loop. */
 #include "daemon/supervise.h"
 
 #include <errno.h>
@@ -23,24 +23,24 @@
 #include "daemon/daemonize.h"
 
 struct supervisor {
-	char **argv; /* of the child */
+	char **argv; /* the child's command line */
 	char *program;
-	int directory; /* where the paths of its command line start */
+	int directory; /* the working directory at the start, for relative paths of the command line */
 	sigset_t old_mask;
-	int notify;       /* what the child says */
-	int childs_end;   /* of that socket pair */
+	int notify;       /* socket on which the child's messages come */
+	int childs_end;   /* the child's end of that socket pair */
 	int signals;      /* signalfd */
-	int connection;   /* what the child stored; -1: nothing */
-	char *mountpoint; /* of the connection */
-	dev_t device;     /* of its mount */
+	int connection;   /* the connection that the child stored; -1: none */
+	char *mountpoint; /* the path of its mount */
+	dev_t device;     /* the device number of its mount */
 	pid_t child;      /* 0: none */
-	bool ready;       /* this child was */
-	bool was_ready;   /* some child was */
+	bool ready;       /* this child sent READY=1 */
+	bool was_ready;   /* some child sent READY=1 */
 	bool stopping;
 	unsigned failures; /* children in a row that were never ready */
 };
 
-/* Nobody but the child, which inherits the other end, can send here. */
+/* A socket pair, so that only the child, which inherits one end, can send messages. */
 static bool open_notify(struct supervisor *supervisor)
 {
 	int ends[2];
@@ -48,7 +48,7 @@ static bool open_notify(struct supervisor *supervisor)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return false;
 	supervisor->notify = ends[0];
-	/* Where no descriptor that is passed on will be. */
+	/* Above FD_STORE_FIRST_FD, where the child gets the connection. */
 	supervisor->childs_end = fcntl(ends[1], F_DUPFD_CLOEXEC, FD_STORE_FIRST_FD + 1);
 	close(ends[1]);
 	return supervisor->childs_end >= 0;
@@ -92,7 +92,10 @@ static _Noreturn void become_child(const struct supervisor *supervisor)
 	setenv("NOTIFY_SOCKET", address, true);
 	fcntl(supervisor->childs_end, F_SETFD, 0);
 	if (fchdir(supervisor->directory) < 0)
-		log_warning("cannot go back to where the paths of the command line start: %s", strerror(errno));
+		log_warning(
+			"cannot return to the working directory of the start: %s: relative paths of the command line "
+			"may be wrong",
+			strerror(errno));
 	setenv("FDSTORE", "1", true);
 	if (supervisor->connection >= 0)
 		fd_store_pass(supervisor->connection);
@@ -115,7 +118,7 @@ static void start_child(struct supervisor *supervisor)
 	supervisor->ready = false;
 }
 
-/* Owns @fd, -1 for none. */
+/* Replaces the stored connection by @fd, which it owns; -1: none. */
 static void keep(struct supervisor *supervisor, int fd, const char *mountpoint)
 {
 	if (supervisor->connection >= 0)
@@ -128,7 +131,7 @@ static void keep(struct supervisor *supervisor, int fd, const char *mountpoint)
 		mountinfo_find(mountpoint, &supervisor->device);
 }
 
-/* No daemon comes any more: what the last one left would hang or fail for ever. */
+/* Ends the connection and unmounts, because no daemon will follow: processes that use the mount would hang forever. */
 static void take_down(struct supervisor *supervisor)
 {
 	g_autofree char *mountpoint = g_strdup(supervisor->mountpoint);
@@ -138,7 +141,7 @@ static void take_down(struct supervisor *supervisor)
 	keep(supervisor, -1, NULL); /* ends the connection */
 	if (!mounted || !mountpoint)
 		return;
-	log_info("%s: no daemon will serve it any more: unmounted", mountpoint);
+	log_info("%s: unmounted, because no daemon will serve it", mountpoint);
 	mountinfo_unmount(mountpoint, device);
 }
 
@@ -156,7 +159,7 @@ static const char *find_value(const char *const *lines, const char *key)
 	return *lines ? *lines + strlen(key) : NULL;
 }
 
-/* Takes ownership of @fd, -1 for none. */
+/* Handles a message of the child. Owns @fd; -1: none. */
 static void take_message(struct supervisor *supervisor, const char *text, int fd)
 {
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -178,10 +181,10 @@ static void take_message(struct supervisor *supervisor, const char *text, int fd
 		close(fd);
 }
 
-/* One message; false when there is none. */
+/* Receives one message; false when there is none. */
 static bool receive(struct supervisor *supervisor)
 {
-	/* With room for a single one the kernel lets no more in. */
+	/* Room for one descriptor only: the kernel closes further ones. */
 	_Alignas(struct cmsghdr) char control[CMSG_LEN(sizeof(int))];
 	char text[4096];
 	struct iovec data = { .iov_base = text, .iov_len = sizeof(text) - 1 };
@@ -208,7 +211,7 @@ static void take_signals(struct supervisor *supervisor)
 	while (read(supervisor->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			continue;
-		/* The child takes SIGTERM for the first half of a restart, as there is an fd store. */
+		/* SIGINT, because the child has an fd store and would take SIGTERM for a restart. */
 		int number = info.ssi_signo == SIGHUP ? SIGHUP : SIGINT;
 
 		supervisor->stopping = supervisor->stopping || number == SIGINT;
@@ -217,7 +220,7 @@ static void take_signals(struct supervisor *supervisor)
 	}
 }
 
-/* Returns when something came, or after @timeout ms (-1: never). */
+/* Handles messages and signals. Returns after some came, or after @timeout ms (-1: no time limit). */
 static void wait_for_news(struct supervisor *supervisor, int timeout)
 {
 	struct pollfd sources[] = {
@@ -231,14 +234,14 @@ static void wait_for_news(struct supervisor *supervisor, int timeout)
 	take_signals(supervisor);
 }
 
-/* The wait status of the child, once it has ended. */
+/* Waits for the end of the child. Returns its wait status. */
 static int watch_child(struct supervisor *supervisor)
 {
 	int status = 0;
 
 	while (waitpid(supervisor->child, &status, WNOHANG) == 0)
 		wait_for_news(supervisor, -1);
-	/* What it said last. */
+	/* The child's last messages. */
 	while (receive(supervisor))
 		;
 	supervisor->child = 0;
@@ -282,7 +285,7 @@ static int run(struct supervisor *supervisor)
 			    !supervisor->was_ready)
 				break;
 			log_end(supervisor, status);
-			status = 0; /* has been told; what comes next is another matter */
+			status = 0; /* log_end() reported it: it is not the status of the supervisor */
 		}
 		pause_before_next(supervisor);
 	}

@@ -8,13 +8,13 @@
 #include "base/log.h"
 #include "base/notify.h"
 
-/* Looks within the manager's patience: one that comes late must not be the last. */
+/* How often to look within the manager's time limit. With more than one look, a late one does not exceed the limit. */
 #define LOOKS 3
 
 struct watchdog {
 	watchdog_question is_alive;
 	void *data;
-	int64_t patience; /* us */
+	int64_t patience; /* the manager's time limit, us */
 };
 
 static gboolean look(gpointer data)
@@ -24,7 +24,8 @@ static gboolean look(gpointer data)
 	if (watchdog->is_alive(watchdog->data, watchdog->patience)) {
 		notify_send("WATCHDOG=1");
 	} else {
-		log_error("requests have stood still for %" G_GINT64_FORMAT " s: asking for another daemon",
+		log_error("requests made no progress for %" G_GINT64_FORMAT
+		          " s: asking the service manager to restart the daemon",
 		          watchdog->patience / G_USEC_PER_SEC);
 		notify_send("WATCHDOG=trigger");
 	}

@@ -198,12 +198,12 @@ def test_directory_that_is_not_there(fs, metrics):
     fs.daemon.config.write_text(fs.daemon.config.read_text().replace(str(away), str(gone / "x.prom")))
     fs.daemon.stop()
     fs.daemon.start()
-    wait_until(lambda: "are not written" in fs.daemon.log, "it complains")
+    wait_until(lambda: "cannot write metrics" in fs.daemon.log, "it complains")
     time.sleep(2.5 * INTERVAL)
     gone.mkdir()
     wait_until((gone / "x.prom").exists, "the file is written")
-    assert fs.daemon.log.count("are not written") == 1
-    fs.daemon.expected.append("x.prom: No such file or directory: metrics are not written until that is mended")
+    assert fs.daemon.log.count("cannot write metrics") == 1
+    fs.daemon.expected.append("x.prom: cannot write metrics: No such file or directory: trying again")
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("../victim")])
@@ -221,8 +221,8 @@ def test_what_others_put_beside_it(fs, metrics, plant):
     fs.daemon.start()
     path = directory / "dmemfs.prom"
     if path.is_dir():
-        fs.daemon.expected.append("dmemfs.prom: Is a directory: metrics are not written until that is mended")
-        wait_until(lambda: "are not written" in fs.daemon.log, "it complains")
+        fs.daemon.expected.append("dmemfs.prom: cannot write metrics: Is a directory: trying again")
+        wait_until(lambda: "cannot write metrics" in fs.daemon.log, "it complains")
     else:
         wait_until(lambda: stat.S_ISREG(path.lstat().st_mode), "the file is written")
     fs.daemon.stop()

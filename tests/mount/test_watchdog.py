@@ -13,7 +13,7 @@ from helpers.syscalls import Mapping, opened
 
 PATIENCE = 2  # seconds
 ALIVE, HUNG = "WATCHDOG=1", "WATCHDOG=trigger"
-STOOD_STILL = "requests have stood still for 2 s: asking for another daemon"
+STOOD_STILL = "requests made no progress for 2 s: asking the service manager to restart the daemon"
 
 
 @pytest.fixture
