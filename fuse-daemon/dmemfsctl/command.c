@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* How a subcommand fails. */
+/* Errors of subcommands. */
 #include "dmemfsctl/command.h"
 
 G_DEFINE_QUARK(dmemfsctl - error - quark, command_error)

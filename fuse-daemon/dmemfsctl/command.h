@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a subcommand of dmemfsctl is. Each has a file of its own, and a place in the table of commands.c.
+ * The subcommands of dmemfsctl. Each has its own file, and a line in the table of commands.c.
  *
- * A command prints for people by default. With --json it fills in one JSON object instead, which main() prints; an error
- * is an object, too: {"error": TEXT, "exit_status": NUMBER}. In JSON sizes are bytes and names end in _bytes.
+ * A subcommand prints text by default. With --json it fills in one JSON object instead, which main() prints; an error
+ * is an object, too: {"error": TEXT, "exit_status": NUMBER}. In JSON sizes are in bytes, and their names end in _bytes.
  */
 #ifndef DMEMFSCTL_COMMAND_H
 #define DMEMFSCTL_COMMAND_H
@@ -16,31 +16,32 @@
 /* Exit statuses; scripts rely on them. */
 enum status {
 	STATUS_DONE = 0,
-	STATUS_FAILED = 1, /* it could not be done */
+	STATUS_FAILED = 1, /* the command failed */
 	STATUS_USAGE = 2,  /* the command line is wrong */
-	STATUS_FOUND = 3,  /* it was done, and what was looked at is not in order */
-	STATUS_DAEMON = 4, /* the daemon runs where it must not, or does not where it must */
+	STATUS_FOUND = 3,  /* the command succeeded and found a problem */
+	STATUS_DAEMON = 4, /* the daemon runs although it must be stopped, or does not run although it must */
 };
 
 struct invocation {
-	char **operands;   /* NULL ends them */
-	struct json *json; /* NULL: print for people */
+	char **operands;   /* NULL-terminated */
+	struct json *json; /* NULL: print text */
 };
 
 struct command {
 	const char *name;
-	const char *operands;        /* as in the usage: "FILE"; "" for none */
+	const char *operands;        /* as in the usage: "FILE"; "": none */
 	const char *summary;         /* one line, no full stop */
 	const char *details;         /* further lines of --help; NULL: none */
-	const GOptionEntry *options; /* its own: --json and --help come on top; NULL: none */
+	const GOptionEntry *options; /* options other than --json and --help; NULL: none */
 	guint operands_min;
 	guint operands_max;
-	/* With @error set the result is ignored: the error's code is the exit status. */
+	/* Returns the exit status. When it sets @error, the error's code is the exit status instead. */
 	enum status (*run)(const struct invocation *invocation, GError **error);
 };
 
-/* NULL ends the table. */
+/* NULL-terminated. */
 extern const struct command *const commands[];
+/* NULL: there is no such subcommand. */
 const struct command *command_find(const char *name);
 
 extern const struct command command_doctor;
@@ -61,7 +62,7 @@ extern const struct command command_wait_clean;
 #define COMMAND_ERROR command_error_quark()
 GQuark command_error_quark(void);
 
-/* Sets @error, which names the thing and the remedy. Returns @status. */
+/* Sets @error, whose text names the object and the remedy. Returns @status. */
 enum status command_fail(GError **error, enum status status, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 #endif

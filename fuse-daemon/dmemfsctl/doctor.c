@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl doctor: what is wrong on this machine, and what to do about it. */
+/* dmemfsctl doctor: finds what is wrong on this machine, and says what to do. */
 #include "dmemfsctl/doctor.h"
 
 #include <stdio.h>
@@ -19,7 +19,7 @@ static struct {
 static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
 	                                  "The daemon's configuration, instead of " DEFAULT_CONFIG, "FILE" },
 	                                { "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
-	                                  "Look at the files below DIR instead of /, and at no mounts", "DIR" },
+	                                  "Examine the files below DIR instead of /, and no mounts", "DIR" },
 	                                G_OPTION_ENTRY_NULL };
 
 static const struct {
@@ -102,14 +102,14 @@ static GArray *read_reserved(const struct doctor *doctor)
 	return memmap_cmdline_parse(cmdline ? cmdline : "");
 }
 
-/* Does a mount, or the configuration, use reserved RAM? */
+/* Does a mount or the configuration use reserved RAM? Without a configuration: is some reserved? */
 static bool uses_pfn(const struct doctor *doctor)
 {
 	return doctor_has_backend(doctor, "pfn") ||
 	       (doctor->config ? doctor->config->backend == BACKEND_PFN : doctor->reserved->len > 0);
 }
 
-/* NULL when there is none, or with @error. */
+/* NULL without @error: there is no configuration. NULL with @error: it cannot be read. */
 static struct config *find_config(const char *root, GError **error)
 {
 	g_autofree char *path = g_strconcat(root, DEFAULT_CONFIG, NULL);
@@ -152,7 +152,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 	};
 
 	if (!g_file_test(*root ? root : "/", G_FILE_TEST_IS_DIR))
-		return command_fail(error, STATUS_FAILED, "%s: is no directory: name the root of a system", root);
+		return command_fail(error, STATUS_FAILED, "%s: is not a directory: name the root of a system", root);
 	examine(&doctor);
 	if (invocation->json)
 		describe(invocation->json, &doctor);
@@ -165,7 +165,7 @@ const struct command command_doctor = {
 	.name = "doctor",
 	.operands = "",
 	.summary = "Find what is wrong on this machine, and say what to do",
-	.details = "Changes nothing. Run as root: other processes and the module are not for everybody to see.",
+	.details = "Changes nothing. Run it as root: other users cannot see the module and all processes.",
 	.options = options,
 	.run = run,
 };

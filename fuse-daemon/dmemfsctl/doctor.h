@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The checks of dmemfsctl doctor. Each looks at one thing and adds what it found; it never changes anything.
- *
- * @root is put in front of every path of the system, "" for the running one.
+ * The checks of dmemfsctl doctor. Each examines one thing and adds its findings; no check changes the system.
  */
 #ifndef DMEMFSCTL_DOCTOR_H
 #define DMEMFSCTL_DOCTOR_H
@@ -15,7 +13,7 @@
 enum level {
 	LEVEL_OK,
 	LEVEL_NOTE,    /* worth knowing */
-	LEVEL_PROBLEM, /* has to be put right */
+	LEVEL_PROBLEM, /* must be fixed; the exit status is STATUS_FOUND */
 };
 
 struct finding {
@@ -26,25 +24,25 @@ struct finding {
 };
 
 struct doctor {
-	const char *root;
-	bool here;                   /* the running system: mounts and devices count, too */
+	const char *root;            /* prefix of every path of the system; "": the running system */
+	bool here;                   /* examines the running system, with its mounts and processes */
 	const struct config *config; /* NULL: there is none, or @config_error says what is wrong with it */
 	const GError *config_error;
-	GPtrArray *views; /* struct view: the mounts of this system; none: @views_error says why */
+	GPtrArray *views; /* struct view: the mounts of this system; if empty, @views_error says why */
 	const GError *views_error;
-	bool pfn;            /* reserved RAM is used, or is meant to be */
-	GArray *reserved;    /* struct extent: what memmap= took */
-	const char *check;   /* the one at work */
+	bool pfn;            /* reserved RAM is used, or the configuration or the command line says that it shall be */
+	GArray *reserved;    /* struct extent: ranges of memmap= on the kernel's command line */
+	const char *check;   /* name of the running check */
 	GPtrArray *findings; /* struct finding, owned */
 };
 
-/* Adds a finding of the check at work. */
+/* Adds a finding of the running check. Copies @remedy; NULL: none is needed. */
 void doctor_add(struct doctor *doctor, enum level level, const char *remedy, const char *format, ...)
 	G_GNUC_PRINTF(4, 5);
-/* Contents of a file below @root without the last line feed; NULL when it cannot be read. g_malloc'ed. */
+/* The contents of @path below @root, without white space at the end, g_malloc'ed; NULL when it cannot be read. */
 char *doctor_read(const struct doctor *doctor, const char *path);
 bool doctor_exists(const struct doctor *doctor, const char *path);
-/* Is one of the mounts of this backend? */
+/* Does the daemon of one of the mounts use this backend? */
 bool doctor_has_backend(const struct doctor *doctor, const char *backend);
 
 /* doctor_kernel.c */
@@ -68,7 +66,7 @@ void doctor_check_daemon(struct doctor *doctor);
 void doctor_check_state(struct doctor *doctor);
 void doctor_check_quotas(struct doctor *doctor);
 
-/* "6.12.3-amd64" is 6, 12. False: no version. */
+/* "6.12.3-amd64" gives 6 and 12. False: @release is not a version. */
 bool doctor_parse_release(const char *release, unsigned *version, unsigned *patchlevel);
 /* "always [madvise] never": the word in brackets, g_malloc'ed; NULL when there is none. */
 char *doctor_parse_choice(const char *text);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Those who use the memory: libvirt, and processes that map files. */
+/* Checks of clients: libvirt, AppArmor, and processes that map files. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #define APPARMOR_PROFILES "/sys/kernel/security/apparmor/profiles"
 #define APPARMOR_LOCAL    "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 
-/* The value of the last line `key = "value"` that is no comment; g_malloc'ed, NULL when there is none. */
+/* The value of the last line `key = "value"` that is not a comment; g_malloc'ed, NULL when there is none. */
 static char *find_setting(const char *text, const char *key)
 {
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -31,7 +31,7 @@ static char *find_setting(const char *text, const char *key)
 	return found;
 }
 
-/* Where guests find their memory: a mount, or what the configuration says. */
+/* The mountpoint: that of a mount, else that of the configuration. */
 static const char *mountpoint_of(const struct doctor *doctor)
 {
 	if (doctor->views->len > 0)
@@ -58,17 +58,18 @@ void doctor_check_libvirt(struct doctor *doctor)
 	if (!text)
 		doctor_add(doctor, LEVEL_NOTE, NULL, "libvirt is not installed");
 	else if (!directory)
-		doctor_add(doctor, LEVEL_NOTE, remedy, QEMU_CONF ": libvirt's guests do not use dmemfs");
+		doctor_add(doctor, LEVEL_NOTE, remedy,
+		           QEMU_CONF ": memory_backing_dir is not set: libvirt's guests do not use dmemfs");
 	else if (!lies_on_a_mount(doctor, directory))
-		doctor_add(doctor, LEVEL_PROBLEM, remedy, QEMU_CONF ": memory_backing_dir = %s does not lie on dmemfs",
+		doctor_add(doctor, LEVEL_PROBLEM, remedy, QEMU_CONF ": memory_backing_dir = %s is not on dmemfs",
 		           directory);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
 }
 
 /*
- * A kernel with AppArmor confines nobody before a profile was loaded, and libvirt confines nobody when it finds no list of
- * them. Who may not read the list assumes the worst.
+ * AppArmor confines a process only if a profile for it is loaded, and libvirt confines its guests only when it finds
+ * the list of profiles. When this process may not read the list, the answer is yes.
  */
 static bool confines_libvirt(const struct doctor *doctor)
 {
@@ -79,7 +80,10 @@ static bool confines_libvirt(const struct doctor *doctor)
 	return !profiles || strstr(profiles, "libvirt") || strstr(profiles, "virtqemud");
 }
 
-/* libvirt itself lets a guest use its file below memory_backing_dir. A file of one's own choice takes a rule. */
+/*
+ * libvirt allows a guest the file that it makes below memory_backing_dir. Any other file on dmemfs needs a rule of
+ * the administrator.
+ */
 void doctor_check_apparmor(struct doctor *doctor)
 {
 	g_autofree char *enabled = doctor_read(doctor, "/sys/module/apparmor/parameters/enabled");
@@ -90,7 +94,7 @@ void doctor_check_apparmor(struct doctor *doctor)
 	if (!enabled || *enabled != 'Y')
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is off");
 	else if (!confines_libvirt(doctor))
-		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is on, and there is no libvirt that it confines");
+		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is on, but does not confine libvirt's guests");
 	else if (!rules || !strstr(rules, mountpoint))
 		doctor_add(doctor, LEVEL_NOTE, remedy,
 		           "AppArmor keeps libvirt's guests from files on dmemfs that are named in "
@@ -137,7 +141,7 @@ void doctor_check_mappings(struct doctor *doctor)
 		users += list->users->len;
 	}
 	if (doctor->views->len > 0 && doctor->findings->len == before)
-		doctor_add(doctor, LEVEL_OK, NULL, "%u mapped files, all of them as they should be", users);
+		doctor_add(doctor, LEVEL_OK, NULL, "%u mapped files: all mappings are shared and aligned", users);
 }
 
 /* The flags of an open file are octal in fdinfo (proc(5)). */
@@ -167,13 +171,13 @@ static void check_descriptors(struct doctor *doctor, const struct user *user)
 		target = g_file_read_link(link_path, NULL);
 		name = text_visible(target ? target : "?");
 		doctor_add(
-			doctor, LEVEL_PROBLEM, "give the disk a cache: cache=writeback instead of cache=none",
+			doctor, LEVEL_PROBLEM, "use the page cache for the disk: cache=writeback instead of cache=none",
 			"%s(%d) has %s open with O_DIRECT: reading into memory without struct page fails with EFAULT",
 			process, (int)user->pid, name);
 	}
 }
 
-/* Only where the memory has no struct page. */
+/* Checks only mounts of the pfn backend, whose memory has no struct page. */
 void doctor_check_direct_io(struct doctor *doctor)
 {
 	guint before = doctor->findings->len;
@@ -195,5 +199,5 @@ void doctor_check_direct_io(struct doctor *doctor)
 		}
 	}
 	if (doctor->views->len > 0 && doctor->findings->len == before)
-		doctor_add(doctor, LEVEL_OK, NULL, "nobody who maps memory without struct page uses O_DIRECT");
+		doctor_add(doctor, LEVEL_OK, NULL, "no process that maps memory without struct page uses O_DIRECT");
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The daemon: its configuration, its mount, the directory of its record. */
+/* Checks of the daemon: its configuration, its mounts, its state directory, its quotas. */
 #include <errno.h>
 #include <linux/magic.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "quota/quota_limit.h"
 
 #define RAMFS_MAGIC 0x858458f6 /* fs/ramfs/inode.c */
-/* A record of 10,000 files has a few MiB, its log as much again. */
+/* Bytes that should be free for the record. With 10,000 files the record has a few MiB, and its log as much again. */
 #define STATE_ROOM (UINT64_C(64) << 20)
 
 void doctor_check_config(struct doctor *doctor)
@@ -24,9 +24,9 @@ void doctor_check_config(struct doctor *doctor)
 	if (doctor->config_error)
 		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", doctor->config_error->message);
 	else if (!doctor->config)
-		doctor_add(doctor, LEVEL_NOTE, "copy configs/dmemfsd.conf there, or name another with --config",
-		           "there is no /etc/dmemfs/dmemfsd.conf");
-	/* With a daemon at work the mountpoint is in use, as it should be. */
+		doctor_add(doctor, LEVEL_NOTE, "copy configs/dmemfsd.conf there, or name another file with --config",
+		           "/etc/dmemfs/dmemfsd.conf does not exist");
+	/* config_check_host() would complain that a running daemon uses the mountpoint. */
 	else if (doctor->views->len == 0 && !config_check_host(doctor->config, &error))
 		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", error->message);
 	else
@@ -54,8 +54,8 @@ void doctor_check_daemon(struct doctor *doctor)
 		const char *version = g_hash_table_lookup(view->daemon, "version");
 
 		if (g_strcmp0(version, DMEMFS_VERSION) != 0)
-			doctor_add(doctor, LEVEL_NOTE, "restart the daemon when it suits",
-			           "%s: served by dmemfsd %s, while " DMEMFS_VERSION " is installed", view->root,
+			doctor_add(doctor, LEVEL_NOTE, "run dmemfsctl reload",
+			           "%s: served by dmemfsd %s, but " DMEMFS_VERSION " is installed", view->root,
 			           version);
 		else
 			doctor_add(doctor, LEVEL_OK, NULL, "%s: served by dmemfsd %s", view->root, version);
@@ -69,7 +69,7 @@ static void check_directory(struct doctor *doctor, const char *path)
 	struct stat st;
 
 	if (stat(path, &st) < 0 || statfs(path, &fs) < 0) {
-		/* The daemon makes it, and says when it cannot. */
+		/* The daemon makes a missing directory, and logs when it cannot. */
 		if (errno != ENOENT)
 			doctor_add(doctor, LEVEL_PROBLEM, "make it a directory that the daemon can use", "%s: %s", path,
 			           g_strerror(errno));
@@ -81,14 +81,14 @@ static void check_directory(struct doctor *doctor, const char *path)
 
 	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
 		doctor_add(doctor, LEVEL_NOTE, "name a state-dir on a disk, such as /var/lib/dmemfs",
-		           "%s lies in memory: names and sizes do not outlive a reboot", path);
+		           "%s lies in memory: a reboot loses names and sizes", path);
 	else if (room < STATE_ROOM)
-		doctor_add(doctor, LEVEL_PROBLEM, "make room: changes are refused when the record cannot grow",
-		           "%s: %s are left", path, room_text);
+		doctor_add(doctor, LEVEL_PROBLEM, "make room: the daemon refuses changes when the record cannot grow",
+		           "%s: %s free", path, room_text);
 	else if (st.st_mode & (S_IRWXG | S_IRWXO))
-		doctor_add(doctor, LEVEL_NOTE, "run chmod 700 on it", "%s: others can look into it", path);
+		doctor_add(doctor, LEVEL_NOTE, "run chmod 700 on it", "%s: other users can read it", path);
 	else
-		doctor_add(doctor, LEVEL_OK, NULL, "%s: %s are left", path, room_text);
+		doctor_add(doctor, LEVEL_OK, NULL, "%s: %s free", path, room_text);
 }
 
 void doctor_check_state(struct doctor *doctor)
@@ -108,7 +108,7 @@ void doctor_check_state(struct doctor *doctor)
 		check_directory(doctor, configured);
 }
 
-/* Does the daemon hold the directory to one of the limits? */
+/* Has the quota's directory a limit in the daemon? */
 static bool is_in_force(const struct config *config, const struct quota_config *quota)
 {
 	g_autofree char *path = g_build_filename(config->mountpoint, quota->path, NULL);

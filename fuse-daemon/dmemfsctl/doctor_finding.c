@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What every check of dmemfsctl doctor needs: to look, and to say what it found. */
+/* Helpers of the checks: read files of the system, add findings. */
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/view.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the kernel must be able to do. */
+/* Checks of the kernel: version, FUSE, huge pages, KVM. */
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +30,7 @@ void doctor_check_kernel(struct doctor *doctor)
 	unsigned version, patchlevel;
 
 	if (!release || !doctor_parse_release(release, &version, &patchlevel))
-		doctor_add(doctor, LEVEL_NOTE, NULL, "the version of the kernel cannot be read");
+		doctor_add(doctor, LEVEL_NOTE, NULL, "cannot read the kernel's version");
 	else if (version < VERSION_MIN || (version == VERSION_MIN && patchlevel < PATCHLEVEL_MIN))
 		doctor_add(doctor, LEVEL_PROBLEM,
 		           "boot Linux 6.9 or later; Debian 12 has one in bookworm-backports: linux-image-amd64",
@@ -39,7 +39,10 @@ void doctor_check_kernel(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_OK, NULL, "Linux %s", release);
 }
 
-/* Distributions keep the configuration beside the kernel; without it the daemon finds out as it mounts. */
+/*
+ * Distributions install the kernel's configuration in /boot. Without that file only the daemon's mount shows what
+ * FUSE lacks.
+ */
 void doctor_check_fuse(struct doctor *doctor)
 {
 	g_autofree char *release = doctor_read(doctor, "/proc/sys/kernel/osrelease");
@@ -53,7 +56,8 @@ void doctor_check_fuse(struct doctor *doctor)
 	if (!doctor_exists(doctor, "/dev/fuse"))
 		doctor_add(doctor, LEVEL_PROBLEM, "run modprobe fuse", "/dev/fuse does not exist");
 	else if (!config || has_passthrough)
-		doctor_add(doctor, LEVEL_OK, NULL, "FUSE is there%s", has_passthrough ? ", with passthrough" : "");
+		doctor_add(doctor, LEVEL_OK, NULL, "/dev/fuse exists%s",
+		           has_passthrough ? ", and the kernel has FUSE passthrough" : "");
 }
 
 void doctor_check_huge_pages(struct doctor *doctor)
@@ -83,7 +87,7 @@ void doctor_check_huge_pages(struct doctor *doctor)
 void doctor_check_kvm(struct doctor *doctor)
 {
 	if (doctor_exists(doctor, "/dev/kvm"))
-		doctor_add(doctor, LEVEL_OK, NULL, "/dev/kvm is there");
+		doctor_add(doctor, LEVEL_OK, NULL, "/dev/kvm exists");
 	else
 		doctor_add(doctor, LEVEL_PROBLEM,
 		           "enable virtualization in the firmware, then run modprobe kvm_intel or modprobe kvm_amd",

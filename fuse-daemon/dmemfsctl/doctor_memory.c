@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Is memory reserved as it should be, and does the module hold it? */
+/* Checks of reserved memory and the module: lockdown, ranges, the loaded module, memory types. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
 
-#define SECTION (UINT64_C(128) << 20) /* for each the kernel has a memmap, or none (x86-64, SECTION_SIZE_BITS) */
+#define SECTION (UINT64_C(128) << 20) /* bytes; the unit of struct pages: 2^SECTION_SIZE_BITS on x86-64 */
 
 static uint64_t overlap(const GArray *ranges, const struct extent *extent)
 {
@@ -29,7 +29,7 @@ static uint64_t overlap(const GArray *ranges, const struct extent *extent)
 	return sum;
 }
 
-/* A memory block that the kernel manages has a struct page for each of its pages. */
+/* Does the kernel manage a memory block in @extent? It has a struct page for each page of such a block. */
 static bool has_memory_block(const struct doctor *doctor, const struct extent *extent)
 {
 	g_autofree char *text = doctor_read(doctor, "/sys/devices/system/memory/block_size_bytes");
@@ -54,7 +54,7 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 
 	if (overlap(ram, extent) > 0)
 		doctor_add(doctor, LEVEL_PROBLEM,
-		           "reboot; if it stays so, check how the boot loader quotes the $ in /proc/cmdline",
+		           "reboot; if that does not help, check in /proc/cmdline how the boot loader quotes the $",
 		           "%s: the kernel uses some of it as System RAM", name);
 	else if (has_memory_block(doctor, extent))
 		doctor_add(doctor, LEVEL_PROBLEM, "reboot", "%s: the kernel has struct pages for some of it", name);
@@ -78,7 +78,7 @@ void doctor_check_lockdown(struct doctor *doctor)
 			"the kernel is locked down: reserved memory cannot be used");
 }
 
-/* A plan may be waiting for the reboot. */
+/* The remedy when no memory is reserved. A plan may have been written, but not be in effect before a reboot. */
 static const char *remedy_of_none(const struct doctor *doctor)
 {
 	g_autofree char *cmdline = doctor_read(doctor, PLAN_KERNEL_CMDLINE);
@@ -88,7 +88,7 @@ static const char *remedy_of_none(const struct doctor *doctor)
 		return "run update-grub, then reboot: " PLAN_GRUB_DROP_IN " is not in effect yet";
 	if (planned->len > 0)
 		return "run " PLAN_KERNEL_INSTALL ", then reboot: " PLAN_KERNEL_CMDLINE " is not in effect yet";
-	return "dmemfsctl plan --size SIZE says how to reserve some";
+	return "run dmemfsctl plan --size SIZE, which says how to reserve memory";
 }
 
 void doctor_check_reserved(struct doctor *doctor)
@@ -103,12 +103,12 @@ void doctor_check_reserved(struct doctor *doctor)
 	}
 	if (ram->len == 0)
 		doctor_add(doctor, LEVEL_NOTE, "run as root",
-		           "/proc/iomem cannot be read: reserved ranges are not checked");
+		           "/proc/iomem cannot be read: reserved ranges were not checked");
 	for (guint i = 0; ram->len > 0 && i < doctor->reserved->len; i++)
 		check_range(doctor, ram, &g_array_index(doctor->reserved, struct extent, i));
 }
 
-/* Is it installed for the running kernel? */
+/* Is the module installed for the running kernel? */
 static bool is_installed(const struct doctor *doctor)
 {
 	g_autofree char *release = doctor_read(doctor, "/proc/sys/kernel/osrelease");
@@ -136,7 +136,7 @@ static void check_loaded(struct doctor *doctor)
 	}
 	huge = doctor_read(doctor, "/sys/module/dmemfs/parameters/huge_pages");
 	if (g_strcmp0(huge, "N") == 0)
-		doctor_add(doctor, LEVEL_NOTE, "run dmesg | grep dmemfs, which tells why; then reload the module",
+		doctor_add(doctor, LEVEL_NOTE, "run dmesg | grep dmemfs, which says why; then reload the module",
 		           "the module maps with pages of 4 KiB only");
 	doctor_add(doctor, LEVEL_OK, NULL, "module dmemfs %s is loaded", version ? version : "(without a version)");
 }
@@ -148,15 +148,16 @@ void doctor_check_module(struct doctor *doctor)
 	if (doctor_exists(doctor, "/sys/module/dmemfs"))
 		check_loaded(doctor);
 	else if (!doctor->pfn)
-		doctor_add(doctor, LEVEL_NOTE, NULL, "module dmemfs is not loaded: the memory backend does without");
+		doctor_add(doctor, LEVEL_NOTE, NULL,
+		           "module dmemfs is not loaded: the memory backend does not need it");
 	else
 		doctor_add(doctor, LEVEL_PROBLEM,
-		           installed ? "run modprobe dmemfs; dmesg tells why if that is refused"
+		           installed ? "run modprobe dmemfs; if that fails, dmesg says why"
 		                     : "install dmemfs-dkms, or run make -C kmod install, then modprobe dmemfs",
 		           "module dmemfs is not %s", installed ? "loaded" : "installed for this kernel");
 }
 
-/* "PAT: [mem 0xSTART-0xEND] TYPE", END excluded. 1 write-back, 0 another type, -1 not found. */
+/* Lines are "PAT: [mem 0xSTART-0xEND] TYPE", END excluded. Returns 1: write-back, 0: another type, -1: not found. */
 static int find_type(const char *list, const struct extent *region, char *type, size_t room)
 {
 	g_auto(GStrv) lines = g_strsplit(list, "\n", -1);
@@ -184,7 +185,8 @@ static void check_type(struct doctor *doctor, const char *list, const struct ext
 	else if (found == 0)
 		doctor_add(doctor, LEVEL_PROBLEM,
 		           "find out which driver mapped it before the module (/proc/iomem, dmesg)",
-		           "the region at 0x%" PRIx64 " is %s: guests are a hundred times slower", region->start, type);
+		           "the region at 0x%" PRIx64 " is %s, not write-back: guests are a hundred times slower",
+		           region->start, type);
 	else
 		doctor_add(doctor, LEVEL_PROBLEM, "restart the daemon, and report this if it stays so",
 		           "the region at 0x%" PRIx64 " has no memory type: it would be mapped uncached",
@@ -203,7 +205,7 @@ void doctor_check_write_back(struct doctor *doctor)
 		if (!list) {
 			doctor_add(
 				doctor, LEVEL_NOTE, "run mount -t debugfs debugfs /sys/kernel/debug",
-				"the memory types cannot be read; the module has checked them when it claimed its regions");
+				"the memory types cannot be read; the module checked them when it claimed its regions");
 			return;
 		}
 		for (guint k = 0; k < view->regions->len; k++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl extents: which run of memory is which part of a file. */
+/* dmemfsctl extents: shows where the parts of a file lie in memory. */
 #include <stdio.h>
 
 #include "dmemfsctl/command.h"

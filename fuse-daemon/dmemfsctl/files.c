@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The files of a mount. */
+/* The files of a mount, where their memory lies, and which processes map them. */
 #include "dmemfsctl/files.h"
 
 #include <errno.h>
@@ -68,7 +68,7 @@ static struct dmem_file *new_file(uint64_t inode, GArray *runs, const char *faul
 	return file;
 }
 
-/* All runs, also of a file that has more than one attribute can hold. NULL and @error. */
+/* Reads all runs of a file, in several parts if they do not fit into one attribute. NULL and @error. */
 static GArray *read_runs(const char *path, GError **error)
 {
 	GArray *runs = g_array_new(FALSE, FALSE, sizeof(struct extent_map_run));
@@ -92,7 +92,7 @@ static GArray *read_runs(const char *path, GError **error)
 	}
 }
 
-/* Of dmemfs.poison, whose lines are as those of dmemfs.extents. An older daemon does not have it. */
+/* The bytes in dmemfs.poison, which has the form of dmemfs.extents; 0 when the daemon is older and does not have it. */
 static uint64_t read_poisoned(const char *path)
 {
 	g_autofree char *text = view_read_attribute(path, "dmemfs.poison", NULL);
@@ -144,7 +144,10 @@ static int by_name(const FTSENT **a, const FTSENT **b)
 	return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* The file at hand, unless another name of it came before. One that cannot be described is an error only if it is there. */
+/*
+ * Adds the file of @entry, unless another name of it came before. Failing to describe it is an error only if it still
+ * exists.
+ */
 static bool visit(const struct view *view, const FTSENT *entry, GHashTable *seen, GPtrArray *files, GError **error)
 {
 	uint64_t inode = entry->fts_statp->st_ino;
@@ -187,7 +190,7 @@ static bool walk(const struct view *view, GHashTable *seen, GPtrArray *files, GE
 	return good;
 }
 
-/* Those of files without a name make an entry of their own. */
+/* Adds the processes to the files that they map, and an entry for each mapped file that has no name. */
 static void assign_users(struct file_list *list, GHashTable *seen)
 {
 	for (guint i = 0; i < list->users->len; i++) {
@@ -209,7 +212,7 @@ struct file_list *files_collect(const struct view *view, GError **error)
 	g_autoptr(GHashTable) seen = g_hash_table_new(g_int64_hash, g_int64_equal);
 
 	list->files = g_ptr_array_new_with_free_func((GDestroyNotify)dmem_file_free);
-	/* Before the walk: a file that is made and mapped meanwhile is not taken for a removed one. */
+	/* Before the walk, so that a file which is made and mapped during the walk is not taken for a removed one. */
 	list->users = users_find(view->device);
 	if (!walk(view, seen, list->files, error)) {
 		files_destroy(list);

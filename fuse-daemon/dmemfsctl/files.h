@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The files of a mount, with where their memory lies and who maps them. */
+/* The files of a mount, where their memory lies, and which processes map them. */
 #ifndef DMEMFSCTL_FILES_H
 #define DMEMFSCTL_FILES_H
 
@@ -18,11 +18,11 @@ struct file_faults {
 };
 
 struct dmem_file {
-	char *path; /* below the root, with no slash in front; NULL: removed, but still mapped */
+	char *path; /* relative to the mount's root; NULL: removed, but still mapped */
 	uint64_t inode;
 	uint64_t size;
 	uint64_t allocated; /* bytes */
-	uint64_t poisoned;  /* bytes of it that went bad */
+	uint64_t poisoned;  /* bytes with uncorrected memory errors */
 	uid_t uid;
 	GArray *runs;     /* struct extent_map_run, by offset */
 	GArray *faults;   /* struct file_faults; empty: the backend does not count */
@@ -34,40 +34,46 @@ struct file_list {
 	GPtrArray *users; /* struct user, owned */
 };
 
-/* Every regular file, once, however many names it has. What goes away meanwhile is left out. NULL and @error. */
+/*
+ * Lists every regular file once, even if it has several names. Leaves out files that are removed meanwhile. The
+ * caller owns the list. NULL and @error on failure.
+ */
 struct file_list *files_collect(const struct view *view, GError **error);
 void files_destroy(struct file_list *list);
 typedef struct file_list file_list_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(file_list_t, files_destroy)
 
-/* One file by its path in the system; the path in the result is @path. */
+/*
+ * Describes the file @path (a path of the system, which dmem_file.path then is). Owned by the caller. NULL and
+ * @error.
+ */
 struct dmem_file *file_read(const char *path, GError **error);
 void dmem_file_free(struct dmem_file *file);
 typedef struct dmem_file dmem_file_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(dmem_file_t, dmem_file_free)
 
-/* Lines of dmemfs.extents ("OFFSET START LENGTH") and dmemfs.faults ("SIZE COUNT"); others are passed over. */
+/* Parse dmemfs.extents ("OFFSET START LENGTH" lines) and dmemfs.faults ("SIZE COUNT"). Skip lines of another form. */
 GArray *file_parse_extents(const char *text);
 GArray *file_parse_faults(const char *text);
 
-/* Bytes of memory that can be mapped with pages of 4 KiB only, of 2 MiB, of 1 GiB. */
+/* Bytes of memory by the largest page that can map them: 4 KiB, 2 MiB, 1 GiB. */
 struct page_share {
 	uint64_t bytes_4k;
 	uint64_t bytes_2m;
 	uint64_t bytes_1g;
 };
 
-/* Where offset and address agree modulo a page's size, all of that page in the run. */
+/* A page can map memory if offset and address agree modulo its size, and all of it is in the run. */
 struct page_share file_run_pages(const struct extent_map_run *run);
 struct page_share file_pages(const struct dmem_file *file);
-/* The sizes of page that occur, or-ed. */
+/* A mask of the page sizes that occur. */
 uint64_t page_share_sizes(struct page_share share);
-/* "0", "0+1": the NUMA nodes of its memory; "?" unknown, "-" no memory. */
+/* The NUMA nodes of the file's memory: "0", "0+1"; "?": unknown, "-": no memory. g_malloc'ed. */
 char *file_nodes(const struct dmem_file *file, const struct view *view);
-/* Faults served in all. */
+/* The number of faults of all page sizes. */
 uint64_t file_fault_count(const struct dmem_file *file);
 
-/* For people: "qemu-system-x86(1234), ..."; the path, or that it was removed. */
+/* The processes that map the file: "qemu-system-x86(1234), ..."; its path, or that it was removed. g_malloc'ed. */
 char *file_users(const struct dmem_file *file);
 char *file_name(const struct dmem_file *file);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl fsck: is the record of a stopped daemon in order? And, on demand, the way out when it is not. */
+/* dmemfsctl fsck: checks the record of a stopped daemon; with --move-aside renames a damaged one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,14 +22,20 @@ static const GOptionEntry options[] = {
 	  "Check the state-dir of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
 	{ "move-aside", 0, 0, G_OPTION_ARG_NONE, &arguments.move_aside,
 	  "Give a damaged database another name, so that the daemon starts with an empty tree", NULL },
-	{ "force", 0, 0, G_OPTION_ARG_NONE, &arguments.force, "Move one aside that is not damaged, too", NULL },
+	{ "force", 0, 0, G_OPTION_ARG_NONE, &arguments.force, "Also move a database aside that is not damaged", NULL },
 	G_OPTION_ENTRY_NULL
 };
 
-/* The database first: without it SQLite never looks at its log. The last one is an older daemon's (store_open()). */
+/*
+ * The files of a database, in the order in which they are renamed. The database is first: without it SQLite ignores
+ * the log. "-redo" is of an older daemon (store_open()).
+ */
 static const char *const suffixes[] = { "", "-wal", "-shm", "-redo" };
 
-/* SQLite makes a log and an index of it even for a reader. Where there was no log before, both are empty. */
+/*
+ * SQLite makes a log and its index even for a reader. If there was no log before, both are empty and are removed
+ * again.
+ */
 static GPtrArray *check_without_traces(const char *state_dir, GError **error)
 {
 	g_autofree char *log = g_build_filename(state_dir, STORE_FILE "-wal", NULL);
@@ -44,7 +50,10 @@ static GPtrArray *check_without_traces(const char *state_dir, GError **error)
 	return problems;
 }
 
-/* Lines, none when all is in order. A database that cannot even be opened is damaged as well. */
+/*
+ * One text for each problem; an empty array: none. A database that SQLite cannot open because of damage is one
+ * problem.
+ */
 static GPtrArray *find_problems(const char *state_dir, GError **error)
 {
 	g_autoptr(GError) reason = NULL;
@@ -71,7 +80,10 @@ static bool sync_directory(const char *path)
 	return done;
 }
 
-/* The new name of the database, or NULL. Nothing is ever deleted or overwritten. */
+/*
+ * Renames the files of the database; deletes and overwrites nothing. Returns its new path, g_malloc'ed; NULL and
+ * @error.
+ */
 static char *move_aside(const char *state_dir, GError **error)
 {
 	g_autoptr(GDateTime) now = g_date_time_new_now_utc();
@@ -84,13 +96,13 @@ static char *move_aside(const char *state_dir, GError **error)
 		g_autofree char *to = g_strconcat(new, suffixes[i], NULL);
 
 		if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 && !(errno == ENOENT && i > 0)) {
-			command_fail(error, STATUS_FAILED, "%s: cannot be renamed to %s: %s", from, to,
+			command_fail(error, STATUS_FAILED, "%s: cannot rename it to %s: %s", from, to,
 			             g_strerror(errno));
 			return NULL;
 		}
 	}
 	if (!sync_directory(state_dir)) {
-		command_fail(error, STATUS_FAILED, "%s: cannot be synced: %s", state_dir, g_strerror(errno));
+		command_fail(error, STATUS_FAILED, "%s: cannot sync the directory: %s", state_dir, g_strerror(errno));
 		return NULL;
 	}
 	return g_steal_pointer(&new);
@@ -108,8 +120,8 @@ static void print_next(const char *state_dir, const char *moved)
 {
 	if (moved)
 		printf("moved aside to %s\n"
-		       "Next: start dmemfsd, which begins with an empty tree. Processes that map a file keep their memory until\n"
-		       "they let go of it. To go back, stop dmemfsd and give %s* the names without \"%s\" again.\n",
+		       "Next: start dmemfsd, which begins with an empty tree. Processes that map a file keep its memory until\n"
+		       "they unmap it. To go back, stop dmemfsd and rename %s* to the names without \"%s\".\n",
 		       moved, moved, strstr(moved, ".aside-"));
 	else
 		printf("Next: restore a copy of %s/" STORE_FILE ", or start with an empty tree after\n"
@@ -141,8 +153,8 @@ static enum status check(const char *state_dir, struct json *json, GError **erro
 		g_ptr_array_add(problems, g_strdup(unreadable->message));
 	}
 	if (arguments.move_aside && problems->len == 0 && !arguments.force)
-		return command_fail(error, STATUS_FAILED, "%s: is in order, so it stays: add --force to move it aside",
-		                    path);
+		return command_fail(error, STATUS_FAILED,
+		                    "%s: is in order, and was not moved: add --force to move it aside", path);
 	if (arguments.move_aside) {
 		moved = move_aside(state_dir, error);
 		if (!moved)
@@ -162,7 +174,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 {
 	if (arguments.force && !arguments.move_aside)
 		return command_fail(error, STATUS_USAGE,
-		                    "--force is given without --move-aside: add that, or leave it out");
+		                    "--force is given without --move-aside: add --move-aside, or leave --force out");
 	return state_dir_work(invocation, arguments.config, check, error);
 }
 
@@ -170,8 +182,8 @@ const struct command command_fsck = {
 	.name = "fsck",
 	.operands = "[STATE_DIR]",
 	.summary = "Check the record of names and memory, while the daemon is stopped",
-	.details = "Finds memory that two files own or that lies in no region, names that lead nowhere, counts\n"
-		   "and checksums that are wrong. Changes nothing without --move-aside, and never deletes.",
+	.details = "Finds memory that two files own or that lies in no region, names without an inode, wrong counts\n"
+		   "and wrong checksums. Changes nothing without --move-aside, and never deletes.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

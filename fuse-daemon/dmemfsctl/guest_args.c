@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl guest-args: what to tell a virtual machine monitor so that a guest's RAM is a file on dmemfs. */
+/*
+ * dmemfsctl guest-args: prints the arguments with which a virtual machine monitor uses a file on dmemfs as a guest's
+ * RAM.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,25 +22,25 @@ static struct {
 static const GOptionEntry options[] = { { "vmm", 0, 0, G_OPTION_ARG_STRING, &arguments.vmm,
 	                                  "qemu (default), cloud-hypervisor or libvirt", "NAME" },
 	                                { "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size,
-	                                  "The guest's memory; for a FILE that has a size already it is that", "SIZE" },
+	                                  "The guest's memory; by default the size of FILE", "SIZE" },
 	                                G_OPTION_ENTRY_NULL };
 
 struct guest {
 	char *path; /* absolute */
 	bool is_directory;
-	bool exists;    /* with its size */
-	uint64_t size;  /* bytes; 0: libvirt says it elsewhere */
-	uint64_t align; /* the largest page that the memory can be mapped with */
-	bool prealloc;  /* the monitor has to touch all of it, to learn whether it is there */
+	bool exists;    /* the file exists and has a size */
+	uint64_t size;  /* bytes; 0: the domain's XML has it in another place */
+	uint64_t align; /* the largest page that can map the memory */
+	bool prealloc;  /* the monitor has to touch all memory at the start, to find a shortage */
 };
 
-/* What was worked out. */
+/* The result. */
 struct advice {
 	GPtrArray *prepare;   /* commands to run first */
-	GPtrArray *arguments; /* of the monitor; empty with XML */
-	GString *xml;         /* NULL: none */
+	GPtrArray *arguments; /* the monitor's arguments; empty with XML */
+	GString *xml;         /* XML for the domain; NULL: none */
 	char *setting;        /* a line for a configuration file of the monitor; NULL: none */
-	const char *emulator; /* the program in the XML's <emulator>; NULL: no matter */
+	const char *emulator; /* the program for the XML's <emulator>; NULL: any */
 };
 
 static bool check_path(const struct guest *guest, GError **error)
@@ -80,7 +83,7 @@ static bool get_size(struct guest *guest, uint64_t page_size, GError **error)
 	if (wanted % page_size) {
 		g_autofree char *unit = config_format_size(page_size);
 
-		return command_fail(error, STATUS_USAGE, "--size %s: is no multiple of the mount's page size, %s",
+		return command_fail(error, STATUS_USAGE, "--size %s: is not a multiple of the mount's page size, %s",
 		                    arguments.size, unit) == STATUS_DONE;
 	}
 	guest->size = wanted;
@@ -108,7 +111,7 @@ static bool describe_guest(struct guest *guest, const struct view *view, GError 
 		return false;
 	if (!guest->exists)
 		guest->align = largest_page(guest->size);
-	/* Pages of tmpfs have 2 MiB at most, and it maps what is not there. */
+	/* tmpfs has pages of at most 2 MiB, and allows mappings of a file that has no memory yet. */
 	guest->prealloc = g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0;
 	guest->align = MIN(guest->align, guest->prealloc ? DMEMFS_PAGE_2M : DMEMFS_PAGE_1G);
 	return true;
@@ -123,7 +126,7 @@ static void add_prepare(struct advice *advice, const struct guest *guest)
 		g_ptr_array_add(advice->prepare, g_strdup_printf("truncate -s %s %s", size, path));
 }
 
-/* In QEMU's options a comma in a value is written twice. */
+/* Writes each comma twice, as QEMU's options need it. */
 static char *double_commas(const char *value)
 {
 	g_auto(GStrv) parts = g_strsplit(value, ",", -1);
@@ -132,8 +135,8 @@ static char *double_commas(const char *value)
 }
 
 /*
- * QEMU goes on when its file cannot be sized. Reserved memory refuses to be mapped then; on tmpfs the access in advance is what
- * fails, which would only take time elsewhere.
+ * QEMU goes on when it cannot set the size of its file. With reserved memory, mmap(2) then fails. On tmpfs it
+ * succeeds, so prealloc=on is needed to make QEMU fail; with reserved memory prealloc=on would only take time.
  */
 static char *qemu_object(const struct guest *guest)
 {
@@ -158,7 +161,7 @@ static bool advise_qemu(const struct guest *guest, struct advice *advice, GError
 	return true;
 }
 
-/* No prefault=on: it fails on memory without struct page. */
+/* Without prefault=on, which fails on memory without struct page. */
 static bool advise_cloud_hypervisor(const struct guest *guest, struct advice *advice, GError **error)
 {
 	g_autofree char *size = config_format_size(guest->size);
@@ -186,7 +189,10 @@ static void append_memory(GString *xml, const struct guest *guest)
 	g_string_append_printf(xml, "<memory unit=\"b\">%" G_GUINT64_FORMAT "</memory>\n", guest->size);
 }
 
-/* libvirt makes a file per guest, and has no option for the alignment: a script between it and QEMU adds that. */
+/*
+ * libvirt makes a file for each guest. It has no option for the alignment, so a script between libvirt and QEMU adds
+ * that.
+ */
 static void advise_libvirt_directory(const struct guest *guest, struct advice *advice)
 {
 	append_memory(advice->xml, guest);
@@ -201,7 +207,10 @@ static void advise_libvirt_directory(const struct guest *guest, struct advice *a
 	advice->setting = g_strdup_printf("memory_backing_dir = \"%s\"", guest->path);
 }
 
-/* A file of one's own choice, aligned: past libvirt, whose own memory object stays, unused and untouched. */
+/*
+ * A file that the user names, with alignment, by QEMU's own arguments. libvirt's memory object exists, too, but is
+ * not used.
+ */
 static void advise_libvirt_file(const struct guest *guest, struct advice *advice)
 {
 	g_autofree char *object = qemu_object(guest);
@@ -325,11 +334,11 @@ static enum status run(const struct invocation *invocation, GError **error)
 const struct command command_guest_args = {
 	.name = "guest-args",
 	.operands = "PATH",
-	.summary = "Print what a virtual machine monitor must be told",
+	.summary = "Print the arguments for a virtual machine monitor",
 	.details =
-		"For a file on dmemfs, or for a directory in which the monitor makes one. share=on is needed, align makes\n"
-		"large pages possible. Disks of such a guest need a cache: cache=none reads past the page cache, which\n"
-		"memory without struct page cannot take part in.",
+		"For a file on dmemfs, or for a directory in which the monitor makes a file. share=on is needed; align\n"
+		"makes large pages possible. Disks of such a guest must not use cache=none: it means O_DIRECT, which\n"
+		"fails on memory without struct page.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = 1,

@@ -4,8 +4,8 @@
 
 struct json {
 	GString *text;
-	GString *closing; /* a bracket for each that is open, the innermost last */
-	bool first;       /* nothing is in the innermost one yet */
+	GString *closing; /* the closing brackets of open objects and arrays, the innermost last */
+	bool first;       /* the innermost object or array is still empty */
 };
 
 static void new_line(struct json *json)

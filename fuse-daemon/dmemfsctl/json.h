@@ -9,31 +9,31 @@
 
 struct json;
 
-/* An object that is open already; json_finish() closes it. */
+/* Begins the outermost object; json_finish() ends it. */
 struct json *json_new(void);
 void json_destroy(struct json *json);
 typedef struct json json_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_t, json_destroy)
 
-/* @key: NULL inside of an array. */
+/* @key of all functions: NULL in an array. */
 void json_begin_object(struct json *json, const char *key);
 void json_begin_array(struct json *json, const char *key);
-/* Of the innermost object or array. */
+/* Ends the innermost object or array. */
 void json_end(struct json *json);
-/* Bytes that are not UTF-8 become U+FFFD. @value NULL: null. */
+/* Writes null when @value is NULL. Bytes that are not UTF-8 become U+FFFD. */
 void json_string(struct json *json, const char *key, const char *value);
 void json_strings(struct json *json, const char *key, const char *const *values);
-/* The same of a GPtrArray of strings. */
+/* Writes an array of the strings in @values. */
 void json_list(struct json *json, const char *key, const GPtrArray *values);
-/* Numbers are exact. */
+/* Writes all digits: readers that use double lose precision above 2^53. */
 void json_unsigned(struct json *json, const char *key, uint64_t value);
 void json_signed(struct json *json, const char *key, int64_t value);
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
-/* "node": a NUMA node; negative: null. */
+/* Writes "node"; null when @node is negative. */
 void json_node(struct json *json, int node);
 
-/* The whole text with a line feed at its end; valid as long as @json. */
+/* Ends the outermost object. Returns the text, with a line feed at its end, owned by @json. */
 const char *json_finish(struct json *json);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl ls: the files of a mount, where their memory lies and who maps them. */
+/* dmemfsctl ls: lists the files of a mount, where their memory lies and which processes map them. */
 #include <stdio.h>
 
 #include "dmemfsctl/command.h"
@@ -102,10 +102,11 @@ static enum status run(const struct invocation *invocation, GError **error)
 const struct command command_ls = {
 	.name = "ls",
 	.operands = "[PATH]",
-	.summary = "List files with their memory, its nodes and who maps them",
+	.summary = "List files with their memory, its nodes and the processes that map them",
 	.details =
-		"PAGES are the sizes that a well aligned mapping can use. Files that were removed while a process\n"
-		"maps them are listed last: their memory is pending until it ends. Only root may see where memory lies.",
+		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
+		"them are listed last: their memory is pending until no process maps it. Only root may see where memory\n"
+		"lies.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -11,7 +11,7 @@
 #include "backend/memmap_cmdline.h"
 #include "dmemfsctl/command.h"
 
-/* "START-END : NAME", END included; what lies inside of another range is indented (Documentation/filesystems/proc). */
+/* Lines are "START-END : NAME", END included; ranges inside of another range are indented (proc(5)). */
 GArray *machine_parse_iomem(const char *iomem, const char *name)
 {
 	GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -66,7 +66,7 @@ static void append_range(GArray *ranges, uint64_t start, uint64_t end, int node)
 		g_array_append_val(ranges, range);
 }
 
-/* One range of RAM, cut where the node changes. */
+/* Appends one range of RAM, split where the node changes. */
 static void assign_range(GArray *assigned, const struct extent *extent, const GArray *blocks)
 {
 	uint64_t at = extent->start, end = extent->start + extent->length;
@@ -77,7 +77,7 @@ static void assign_range(GArray *assigned, const struct extent *extent, const GA
 		const struct machine_range *block = &g_array_index(blocks, struct machine_range, i);
 		uint64_t block_end = block->extent.start + block->extent.length;
 
-		/* The gap in front of the block. */
+		/* The gap before the block. */
 		if (at < block->extent.start) {
 			uint64_t gap_end = MIN(end, block->extent.start);
 
@@ -140,7 +140,10 @@ bool machine_has_unsafe_nesting(const char *root)
 	        is_on(root, "/sys/module/kvm/parameters/allow_unsafe_mappings"));
 }
 
-/* Of RAM that was plugged in later, or that the firmware set apart, KVM would think as of a device. */
+/*
+ * The RAM that the firmware reported at boot. KVM takes RAM that was plugged in later, or set apart, for device
+ * memory.
+ */
 static GArray *read_firmware(const char *root)
 {
 	g_autofree char *directory = g_strconcat(root, "/sys/firmware/memmap", NULL);
@@ -171,7 +174,7 @@ static GArray *read_firmware(const char *root)
 	return ranges;
 }
 
-/* System RAM, and what was System RAM before memmap= took it away. */
+/* System RAM, and RAM that memmap= reserves now. */
 static GArray *read_ram(const char *root, GError **error)
 {
 	g_autofree char *iomem = read_file(root, "/proc/iomem", error);
@@ -183,7 +186,7 @@ static GArray *read_ram(const char *root, GError **error)
 	if (!ram)
 		return NULL;
 	if (ram->len == 0) {
-		/* To all but root the kernel shows zeroes. */
+		/* The kernel shows zeroes to all users but root. */
 		command_fail(error, STATUS_FAILED, "%s/proc/iomem: shows no System RAM: run as root", root);
 		return NULL;
 	}
@@ -218,7 +221,7 @@ static void read_node(const char *root, int node, uint64_t block_size, GArray *b
 	}
 }
 
-/* A block that two nodes share is of neither. */
+/* Drops blocks that two nodes share, because their node is not known. */
 static GArray *join_blocks(GArray *blocks)
 {
 	GArray *joined = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
@@ -238,7 +241,7 @@ static GArray *join_blocks(GArray *blocks)
 	return joined;
 }
 
-/* What the firmware says reaches further than the blocks of the kernel. */
+/* Uses the firmware's table, which also covers reserved memory; the kernel has no blocks there. */
 static GArray *ask_firmware(const char *root, GArray *blocks)
 {
 	g_autofree char *path = g_strconcat(root, "/sys/firmware/acpi/tables/SRAT", NULL);
@@ -277,14 +280,14 @@ static GArray *read_nodes(const char *root, GArray *nodes)
 		if (size)
 			read_node(root, node, g_ascii_strtoull(size, NULL, 16), blocks);
 	}
-	/* A kernel without NUMA. */
+	/* The kernel has no NUMA support. */
 	if (nodes->len == 0) {
 		int node = 0;
 
 		g_array_append_val(nodes, node);
 	}
 	g_array_sort(nodes, by_number);
-	/* One node has all memory. */
+	/* There is one node only, so it has all memory. */
 	if (nodes->len == 1 && blocks->len == 0) {
 		struct machine_range all = { { 0, UINT64_C(1) << 52 }, g_array_index(nodes, int, 0) };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The RAM of this machine, as the kernel and the firmware describe it. @root is put in front of every path, "" for the
- * running system: tests have machines of their own.
+ * The RAM of this machine, as the kernel and the firmware describe it. @root is the prefix of every path: "" for the
+ * running system; tests use directories with the files of other machines.
  */
 #ifndef DMEMFSCTL_MACHINE_H
 #define DMEMFSCTL_MACHINE_H
@@ -19,7 +19,7 @@ struct machine_range {
 };
 
 struct machine {
-	GArray *ram;   /* struct machine_range by address: System RAM, and what memmap= keeps from the kernel today */
+	GArray *ram;   /* struct machine_range by address: System RAM, and RAM that memmap= reserves now */
 	GArray *nodes; /* int, rising */
 	uint64_t bytes;
 };
@@ -30,12 +30,15 @@ void machine_destroy(struct machine *machine);
 typedef struct machine machine_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(machine_t, machine_destroy)
 
-/* Whether the kernel is locked down (kernel_lockdown(7)): then dmemfs.ko claims no memory. False also if it is not told. */
+/*
+ * Is the kernel locked down (kernel_lockdown(7)), so that dmemfs.ko cannot claim memory? False also when the kernel
+ * does not say.
+ */
 bool machine_is_locked_down(const char *root);
 
 /*
- * Whether guests that run guests may keep pages that were taken from their file: with kvm_intel as it is loaded by default,
- * before Linux 6.13, or where KVM was told to allow it.
+ * Can guests that run guests still reach pages that were taken from their file? They can with kvm_intel and nested=1
+ * (the default) before Linux 6.13, or if KVM was told to allow it.
  */
 bool machine_has_unsafe_nesting(const char *root);
 #define MACHINE_NESTING                                                                                                       \
@@ -45,24 +48,25 @@ bool machine_has_unsafe_nesting(const char *root);
 	"where tenants do not trust each other, put the line  options kvm_intel nested=0  into /etc/modprobe.d/dmemfs.conf, " \
 	"then reboot"
 
-/* Outermost ranges of /proc/iomem with this name: GArray of struct extent by address. */
+/* The outermost ranges in @iomem, the text of /proc/iomem, with this name: GArray of struct extent by address. */
 GArray *machine_parse_iomem(const char *iomem, const char *name);
-/* What lies in both; both by address, and without overlaps of their own. */
+/* The memory that is in both arrays. Each must be sorted by address and have no overlaps. GArray of struct extent. */
 GArray *machine_intersect(const GArray *first, const GArray *second);
 /*
- * Which node @ram (GArray of struct extent) lies on. @blocks: GArray of struct machine_range by address, the memory
- * that the kernel knows the node of. Between two blocks of one node, and past the outermost ones, it is theirs.
+ * Finds the nodes of @ram (GArray of struct extent). @blocks: GArray of struct machine_range by address, the memory
+ * whose node the kernel knows. Memory between two blocks of one node is on that node; memory before the first and
+ * after the last block is on the node of that block. GArray of struct machine_range.
  */
 GArray *machine_assign_nodes(const GArray *ram, const GArray *blocks);
 
 /*
- * The memory in an SRAT, @size bytes of it: GArray of struct machine_range by address, whose node is the firmware's
- * proximity domain. Entries that are malformed end it.
+ * The memory in an SRAT of @size bytes: GArray of struct machine_range by address. Their nodes are the firmware's
+ * proximity domains. Stops at the first malformed entry.
  */
 GArray *machine_parse_srat(const uint8_t *table, size_t size);
 /*
- * The same with the kernel's numbers of the nodes, learned from @blocks, which it knows both of. So reserved memory, which
- * is in no block, has a node, too.
+ * Replaces the proximity domains in @srat by the kernel's node numbers. A block of @blocks, whose node the kernel
+ * knows, tells the number of its domain. So reserved memory, which is in no block, gets a node, too.
  */
 GArray *machine_number_domains(const GArray *srat, const GArray *blocks);
 

@@ -5,7 +5,7 @@
 #include "dmemfsctl/machine.h"
 
 /* Offsets in bytes; all numbers are little-endian. */
-#define HEADER         48 /* of the table, the entries follow */
+#define HEADER         48 /* size of the table's header; the entries follow */
 #define TYPE_MEMORY    1
 #define MEMORY_LENGTH  40
 #define MEMORY_DOMAIN  2
@@ -56,7 +56,7 @@ static gboolean overlap(const struct extent *a, const struct extent *b)
 	return a->start < b->start + b->length && b->start < a->start + a->length;
 }
 
-/* The node of the first block in any range of @domain, -1 when there is none. */
+/* The node of the first block that lies in a range of @domain; -1: there is none. */
 static int node_of_domain(const GArray *srat, int domain, const GArray *blocks)
 {
 	for (guint i = 0; i < srat->len; i++) {

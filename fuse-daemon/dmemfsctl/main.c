@@ -23,7 +23,10 @@ static enum status print(const char *text)
 	return STATUS_FAILED;
 }
 
-/* In the form that was asked for. A command line may be wrong before --json is parsed, so all of it is searched. */
+/*
+ * Prints @error as text or JSON. Searches the command line for --json, because parsing may have failed before that
+ * option.
+ */
 static enum status report(const GError *error, char **arguments)
 {
 	enum status status = status_of(error);
@@ -79,9 +82,9 @@ static enum status dispatch(char ***arguments, GError **error)
 		return print("dmemfsctl " DMEMFS_VERSION "\n");
 	command = command_find(name);
 	if (!command)
-		return command_fail(error, STATUS_USAGE, "\"%s\" is no command: see dmemfsctl --help", name);
+		return command_fail(error, STATUS_USAGE, "unknown command \"%s\": see dmemfsctl --help", name);
 
-	/* The parser sees the command's name as the program's. */
+	/* Drops argv[0], so that the option parser takes the subcommand's name for the program's. */
 	g_free((*arguments)[0]);
 	memmove(*arguments, *arguments + 1, (g_strv_length(*arguments + 1) + 1) * sizeof(**arguments));
 	return run(command, arguments, error);
@@ -95,8 +98,8 @@ int main(int argc G_GNUC_UNUSED, char **argv)
 
 	log_init();
 	log_set_name("dmemfsctl");
-	signal(SIGPIPE, SIG_DFL); /* as every filter: dmemfsctl ls | head */
-	setlocale(LC_CTYPE, "");  /* which characters the terminal has; messages and numbers stay as they are */
+	signal(SIGPIPE, SIG_DFL); /* ends silently in: dmemfsctl ls | head */
+	setlocale(LC_CTYPE, "");  /* the terminal's characters; messages and numbers are not localized */
 	status = dispatch(&arguments, &error);
 	return (int)(error ? report(error, argv) : status);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl map: a picture of the regions. */
+/* dmemfsctl map: draws which file has which memory of the regions. */
 #include "dmemfsctl/map.h"
 
 #include <stdio.h>
@@ -49,7 +49,7 @@ static void describe(struct json *json, const struct map *map)
 	json_end(json);
 }
 
-/* librsvg's own program: a dependency only of those who want it. */
+/* Runs rsvg-convert, so that dmemfsctl does not depend on librsvg. */
 static bool write_png(const char *svg, const char *path, GError **error)
 {
 	const char *argv[] = { "rsvg-convert", "--format=png", "--output", path, NULL, NULL };
@@ -131,8 +131,8 @@ const struct command command_map = {
 	.operands = "[PATH]",
 	.summary = "Draw which file has which memory",
 	.details =
-		"A cell of the picture has the letter, or the colour, of the file that has most of it. Memory that was\n"
-		"in a removed file and is not free yet counts as pending and looks free.",
+		"A cell of the picture has the letter, or the colour, of the file that has most of its memory. Pending\n"
+		"memory, of removed files that a process still maps, looks free.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

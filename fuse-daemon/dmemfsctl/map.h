@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What lies where in the regions: the data of dmemfsctl map, and its pictures. */
+/* Which file has which memory of the regions: the data of dmemfsctl map, and its pictures. */
 #ifndef DMEMFSCTL_MAP_H
 #define DMEMFSCTL_MAP_H
 
@@ -22,25 +22,23 @@ struct map {
 	GPtrArray *pieces; /* per region of the view a GArray of struct map_piece, by address */
 };
 
-/* @files: those of files_collect(), which must stay as long as the map. */
+/* @files: the files of files_collect(). @view and @files must outlive the map. */
 struct map *map_new(const struct view *view, const GPtrArray *files);
 void map_destroy(struct map *map);
 typedef struct map map_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(map_t, map_destroy)
 
-/*
- * The power of two that cuts @length into at most @count parts, no less than @least. Bytes.
- */
+/* The smallest power of two, at least @least, that divides @length into at most @count parts. In bytes. */
 uint64_t map_scale(uint64_t length, uint64_t count, uint64_t least);
-/* Of [start, start + length): bytes in files, and of them the file that has most, or -1. */
+/* Returns how many bytes of [start, start + length) are in files. *@file: the file that has most of them, or -1. */
 uint64_t map_look(const GArray *pieces, uint64_t start, uint64_t length, int *file);
 
 /*
- * Rows of cells, and a legend; g_malloc'ed. @colour: a block per cell in the colour of its file, else letters.
- * @unicode: the terminal has block characters.
+ * The map as text: rows of cells and a legend; g_malloc'ed. @colour: a cell is a block in the colour of its file,
+ * else a letter. @unicode: the terminal has block characters.
  */
 char *map_text(const struct map *map, bool colour, bool unicode);
-/* An SVG document, g_malloc'ed: a rectangle per run, with its file as tooltip. */
+/* The map as SVG document, g_malloc'ed: a rectangle for each run, with its file as tooltip. */
 char *map_svg(const struct map *map);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What lies where in the regions: the data of dmemfsctl map. */
+/* Which file has which memory of the regions: the data of dmemfsctl map. */
 #include "dmemfsctl/map.h"
 
 static gint by_memory(gconstpointer a, gconstpointer b)
@@ -12,7 +12,7 @@ static gint by_memory(gconstpointer a, gconstpointer b)
 	return g_strcmp0(first->path, second->path);
 }
 
-/* A run may go on in the next region. */
+/* Adds a run. It may go on in the next region: then it becomes several pieces. */
 static void add_run(struct map *map, struct extent extent, guint file)
 {
 	for (guint i = 0; i < map->view->regions->len; i++) {
@@ -89,7 +89,7 @@ uint64_t map_look(const GArray *pieces, uint64_t start, uint64_t length, int *fi
 		if (from >= to)
 			continue;
 		used += to - from;
-		/* The pieces of a file that follow each other add up; that is near enough for a picture. */
+		/* Adds up only pieces of a file that follow each other, which is precise enough for a picture. */
 		of_one = i > 0 && g_array_index(pieces, struct map_piece, i - 1).file == piece->file
 		                 ? of_one + (to - from)
 		                 : to - from;

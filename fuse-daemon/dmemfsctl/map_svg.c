@@ -3,8 +3,8 @@
 #include "dmemfsctl/map.h"
 #include "dmemfsctl/text.h"
 
-#define WIDTH      1024 /* of a row of memory, in pixels, as all that follows */
-#define LEFT       130  /* for the address in front of it */
+#define WIDTH      1024 /* width of a row of memory; all in pixels */
+#define LEFT       130  /* room for the address before a row */
 #define MARGIN     16
 #define ROW        14
 #define GAP        3
@@ -12,7 +12,7 @@
 #define ROWS_MAX   32
 #define LEGEND_MAX 40
 
-/* Hues far apart from each other for files that follow each other: the golden angle, in degrees. */
+/* Steps by the golden angle, in degrees, so that consecutive files get hues that differ much. */
 static guint hue_of(guint file)
 {
 	return file * 222u % 360u;

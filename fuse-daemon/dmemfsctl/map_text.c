@@ -9,7 +9,7 @@
 #define ROWS       16
 #define LEGEND_MAX 26
 
-/* Of the terminal's 256 colours: apart from each other, on black and on white. */
+/* Colours of the terminal's 256 that differ from each other, and from black and white. */
 static const int colours[] = { 33, 208, 34, 160, 99, 136, 37, 199, 70, 25, 172, 127, 30, 167, 61, 106 };
 
 static char letter_of(int file)
@@ -17,7 +17,7 @@ static char letter_of(int file)
 	return file < LEGEND_MAX ? (char)('A' + file) : '#';
 }
 
-/* How full, from a few bytes to all. */
+/* A character that shows which part of @length is used. */
 static const char *shade(uint64_t used, uint64_t length, bool unicode)
 {
 	static const char *const blocks[] = { "\u2591", "\u2592", "\u2593", "\u2588" };
@@ -27,11 +27,11 @@ static const char *shade(uint64_t used, uint64_t length, bool unicode)
 	return unicode ? blocks[step] : plain[step];
 }
 
-/* What a row is drawn with. */
+/* The state of drawing. */
 struct pen {
 	bool colour;
 	bool unicode;
-	int file; /* whose colour the terminal has now, -1: its own */
+	int file; /* the file whose colour is set; -1: the terminal's own colour */
 };
 
 static void set_colour(GString *text, struct pen *pen, int file)

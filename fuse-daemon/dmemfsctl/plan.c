@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl plan: which RAM to reserve, and what the boot loader must be told. */
+/* dmemfsctl plan: chooses RAM to reserve, and prints or writes the boot loader's configuration. */
 #include "dmemfsctl/plan.h"
 
 #include <stdio.h>
@@ -24,9 +24,10 @@ static const GOptionEntry options[] = {
 	  "Reserve on this NUMA node; may be given several times, all nodes by default", "N" },
 	{ "leave", 0, 0, G_OPTION_ARG_STRING, &arguments.leave,
 	  "How much the kernel keeps; 1/16 of the RAM by default, but at least 2G", "SIZE" },
-	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write, "Tell the boot loader, and say what to run next", NULL },
+	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write,
+	  "Write the boot loader's configuration, and say what to run next", NULL },
 	{ "boot-loader", 0, 0, G_OPTION_ARG_STRING, &arguments.boot_loader,
-	  "grub or systemd-boot; by default the one that there is", "NAME" },
+	  "grub or systemd-boot; by default the one that is installed", "NAME" },
 	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
 	  "Look below DIR instead of /: for another machine's files", "DIR" },
 	G_OPTION_ENTRY_NULL
@@ -55,7 +56,7 @@ static bool get_requested_size(uint64_t *size, GError **error)
 
 	g_autofree char *possible = config_format_size((*size / PLAN_ALIGNMENT + 1) * PLAN_ALIGNMENT);
 
-	command_fail(error, STATUS_USAGE, "--size %s: is no multiple of 1G: use %s", arguments.size, possible);
+	command_fail(error, STATUS_USAGE, "--size %s: is not a multiple of 1G: use %s", arguments.size, possible);
 	return false;
 }
 
@@ -74,7 +75,7 @@ static bool fail_node(const struct machine *machine, const char *text, GError **
 
 	for (guint i = 0; i < machine->nodes->len; i++)
 		g_string_append_printf(nodes, "%s%d", i ? ", " : "", g_array_index(machine->nodes, int, i));
-	command_fail(error, STATUS_USAGE, "--node %s: is none of this machine's nodes: use %s", text, nodes->str);
+	command_fail(error, STATUS_USAGE, "--node %s: is not a node of this machine: use %s", text, nodes->str);
 	return false;
 }
 
@@ -92,7 +93,7 @@ static bool get_nodes(const struct machine *machine, GArray *nodes, GError **err
 	return true;
 }
 
-/* What there is to say against the plan; none of it is an error. */
+/* Reasons why the plan may not be good; none of them is an error. */
 static GPtrArray *find_warnings(const GArray *ranges, const char *root)
 {
 	GPtrArray *warnings = g_ptr_array_new_with_free_func(g_free);
@@ -126,8 +127,8 @@ struct plan {
 	GPtrArray *warnings;
 	char *arguments;
 	char *grub;
-	const struct plan_loader *loader; /* that was told; NULL: none */
-	char *written;                    /* NULL: nothing */
+	const struct plan_loader *loader; /* whose configuration was written; NULL: none */
+	char *written;                    /* the path that was written; NULL: none */
 };
 
 static void plan_clear(struct plan *plan)
@@ -268,8 +269,8 @@ const struct command command_plan = {
 	.operands = "",
 	.summary = "Propose RAM to reserve, and the kernel arguments for it",
 	.details =
-		"Ranges begin and end at multiples of 1 GiB, above 4 GiB, in RAM that the firmware reports: so pages of\n"
-		"1 GiB fit, and no struct page is left over. Changes nothing without --write.",
+		"Ranges begin and end at multiples of 1 GiB, above 4 GiB, in RAM that the firmware reports. So pages of\n"
+		"1 GiB fit, and the kernel keeps no struct page for the ranges. Changes nothing without --write.",
 	.options = options,
 	.run = run,
 };

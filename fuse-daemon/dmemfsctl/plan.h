@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which RAM to reserve, and how to tell the boot loader. */
+/* Chooses RAM to reserve, and configures the boot loader. */
 #ifndef DMEMFSCTL_PLAN_H
 #define DMEMFSCTL_PLAN_H
 
@@ -9,11 +9,17 @@
 
 #include "dmemfsctl/machine.h"
 
-/* Ranges begin and end at multiples of it, so that 1-GiB pages fit, and no section of 128 MiB keeps its memmap. */
+/*
+ * Ranges begin and end at multiples of this, so that 1-GiB pages fit, and no section of 128 MiB keeps its struct
+ * pages.
+ */
 #define PLAN_ALIGNMENT DMEMFS_PAGE_1G
-/* What lies below stays with the kernel: devices with 32-bit addresses, and crash kernels, need it. */
+/* No memory below this address is reserved: devices with 32-bit addresses, and crash kernels, need it. */
 #define PLAN_LOWEST (UINT64_C(4) << 30)
-/* With more ranges the kernel gives up the randomisation of its own address (MAX_MEMMAP_REGIONS, x86's kaslr.c). */
+/*
+ * With more ranges the kernel does not randomise its own address (MAX_MEMMAP_REGIONS in
+ * arch/x86/boot/compressed/kaslr.c).
+ */
 #define PLAN_RANGES_KASLR 4
 /* sizeof(struct page) for each page of 4 KiB. */
 #define PLAN_PAGE_STRUCT 64
@@ -24,38 +30,38 @@
 
 struct plan_request {
 	uint64_t size;       /* bytes, a multiple of PLAN_ALIGNMENT */
-	uint64_t leave;      /* bytes that stay with the kernel, on each node an equal part */
-	const GArray *nodes; /* int: where to reserve, spread evenly; empty: everywhere */
+	uint64_t leave;      /* bytes that stay with the kernel, an equal part on each node */
+	const GArray *nodes; /* int: the nodes to reserve on, an equal part each; empty: all nodes */
 };
 
 /*
- * GArray of struct machine_range by address. NULL and @error, which says how much there is. Of each node the fewest and
- * highest ranges.
+ * Chooses ranges: on each node as few as possible, at the highest addresses. Returns a GArray of struct machine_range
+ * by address; NULL and @error, which says how much can be reserved.
  */
 GArray *plan_choose(const struct machine *machine, const struct plan_request *request, GError **error);
 
-/* "memmap=64G$0x400000000 ...", as the kernel must see it; g_malloc'ed, as all that follows. */
+/* The kernel's arguments as they must be in /proc/cmdline: "memmap=64G$0x400000000 ...". g_malloc'ed. */
 char *plan_arguments(const GArray *ranges);
-/* The contents of a file in /etc/default/grub.d: a shell and GRUB both take one level of quotes away. */
+/* The contents of a file in /etc/default/grub.d; g_malloc'ed. The $ is quoted twice, for the shell and for GRUB. */
 char *plan_grub(const GArray *ranges);
 /*
- * The contents of /etc/kernel/cmdline, which were @former: without what an earlier plan asked for, and what a boot loader has
- * added to /proc/cmdline. Comments stay.
+ * The new contents of /etc/kernel/cmdline; g_malloc'ed. @former: the old ones, or /proc/cmdline. Removes arguments of
+ * an earlier plan, and arguments that a boot loader adds by itself. Keeps comments.
  */
 char *plan_cmdline(const char *former, const GArray *ranges);
 
 struct plan_loader {
 	const char *name;
-	const char *file; /* that is written */
-	const char *next; /* what to run before the reboot */
+	const char *file; /* the file that plan_write() writes */
+	const char *next; /* the command to run before the reboot */
 	bool (*is_there)(const char *root);
-	/* g_malloc'ed; NULL and @error. */
+	/* The new contents of @file, g_malloc'ed; NULL and @error. */
 	char *(*contents)(const char *root, const GArray *ranges, GError **error);
 };
 
-/* @name NULL: the one that the machine below @root has. NULL and @error. */
+/* The boot loader @name; NULL: the boot loader of the system below @root. Returns NULL and @error on failure. */
 const struct plan_loader *plan_find_loader(const char *root, const char *name, GError **error);
-/* The path that was written, g_malloc'ed; NULL and @error. */
+/* Writes the file of @loader. Returns its path, g_malloc'ed; NULL and @error. */
 char *plan_write(const struct plan_loader *loader, const char *root, const GArray *ranges, GError **error);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The boot loaders that dmemfsctl plan knows: how each is told of the kernel's arguments. */
+/* The boot loaders that dmemfsctl plan knows, and how each gets the kernel's arguments. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,11 +9,11 @@
 #include "dmemfsctl/plan.h"
 
 #define GRUB_DEFAULTS "/etc/default/grub"
-/* Marks the file as one that may be replaced. */
+/* The first line of a file that may be replaced. */
 #define GRUB_HEADER "# Written by dmemfsctl plan."
-/* Debian's package systemd-boot has it. */
+/* A file of Debian's package systemd-boot. */
 #define SYSTEMD_BOOT_HOOK "/etc/kernel/postinst.d/zz-systemd-boot"
-/* What kernel-install(8) takes when the administrator has said nothing. */
+/* The arguments that kernel-install(8) uses when there is no /etc/kernel/cmdline. */
 #define VENDOR_CMDLINE "/usr/lib/kernel/cmdline"
 
 static bool exists(const char *root, const char *path)
@@ -58,7 +58,7 @@ char *plan_grub(const GArray *ranges)
 {
 	g_autofree char *plain = plan_arguments(ranges);
 	g_auto(GStrv) parts = g_strsplit(plain, "$", -1);
-	/* The shell makes \$ of it, in double quotes, and GRUB makes $ of that. */
+	/* In double quotes the shell turns this into \$, which GRUB turns into $. */
 	g_autofree char *quoted = g_strjoinv("\\\\\\$", parts);
 
 	return g_strdup_printf(GRUB_HEADER " The $ must reach the kernel through a shell and through GRUB.\n"
@@ -66,7 +66,7 @@ char *plan_grub(const GArray *ranges)
 	                       quoted);
 }
 
-/* Only a file of our own is replaced. */
+/* Fails when the file exists and was not written by this program. */
 static char *grub_contents(const char *root, const GArray *ranges, GError **error)
 {
 	g_autofree char *former = read_text(root, PLAN_GRUB_DROP_IN);
@@ -78,7 +78,7 @@ static char *grub_contents(const char *root, const GArray *ranges, GError **erro
 	return NULL;
 }
 
-/* Could an earlier plan have asked for it? Ranges that keep bad memory away are small. */
+/* Did an earlier plan add this argument? Smaller ranges are the administrator's, who may keep bad memory from use. */
 static bool is_planned(const char *argument)
 {
 	g_autoptr(GArray) ranges = memmap_cmdline_parse(argument);
@@ -87,7 +87,7 @@ static bool is_planned(const char *argument)
 	return extent && extent->start >= PLAN_LOWEST && (extent->start | extent->length) % PLAN_ALIGNMENT == 0;
 }
 
-/* As kernel-install(8) does it: what a boot loader has added is not of this kernel alone. */
+/* Arguments that a boot loader adds by itself; kernel-install(8) drops the same ones. */
 static bool is_of_boot_loader(const char *argument)
 {
 	return g_str_has_prefix(argument, "BOOT_IMAGE=") || g_str_has_prefix(argument, "initrd=");
@@ -110,7 +110,7 @@ char *plan_cmdline(const char *former, const GArray *ranges)
 	g_autofree char *arguments = plan_arguments(ranges);
 	g_auto(GStrv) lines = g_strsplit(former, "\n", -1);
 	GString *text = g_string_new(NULL);
-	gsize end = 0; /* of the last line that is no comment */
+	gsize end = 0; /* the end of the last line that is not a comment */
 
 	for (char **line = lines; *line; line++) {
 		bool is_comment = g_str_has_prefix(g_strchug(*line), "#");
@@ -132,7 +132,7 @@ char *plan_cmdline(const char *former, const GArray *ranges)
 	return g_string_free(text, FALSE);
 }
 
-/* The file replaces what the kernel was started with: that goes into it. */
+/* The file replaces all arguments of the kernel, so it must also have the ones with which this kernel was started. */
 static char *systemd_boot_contents(const char *root, const GArray *ranges, GError **error)
 {
 	static const char *const sources[] = { PLAN_KERNEL_CMDLINE, VENDOR_CMDLINE, "/proc/cmdline" };
@@ -182,8 +182,8 @@ const struct plan_loader *plan_find_loader(const char *root, const char *name, G
 	}
 	if (!found)
 		command_fail(error, STATUS_FAILED,
-		             "%s" GRUB_DEFAULTS ": does not exist, nor %s" PLAN_KERNEL_CMDLINE ", so there is no GRUB "
-		             "and no systemd-boot to configure: pass the arguments to your boot loader",
+		             "%s" GRUB_DEFAULTS " and %s" PLAN_KERNEL_CMDLINE " do not exist, so neither GRUB nor "
+		             "systemd-boot can be configured: pass the arguments to your boot loader",
 		             root, root);
 	return found;
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which RAM to reserve. Pure. */
+/* Chooses RAM to reserve. No I/O. */
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/plan.h"
 #include "dmemfsctl/text.h"
 
-/* A node, or what is on no node that is known. */
+/* The RAM of a node, or all RAM whose node is not known. */
 struct pool {
 	int node;
-	uint64_t ram;     /* bytes, of whatever alignment */
+	uint64_t ram;     /* bytes, aligned or not */
 	uint64_t most;    /* bytes that can be reserved */
-	uint64_t planned; /* bytes that shall be */
-	GArray *ranges;   /* struct extent: aligned, high enough */
+	uint64_t planned; /* bytes to reserve */
+	GArray *ranges;   /* struct extent: aligned, and above PLAN_LOWEST */
 };
 
 static void pool_clear(gpointer pool)
@@ -71,7 +71,7 @@ static GArray *find_pools(const struct machine *machine, const struct plan_reque
 	return pools;
 }
 
-/* The next part goes to the node that has least so far. */
+/* Gives each part of @size to the node that has the least planned so far. */
 static bool spread(GArray *pools, uint64_t size)
 {
 	for (; size > 0; size -= PLAN_ALIGNMENT) {
@@ -90,7 +90,7 @@ static bool spread(GArray *pools, uint64_t size)
 	return true;
 }
 
-/* Of @ranges, which are some, the smallest that has all of it, else the largest. */
+/* The smallest of @ranges that has @size bytes; if none has, the largest. @ranges must not be empty. */
 static struct extent *best_range(GArray *ranges, uint64_t size)
 {
 	struct extent *best = &g_array_index(ranges, struct extent, 0);
@@ -105,7 +105,7 @@ static struct extent *best_range(GArray *ranges, uint64_t size)
 	return best;
 }
 
-/* From the top of a range: the kernel keeps what is contiguous with low memory. */
+/* Takes memory from the top of a range, so that the kernel keeps the part that is contiguous with low memory. */
 static void take(struct pool *pool, GArray *chosen)
 {
 	for (uint64_t left = pool->planned; left > 0;) {

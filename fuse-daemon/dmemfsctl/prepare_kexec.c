@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl prepare-kexec: the contents shall outlive this kernel. */
+/* dmemfsctl prepare-kexec: prepares the record, so that the contents of files survive a kexec. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -41,10 +41,10 @@ static enum status run(const struct invocation *invocation, GError **error)
 const struct command command_prepare_kexec = {
 	.name = "prepare-kexec",
 	.operands = "[STATE_DIR]",
-	.summary = "Let the contents of all files outlive this kernel, while the daemon is stopped",
+	.summary = "Keep the contents of all files through a kexec, while the daemon is stopped",
 	.details = "Prints an argument for the command line of the next kernel, which must reserve the same memory:\n"
 		   "  kexec -s -l KERNEL --initrd=INITRD --append=\"$(cat /proc/cmdline) $(dmemfsctl prepare-kexec)\"\n"
-		   "Good for one boot by kexec, and void once the daemon was started again.",
+		   "A preparation is good for one boot by kexec, and void once the daemon was started again.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

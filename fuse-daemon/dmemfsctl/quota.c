@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl quota: how much a directory tree may hold, and holds. */
+/* dmemfsctl quota: shows and sets the limits of a directory tree. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "quota/quota_limit.h"
 
 static struct {
-	char *max[QUOTA_RESOURCES]; /* NULL: stays as it is; "none": no limit */
+	char *max[QUOTA_RESOURCES]; /* NULL: do not change the limit; "none": remove it */
 } arguments;
 
 static const GOptionEntry options[] = { { "max-bytes", 'b', 0, G_OPTION_ARG_STRING, &arguments.max[QUOTA_BYTES],
@@ -31,9 +31,9 @@ static const char *const used_names[QUOTA_RESOURCES] = {
 	[QUOTA_FILES] = "dmemfs.quota.used_files",
 };
 
-/* What a tree has of one resource. */
+/* Usage and limit of one resource. */
 struct tree_quota {
-	bool is_known; /* the daemon counts: there is a limit, or it is the root */
+	bool is_known; /* the daemon counts usage: the directory has a limit, or is the root */
 	uint64_t used;
 	uint64_t max; /* QUOTA_UNLIMITED: none */
 };
@@ -43,7 +43,7 @@ static bool is_none(const char *text)
 	return strcmp(text, "none") == 0;
 }
 
-/* Before anything is changed. */
+/* Checks both options before the first limit is changed. */
 static bool check_options(GError **error)
 {
 	for (guint i = 0; i < QUOTA_RESOURCES; i++) {
@@ -60,7 +60,7 @@ static bool check_options(GError **error)
 	return true;
 }
 
-/* -1 and errno. No limit where there is none is well. */
+/* Sets or removes a limit. Removing a limit that does not exist succeeds. -1 and errno on failure. */
 static int change(const char *directory, enum quota_resource resource, const char *text)
 {
 	g_autofree char *name = g_strconcat("trusted.", quota_limit_name(resource), NULL);
@@ -183,7 +183,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 		return STATUS_FAILED;
 	directory = realpath(invocation->operands[0], NULL);
 	if (!directory || !g_file_test(directory, G_FILE_TEST_IS_DIR))
-		return command_fail(error, STATUS_FAILED, "%s: is no directory: name one on dmemfs",
+		return command_fail(error, STATUS_FAILED, "%s: is not a directory: name one on dmemfs",
 		                    invocation->operands[0]);
 	if (!change_all(directory, error) || !read_all(directory, quotas, error))
 		return STATUS_FAILED;
@@ -197,10 +197,10 @@ static enum status run(const struct invocation *invocation, GError **error)
 const struct command command_quota = {
 	.name = "quota",
 	.operands = "DIR",
-	.summary = "Show or set how much a directory tree may hold",
+	.summary = "Show or set the limits of a directory tree",
 	.details =
-		"A limit holds for all below the directory, from now on, until it is set to none. Only root sets limits, and\n"
-		"not from a container. Without options nothing changes.",
+		"A limit holds for everything below the directory until it is set to none. Only root can set limits, and\n"
+		"not in a container. Without options the command changes nothing.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = 1,

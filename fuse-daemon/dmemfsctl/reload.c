@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl reload: the daemon goes on with the program and the configuration that are installed now. */
+/* dmemfsctl reload: makes the daemon go on with the installed program and configuration. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,7 +9,10 @@
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/state_dir.h"
 
-/* How long a daemon may take: it answers what it is at, and loads its record. Generous, for machines under load. */
+/*
+ * How long a daemon may take to answer its current requests and to load its record. Generous, for machines under
+ * load.
+ */
 #define PATIENCE (60 * G_USEC_PER_SEC)
 #define POLL     (20 * 1000)
 
@@ -22,7 +25,7 @@ static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAM
 	                                  "FILE" },
 	                                G_OPTION_ENTRY_NULL };
 
-/* When the daemon took the lock of its state directory: a reloaded one has taken it anew. */
+/* The mtime of the lock file: a daemon writes the file when it serves, also after a reload. */
 static struct timespec lock_time(const char *state_dir)
 {
 	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
@@ -46,7 +49,7 @@ static enum status wait_for_next(const char *state_dir, struct timespec before, 
 	                    state_dir, (int)(PATIENCE / G_USEC_PER_SEC));
 }
 
-/* The daemon would only say so in its log. */
+/* Checks the configuration here, because the daemon reports errors only in its log. */
 static bool check_configuration(GError **error)
 {
 	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : STATE_DIR_CONFIG, error);
@@ -86,8 +89,9 @@ static enum status run(const struct invocation *invocation, GError **error)
 const struct command command_reload = {
 	.name = "reload",
 	.operands = "",
-	.summary = "Have the daemon go on with the program and configuration that are installed now",
-	.details = "Users of the mount see a short pause. What the new program does not accept changes nothing.",
+	.summary = "Make the daemon go on with the installed program and configuration",
+	.details = "Users of the mount see a short pause. If the new program does not accept the configuration, the\n"
+		   "daemon goes on as it is.",
 	.options = options,
 	.run = run,
 };

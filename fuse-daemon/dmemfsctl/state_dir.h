@@ -10,13 +10,19 @@
 
 #define STATE_DIR_CONFIG "/etc/dmemfs/dmemfsd.conf"
 
-/* @operand if there is one, else the state-dir of @config, else of STATE_DIR_CONFIG; exists and has a record. */
+/*
+ * Returns @operand if it is not NULL, else the state-dir of the configuration @config, else of STATE_DIR_CONFIG;
+ * g_malloc'ed. NULL and @error when the directory does not exist or has no record.
+ */
 char *state_dir_find(const char *operand, const char *config, GError **error);
-/* Has @work done on the directory that the operand or @config names, while no daemon starts on it; STATUS_DAEMON when one runs. */
+/*
+ * Calls @work with the directory that the operand or @config names, and keeps daemons from using the directory
+ * meanwhile. Returns the status of @work; STATUS_DAEMON and @error when a daemon uses the directory.
+ */
 enum status state_dir_work(const struct invocation *invocation, const char *config,
                            enum status (*work)(const char *state_dir, struct json *json, GError **error),
                            GError **error);
-/* The daemon that holds it; -1 and STATUS_DAEMON when none does. */
+/* The pid of the daemon that uses the directory; -1 and an @error with code STATUS_DAEMON when none does. */
 pid_t state_dir_daemon(const char *state_dir, GError **error);
 
 #endif

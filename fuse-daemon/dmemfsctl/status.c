@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl status: who serves a mount, and how its memory is used. */
+/* dmemfsctl status: shows which daemon serves a mount, and how its memory is used. */
 #include <stdio.h>
 
 #include "dmemfsctl/command.h"
@@ -41,7 +41,7 @@ static void print_regions(const struct view *view)
 	fputs(text, stdout);
 }
 
-/* Each process once, however many files it maps. */
+/* Counts each process once, even if it maps several files. */
 static guint count_processes(const GPtrArray *users)
 {
 	guint count = 0;
@@ -65,7 +65,7 @@ static void print_zeroing(const struct view *view)
 		printf("  zeroing %s/s\n", text);
 }
 
-/* Only where there is some, as there should not be. */
+/* Prints nothing when there is no poisoned memory, as is normal. */
 static void print_poisoned(const struct view *view, uint64_t capacity)
 {
 	uint64_t retired = view_figure(view, "poisoned_bytes"), used = view_figure(view, "poisoned_used_bytes");
@@ -177,10 +177,10 @@ const struct command command_status = {
 	.operands = "[PATH]",
 	.summary = "Show who serves a mount and how its memory is used",
 	.details =
-		"Of the mount that PATH lies on, or of all. Memory is pending when its file was removed, but a\n"
-		"process still maps it; free memory is dirty until it is zeroed for the next file. Promised is what\n"
-		"files with demand allocation may still touch. Memory is poisoned when an uncorrected error was found\n"
-		"in it: it leaves the pool as soon as no file has it any more.",
+		"Shows the mount that PATH lies on, or all mounts. Memory is pending when its file was removed, but a\n"
+		"process still maps it. Free memory is dirty until it is zeroed for the next file. Promised memory is\n"
+		"what files with demand allocation may still touch. Memory is poisoned when an uncorrected error was\n"
+		"found in it: it leaves the pool as soon as no file has it any more.",
 	.operands_max = 1,
 	.run = run,
 };

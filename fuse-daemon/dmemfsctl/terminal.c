@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A terminal whose whole screen is redrawn (console_codes(4)). */
+/* A full-screen display on the terminal (console_codes(4)). */
 #include "dmemfsctl/terminal.h"
 
 #include <glib.h>
@@ -22,7 +22,7 @@ static void on_signal(int number)
 	leave = number;
 }
 
-/* There only so that poll() returns. */
+/* The handler does nothing; the signal makes poll(2) return. */
 static void on_resize(int number)
 {
 	(void)number;
@@ -39,7 +39,7 @@ void terminal_begin(void)
 	struct sigaction action = { .sa_handler = on_signal };
 	struct termios raw;
 
-	/* No SA_RESTART: poll() returns. */
+	/* No SA_RESTART, so that poll(2) returns. */
 	for (size_t i = 0; i < G_N_ELEMENTS(signals); i++)
 		sigaction(signals[i], &action, NULL);
 	action.sa_handler = on_resize;
@@ -59,7 +59,7 @@ void terminal_end(void)
 	tcsetattr(STDIN_FILENO, TCSANOW, &before);
 }
 
-/* At most @width characters of the line that ends at @end. */
+/* The end of the first @width characters of @line, or @end. */
 static const char *cut(const char *line, const char *end, unsigned width)
 {
 	while (line < end && width-- > 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Text for people. */
+/* Text output: sizes, file names, tables. */
 #include "dmemfsctl/text.h"
 
 #include <stdbool.h>

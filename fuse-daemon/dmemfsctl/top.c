@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl top: a live screen of a mount and its files. */
+/* dmemfsctl top: shows a mount and its files on a screen that is updated regularly. */
 #include <stdio.h>
 
 #include "dmemfsctl/command.h"
@@ -16,14 +16,14 @@ static struct {
 } arguments = { .interval = 1 };
 
 static const GOptionEntry options[] = {
-	{ "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &arguments.interval, "Seconds between two looks, 1 by default",
+	{ "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &arguments.interval, "Seconds between two updates, 1 by default",
 	  "SECONDS" },
 	{ "iterations", 'n', 0, G_OPTION_ARG_INT, &arguments.iterations,
-	  "Look so often, then exit; without a terminal, and with --json, once by default", "COUNT" },
+	  "Number of updates before exit; 1 by default without a terminal and with --json", "COUNT" },
 	G_OPTION_ENTRY_NULL
 };
 
-/* What a file had at the last look. */
+/* The fault count of a file at the last update. */
 struct former {
 	uint64_t inode;
 	uint64_t faults;
@@ -58,7 +58,7 @@ static gint by_activity(gconstpointer a, gconstpointer b)
 	return g_strcmp0(first->file->path, second->file->path);
 }
 
-/* Faults since the last look, per second; none at the first. Notes the count for the next look. */
+/* Faults per second since the last update; 0 at the first one. Notes the count for the next update. */
 static double rate_of(const struct dmem_file *file, GHashTable *past, double seconds)
 {
 	uint64_t faults = file_fault_count(file);
@@ -164,7 +164,7 @@ static void describe(struct json *json, const struct sample *sample)
 	json_end(json);
 }
 
-/* As JSON, on the terminal, or as plain text. A screen goes on without a daemon, and says why there is nothing to see. */
+/* Prints JSON, a screen or plain text. A screen stays without a daemon, and shows @failure. */
 static void show(const struct sample *sample, const GError *failure, struct json *json, bool live)
 {
 	if (json) {
@@ -182,7 +182,7 @@ static void show(const struct sample *sample, const GError *failure, struct json
 	}
 }
 
-/* False: the user wants to leave. */
+/* False: the user quits. */
 static bool pause_between(bool live)
 {
 	if (live)
@@ -240,7 +240,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 const struct command command_top = {
 	.name = "top",
 	.operands = "[PATH]",
-	.summary = "Watch the files of a mount: faults, memory and who maps them; q leaves",
+	.summary = "Watch the files of a mount: faults, memory, processes that map them; q quits",
 	.details = "The memory backend does not count faults.",
 	.options = options,
 	.operands_max = 1,

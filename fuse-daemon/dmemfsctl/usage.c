@@ -4,21 +4,22 @@
 
 #include <string.h>
 
-static const char statuses[] = "Exit status: 0 done; 1 it could not be done; 2 the command line is wrong;\n"
-			       "3 it was done, and what was looked at is not in order; 4 the daemon runs where\n"
-			       "it must not, or does not where it must.\n";
+static const char statuses[] = "Exit status: 0 success; 1 failure; 2 the command line is wrong; 3 success, and the\n"
+			       "command found a problem; 4 the daemon runs although it must be stopped, or does\n"
+			       "not run although it must.\n";
 
 char *usage_of_program(void)
 {
 	GString *text = g_string_new("Usage:\n  dmemfsctl COMMAND [OPTION...] [OPERAND...]\n\n"
-	                             "Looks after dmemfs, memory that virtual machines map as files.\n\nCommands:\n");
+	                             "Plans, checks and shows dmemfs, memory that virtual machines map as files.\n\n"
+	                             "Commands:\n");
 
 	for (const struct command *const *command = commands; *command; command++)
 		g_string_append_printf(text, "  %-15s %s\n", (*command)->name, (*command)->summary);
 	g_string_append(text, "\nOptions:\n"
-	                      "  -h, --help      Print this help, or that of a command, then exit\n"
+	                      "  -h, --help      Print this help, or after COMMAND its help, then exit\n"
 	                      "  --version       Print the version, then exit\n"
-	                      "  --json          Of every command: print one JSON object, also on errors\n\n");
+	                      "  --json          After COMMAND: print one JSON object, also on errors\n\n");
 	g_string_append(text, statuses);
 	return g_string_free(text, FALSE);
 }
@@ -35,7 +36,7 @@ static GOptionContext *new_context(const struct command *command, gboolean *json
 	GOptionContext *context = g_option_context_new(command->operands);
 
 	g_set_prgname(name);
-	/* GOption's own --help would exit() from inside the parser. */
+	/* GOption's own --help would call exit() in the parser. */
 	g_option_context_set_help_enabled(context, FALSE);
 	g_option_context_set_summary(context, summary);
 	g_option_context_set_description(context, statuses);
@@ -62,7 +63,7 @@ static bool check_operands(const struct command *command, char **operands, GErro
 	return true;
 }
 
-/* GOption leaves the "--" where something that looks like an option follows. The list owns its memory. */
+/* Removes the "--" that GOption leaves before an operand that looks like an option. @operands owns its strings. */
 static void drop_separator(char **operands)
 {
 	for (; *operands; operands++) {

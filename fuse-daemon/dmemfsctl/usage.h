@@ -9,8 +9,9 @@
 char *usage_of_program(void);
 
 /*
- * Parses what follows the command's name. @arguments: the name and the rest, NULL ends them; taken apart. False with
- * @error; or without one when the help was asked for, which is then in *@help.
+ * Parses the options of @command. *@arguments: its name and all that follows, NULL-terminated; options are removed
+ * from it. False with @error when the command line is wrong. False without @error when --help was given; *@help then
+ * is its text, g_malloc'ed.
  */
 bool usage_parse(const struct command *command, char ***arguments, bool *json, char **help, GError **error);
 

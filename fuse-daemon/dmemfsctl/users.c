@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Who maps the files of a mount. */
+/* Which processes map the files of a mount. */
 #include "dmemfsctl/users.h"
 
 #include <inttypes.h>
@@ -10,7 +10,10 @@
 
 #include "base/extent.h"
 
-/* "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5)); PERMS end in 's' for shared or 'p' for private. */
+/*
+ * A line is "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5)); PERMS end in 's' for shared, 'p' for
+ * private.
+ */
 bool mapping_parse(const char *line, struct mapping *mapping)
 {
 	uint64_t end;
@@ -56,7 +59,7 @@ static char *read_name(pid_t pid)
 	return g_file_get_contents(path, &name, NULL, NULL) ? g_strchomp(name) : g_strdup("?");
 }
 
-/* @first: where the entries of this process begin. */
+/* @first: the index of the first entry of this process. */
 static struct user *user_of(GPtrArray *users, guint first, pid_t pid, uint64_t inode)
 {
 	for (guint i = first; i < users->len; i++) {
@@ -79,7 +82,7 @@ static void add_mapping(struct user *user, const struct mapping *mapping)
 {
 	uint64_t page_size = mapping_page_size(mapping);
 
-	/* The small remainder that a split leaves says nothing about the rest. */
+	/* A small remainder of a split mapping says nothing about the alignment of the rest. */
 	if (!user->page_size || (mapping->length > user->page_size && page_size < user->page_size) ||
 	    (user->mapped <= user->page_size && page_size > user->page_size))
 		user->page_size = page_size;
@@ -87,7 +90,7 @@ static void add_mapping(struct user *user, const struct mapping *mapping)
 	user->is_private |= mapping->is_private;
 }
 
-/* Processes that end meanwhile, or that are not for us to see, are passed over. */
+/* Skips processes that end meanwhile, or that this process may not examine. */
 static void look_at(pid_t pid, dev_t device, GPtrArray *users)
 {
 	g_autofree char *path = g_strdup_printf("/proc/%d/maps", (int)pid);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who maps the files of a mount: /proc/PID/maps, which asks no daemon. */
+/* Which processes map the files of a mount, from /proc/PID/maps: needs no daemon. */
 #ifndef DMEMFSCTL_USERS_H
 #define DMEMFSCTL_USERS_H
 
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* One line of /proc/PID/maps that is a mapping of a file. Bytes. */
+/* A mapping of a file, from a line of /proc/PID/maps. In bytes. */
 struct mapping {
 	uint64_t address;
 	uint64_t length;
@@ -18,9 +18,9 @@ struct mapping {
 	bool is_private; /* MAP_PRIVATE */
 };
 
-/* False: not such a line. */
+/* False: @line is not a mapping of a file. */
 bool mapping_parse(const char *line, struct mapping *mapping);
-/* The largest of 4 KiB, 2 MiB and 1 GiB for which address and offset agree, and that fits. */
+/* The largest page (4 KiB, 2 MiB or 1 GiB) that fits and for whose size address and offset are congruent. In bytes. */
 uint64_t mapping_page_size(const struct mapping *mapping);
 
 /* A process with its mappings of one file. */
@@ -29,11 +29,14 @@ struct user {
 	char *name; /* comm, chosen by that process */
 	uint64_t inode;
 	uint64_t mapped;    /* bytes */
-	uint64_t page_size; /* mapping_page_size(): the least of its mappings of more than that */
-	bool is_private;    /* one of the mappings at least */
+	uint64_t page_size; /* the smallest mapping_page_size(); small remainders of split mappings do not count */
+	bool is_private;    /* at least one of the mappings is private */
 };
 
-/* Of all processes that this one may look at, by pid: GPtrArray of struct user. */
+/*
+ * The mappings of files on @device, by all processes that this one may examine: GPtrArray of struct user, owned,
+ * sorted by pid. The caller owns the array.
+ */
 GPtrArray *users_find(dev_t device);
 
 #endif

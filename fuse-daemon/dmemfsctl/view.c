@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the daemon of a mount says of itself. */
+/* A mount as its daemon describes it. */
 #include "dmemfsctl/view.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ static void fail_to_read(const char *path, const char *name, int err, GError **e
 	case ENODATA:
 	case EOPNOTSUPP:
 		command_fail(error, STATUS_FAILED,
-		             "%s: has no attribute %s: it is no file of a mounted dmemfs, or its daemon is "
+		             "%s: has no attribute %s: it is not on a mounted dmemfs, or its daemon is "
 		             "of another release",
 		             path, name);
 		break;
@@ -109,7 +109,7 @@ static void parse_regions(GArray *regions, const char *text)
 	}
 }
 
-/* Asks the daemon. */
+/* Fills in @view with the daemon's answers. */
 static bool fill(struct view *view, GError **error)
 {
 	g_autofree char *figures = view_read_attribute(view->root, "dmemfs.stats", error);
@@ -128,7 +128,7 @@ static bool fill(struct view *view, GError **error)
 	return true;
 }
 
-/* The question and the answer of a thread that may never come back. */
+/* The question to and the answer of a thread that may never end. */
 struct inquiry {
 	GMutex lock;
 	GCond answered;
@@ -165,8 +165,9 @@ static struct view *view_new(const struct mount_point *mount)
 }
 
 /*
- * A mount whose daemon hangs, or is about to be restarted, holds system calls up, and nothing but the end of the process
- * gets a thread out of them. So the thread is given up, with all that it may still use.
+ * System calls on a mount whose daemon hangs or restarts do not return, and a thread leaves them only when the
+ * process ends. So a thread asks the daemon; when it does not answer in time, it is left behind with all memory that
+ * it may still use.
  */
 static struct view *ask(const struct mount_point *mount, GError **error)
 {
@@ -233,7 +234,7 @@ static bool check_some(const GPtrArray *visible, GError **error)
 	return false;
 }
 
-/* As realpath(3), but a last part that is a dead mount point is not asked. */
+/* As realpath(3), but makes no system call on the last component, which may be the mountpoint of a dead daemon. */
 static char *resolve(const char *path)
 {
 	g_autofree char *absolute = g_canonicalize_filename(path, NULL);
@@ -280,8 +281,7 @@ struct view *view_open(const char *path, GError **error)
 	mount = mounts_of_path(mounts, real);
 	if (mount && mount->is_dmemfs)
 		return ask(mount, error);
-	command_fail(error, STATUS_DAEMON, "%s: does not lie on a mounted dmemfs: name another path, or start dmemfsd",
-	             path);
+	command_fail(error, STATUS_DAEMON, "%s: is not on a mounted dmemfs: name another path, or start dmemfsd", path);
 	return NULL;
 }
 

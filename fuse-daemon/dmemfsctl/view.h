@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the daemon of a mount says of itself, through the virtual attributes of the root. */
+/* A mount as its daemon describes it, by the virtual attributes of the root directory. */
 #ifndef DMEMFSCTL_VIEW_H
 #define DMEMFSCTL_VIEW_H
 
@@ -18,7 +18,7 @@ struct view_region {
 	int node;      /* -1 unknown */
 };
 
-/* "name value" */
+/* A "NAME VALUE" line of dmemfs.stats. */
 struct view_figure {
 	char *name;
 	uint64_t value;
@@ -28,29 +28,29 @@ struct view_figure {
 struct view {
 	char *root; /* mountpoint */
 	dev_t device;
-	GHashTable *daemon; /* of dmemfs.daemon: version, pid, backend, state_dir */
+	GHashTable *daemon; /* dmemfs.daemon: version, pid, backend, state_dir */
 	uint64_t page_size;
 	char *alloc;
 	GArray *figures; /* struct view_figure: all of dmemfs.stats, in its order */
-	GArray *regions; /* struct view_region; none for users other than root */
+	GArray *regions; /* struct view_region; empty unless this process is root */
 };
 
 /*
- * The mount that @path lies on; @path NULL: the only one there is. NULL and @error when there is none, or its daemon
- * does not answer.
+ * The mount that @path lies on; @path NULL: the only mount of the machine. Owned by the caller. NULL and @error when
+ * there is no such mount, or its daemon does not answer within VIEW_PATIENCE.
  */
 struct view *view_open(const char *path, GError **error);
-/* Of every mount: GPtrArray of struct view, at least one. */
+/* All mounts: GPtrArray of struct view, owned, at least one. NULL and @error when there is none. */
 GPtrArray *view_open_all(GError **error);
 void view_destroy(struct view *view);
 typedef struct view view_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(view_t, view_destroy)
 
-/* A figure of dmemfs.stats; 0 when the daemon does not know it. */
+/* The value of @name in dmemfs.stats; 0 when the daemon does not report it. */
 uint64_t view_figure(const struct view *view, const char *name);
 /* The index of the region that @address lies in, or -1. */
 int view_find_region(const struct view *view, uint64_t address);
-/* The value of the virtual attribute @name as text. NULL and @error. */
+/* The value of the virtual attribute @name of @path, g_malloc'ed. NULL and @error. */
 char *view_read_attribute(const char *path, const char *name, GError **error);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* dmemfsctl wait-clean: until what is free is zeroed, so that the next guest starts at once. */
+/* dmemfsctl wait-clean: waits until all free memory is zeroed, so that the next guest starts at once. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -15,7 +15,7 @@ static struct {
 } arguments;
 
 static const GOptionEntry options[] = { { "timeout", 't', 0, G_OPTION_ARG_INT, &arguments.timeout,
-	                                  "Give up after so long; 0, the default: never", "SECONDS" },
+	                                  "Give up after SECONDS; 0, the default: never", "SECONDS" },
 	                                G_OPTION_ENTRY_NULL };
 
 static uint64_t not_clean(const struct view *view)
@@ -23,7 +23,7 @@ static uint64_t not_clean(const struct view *view)
 	return view_figure(view, "dirty_bytes") + view_figure(view, "zeroing_bytes");
 }
 
-/* One line, drawn over the last one. */
+/* Prints one line over the previous one. */
 static void show_progress(const struct view *view)
 {
 	uint64_t clean = view_figure(view, "clean_bytes"), free = view_figure(view, "free_bytes");
@@ -39,7 +39,7 @@ static void show_progress(const struct view *view)
 	        rate ? speed : "", rate ? "/s" : "");
 }
 
-/* Why waiting is no use; NULL: it is. */
+/* The reason to stop waiting, g_malloc'ed; NULL: go on. */
 static char *why_not(const struct view *view, gint64 deadline)
 {
 	g_autofree char *dirty = text_size(not_clean(view));
@@ -105,7 +105,8 @@ const struct command command_wait_clean = {
 	.name = "wait-clean",
 	.operands = "[PATH]",
 	.summary = "Wait until all free memory is zeroed",
-	.details = "A file that gets clean memory need not wait for it to be zeroed. Of the mount that PATH lies on.",
+	.details =
+		"Waits for the mount that PATH lies on. A file that gets clean memory need not wait until it is zeroed.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

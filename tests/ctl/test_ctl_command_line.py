@@ -32,9 +32,9 @@ def test_version_is_one_line(ctl):
 
 @pytest.mark.parametrize(("arguments", "says"), [
     ([], ["no command is given", "--help"]),
-    (["frobnicate"], ['"frobnicate" is no command', "--help"]),
-    ([""], ['"" is no command']),
-    (["--frobnicate"], ['"--frobnicate" is no command']),
+    (["frobnicate"], ['unknown command "frobnicate"', "--help"]),
+    ([""], ['unknown command ""']),
+    (["--frobnicate"], ['unknown command "--frobnicate"']),
     (["fsck", "--frobnicate"], ["--frobnicate", "dmemfsctl fsck --help"]),
     (["fsck", "a", "b"], ['surplus argument "b"', "dmemfsctl fsck --help"]),
     (["fsck", "--config"], ["--config", "dmemfsctl fsck --help"]),

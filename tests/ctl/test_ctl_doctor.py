@@ -100,7 +100,7 @@ ILLS = {
                         {**LINUX_6_13, "sys/module/kvm_intel/parameters/nested": "1\n",
                          "sys/module/kvm/parameters/allow_unsafe_mappings": "Y\n"}),
     "no-libvirt": ("libvirt", "note", "not installed", None, {"etc/libvirt": None}),
-    "libvirt-elsewhere": ("libvirt", "problem", "/var/lib does not lie on dmemfs", "memory_backing_dir =",
+    "libvirt-elsewhere": ("libvirt", "problem", "/var/lib is not on dmemfs", "memory_backing_dir =",
                           {"etc/libvirt/qemu.conf": 'memory_backing_dir = "/var/lib"\n'}),
     "libvirt-by-default": ("libvirt", "note", "do not use dmemfs", "memory_backing_dir =",
                            {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
@@ -259,4 +259,4 @@ def test_bad_configuration_is_a_finding(ctl, fs):
     bad.write_text("[daemon]\nsize=x\n")
     (finding,) = of(ctl.json("doctor", "--config", bad, status=FOUND), "config")
     assert finding["level"] == "problem" and f"{bad}:2: [daemon] size" in finding["text"]
-    ctl.fails("doctor", "--root", "/nonexistent", says=["/nonexistent: is no directory"])
+    ctl.fails("doctor", "--root", "/nonexistent", says=["/nonexistent: is not a directory"])

@@ -120,7 +120,7 @@ def test_no_database_at_all_but_a_text(ctl, stopped):
 
 def test_good_and_foreign_ones_stay_unless_forced(ctl, stopped):
     state_dir = stopped.daemon.state_dir
-    ctl.fails("fsck", "--move-aside", state_dir, says=["is in order, so it stays", "--force"])
+    ctl.fails("fsck", "--move-aside", state_dir, says=["is in order, and was not moved", "--force"])
     damage(stopped, "PRAGMA application_id = 7")
     ctl.fails("fsck", state_dir, says=["another program"])
     ctl.fails("fsck", state_dir, "--move-aside", says=["another program"])

@@ -138,7 +138,7 @@ def test_option_of_kvm_where_nested_guests_are_unsafe(ctl, machine):
 @pytest.mark.parametrize(("arguments", "says"), [
     ([], ["--size SIZE is missing"]),
     (["--size=0"], ["--size 0", "use 1G"]),
-    (["--size=1500M"], ["--size 1500M", "no multiple of 1G", "use 2G"]),
+    (["--size=1500M"], ["--size 1500M", "not a multiple of 1G", "use 2G"]),
     (["--size=1.5G"], ["--size:", '"1.5G" is not a size']),
     (["--size=-1G"], ["--size:"]),
     (["--size=99999999P"], ["--size:", "too large"]),

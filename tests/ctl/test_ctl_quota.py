@@ -76,7 +76,7 @@ def test_bad_input_changes_nothing(ctl, tenant, arguments, says):
 
 def test_no_directory(ctl, fs, tenant, work):
     (fs / "file").write_bytes(b"")
-    ctl.fails("quota", fs / "file", "--max-files=1", says=["file: is no directory"])
+    ctl.fails("quota", fs / "file", "--max-files=1", says=["file: is not a directory"])
     ctl.fails("quota", fs / "missing", says=["missing"])
     ctl.fails("quota", work, status=DAEMON, says=[str(work)])
     ctl.fails("quota", status=USAGE, says=["DIR is missing"])

@@ -240,13 +240,13 @@ def test_top_gives_the_screen_back(ctl, furnished, number):
 @pytest.mark.parametrize("command", ["status", "ls", "map", "top"])
 def test_daemon_that_is_not_there(ctl, fs, command):
     fs.daemon.stop()
-    ctl.fails(command, fs.root, status=DAEMON, says=["does not lie on a mounted dmemfs", "start dmemfsd"])
+    ctl.fails(command, fs.root, status=DAEMON, says=["is not on a mounted dmemfs", "start dmemfsd"])
     ctl.fails(command, "/nonexistent", says=["/nonexistent: No such file"])
 
 
 def test_extents_of_what_is_no_file_on_a_mount(ctl, furnished):
     ctl.fails("extents", furnished.root, says=["is not a regular file"])
-    ctl.fails("extents", "/proc/version", status=DAEMON, says=["does not lie on a mounted dmemfs"])
+    ctl.fails("extents", "/proc/version", status=DAEMON, says=["is not on a mounted dmemfs"])
     ctl.fails("extents", furnished / "none", says=["No such file"])
     ctl.fails("extents", status=USAGE, says=["FILE is missing"])
 
