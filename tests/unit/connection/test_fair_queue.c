@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Users take turns at the threads. */
+/* Which request the fair queue serves next. */
 #include <glib.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ static void assert_waits(struct fair_queue *queue, uid_t uid, const char *reques
 	g_assert_cmpint(begin(queue, uid, request), ==, TURN_LATER);
 }
 
-/* @next NULL: nothing. */
+/* @next NULL: no request is served next. */
 static void assert_end(struct fair_queue *queue, uid_t uid, uid_t next_uid, const char *next)
 {
 	g_autofree struct fair_queue_request *request = fair_queue_end(queue, uid);
@@ -105,7 +105,7 @@ static void test_one_thread_serves_all(void)
 
 #define LARGE ((size_t)128 * 1024)
 
-/* How many of her requests wait before one is refused. */
+/* How many requests of a user wait before one is refused. */
 static unsigned fill(struct fair_queue *queue, uid_t uid)
 {
 	g_autofree char *large = g_malloc0(LARGE);
@@ -117,7 +117,10 @@ static unsigned fill(struct fair_queue *queue, uid_t uid)
 	return waiting;
 }
 
-/* One user alone fills half of it; the others still find room, and get it back as it is served. */
+/*
+ * One user alone fills half of the memory for waiting requests; others still find room. Serving requests frees the
+ * memory.
+ */
 static void test_what_waits_has_a_limit(void)
 {
 	struct fair_queue *queue = fair_queue_new(2);
@@ -132,7 +135,7 @@ static void test_what_waits_has_a_limit(void)
 	g_assert_cmpuint(second, >=, alone / 2 - 2);
 	assert_waits(queue, CAROL, "c1");
 	assert_begins(queue, ROOT, "r");
-	/* All of it is served, and there is as much room as before. */
+	/* When all requests are served, there is as much room as before. */
 	for (uid_t uid = ALICE; (next = fair_queue_end(queue, uid)); g_free(next)) {
 		uid = next->uid;
 		served++;
@@ -143,7 +146,7 @@ static void test_what_waits_has_a_limit(void)
 	fair_queue_destroy(queue);
 }
 
-/* A thousand users together get no more than one, however many they are. */
+/* A thousand users together do not exceed the limit. */
 static void test_the_limit_is_one_for_all(void)
 {
 	struct fair_queue *queue = fair_queue_new(2);

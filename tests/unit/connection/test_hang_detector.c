@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What is a hang of the request threads, and what only looks like one. */
+/* Which samples of the request threads are a hang, and which only look like one. */
 #include <glib.h>
 
 #include "connection/hang_detector.h"
@@ -7,7 +7,7 @@
 #define LIMIT 1000000
 #define START (5 * LIMIT)
 
-/* Looks at two threads. */
+/* A detector with two threads. */
 struct looks {
 	struct hang_detector *detector;
 	struct hang_detector_sample samples[2];
@@ -52,7 +52,7 @@ static void request_that_stands_still_is_a_hang(void)
 	for (unsigned i = 0; i < 3; i++)
 		g_assert_true(look(&looks, LIMIT / 3));
 	g_assert_false(look(&looks, LIMIT / 3));
-	/* Also while others are served. */
+	/* The old request counts as hanging even while another thread serves requests. */
 	take(&looks, 0);
 	g_assert_false(look(&looks, 1));
 	looks.samples[1].since = 0;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The request loop, with a socket in the place of /dev/fuse: who is served, who waits, and under which number is answered. */
+/*
+ * The request loop with a socket in place of /dev/fuse: which requests are served, wait or are refused, and their
+ * numbers.
+ */
 #include <errno.h>
 #include <glib.h>
 #include <linux/fuse.h>
@@ -13,7 +16,7 @@
 enum { ROOT = 0, ALICE = 1000, BOB = 1001, THREADS = 4 };
 
 #define RESENT (UINT64_C(1) << 63)
-/* The node of which a GETATTR stays at work until the gate opens. */
+/* A GETATTR of this node is not answered until the gate opens. */
 #define SLOW  2
 #define LARGE ((size_t)64 * 1024)
 
@@ -141,7 +144,7 @@ static void ask(const struct world *world, uint64_t unique, uid_t uid, uint64_t 
 	g_assert_cmpint(send(world->kernel, &request, sizeof(request), 0), ==, sizeof(request));
 }
 
-/* One of those that cost the most while they wait. */
+/* Sends a request of the largest size. */
 static void ask_large(const struct world *world, uint64_t unique, uid_t uid)
 {
 	static char request[LARGE];
@@ -185,7 +188,7 @@ static void open_gate(struct world *world)
 	g_mutex_unlock(&world->lock);
 }
 
-/* Users are at all threads that they may have, and more of their requests wait: root's are answered, one after the other. */
+/* Users occupy all threads that they may have, and more of their requests wait. Root's requests are still answered. */
 static void test_root_is_served(void)
 {
 	struct world world;
@@ -208,7 +211,7 @@ static void test_root_is_served(void)
 	end(&world);
 }
 
-/* Of those of ask_large(). */
+/* How many requests of ask_large() one user can have waiting. */
 static unsigned how_many_wait(void)
 {
 	struct fair_queue *queue = fair_queue_new(1);
@@ -223,8 +226,8 @@ static unsigned how_many_wait(void)
 }
 
 /*
- * Requests that come again have the bit in their number, and the kernel looks for them with it. One user has more of them than
- * may wait; each is answered once, and then the replay is over.
+ * Resent requests have a bit in their number, and the kernel expects that bit in the answer. One user has more resent
+ * requests than may wait; each is answered once, and then the replay is over.
  */
 static void test_refused_under_its_own_number(void)
 {

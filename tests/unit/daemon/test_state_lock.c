@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The lock of the state directory: waited for, but not for ever, and not while its holder serves a mount. */
+/* The lock of the state directory: a daemon waits for it only for a time, and not while its holder serves a mount. */
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What dmemfsctl doctor reads. */
+/* The parsers of dmemfsctl doctor. */
 #include "dmemfsctl/doctor.h"
 
 static void release(void)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What dmemfsctl reads from /proc and from the virtual attributes. */
+/* The parsers of /proc and of the virtual attributes. */
 #include <sys/sysmacros.h>
 
 #include "base/mounts.h"

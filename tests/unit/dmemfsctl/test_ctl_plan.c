@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which RAM dmemfsctl plan reads, and which it chooses. */
+/* How dmemfsctl plan reads the machine's RAM and chooses ranges. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -129,7 +129,7 @@ static void firmware_knows_more(void)
 	g_autoptr(GArray) found = machine_number_domains(srat, known);
 
 	assert_ranges(found, expected, G_N_ELEMENTS(expected));
-	/* Cut off anywhere it is read as far as it goes. */
+	/* A table that is cut off at any length is read up to there. */
 	for (gsize size = 0; size < table->len; size++) {
 		g_autofree uint8_t *copy = g_memdup2(table->data, size);
 		g_autoptr(GArray) part = machine_parse_srat(copy, size);
@@ -187,7 +187,7 @@ static void choice(void)
 	assert_plan(ram, 4, (struct plan_request){ .size = UINT64_C(1) << 60 }, -1, NULL, 0);
 }
 
-/* Whatever the machine looks like: aligned, inside of RAM, nothing twice, and as much as was asked for. */
+/* For random machines: ranges are aligned, in RAM, do not overlap, and have the size that was asked for. */
 static void any_machine(void)
 {
 	for (int round = 0; round < 2000; round++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Text for people. */
+/* Sizes, file names and tables as text. */
 #include <glib.h>
 
 #include "dmemfsctl/text.h"

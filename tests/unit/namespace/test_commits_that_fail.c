@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Every change when its commit fails: nothing has changed then, in memory or on record, and it works once there is room. */
+/* For each change: when its commit fails, memory and record are as before, and the change works once there is room. */
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
@@ -10,7 +10,7 @@
 
 #define ROOT STORE_ROOT_INO
 
-/* What failing commits are tried on: a tree with a quota, files with memory and without, links. */
+/* The tree that the changes are made on: a quota, files with and without memory, links. */
 struct grove {
 	uint64_t limited, outside, file, small, linked, empty;
 };
@@ -217,7 +217,7 @@ static int (*const changes[])(struct namespace *ns, const struct grove *grove) =
 	allocate_past_the_end,
 };
 
-/* Lets @commits work, then fails all others; -1: none fails. */
+/* Lets @commits commits succeed and fails all after them; -1: no commit fails. */
 static void fail_commits_after(const char *path, int commits)
 {
 	g_autofree char *text = g_strnfill((gsize)MAX(commits, 0), '.');
@@ -227,7 +227,7 @@ static void fail_commits_after(const char *path, int commits)
 		g_assert_true(g_file_set_contents(path, text, commits, NULL));
 }
 
-/* A change whose commit fails has changed nothing: not memory, not the record, not what is counted; and works once there is room. */
+/* A change whose commit fails leaves memory, record and counts as they were, and works once there is room. */
 static void test_commits_that_fail(struct world *world, gconstpointer data)
 {
 	int (*change)(struct namespace * ns, const struct grove *grove) =
@@ -246,7 +246,7 @@ static void test_commits_that_fail(struct world *world, gconstpointer data)
 	g_assert_cmpstr(refused, ==, before);
 	fail_commits_after(path, -1);
 	world_make(world, ROOT, "other", S_IFREG | 0644);
-	/* Where there is more than one, some of them may be there, in memory as on record. */
+	/* A change with several commits may be done in part; memory and record must then agree. */
 	do {
 		g_autofree char *then = NULL, *next = NULL;
 

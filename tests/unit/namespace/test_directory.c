@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The entries of a directory: names found, cookies stable while entries come and go. */
+/* The entries of a directory: lookups find names, and cookies stay stable while entries are added and removed. */
 #include <glib.h>
 
 #include "namespace/directory.h"
@@ -66,7 +66,10 @@ static void scan_is_in_order_of_cookies(void)
 	directory_destroy(dir);
 }
 
-/* Removals pack the array and insertions extend it in the middle of a scan: what stays is seen exactly once, what comes never. */
+/*
+ * Removals pack the array and insertions extend it during a scan: the scan returns old entries once and new ones
+ * never.
+ */
 static void scan_survives_change(void)
 {
 	struct directory *dir = directory_new();

@@ -122,7 +122,7 @@ static void removed_files_live_while_they_are_known(struct world *world, gconstp
 	g_assert_cmpint(namespace_get_file(world->ns, ino, &file), ==, 0);
 	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
 	namespace_forget(world->ns, ino, 1);
-	/* The pin alone holds it now. */
+	/* Now only the pin keeps the inode alive. */
 	g_assert_cmpuint(links(world, ino), ==, 0);
 	g_assert_cmpuint(file_size(file), ==, DMEMFS_PAGE_2M);
 	namespace_put_file(world->ns, ino);
@@ -179,7 +179,7 @@ static void rename_moves_directories_with_their_links(struct world *world, gcons
 	g_assert_cmpuint(links(world, ROOT), ==, 4);
 	(void)right;
 
-	/* A directory changes places with a file: one ".." less here, one more there. */
+	/* A directory is exchanged with a file: its ".." counts in the other parent now. */
 	g_assert_cmpint(namespace_rename(world->ns, sub, "deep", ROOT, "file", RENAME_EXCHANGE), ==, 0);
 	g_assert_cmpuint(ino_of(world, ROOT, "file"), ==, deep);
 	g_assert_cmpuint(links(world, sub), ==, 2);
@@ -234,7 +234,7 @@ static void listing_starts_with_dot_and_dotdot_and_the_newest(struct world *worl
 	g_assert_cmpstr(names->str, ==, ". .. a b ");
 }
 
-/* With full attributes each entry is a lookup that the kernel will forget one day. */
+/* With full attributes each entry counts a lookup, which the kernel forgets later. */
 static void full_listing_counts_lookups(struct world *world, gconstpointer data)
 {
 	g_autoptr(GString) names = g_string_new(NULL);
@@ -275,7 +275,7 @@ static void extended_attributes(struct world *world, gconstpointer data)
 	g_assert_cmpstr(list, ==, "user.a");
 }
 
-/* A file that is on its way out of the namespace, and who is asked for its memory meanwhile. */
+/* A file that leaves the namespace while another thread asks for it. */
 static struct {
 	struct world *world;
 	uint64_t ino;
@@ -296,7 +296,7 @@ static gpointer find_owner(gpointer data)
 	return NULL;
 }
 
-/* Called when the namespace does not have the file any more, and before it is with those that linger. */
+/* Called after the file has left the namespace and before it is in unlinked_mapped. */
 static void look_for_it(int id)
 {
 	leaving.backing_close(id);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Trees of any shape, as anybody can make them: a start and a stop are linear in them, and others pay nothing for them. */
+/*
+ * Users can make trees of any shape. For each shape, start and stop take time linear in the number of inodes, and
+ * other users' requests do not become slower.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -8,9 +11,9 @@
 #include "unit/namespace/world.h"
 
 #define ROOT STORE_ROOT_INO
-/* A walk to the root for each directory of a chain so deep costs some fifty times the rest. */
+/* The depth of the chain: a walk to the root for each of its directories would cost some fifty times the rest. */
 #define COUNT 20000
-/* Between shapes, and sanitizers. */
+/* The factor that is allowed between shapes; sanitizers make differences larger. */
 #define SLACK 6
 
 static void tear_down(struct world *world, gconstpointer data)
@@ -20,7 +23,7 @@ static void tear_down(struct world *world, gconstpointer data)
 	fake_destroy(world->fake);
 }
 
-/* Seconds of this thread. */
+/* CPU time of this thread, in seconds. */
 static double now(void)
 {
 	struct timespec time;
@@ -37,7 +40,7 @@ static void link_to(struct world *world, uint64_t ino, uint64_t parent, const ch
 	namespace_forget(world->ns, ino, 1);
 }
 
-/* Each returns the directory that was made last. */
+/* Each of these functions returns the directory that was made last. */
 static uint64_t chain(struct world *world, uint64_t top)
 {
 	for (unsigned i = 0; i < COUNT; i++)
@@ -96,7 +99,7 @@ static uint64_t used(struct world *world, uint64_t dir)
 	return usage.used.of[QUOTA_FILES];
 }
 
-/* The next daemon: opened with all its checks, loaded, counted, and at the end counted again. Seconds. */
+/* Seconds that the next daemon takes to open and check the record, load and count it, and to count again at the end. */
 static double restart(struct world *world)
 {
 	double before = now();
@@ -105,7 +108,10 @@ static double restart(struct world *world)
 	return now() - before;
 }
 
-/* Of a limit around the shape: with one more further down, where a directory of it can have one. */
+/*
+ * Seconds to set a limit around the shape; one more limit is set further down where a directory of the shape can have
+ * one.
+ */
 static double cost_of_restart(uint64_t (*shape)(struct world *world, uint64_t top), uint64_t inodes)
 {
 	struct world world;
@@ -163,7 +169,7 @@ static void a_create_costs_the_same_at_any_depth(struct world *world, gconstpoin
 	g_assert_cmpfloat(least_deep, <, 2 * least_shallow);
 }
 
-/* Anybody may ask for them, and has all wait meanwhile. */
+/* Any user may ask for the counts, and all requests wait meanwhile; so they must cost O(1). */
 static void figures_cost_the_same_whatever_there_is(struct world *world, gconstpointer data)
 {
 	struct namespace_counts counts;
@@ -181,7 +187,7 @@ static void figures_cost_the_same_whatever_there_is(struct world *world, gconstp
 	}
 }
 
-/* Directories that are made, moved or limited later know their tree as those that were there. */
+/* Directories that are made, moved or limited after the load know their tree, too. */
 static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer data)
 {
 	uint64_t outer = world_make(world, ROOT, "outer", S_IFDIR | 0755);
@@ -210,7 +216,10 @@ static void inodes_keep_the_tree_they_are_in(struct world *world, gconstpointer 
 	g_assert_null(namespace_check_quotas(world->ns));
 }
 
-/* A record that no daemon writes: the limits that part the names are not in force, and all the others are. */
+/*
+ * A record that no daemon writes: an inode has names in two trees. Only the limits between its names are not in
+ * force.
+ */
 static void torn_trees_are_served(struct world *world, gconstpointer data)
 {
 	uint64_t around = world_make(world, ROOT, "around", S_IFDIR | 0755),

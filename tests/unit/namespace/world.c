@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A namespace on the fake backend, and all that can be seen of it. */
+/* A namespace on the fake backend, and its description as text. */
 #include "unit/namespace/world.h"
 
 #include <string.h>
@@ -8,7 +8,7 @@
 
 const struct namespace_caller world_caller = { 1000, 1001 };
 
-/* The cookie of "..": a listing from there on has the entries. */
+/* The cookie of "..": a listing that starts after it has the entries only. */
 #define DIRECTORY_DOTS 2
 
 void world_start(struct world *world)
@@ -30,7 +30,7 @@ void world_set_up(struct world *world, gconstpointer data)
 	world_start(world);
 }
 
-/* All that a client can see below @ino, in the order of a listing. */
+/* Describes all that a client can see below @ino, in the order of a listing. */
 static void describe(struct namespace *ns, uint64_t ino, GString *text);
 
 static bool describe_entry(const char *name, uint64_t cookie, const struct stat *attr, bool demand, void *data)
