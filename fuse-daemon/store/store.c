@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The database: opened, transactions, closed. */
+/* Opens and closes the database, and begins and commits transactions. */
 #include "store/store.h"
 
 #include <string.h>
@@ -10,21 +10,23 @@
 #include "base/log.h"
 #include "store/store_internal.h"
 
-/* What daemons before version 5 of the schema left when they died: changes that are not in the database. */
+/* A daemon before version 5 of the schema left this file when it died: changes that are not in the database. */
 #define REDO_FILE STORE_FILE "-redo"
-/* Deletions that wait for a transaction to go with. */
+/* The most deletions of inodes that wait for a transaction. */
 #define GRAVES_MAX 256
 /*
- * The log moves into the database, which waits for the disk, after the commit that makes it LOG_KEPT bytes, or as many as are
- * free there, for what moves may need as many. Then SQLite begins it anew, and cuts a file that is longer than LOG_KEPT bytes
- * to that. Should that have failed until LOG_MAX bytes, nothing is changed before it works.
+ * Bounds of SQLite's write-ahead log, in bytes. A commit that makes the log LOG_KEPT bytes long moves it into the database (a
+ * checkpoint), which waits for the disk. So does a commit that makes it longer than the free space of the disk, because a
+ * checkpoint may need as much space as the log has. After a checkpoint SQLite writes the log from its beginning again, and
+ * truncates the file to LOG_KEPT bytes. When checkpoints fail until the log has LOG_MAX bytes, changes are refused until
+ * one succeeds.
  */
-/* SQLite's pages, the default (sqlite.org/pgszchng2016.html). */
+/* Bytes of a page of SQLite: the default (sqlite.org/pgszchng2016.html). */
 #define LOG_PAGE 4096
 #define LOG_KEPT 16777216
 #define LOG_MAX  (32 << 20)
 
-/* Turns what store_check() found into one message: the first few. */
+/* Makes one error message of the first problems that store_check() found. */
 static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
@@ -43,7 +45,7 @@ static bool is_sound(struct store *store, GError **error)
 	return problems && (problems->len == 0 || damaged(error, store->path, problems));
 }
 
-/* Copies the value of @name, which has to have @size bytes. */
+/* Copies the value @name to @to. It must have @size bytes. */
 static bool load_value(struct store *store, const char *name, void *to, gsize size, GError **error)
 {
 	g_autoptr(GBytes) value = NULL;
@@ -52,12 +54,15 @@ static bool load_value(struct store *store, const char *name, void *to, gsize si
 		return false;
 	if (!value || g_bytes_get_size(value) != size)
 		return store_refuse(error, STORE_ERROR_DAMAGED, store->path,
-		                    "damaged: no mark, next_ino or generation: " STORE_REMEDY);
+		                    "damaged: mark, next_ino or generation is missing: " STORE_REMEDY);
 	memcpy(to, g_bytes_get_data(value, NULL), size);
 	return true;
 }
 
-/* Records of requests are numbered by process, so that those of earlier ones stay until they are no longer needed. */
+/*
+ * Each process has its own generation. Records of requests are numbered by it, so that a new process does not overwrite
+ * those of an earlier one before they are no longer needed.
+ */
 static bool count_generation(struct store *store, GError **error)
 {
 	store->generation++;
@@ -66,7 +71,7 @@ static bool count_generation(struct store *store, GError **error)
 	return store_commit(store) == 0 || store_fail(error, store->path, store->db, store->failed, "cannot write");
 }
 
-/* After each commit. A failure here shows in bound_log(), if it lasts. */
+/* SQLite calls this after each commit. A failure is not reported here; bound_log() reports one that persists. */
 static int move_log(void *data, sqlite3 *db, const char *name, int pages)
 {
 	const struct store *store = data;
@@ -80,7 +85,7 @@ static int move_log(void *data, sqlite3 *db, const char *name, int pages)
 
 static bool prepare(struct store *store, uid_t root_uid, gid_t root_gid, GError **error)
 {
-	/* Nobody reads beside the daemon, so nobody keeps the log from beginning anew, and it needs no shared index in a file. */
+	/* EXCLUSIVE: no reader can keep SQLite from restarting the log, which needs no index in shared memory. */
 	static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;"
 				       " PRAGMA journal_size_limit = " G_STRINGIFY(LOG_KEPT);
 	int result = sqlite3_exec(store->db, settings, NULL, NULL, NULL);
@@ -186,7 +191,7 @@ uint64_t store_get_next_ino(struct store *store)
 	return store->next_ino;
 }
 
-/* What its automatic checkpoints did not: they are silent when they fail. */
+/* Checkpoints the log when it is too long because earlier checkpoints failed, and reports a failure. */
 static int bound_log(struct store *store)
 {
 	struct stat st;
@@ -216,7 +221,7 @@ static int commit(struct store *store)
 	if (!store->failed)
 		return 0;
 	help = store_remedy(store->failed, store->path);
-	log_limited(&limit, LOG_LEVEL_ERROR, "%s: the change is refused: %s: %s", store->path,
+	log_limited(&limit, LOG_LEVEL_ERROR, "%s: a change is refused: %s: %s", store->path,
 	            store_reason(store->db, store->failed), help);
 	if (!sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Verifies that the rows of a database fit each other. Reads only. */
+/* Verifies that the rows of a database are consistent. Changes nothing. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +14,17 @@ struct checked_inode {
 	int64_t ino;
 	mode_t mode;
 	uint64_t size;
-	uint64_t covered;                /* regular files: bytes from 0 on that have memory */
-	bool demand;                     /* holes are fine: memory comes as they are touched */
+	uint64_t covered;                /* regular files: bytes from offset 0 on that have memory */
+	bool demand;                     /* demand allocation: the file may have holes */
 	int64_t parent;                  /* directories: 0 when none was found */
-	unsigned entries;                /* that name it */
-	bool reached;                    /* directories: known to lie under the root, or said not to */
-	const struct checked_inode *met; /* directories: from here the walk to the root that came by began */
+	unsigned entries;                /* how many entries name this inode */
+	bool reached;                    /* directories: was found to be under the root, or reported as not */
+	const struct checked_inode *met; /* directories: where the latest walk to the root that passed here began */
 };
 
 struct check {
 	sqlite3 *db;
-	int failed; /* SQLite's code: the rest cannot be read */
+	int failed; /* SQLite's code of a failed read; nothing more is read after it */
 	GPtrArray *problems;
 	GHashTable *inodes; /* &ino -> struct checked_inode, owned */
 	struct extent *regions;
@@ -98,7 +98,7 @@ static void check_inode(struct check *check, sqlite3_stmt *query, void *next_ino
 		sqlite3_column_int64(query, 6) | sqlite3_column_int64(query, 7) | sqlite3_column_int64(query, 8);
 
 	if (inode.ino < 1 || (uint64_t)inode.ino >= *(uint64_t *)next_ino)
-		problem(check, "inode %" PRId64 ": no number that was given out", inode.ino);
+		problem(check, "inode %" PRId64 ": the number was never assigned", inode.ino);
 	if (sqlite3_column_int64(query, 1) < 0 || sqlite3_column_int64(query, 1) > 0177777 ||
 	    !(S_ISREG(inode.mode) || S_ISDIR(inode.mode) || S_ISLNK(inode.mode) || S_ISFIFO(inode.mode) ||
 	      S_ISSOCK(inode.mode)))
@@ -111,7 +111,7 @@ static void check_inode(struct check *check, sqlite3_stmt *query, void *next_ino
 		problem(check, "inode %" PRId64 ": size %" PRIu64, inode.ino, inode.size);
 	if (has_target != S_ISLNK(inode.mode) ||
 	    (has_target && memchr(sqlite3_column_blob(query, 3) ?: "", 0, (size_t)sqlite3_column_bytes(query, 3))))
-		problem(check, "inode %" PRId64 ": a link target that is none", inode.ino);
+		problem(check, "inode %" PRId64 ": invalid link target", inode.ino);
 
 	struct checked_inode *owned = g_memdup2(&inode, sizeof(inode));
 
@@ -138,9 +138,9 @@ static void check_entry(struct check *check, sqlite3_stmt *query, void *data)
 	if (!dir || !S_ISDIR(dir->mode))
 		problem(check, "%s: no such directory", what);
 	if (!name_is_valid(sqlite3_column_blob(query, 2), sqlite3_column_bytes(query, 2)))
-		problem(check, "%s: a name that is none", what);
+		problem(check, "%s: invalid name", what);
 	if (cookie < STORE_COOKIE_FIRST)
-		problem(check, "%s: no position that was given out", what);
+		problem(check, "%s: invalid position", what);
 	if (!inode || ino == STORE_ROOT_INO) {
 		problem(check, "%s: no inode %" PRId64, what, ino);
 		return;
@@ -186,10 +186,10 @@ static bool in_a_region(const struct check *check, uint64_t start, uint64_t leng
 		    start - region->start <= region->length - length)
 			return true;
 	}
-	return check->region_count == 0; /* no daemon has claimed any yet */
+	return check->region_count == 0; /* no daemon has recorded its regions yet */
 }
 
-/* By inode and offset. @data: where the last run of memory of the same file ended. */
+/* Called in the order of inode and offset. @data: the last row's inode, and where its run ended in the file. */
 static void check_file_extent(struct check *check, sqlite3_stmt *query, void *data)
 {
 	int64_t *last = data; /* inode, end */
@@ -217,7 +217,7 @@ static void check_file_extent(struct check *check, sqlite3_stmt *query, void *da
 	last[1] = offset + length;
 }
 
-/* By address. @data: the last inode and where its memory ended. */
+/* Called in the order of addresses. @data: the inode whose memory ended last, and the address of that end. */
 static void check_memory(struct check *check, sqlite3_stmt *query, void *data)
 {
 	int64_t *last = data; /* inode, end */
@@ -233,14 +233,14 @@ static void check_memory(struct check *check, sqlite3_stmt *query, void *data)
 	}
 }
 
-/* Runs of memory in a table of their own. */
+/* A table of runs of memory, clean or poison, and what has been seen of it. */
 struct checked_runs {
 	const char *what;
-	bool in_regions; /* all of them */
-	int64_t last;    /* where the last one ended */
+	bool in_regions; /* must each run be in a region? */
+	int64_t last;    /* the address at which the last run ended */
 };
 
-/* By address. */
+/* Called in the order of addresses. */
 static void check_run(struct check *check, sqlite3_stmt *query, void *data)
 {
 	struct checked_runs *runs = data;
@@ -257,10 +257,10 @@ static void check_run(struct check *check, sqlite3_stmt *query, void *data)
 	runs->last = start + length;
 }
 
-/* By address, both kinds of memory. @data: where the last of each ended. */
+/* Called for both tables in the order of addresses. @data: where the last run of each ended. */
 static void check_clean_is_free(struct check *check, sqlite3_stmt *query, void *data)
 {
-	int64_t *ends = data; /* of a file's memory, of clean memory */
+	int64_t *ends = data; /* [0]: of memory of files, [1]: of clean memory */
 	int64_t is_clean = sqlite3_column_int64(query, 0) != 0, start = sqlite3_column_int64(query, 1);
 	int64_t end = start + sqlite3_column_int64(query, 2);
 
@@ -276,7 +276,7 @@ static void check_clean_is_good(struct check *check, sqlite3_stmt *query, void *
 	        (int64_t)sqlite3_column_int64(query, 0));
 }
 
-/* A directory's names lead to the root, or nobody can reach what is in it. */
+/* From a directory, parents must lead to the root: otherwise no path leads to what is in it. */
 static void check_reachable(struct check *check, struct checked_inode *dir)
 {
 	g_autoptr(GPtrArray) path = g_ptr_array_new();
@@ -308,7 +308,7 @@ static void check_tree(struct check *check)
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		struct checked_inode *inode = value;
 
-		/* One without a name was removed, and is about to be forgotten. */
+		/* A directory without a name was removed, and the next daemon deletes its inode. */
 		if (S_ISDIR(inode->mode) && inode->entries)
 			check_reachable(check, inode);
 		if (S_ISREG(inode->mode) && !inode->demand && inode->covered < inode->size)
@@ -328,11 +328,11 @@ static void check_orphan_parent(struct check *check, sqlite3_stmt *query, void *
 
 static void check_sum(struct check *check, sqlite3_stmt *query, void *table)
 {
-	problem(check, "%s %s: the row does not fit its checksum", (const char *)table,
+	problem(check, "%s %s: the row does not match its checksum", (const char *)table,
 	        (const char *)sqlite3_column_text(query, 0));
 }
 
-/* Every column, in the order in which store.c sums them up. */
+/* Compares checksums: of every column, in the order in which they were written (store_rows.c, store_schema.c). */
 static void check_sums(struct check *check)
 {
 	scan(check, "SELECT name FROM value WHERE sum != crc(name, value)", check_sum, (void *)"value");
@@ -359,7 +359,7 @@ static void read_value(struct check *check, sqlite3_stmt *query, void *data)
 	*value = g_bytes_new(sqlite3_column_blob(query, 0), (gsize)sqlite3_column_bytes(query, 0));
 }
 
-/* The rows, once SQLite finds its pages in order. */
+/* Checks the rows, after SQLite has found its pages in order and the checksums were right. */
 static void check_rows(struct check *check)
 {
 	g_autoptr(GBytes) next = NULL, regions = NULL;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Clean memory on record: few, long rows, however small the pieces were that they grew from. */
+/* Clean memory on record. Adjacent pieces are merged, so that there are few and long rows. */
 #include "store/store_internal.h"
 
-/* The last row that begins at or before @address; false when there is none. */
+/* Finds the last row that begins at or before @address. False when there is none. */
 static bool last_row(struct store *store, uint64_t address, struct extent *row)
 {
 	sqlite3_stmt *query =
@@ -40,7 +40,7 @@ void store_put_clean(struct store *store, struct extent run)
 	uint64_t start = run.start, end = run.start + run.length;
 	struct extent row;
 
-	/* From behind: one that begins where the run ends, those inside, one that reaches the start. */
+	/* In descending order: a row that begins where the run ends, rows inside it, one that reaches its start. */
 	while (last_row(store, end, &row) && row.start + row.length >= start) {
 		start = MIN(start, row.start);
 		end = MAX(end, row.start + row.length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Hands every row of the database to those who keep copies of them. */
+/* Reads every row of the database, for the copies in memory. */
 #include "store/store_internal.h"
 
 struct load {
@@ -32,7 +32,7 @@ static uint64_t number(sqlite3_stmt *query, int column)
 	return (uint64_t)sqlite3_column_int64(query, column);
 }
 
-/* A blob as a C string; the check has seen that no NUL is in it. */
+/* A blob as a C string. It contains no NUL: store_check() has run. */
 static char *string(sqlite3_stmt *query, int column)
 {
 	const char *blob = sqlite3_column_blob(query, column);

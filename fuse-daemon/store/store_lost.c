@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Contents that were lost, as far as the record is concerned. */
+/* Finds and deletes the files whose contents are lost. */
 #include "store/store_internal.h"
 
-/* S_ISREG, in decimal as SQL has it. */
+/* S_ISREG(mode) in SQL, which has no octal numbers: 61440 is S_IFMT, 32768 is S_IFREG. */
 #define WITH_CONTENTS "(SELECT ino FROM inode WHERE (mode & 61440) = 32768 AND size > 0)"
 
 int store_count_files(struct store *store, unsigned *files)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What keeps a directory on record from being a quota tree. */
+/* Finds what prevents a directory on record from becoming a quota tree. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 
 static const char find_entry[] = "SELECT ino, mode FROM entry JOIN inode USING (ino) WHERE parent = ?1 AND name = ?2";
 
-/* Inodes with more names than there are below the directory ?1: hard links only, a directory has one. */
+/* Finds an inode below directory ?1 that also has a name elsewhere. Not a directory, which has only one name. */
 static const char find_links[] =
 	"WITH RECURSIVE below(ino) AS (SELECT ino FROM entry WHERE parent = ?1"
 	" UNION ALL SELECT entry.ino FROM below CROSS JOIN entry ON entry.parent = below.ino),"
@@ -16,7 +16,7 @@ static const char find_links[] =
 	" SELECT ino, 0 FROM inside JOIN (SELECT ino, count(*) AS names FROM entry GROUP BY ino HAVING count(*) > 1) AS all_names"
 	" USING (ino) WHERE all_names.names > inside.names LIMIT 1";
 
-/* The first row of @text: its inode and mode. 0, -ENOENT, or -EIO. */
+/* Runs the query @text, and reads inode and mode of its first row. 0, -ENOENT (no row) or -EIO. */
 static int look(sqlite3 *db, const char *text, uint64_t dir, const char *name, uint64_t *ino, mode_t *mode)
 {
 	sqlite3_stmt *query = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory that went bad, on record, and whose it is. */
+/* Bad memory on record, and the file that has the memory at an address. */
 #include <errno.h>
 
 #include "store/store_internal.h"
@@ -9,7 +9,10 @@ int store_list_poison(struct store *store, GArray *runs)
 	return store_list_runs(store, "SELECT start, length FROM poison ORDER BY start", runs);
 }
 
-/* The file that has the address ?1, its offset, and a path from the root, which is 1: by one name, and upward from there. */
+/*
+ * Finds the file that has the memory at address ?1, the offset in it, and one path: takes one entry of the file, and follows
+ * the parents up to the root, which is inode 1.
+ */
 static const char find_memory[] =
 	"WITH RECURSIVE place(ino, offset) AS (SELECT ino, offset + (?1 - start) FROM extent"
 	" WHERE start <= ?1 AND ?1 - start < length),"

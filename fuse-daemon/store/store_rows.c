@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Rows of a transaction. Each has a checksum of its columns (store_sqlite.c). */
+/* Changes rows in a transaction. Each row has a checksum of its columns (store_sqlite.c). */
 #include <string.h>
 
 #include "store/store_internal.h"
@@ -34,7 +34,7 @@ void store_put_inode(struct store *store, const struct store_inode *inode)
 
 void store_put_attributes(struct store *store, const struct store_inode *inode)
 {
-	/* ?5, the size, stays */
+	/* ?5, the size, is not used: it stays. */
 	sqlite3_stmt *prepared = store_statement(
 		store,
 		"UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, atime = ?6, atime_ns = ?7, mtime = ?8, mtime_ns = ?9,"

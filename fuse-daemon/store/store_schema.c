@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The schema of the database, and the way to it from none and from older ones. */
+/* The schema of the database: creates it, and migrates older versions. */
 #include <sys/stat.h>
 #include <time.h>
 
 #include "store/store_internal.h"
 
-/* The oldest that is understood. */
+/* The oldest version that can be migrated. */
 #define STORE_VERSION_OLDEST 4
-/* After the root. */
+/* The first inode number after the root's. */
 #define FIRST_INO UINT64_C(2)
 
 /*
  * Names, link targets and names of extended attributes are bytes, not text. Times are seconds and nanoseconds. Offsets,
- * addresses and lengths are bytes. An entry keeps its cookie, the position in a directory's listing. sum is the
- * checksum of the other columns, in this order (store.c).
+ * addresses and lengths are bytes. The cookie of an entry is its position in the listing of the directory; it never
+ * changes. sum is the checksum of the other columns, in this order (store_sqlite.c).
  *
- * value holds, by name: mark (struct store_mark), next_ino and generation (native integers), regions (struct extent, any
- * number: all extents lie in them), and what others keep there.
+ * The table value holds, by name: mark (struct store_mark), next_ino and generation (native integers), regions (an array of
+ * struct extent: all extents are in them), and values of other rooms (store_put_value()).
  */
 static const char schema[] =
 	"CREATE TABLE value (name TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL)"
@@ -34,15 +34,15 @@ static const char schema[] =
 	"CREATE TABLE backing (ino INTEGER PRIMARY KEY, id INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;"
 	"CREATE TABLE done (slot INTEGER PRIMARY KEY, unique_id INTEGER NOT NULL, ino INTEGER NOT NULL,"
 	" sum INTEGER NOT NULL) STRICT;"
-	/* Memory that no file has, and that is zero. All that is not in it is dirty. */
+	/* Memory that belongs to no file and is zero. Free memory that is not in this table is dirty. */
 	"CREATE TABLE clean (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;"
-	/* Memory that went bad, whoever has it: it may be a file's as well, never clean, and may lie in no region any more. */
+	/* Memory that went bad. It may belong to a file, is never clean, and may be outside the present regions. */
 	"CREATE TABLE poison (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
 
-/* What version 4 had of its redo log, which is empty: store_open() has looked. */
+/* The migration from version 4: deletes its position in a redo log. store_open() has checked that there is no such log. */
 static const char schema_no_redo[] = "DELETE FROM value WHERE name = 'applied';";
 
-/* SQLite's code. */
+/* Reads one number. Returns SQLite's code. */
 static int read_number(sqlite3 *db, const char *pragma, int *number)
 {
 	sqlite3_stmt *query = NULL;
@@ -58,7 +58,7 @@ static int read_number(sqlite3 *db, const char *pragma, int *number)
 	return result;
 }
 
-/* 0: an empty file. */
+/* Reads the version of the schema; 0 for an empty file. False and @error for a database that this program cannot use. */
 static bool read_version(sqlite3 *db, const char *path, int *version, GError **error)
 {
 	int id, objects;
@@ -82,7 +82,7 @@ static bool read_version(sqlite3 *db, const char *path, int *version, GError **e
 		return store_refuse(error, STORE_ERROR_DAMAGED, path, "damaged: no version");
 	if (*version < STORE_VERSION_OLDEST)
 		return store_refuse(error, STORE_ERROR_FOREIGN, path,
-		                    "of a version that no release had: start empty with dmemfsctl fsck "
+		                    "of a version that was never released: start empty with dmemfsctl fsck "
 		                    "--move-aside --force");
 	return true;
 }
@@ -100,7 +100,7 @@ bool store_schema_verify(sqlite3 *db, const char *path, GError **error)
 	return true;
 }
 
-/* The schema for a new database, or the way from an older version. */
+/* Writes the schema into a new database (@version 0), or migrates an older one. Returns SQLite's code. */
 static int write_schema(sqlite3 *db, int version)
 {
 	g_autofree char *numbers = g_strdup_printf("PRAGMA application_id = %d; PRAGMA user_version = %d",
@@ -110,7 +110,7 @@ static int write_schema(sqlite3 *db, int version)
 	return result == SQLITE_OK ? sqlite3_exec(db, numbers, NULL, NULL, NULL) : result;
 }
 
-/* What an empty file system has: a root directory, and a mark of its own. */
+/* Writes the rows of an empty file system: the root directory, a new mark, and counters. */
 static int fill(sqlite3 *db, uid_t uid, gid_t gid)
 {
 	long long now = (long long)time(NULL);

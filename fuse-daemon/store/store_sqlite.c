@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the store does with SQLite: connections, errors, statements. Calls nothing else of the store. */
+/* Connections, errors and statements of SQLite. Calls no other part of the store. */
 #include <errno.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "store/store_internal.h"
 
-/* Milliseconds. Nobody else opens the database while a daemon runs, but for a moment at its start. */
+/* Milliseconds. Another process has the database open only for a moment, while a daemon starts. */
 #define BUSY_TIMEOUT 10000
 
 G_DEFINE_QUARK(dmemfs - store - error - quark, store_error)
@@ -48,10 +48,10 @@ char *store_remedy(int result, const char *path)
 	if ((result & 0xff) == SQLITE_FULL)
 		return g_strdup_printf("nothing is lost: free some space in %s, then try again", directory);
 	if ((result & 0xff) == SQLITE_BUSY)
-		return g_strdup("nothing is lost: end the process that has it open (fuser), then try again");
+		return g_strdup("nothing is lost: end the process that has the file open (see fuser), then try again");
 	return g_strdup_printf(
-		"nothing is lost: see whether %s can be read and written, has free space, and what the kernel "
-		"says of its disk, then try again",
+		"nothing is lost: check that %s can be read and written and has free space, and look for disk "
+		"errors in the kernel's log, then try again",
 		directory);
 }
 
@@ -76,8 +76,8 @@ bool store_fail(GError **error, const char *path, sqlite3 *db, int result, const
 }
 
 /*
- * The SQL function crc(...): CRC-32 of type and value of each argument. Every row has that of its columns, so that bits that
- * flipped on a disk show: SQLite checks how its pages hang together, not what is in them.
+ * The SQL function crc(...): CRC-32 of type and value of each argument. Every row stores the CRC of its columns, which
+ * detects bits that flipped on a disk: SQLite checks the structure of its pages, not their contents.
  */
 static void crc_function(sqlite3_context *context, int count, sqlite3_value **values)
 {
@@ -94,7 +94,7 @@ static void crc_function(sqlite3_context *context, int count, sqlite3_value **va
 		} else if (type != SQLITE_NULL) {
 			const Bytef *blob = sqlite3_value_blob(values[i]);
 
-			if (blob) /* NULL when empty, which zlib would take as the wish for a new sum */
+			if (blob) /* NULL when empty; crc32() would return the initial sum for NULL */
 				sum = crc32(sum, blob, (uInt)sqlite3_value_bytes(values[i]));
 		}
 	}
@@ -110,7 +110,7 @@ sqlite3 *store_connect(const char *path, int flags, GError **error)
 	if (result == SQLITE_OK)
 		result = sqlite3_create_function(db, "crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, crc_function,
 		                                 NULL, NULL);
-	/* What is sorted or put aside needs no file in a directory that may be full. */
+	/* Temporary tables are in memory: a file would be in a directory that may be full. */
 	if (result == SQLITE_OK)
 		result = sqlite3_exec(db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL);
 	if (result != SQLITE_OK) {

@@ -74,7 +74,7 @@ def test_running_daemon(ctl, fs):
     ("UPDATE entry SET ino = 77 WHERE name = CAST('dir' AS BLOB)", "no inode 77"),
     ("UPDATE entry SET parent = ino WHERE name = CAST('dir' AS BLOB)", "does not lie under the root"),
     ("DELETE FROM extent", "no memory from offset 0"),
-    ("UPDATE value SET value = x'0100000000000000' WHERE name = 'next_ino'", "no number that was given out"),
+    ("UPDATE value SET value = x'0100000000000000' WHERE name = 'next_ino'", "the number was never assigned"),
     ("DROP TABLE xattr", "no such table"),
 ])
 def test_damage_is_found_and_moved_aside(ctl, stopped, change, says):
@@ -102,7 +102,7 @@ def test_checksums(ctl, stopped):
         connection.execute("UPDATE inode SET uid = uid + 1 WHERE size > 0")
         connection.commit()
     problems = ctl.json("fsck", stopped.daemon.state_dir, status=FOUND)["problems"]
-    assert len(problems) == 4 and all("does not fit its checksum" in problem for problem in problems)
+    assert len(problems) == 4 and all("does not match its checksum" in problem for problem in problems)
     with closing(sqlite3.connect(database(stopped))) as connection:
         connection.execute("UPDATE inode SET uid = uid - 1 WHERE size > 0")
         connection.commit()

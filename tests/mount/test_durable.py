@@ -514,7 +514,7 @@ def test_record_of_the_version_before(fs):
     ("PRAGMA user_version = 99", "newer dmemfsd"),
     ("PRAGMA application_id = 7", "another program"),
     ("UPDATE entry SET ino = 77", "no inode 77"),
-    ("UPDATE entry SET name = x'2f'", "a name that is none"),
+    ("UPDATE entry SET name = x'2f'", "invalid name"),
     ("UPDATE extent SET start = start + 1", "malformed"),
     ("UPDATE extent SET start = start + 1099511627776", "lies in no region"),
     ("UPDATE extent SET start = (SELECT min(start) FROM extent)", "belongs to inode"),

@@ -25,10 +25,10 @@ def test_record_of_a_version_that_no_release_had(fs):
     set_version(database, 3)
     before = database.read_bytes()
     fs.daemon.expected.append("metadata.db")
-    with pytest.raises(DaemonError, match="of a version that no release had: .* fsck --move-aside --force"):
+    with pytest.raises(DaemonError, match="of a version that was never released: .* fsck --move-aside --force"):
         fs.daemon.start()
     assert database.read_bytes() == before
-    ctl.fails("fsck", str(fs.daemon.state_dir), says=["of a version that no release had"])
+    ctl.fails("fsck", str(fs.daemon.state_dir), says=["of a version that was never released"])
     set_version(database, 4)
     ctl.fails("fsck", str(fs.daemon.state_dir), says=["of an older version: start dmemfsd once"])
     fs.daemon.next()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Disks that fail, and that lose power. */
+/* A VFS for SQLite that simulates disks that fail or lose power. */
 #include "unit/store/fault_vfs.h"
 
 #include <sqlite3.h>
@@ -7,10 +7,10 @@
 
 #define SECTOR 512
 
-/* What of a file is on the disk for sure, and what may be. */
+/* The contents of one file on the simulated disk. */
 struct content {
-	GByteArray *synced;
-	GPtrArray *writes; /* of struct change */
+	GByteArray *synced; /* survives a power cut */
+	GPtrArray *writes;  /* struct change: since the last sync; each may survive or not */
 };
 
 struct change {
@@ -37,7 +37,7 @@ static struct {
 	sqlite3_vfs *real;
 } disk;
 
-/* @log: is it SQLite's? */
+/* @log: is the file SQLite's log? */
 static int access_disk(bool is_write, bool log)
 {
 	if (is_write && !(log && disk.cut_database) && disk.cut_countdown && --disk.cut_countdown == 0)
@@ -67,7 +67,7 @@ static void note(struct content *content, sqlite3_int64 offset, const void *byte
 	g_ptr_array_add(content->writes, change);
 }
 
-/* @chance NULL: all of it. */
+/* Applies @change to @to: all of it when @chance is NULL, else sectors at random. */
 static void apply(GByteArray *to, const struct change *change, GRand *chance)
 {
 	gsize size = 0;
@@ -182,7 +182,7 @@ static int fault_characteristics(sqlite3_file *file)
 	return file_of(file)->real->pMethods->xDeviceCharacteristics(file_of(file)->real);
 }
 
-/* Version 1: without shared memory, which a store that has the database for itself does not need. */
+/* Version 1: without shared memory, which the store does not need: it locks the database exclusively. */
 static const sqlite3_io_methods methods = {
 	.iVersion = 1,
 	.xClose = fault_close,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The database: transactions that are there as a whole or not at all. */
+/* The store: a transaction is applied as a whole or not at all. */
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static void put_value(struct store *store, unsigned number, size_t size)
 	store_put_value(store, name, value, size);
 }
 
-/* -1: there is none. */
+/* The value with this number; -1: there is none. */
 static int64_t get_value(struct store *store, unsigned number)
 {
 	g_autofree char *name = g_strdup_printf("value%u", number);
@@ -48,7 +48,7 @@ static void test_values(struct state *state, gconstpointer data)
 	store_close(store);
 }
 
-/* A row that fails takes the whole transaction along, and nothing else. */
+/* When one row fails, the whole transaction fails. Other transactions are not affected. */
 static void test_row_that_fails(struct state *state, gconstpointer data)
 {
 	const struct store_inode root = { .ino = 1, .mode = S_IFDIR | 0755 };
@@ -57,12 +57,12 @@ static void test_row_that_fails(struct state *state, gconstpointer data)
 	(void)data;
 	store_begin(store);
 	put_value(store, 1, 10);
-	store_put_inode(store, &root); /* is there */
+	store_put_inode(store, &root); /* fails: it is there already */
 	put_value(store, 2, 10);
 	g_assert_cmpint(store_commit(store), ==, -EIO);
 	g_assert_cmpint(get_value(store, 1), ==, -1);
 	g_assert_cmpint(get_value(store, 2), ==, -1);
-	store_begin(store); /* of nothing */
+	store_begin(store); /* an empty transaction */
 	g_assert_cmpint(store_commit(store), ==, 0);
 	store_begin(store);
 	put_value(store, 2, 10);
@@ -79,7 +79,7 @@ static int64_t log_size(const struct state *state)
 	return g_stat(state->log, &st) == 0 ? st.st_size : 0;
 }
 
-/* The log begins anew by itself, and is cut after a transaction that was larger than all others. */
+/* SQLite restarts the log, and truncates it after a very large transaction. */
 static void test_log_stays_small(struct state *state, gconstpointer data)
 {
 	struct store *store = state_open_store(state);
@@ -94,7 +94,7 @@ static void test_log_stays_small(struct state *state, gconstpointer data)
 	store_close(store);
 }
 
-/* Once it is synced, each commit is in the database, as somebody who takes a copy of that expects. */
+/* After store_sync(), the database file contains every commit, so that it can be copied alone. */
 static void test_sync(struct state *state, gconstpointer data)
 {
 	struct store *store = state_open_store(state);

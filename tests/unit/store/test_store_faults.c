@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The store on a disk that is full, that fails, or that lost power, and without memory: nothing that was committed goes. */
+/* The store on a disk that is full, fails or loses power, and without memory: it must not lose what was committed. */
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <sqlite3.h>
@@ -20,7 +20,7 @@ static int put_number(struct store *store, const char *name, unsigned number, si
 	return store_commit(store);
 }
 
-/* 0: there is none. */
+/* The number under @name; 0: there is none. */
 static unsigned get_number(struct store *store, const char *name)
 {
 	g_autoptr(GBytes) value = NULL;
@@ -34,7 +34,7 @@ static unsigned get_number(struct store *store, const char *name)
 	return number;
 }
 
-/* One life of the daemon while something fails. Returns whether its change was committed. */
+/* Opens the store, makes one change and closes it, while something fails. Returns whether the change was committed. */
 static bool live(const struct state *state, unsigned number)
 {
 	g_autoptr(GError) error = NULL;
@@ -49,7 +49,7 @@ static bool live(const struct state *state, unsigned number)
 			g_assert_error(error, STORE_ERROR, STORE_ERROR_IO);
 		store_close(store);
 	} else {
-		/* Never "damaged": that advice would cost all names. */
+		/* Not "damaged": the remedy for that is to start empty, which would lose all names. */
 		g_assert_error(error, STORE_ERROR, STORE_ERROR_IO);
 		g_assert_nonnull(strstr(error->message, state->path));
 		g_assert_nonnull(strstr(error->message, "nothing is lost"));
@@ -62,7 +62,7 @@ struct fault {
 	bool writes;
 };
 
-/* Each access in turn is the first that fails. */
+/* Lets the accesses fail from the first one on, then from the second one on, and so forth. */
 static void test_disk_that_fails(struct state *state, gconstpointer data)
 {
 	const struct fault *fault = data;
@@ -112,8 +112,8 @@ static void test_too_little_memory(struct state *state, gconstpointer data)
 struct cut {
 	const struct state *state;
 	GRand *chance;
-	unsigned number;            /* of cuts that were made */
-	unsigned committed, synced; /* the last changes */
+	unsigned number;            /* how many cuts there were */
+	unsigned committed, synced; /* the number of the last change that was */
 	unsigned least[CUTS], most[CUTS];
 };
 
@@ -135,14 +135,14 @@ static void cut_power(void *data)
 	g_assert_true(fault_vfs_save(cut->state->path, saved.path, cut->chance));
 	fault_vfs_save(cut->state->log, saved.log, cut->chance);
 	cut->least[cut->number] = cut->synced;
-	cut->most[cut->number] = cut->committed + 1; /* it may be about to be */
+	cut->most[cut->number] = cut->committed + 1; /* the next one may be being committed */
 	cut->number++;
 	g_free(saved.directory);
 	g_free(saved.path);
 	g_free(saved.log);
 }
 
-/* Whatever the disk has of what was not synced: the database is whole, and has all changes up to one of them. */
+/* After a power cut, the database is sound, and has all changes up to one of them, whichever sectors reached the disk. */
 static void test_power_cut(struct state *state, gconstpointer data)
 {
 	struct cut cut = { .state = state, .chance = g_rand_new_with_seed(7) };
@@ -152,7 +152,7 @@ static void test_power_cut(struct state *state, gconstpointer data)
 	while (cut.number < CUTS) {
 		unsigned before = cut.number;
 
-		/* Every other one while the log is moved into the database. */
+		/* Every other cut happens during a checkpoint. */
 		fault_vfs_cut((unsigned)g_rand_int_range(cut.chance, 1, before % 2 ? 20 : 600), before % 2, cut_power,
 		              &cut);
 		while (cut.number == before) {
