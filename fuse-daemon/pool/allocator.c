@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The allocator's interface: checks what is asked, finds the region that it concerns. */
+/* The allocator's interface: validates arguments, and finds the regions that a call is about. */
 #include "pool/allocator.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ void allocator_destroy(struct allocator *alloc)
 	g_free(alloc);
 }
 
-/* A range of whole pages, not empty, below ALLOCATOR_ADDRESS_END. */
+/* Is this a range of whole pages, not empty, below ALLOCATOR_ADDRESS_END? */
 static bool range_valid(uint64_t start, uint64_t length)
 {
 	return start % PAGE_BYTES == 0 && length % PAGE_BYTES == 0 && length > 0 && start < ALLOCATOR_ADDRESS_END &&
@@ -57,7 +57,7 @@ static bool in_mask(uint64_t regions, unsigned index)
 	return regions >> index & 1;
 }
 
-/* The region that holds the byte at @address, its index in *@index; NULL when there is none. */
+/* The region that contains @address, and its index in *@index. NULL when there is none. */
 static struct region *region_of(const struct allocator *alloc, uint64_t address, unsigned *index)
 {
 	for (unsigned i = 0; i < alloc->count; i++) {
@@ -71,7 +71,7 @@ static struct region *region_of(const struct allocator *alloc, uint64_t address,
 	return NULL;
 }
 
-/* Continues the file's last run where that helps. Returns the bytes taken. */
+/* Takes memory that continues the file's last run (req->hint), where that is useful. Returns the bytes taken. */
 static uint64_t serve_hint(struct allocator *alloc, const struct allocator_request *req, GArray *out, guint first)
 {
 	unsigned index;
@@ -82,7 +82,7 @@ static uint64_t serve_hint(struct allocator *alloc, const struct allocator_reque
 	return place_behind(region, req->hint, req->unit, req->file_offset, req->length, out, first);
 }
 
-/* What is left from @done on: from the first region that can serve it whole, else from one after the other. */
+/* Takes the rest, from @done on: all from the first region that has enough, else from one region after the other. */
 static void serve_rest(struct allocator *alloc, const struct allocator_request *req, uint64_t done, GArray *out,
                        guint first)
 {
@@ -110,7 +110,7 @@ int allocator_alloc(struct allocator *alloc, const struct allocator_request *req
 
 	if (!request_valid(req))
 		return -EINVAL;
-	/* What is available can always be had, if need be in many runs: past this line nothing fails. */
+	/* All available memory can be allocated, possibly in many runs. Nothing below this line fails. */
 	if (allocator_available(alloc, req->unit, req->regions) < req->length)
 		return -ENOSPC;
 	done = serve_hint(alloc, req, out, first);
@@ -118,7 +118,7 @@ int allocator_alloc(struct allocator *alloc, const struct allocator_request *req
 	return 0;
 }
 
-/* The part of [*@start, *@start + *@length) that lies in the region of its first byte, NULL when none; goes past it. */
+/* Cuts off the part of [*@start, *@start + *@length) that is in the region of its first byte. NULL: it is in no region. */
 static struct region *next_part(const struct allocator *alloc, uint64_t *start, uint64_t *length, uint64_t *page,
                                 uint64_t *count)
 {
@@ -136,7 +136,7 @@ static struct region *next_part(const struct allocator *alloc, uint64_t *start, 
 	return region;
 }
 
-/* Takes or, with @free, gives back: 0, -EINVAL (not inside regions) or -EBUSY (some of it is in that state already). */
+/* Takes a range or, with @free, frees it. 0, -EINVAL (not inside regions) or -EBUSY (some of it has that state already). */
 static int assign(struct allocator *alloc, uint64_t start, uint64_t length, bool free)
 {
 	uint64_t at = start, left = length, page, count;

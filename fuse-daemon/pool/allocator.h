@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Free and used memory of the regions: which bytes belong to nobody.
+ * The allocator: knows which memory of the regions is free and which is used.
  *
- * Pure: no I/O, no locks, no clock, no randomness; the caller serialises (pool.c owns the lock).
- * The same sequence of calls always gives the same placement.
+ * No I/O, no locks, no clock, no randomness. The caller serialises calls: pool.c holds its lock. The same sequence of calls
+ * always gives the same placement.
  *
- * Shape: a radix tree with the page table's own fan-out. A region is cut at absolute multiples of 1 GiB into
- * chunks, a chunk into 512 blocks of 2 MiB, a block into 512 pages of 4 KiB. Each level keeps a bit per child that
- * is wholly free and knows its longest run of them, and chunks and blocks that are partly used are filed by that
- * longest run, so that the smallest sufficient one is found at once. Runs of wholly free chunks are found
- * through a tree over them. Every operation is O(log n); a block that is wholly free or wholly used costs one bit.
+ * Structure: a radix tree with the fan-out of a page table. A region is divided at multiples of 1 GiB of the address into
+ * chunks, a chunk into 512 blocks of 2 MiB, a block into 512 pages of 4 KiB. Each chunk and block has a bit for each child
+ * that is wholly free, and the length of its longest run of such children. Partly used chunks and blocks are sorted by
+ * that length, so that the smallest sufficient one is found at once. A tree over the wholly free chunks finds runs of
+ * them. Every operation is O(log n). A block that is wholly free or wholly used costs one bit.
  *
- * Placement resists fragmentation: a request is served from the smallest run that fits, partly used chunks and
- * blocks before untouched ones; large requests come from the bottom of a region, small ones break a chunk at its top.
+ * Placement avoids fragmentation. A request is served from the smallest run that fits, from partly used chunks and blocks
+ * before wholly free ones. Large requests are served from the lowest addresses of a region. When a small request has to
+ * break a wholly free chunk, it takes the one with the highest address.
  *
- * Invariants (tests assert them by allocator_check()):
- *  - a byte is free or used, never both; used bytes are given out once until they are freed;
+ * Invariants, which tests assert with allocator_check():
+ *  - a byte is either free or used; a used byte is not given out again until it is freed;
  *  - free + used = capacity, to the byte;
- *  - a run handed out lies in one region, is a multiple of the unit, and is aligned to the unit.
+ *  - a run that is given out is in one region, and its start and length are multiples of the unit.
  */
 #ifndef DMEMFS_ALLOCATOR_H
 #define DMEMFS_ALLOCATOR_H
@@ -30,7 +31,7 @@
 
 #define ALLOCATOR_NO_HINT    UINT64_MAX
 #define ALLOCATOR_ANY_REGION UINT64_MAX
-/* Where physical addresses of x86-64 and arm64 end, and regions too. */
+/* No region ends above it: the end of the physical addresses of x86-64 and arm64. */
 #define ALLOCATOR_ADDRESS_END (UINT64_C(1) << 52)
 
 struct allocator;
@@ -38,10 +39,10 @@ struct allocator;
 struct allocator_request {
 	uint64_t length;      /* bytes, a multiple of unit, not 0 */
 	uint64_t unit;        /* DMEMFS_PAGE_4K, _2M or _1G */
-	uint64_t file_offset; /* where the run begins in its file, a multiple of unit: runs are placed so that
-	                       * file offset and address agree modulo 1 GiB (else 2 MiB) where a large page can fit */
-	uint64_t hint;        /* address that would continue the file's last run, or ALLOCATOR_NO_HINT; followed as far
-	                       * as memory is free there and it costs the file no large page */
+	uint64_t file_offset; /* where the memory begins in its file, a multiple of unit. Where a large page can fit,
+	                       * file offset and address of a run are equal modulo 1 GiB, else modulo 2 MiB */
+	uint64_t hint;        /* the address that would continue the file's last run, or ALLOCATOR_NO_HINT. Used as far
+	                       * as the memory there is free, and the file loses no large page by it */
 	uint64_t regions;     /* bit i: region i may serve; ALLOCATOR_ANY_REGION for all */
 };
 
@@ -65,35 +66,34 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(allocator_t, allocator_destroy)
 int allocator_add_region(struct allocator *alloc, uint64_t start, uint64_t length);
 
 /*
- * Takes req->length bytes, all or nothing, and appends the runs to @out (GArray of struct extent) in file order:
- * as few and as long as the free memory allows. What @out holds already is left alone, also where a run continues it.
- * The first region that can serve it whole does, else they serve in turn, in the order in which they were added.
- * -ENOSPC means what it says: whatever allocator_available() tells can be had. Returns 0, -ENOSPC (nothing taken) or
- * -EINVAL.
+ * Takes req->length bytes, all or nothing, and appends the runs to @out (GArray of struct extent) in file order, as few and
+ * as long as the free memory allows. Does not change the elements that @out already has, and merges no run with them. Uses
+ * the first region that has enough for all, else one region after the other, in the order in which they were added.
+ * Returns 0, -ENOSPC (nothing taken) or -EINVAL. -ENOSPC only when allocator_available() is less than req->length.
  */
 int allocator_alloc(struct allocator *alloc, const struct allocator_request *req, GArray *out);
 
 /*
- * Takes exactly [start, start + length), 4-KiB multiples, also across regions that touch.
+ * Takes exactly [start, start + length): bytes, multiples of 4 KiB. The range may span adjacent regions.
  * Returns 0, -EBUSY (some of it is used; nothing taken) or -EINVAL (unaligned, empty, outside).
  */
 int allocator_claim(struct allocator *alloc, uint64_t start, uint64_t length);
 
 /*
- * Gives back [start, start + length), any part of what was taken, also across runs and across regions that touch.
+ * Frees [start, start + length). This may be a part of a run, or span several runs and adjacent regions.
  * Returns 0 or -EINVAL (unaligned, empty, outside, or some of it is not used; nothing freed).
  */
 int allocator_free(struct allocator *alloc, uint64_t start, uint64_t length);
 
-/* Bytes that a request of @unit from @regions could still get in all. O(regions). */
+/* The most bytes that a request with this @unit and @regions can get now. O(regions). */
 uint64_t allocator_available(const struct allocator *alloc, uint64_t unit, uint64_t regions);
 
 void allocator_get_stats(const struct allocator *alloc, struct allocator_stats *stats);
 
 /*
- * The first free memory in the addresses [@from, @to), multiples of 4 KiB, in the regions of the mask: as far as it goes in
- * its region and before @to. False: there is none. Time grows with the regions and with what lies in between, at worst
- * with its pages, mostly with its gigabytes; where nothing is free it is none.
+ * Finds the first run of free memory in the addresses [@from, @to), multiples of 4 KiB, in the regions of the mask @regions.
+ * @run ends where free memory, the region or the range ends. False: there is none. Takes O(regions), and the time to skip
+ * the used memory before @run: usually that of its gigabytes, at worst that of its pages.
  */
 bool allocator_next_free(const struct allocator *alloc, uint64_t regions, uint64_t from, uint64_t to,
                          struct extent *run);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A set of 512 small integers: which children of a chunk or block are wholly free. Finds runs in it.
+ * A bitmap of the 512 children of a chunk or block: a set bit is a child that is wholly free. Finds runs of set bits.
  *
  * Ranges are [from, from + count) and must lie inside the set; count may be 0.
  */
@@ -102,7 +102,7 @@ static inline unsigned bits_run_at(const struct bits *bits, unsigned from)
 	return bits_next(bits, from, false) - from;
 }
 
-/* The leftmost of the longest runs. */
+/* The longest run; the lowest one of several. */
 static inline struct bits_run bits_longest(const struct bits *bits)
 {
 	struct bits_run best = { 0, 0 };
@@ -117,7 +117,7 @@ static inline struct bits_run bits_longest(const struct bits *bits)
 	return best;
 }
 
-/* The leftmost of the shortest runs that hold @count. */
+/* The shortest run of at least @count bits; the lowest one of several. */
 static inline struct bits_run bits_fit(const struct bits *bits, unsigned count)
 {
 	struct bits_run best = { 0, 0 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The tree over runs of wholly free chunks. */
+/* A bitmap of wholly free chunks, and a tree over it that finds runs. */
 #include "pool/allocator_chunks.h"
 
 #include <glib.h>
@@ -14,10 +14,10 @@ static unsigned word_longest(uint64_t word)
 	return longest;
 }
 
-/* The leftmost run of @count <= 64 bits in @word, which has one. */
+/* The lowest run of @count <= 64 bits in @word, which must have one. */
 static unsigned word_find(uint64_t word, unsigned count)
 {
-	/* Keeps the bits where a run of @have begins, and doubles @have until it is @count. */
+	/* Keeps only bits at which a run of @have bits begins. Doubles @have until it is @count. */
 	for (unsigned have = 1; have < count;) {
 		unsigned more = MIN(have, count - have);
 
@@ -38,7 +38,7 @@ static struct chunks_span span_of_word(uint64_t word)
 	};
 }
 
-/* @half: chunks below each of the two. */
+/* @half: the number of chunks below @left, and below @right. */
 static struct chunks_span span_join(const struct chunks_span *left, const struct chunks_span *right, uint32_t half)
 {
 	uint32_t across = left->suffix + right->prefix;

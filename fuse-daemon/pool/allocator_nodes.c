@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Nodes for partly used chunks and blocks, and the shelves they are filed on. */
+/* Nodes for partly used chunks and blocks, and shelves that sort them by their longest free run. */
 #include "pool/allocator_nodes.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@ void nodes_init(struct nodes *nodes)
 
 void nodes_clear(struct nodes *nodes)
 {
-	/* Unused nodes have no children: nodes_release() gave them up. */
+	/* Unused nodes have no array of children: nodes_release() has freed it. */
 	for (guint slab = 0; slab < nodes->slabs->len; slab++) {
 		for (guint i = 0; i < NODES_PER_SLAB; i++)
 			g_free(nodes_get(nodes, slab * NODES_PER_SLAB + i)->children);
@@ -21,7 +21,7 @@ void nodes_clear(struct nodes *nodes)
 	g_ptr_array_unref(nodes->slabs);
 }
 
-/* A further slab, its nodes unused; the first one will be taken first. */
+/* Adds a slab of unused nodes. nodes_new() takes the first one first. */
 static void grow(struct nodes *nodes)
 {
 	struct node *slab = g_new0(struct node, NODES_PER_SLAB);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The parts of a region that are partly used: a node for each such chunk (its children are blocks) and for each such
- * block (its children are pages). What is wholly free or wholly used has no node.
+ * Nodes of the allocator's tree: one for each partly used chunk (its children are blocks) and one for each partly used block
+ * (its children are pages). A chunk or block that is wholly free or wholly used has no node.
  *
- * Nodes come from a pool and are named by number, half the size of a pointer; a node does not move while it lives. The
- * pool keeps its largest size: what was needed once will be needed again.
+ * Nodes are in slabs, and are named by an index, which is half as large as a pointer. A node does not move until it is
+ * released. Released nodes are used again; slabs are not freed before nodes_clear().
  *
- * A shelf files nodes by their longest run of free children, so that the one with the smallest sufficient run is found
- * in O(1). Nodes with no free child are not filed. Among equals the one filed last is found first.
+ * A shelf sorts nodes by the length of their longest run of free children, so that the node with the smallest sufficient
+ * run is found in O(1). Nodes without a free child are on no shelf. Of several with the same length, the one that was
+ * added last is found first.
  */
 #ifndef DMEMFS_ALLOCATOR_NODES_H
 #define DMEMFS_ALLOCATOR_NODES_H
@@ -22,24 +23,25 @@
 #define NODE_NONE UINT32_MAX
 
 struct node {
-	struct bits free;   /* children that are wholly free */
-	uint32_t *children; /* chunks: node of each partly used block, else NODE_NONE; NULL while there is none */
-	uint32_t position;  /* which chunk or block of the region this is */
-	uint32_t next;      /* on the shelf; or among the unused nodes of the pool */
+	struct bits free; /* children that are wholly free */
+	uint32_t
+		*children; /* of a chunk: the node of each partly used block, else NODE_NONE; NULL: all are NODE_NONE */
+	uint32_t position; /* the number of this chunk or block in the region */
+	uint32_t next;     /* in the list of the shelf, or of unused nodes */
 	uint32_t previous;
-	uint16_t longest; /* run of free children; filed under it unless 0 */
-	uint16_t partial; /* children that are partly used */
+	uint16_t longest; /* the longest run of free children when it was put on the shelf; 0: on no shelf */
+	uint16_t partial; /* how many children are partly used */
 };
 
 struct nodes {
 	GPtrArray *slabs; /* of NODES_PER_SLAB nodes each */
 	uint32_t used;    /* nodes */
-	uint32_t unused;  /* the first unused one */
+	uint32_t unused;  /* the first unused node */
 };
 
 struct shelf {
 	struct bits filled;   /* bit i: heads[i] is not NODE_NONE */
-	uint32_t heads[BITS]; /* by longest run */
+	uint32_t heads[BITS]; /* the list of nodes with each longest run */
 };
 
 #define NODES_PER_SLAB 256
@@ -54,9 +56,9 @@ static inline struct node *nodes_get(const struct nodes *nodes, uint32_t index)
 	return &slab[index % NODES_PER_SLAB];
 }
 
-/* A node on no shelf, its children all free (@free true) or all used. */
+/* Makes a node that is on no shelf. Its children are all free (@free true) or all used. */
 uint32_t nodes_new(struct nodes *nodes, uint32_t position, bool free);
-/* It must be on no shelf and have no partly used children. */
+/* Releases a node, which must be on no shelf, and have no partly used children. */
 void nodes_release(struct nodes *nodes, uint32_t index);
 
 static inline uint32_t node_child(const struct node *node, unsigned slot)
@@ -64,17 +66,17 @@ static inline uint32_t node_child(const struct node *node, unsigned slot)
 	return node->children ? node->children[slot] : NODE_NONE;
 }
 
-/* @child may be NODE_NONE where there was one. */
+/* Sets or, with NODE_NONE, removes the node of the block in @slot. */
 void nodes_set_child(struct nodes *nodes, uint32_t index, unsigned slot, uint32_t child);
 
 void shelf_init(struct shelf *shelf);
-/* Files @index under its longest run, whatever it is now. */
+/* Puts node @index on the shelf by its present longest run, wherever it was before. */
 void shelf_file(struct shelf *shelf, struct nodes *nodes, uint32_t index);
 /* Takes @index off the shelf if it is on it. */
 void shelf_remove(struct shelf *shelf, struct nodes *nodes, uint32_t index);
-/* A node with the smallest longest run that holds @count, 1 to 511; NODE_NONE when there is none. */
+/* The node whose longest run is the smallest of at least @count (1 to 511) children; NODE_NONE when there is none. */
 uint32_t shelf_find(const struct shelf *shelf, unsigned count);
-/* A node with the longest run, NODE_NONE on an empty shelf. */
+/* The node with the longest run; NODE_NONE when the shelf is empty. */
 uint32_t shelf_longest(const struct shelf *shelf);
 
 #endif

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Placement in one region. Positions and counts are pages of 4 KiB, file offsets too. */
+/* Chooses free memory of one region for a request. Positions, counts and file offsets are in pages of 4 KiB. */
 #include "pool/allocator_place.h"
 
-/* Partly used chunks serve in pieces what none of them can serve whole, while a piece is at least this part of the rest. */
+/* When no partly used chunk has room for all, it may serve a piece of at least 1/PIECES of the rest. */
 #define PIECES 8
 
-/* Where the runs of one request go. */
+/* Collects the runs of one request. */
 struct sink {
 	struct region *region;
 	uint64_t unit; /* pages */
 	GArray *out;   /* of struct extent */
-	guint first;   /* the request's first element */
+	guint first;   /* index of the request's first run in out */
 };
 
 static void append(struct sink *sink, struct extent run)
@@ -18,7 +18,7 @@ static void append(struct sink *sink, struct extent run)
 	if (sink->out->len > sink->first) {
 		struct extent *last = &g_array_index(sink->out, struct extent, sink->out->len - 1);
 
-		/* A run stays in one region, also where two regions touch. */
+		/* A run must be in one region, also where two regions are adjacent. */
 		if (last->start + last->length == run.start && run.start != sink->region->start) {
 			last->length += run.length;
 			return;
@@ -38,7 +38,7 @@ static void take(struct sink *sink, uint64_t page, uint64_t count)
 	append(sink, run);
 }
 
-/* Takes all @count pages right behind the request's last run, if free memory of @kinds is there. */
+/* Takes @count pages directly after the request's last run, if all of them are free memory of @kinds. */
 static bool take_behind_last(struct sink *sink, uint64_t count, enum region_kind kinds)
 {
 	const struct region *region = sink->region;
@@ -57,7 +57,7 @@ static bool take_behind_last(struct sink *sink, uint64_t count, enum region_kind
 	return true;
 }
 
-/* As much of @count pages, whole chunks, as wholly free chunks can serve. Returns what is left. */
+/* Takes wholly free chunks for as many of @count pages (whole chunks) as there are. Returns the pages that remain. */
 static uint64_t place_chunks(struct sink *sink, uint64_t count)
 {
 	const struct chunks *chunks = &sink->region->chunks;
@@ -72,7 +72,7 @@ static uint64_t place_chunks(struct sink *sink, uint64_t count)
 	return count;
 }
 
-/* The first page of a run of at least @count blocks, less than a chunk, in the partly used chunk that it fits best. */
+/* Finds a run of at least @count pages of whole blocks, less than a chunk, in the partly used chunk that it fits best. */
 static bool find_blocks(const struct region *region, uint64_t count, uint64_t *page)
 {
 	uint32_t index = count < BITS ? shelf_find(&region->partly_used_chunks, (unsigned)count) : NODE_NONE;
@@ -100,7 +100,7 @@ static bool find_pages(const struct region *region, uint64_t count, uint64_t *pa
 	return true;
 }
 
-/* The wholly free chunk that large requests would take last. */
+/* Finds the wholly free chunk with the highest address, which large requests would take last. */
 static bool find_last_chunk(const struct region *region, uint64_t *page)
 {
 	uint32_t chunk = chunks_last(&region->chunks);
@@ -109,7 +109,7 @@ static bool find_last_chunk(const struct region *region, uint64_t *page)
 	return chunk != CHUNKS_NONE;
 }
 
-/* The longest run on @shelf, whose nodes are of @size pages: its first page and its length in pages, 0 if none. */
+/* Finds the longest run on @shelf, whose nodes have @size pages. Returns its length in pages, 0 if there is none. */
 static uint64_t find_longest(const struct region *region, const struct shelf *shelf, uint64_t size, uint64_t *page)
 {
 	uint32_t index = shelf_longest(shelf);
@@ -125,8 +125,8 @@ static uint64_t find_longest(const struct region *region, const struct shelf *sh
 }
 
 /*
- * A run of partly used chunks that is worth its entry in the extent map: it keeps a free chunk whole and costs no large
- * page. Its length, 0 if there is none.
+ * Finds a run in a partly used chunk that is worth an entry in the extent map: taking it keeps a free chunk whole, and costs
+ * no large page. Returns its length in pages, 0 if there is none.
  */
 static uint64_t find_piece(const struct region *region, uint64_t count, uint64_t *page)
 {
@@ -135,7 +135,7 @@ static uint64_t find_piece(const struct region *region, uint64_t count, uint64_t
 	return longest >= count / PIECES ? longest : 0;
 }
 
-/* As much of @count pages, whole blocks, as wholly free blocks can serve. Returns what is left. */
+/* Takes wholly free blocks for as many of @count pages (whole blocks) as there are. Returns the pages that remain. */
 static uint64_t place_blocks(struct sink *sink, uint64_t count)
 {
 	const struct region *region = sink->region;
@@ -160,7 +160,7 @@ static uint64_t place_blocks(struct sink *sink, uint64_t count)
 	return count;
 }
 
-/* Takes @count pages, which are there. */
+/* Takes @count pages, which must be free. */
 static void place_pages(struct sink *sink, uint64_t count)
 {
 	const struct region *region = sink->region;
@@ -180,7 +180,7 @@ static void place_pages(struct sink *sink, uint64_t count)
 	}
 }
 
-/* Whole chunks or blocks of the file: @size is the one or the other. */
+/* Serves whole chunks or blocks of the file; @size is the pages of one. */
 static void place_whole(struct sink *sink, uint64_t size, uint64_t count)
 {
 	if (size == CHUNK_PAGES)
@@ -193,7 +193,7 @@ static void place_whole(struct sink *sink, uint64_t size, uint64_t count)
 		g_assert(count == 0);
 }
 
-/* Where in [offset, offset + count) the first whole aligned @size begins: false when there is none. */
+/* Finds the first whole, aligned @size in [offset, offset + count); @head: the pages before it. False: there is none. */
 static bool find_whole(uint64_t size, uint64_t offset, uint64_t count, uint64_t *head)
 {
 	*head = (size - offset % size) % size;
@@ -202,7 +202,7 @@ static bool find_whole(uint64_t size, uint64_t offset, uint64_t count, uint64_t 
 
 static void place(struct sink *sink, uint64_t size, uint64_t offset, uint64_t count);
 
-/* A head or tail: what is no whole @size of the file. */
+/* Serves a head or tail of the file's range: less than a whole, aligned @size. */
 static void place_rest(struct sink *sink, uint64_t size, uint64_t offset, uint64_t count)
 {
 	if (size == CHUNK_PAGES)
@@ -212,8 +212,8 @@ static void place_rest(struct sink *sink, uint64_t size, uint64_t offset, uint64
 }
 
 /*
- * Whole aligned @size of the file first, so that head and tail do not break what they need; in @out they come in
- * file order all the same.
+ * Serves the whole, aligned @size parts first, so that head and tail do not break the chunks or blocks that they need. The
+ * runs in @out are in file order.
  */
 static void place_around(struct sink *sink, uint64_t size, uint64_t offset, uint64_t head, uint64_t count)
 {
@@ -245,7 +245,7 @@ static void place(struct sink *sink, uint64_t size, uint64_t offset, uint64_t co
 	} else if (count < size) {
 		place_rest(sink, size, offset, count);
 	} else {
-		/* Longer than one of them, but across a boundary. */
+		/* The range may be longer than @size, but contains no aligned one. */
 		place_rest(sink, size, offset, head);
 		place_rest(sink, size, offset + head, count - head);
 	}
@@ -259,8 +259,8 @@ void place_anywhere(struct region *region, uint64_t unit, uint64_t offset, uint6
 }
 
 /*
- * A run that is not congruent with the file modulo @size must neither use up whole ones nor serve what could have
- * a whole one: limits *@count and *@kinds.
+ * If the file offset and the address differ modulo @size, no page of @size can map the run. Then the run must not use whole
+ * chunks or blocks, and must not serve a part of the file that could have a whole one. Limits *@count and *@kinds.
  */
 static void spare(uint64_t size, enum region_kind whole, uint64_t page, uint64_t offset, uint64_t *count,
                   unsigned *kinds)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the allocator's own files, and tests that damage it on purpose, know of each other. */
+/* The allocator's state. Internal to allocator*.c, and to tests that damage it on purpose. */
 #ifndef DMEMFS_ALLOCATOR_PRIVATE_H
 #define DMEMFS_ALLOCATOR_PRIVATE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* One region: its chunks, and nodes for those of its chunks and blocks that are partly used. */
+/* The free memory of one region: a bitmap of chunks, and nodes for chunks and blocks that are partly used. */
 #include "pool/allocator_region.h"
 
 #include <string.h>
@@ -43,13 +43,13 @@ uint64_t region_available(const struct region *region, uint64_t unit)
 	}
 }
 
-/* How much of @count pages from @page on lies in the same group of @size pages. */
+/* How many of @count pages from @page on are in the same aligned group of @size pages. */
 static uint64_t within(uint64_t page, uint64_t count, uint64_t size)
 {
 	return MIN(count, size - page % size);
 }
 
-/* The same as region_is(), for a part of one block of @chunk. */
+/* As region_is(), for a part of one block of @chunk. */
 static bool block_is(const struct region *region, const struct node *chunk, uint64_t page, uint64_t count, bool free)
 {
 	unsigned slot = page / BLOCK_PAGES % BLOCKS_IN_CHUNK;
@@ -60,7 +60,7 @@ static bool block_is(const struct region *region, const struct node *chunk, uint
 	return bits_are(&nodes_get(&region->nodes, block)->free, page % BLOCK_PAGES, (unsigned)count, free);
 }
 
-/* The same for whole blocks. */
+/* As region_is(), for whole blocks of @chunk. */
 static bool blocks_are(const struct node *chunk, unsigned slot, unsigned count, bool free)
 {
 	if (!bits_are(&chunk->free, slot, count, free))
@@ -74,7 +74,7 @@ static bool blocks_are(const struct node *chunk, unsigned slot, unsigned count, 
 	return true;
 }
 
-/* The same for a range inside one chunk. */
+/* As region_is(), for a range inside one chunk. */
 static bool chunk_is(const struct region *region, uint64_t page, uint64_t count, bool free)
 {
 	uint32_t index = region->chunk_nodes[page / CHUNK_PAGES];
@@ -108,7 +108,7 @@ bool region_is(const struct region *region, uint64_t page, uint64_t count, bool 
 	return true;
 }
 
-/* The node of chunk @chunk, made if there is none. */
+/* The node of chunk @chunk; makes one if there is none. */
 static uint32_t need_chunk(struct region *region, uint32_t chunk)
 {
 	uint32_t index = region->chunk_nodes[chunk];
@@ -124,7 +124,7 @@ static uint32_t need_chunk(struct region *region, uint32_t chunk)
 	return index;
 }
 
-/* After a change of the chunk with node @index: files it anew, or drops the node when it is no longer partly used. */
+/* To be called after a change of a chunk: sorts its node @index again, or releases it when no longer partly used. */
 static void settle_chunk(struct region *region, uint32_t index)
 {
 	struct node *node = nodes_get(&region->nodes, index);
@@ -141,7 +141,7 @@ static void settle_chunk(struct region *region, uint32_t index)
 	nodes_release(&region->nodes, index);
 }
 
-/* The node of block @slot of chunk node @parent, made if there is none. */
+/* The node of block @slot of chunk node @parent; makes one if there is none. */
 static uint32_t need_block(struct region *region, uint32_t parent, unsigned slot)
 {
 	struct node *chunk = nodes_get(&region->nodes, parent);
@@ -160,7 +160,7 @@ static uint32_t need_block(struct region *region, uint32_t parent, unsigned slot
 	return index;
 }
 
-/* As settle_chunk(). */
+/* As settle_chunk(), for a block. */
 static void settle_block(struct region *region, uint32_t parent, uint32_t index)
 {
 	struct node *node = nodes_get(&region->nodes, index);
@@ -180,7 +180,7 @@ static void settle_block(struct region *region, uint32_t parent, uint32_t index)
 	nodes_release(&region->nodes, index);
 }
 
-/* Less than a block. */
+/* As region_assign(), for a part of one block. */
 static void assign_in_block(struct region *region, uint32_t parent, uint64_t page, uint64_t count, bool free)
 {
 	uint32_t index = need_block(region, parent, page / BLOCK_PAGES % BLOCKS_IN_CHUNK);
@@ -189,7 +189,7 @@ static void assign_in_block(struct region *region, uint32_t parent, uint64_t pag
 	settle_block(region, parent, index);
 }
 
-/* Less than a chunk: whole blocks in the middle, parts of blocks at the ends. */
+/* As region_assign(), for a part of one chunk: whole blocks in the middle, parts of blocks at the ends. */
 static void assign_in_chunk(struct region *region, uint64_t page, uint64_t count, bool free)
 {
 	uint32_t index = need_chunk(region, (uint32_t)(page / CHUNK_PAGES));
@@ -230,7 +230,7 @@ void region_assign(struct region *region, uint64_t page, uint64_t count, bool fr
 	}
 }
 
-/* region_run_at() inside the chunk of @page, which is partly used. May count past @max. */
+/* As region_run_at(), inside the partly used chunk of @page. May return more than @max. */
 static uint64_t run_in_chunk(const struct region *region, const struct node *chunk, uint64_t page, uint64_t max,
                              enum region_kind kinds)
 {
@@ -270,7 +270,7 @@ uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max,
 		if (chunks_test(&region->chunks, chunk)) {
 			if (!(kinds & REGION_CHUNKS))
 				break;
-			/* One more at each end: @at may lie inside the first, the end of @max inside the last. */
+			/* +2: @at may be inside the first chunk, and the end of @max inside the last one. */
 			uint64_t enough = MIN((max - (at - page)) / CHUNK_PAGES + 2, UINT32_MAX);
 
 			at = (chunk + chunks_run_at(&region->chunks, chunk, (uint32_t)enough)) * CHUNK_PAGES;
@@ -288,7 +288,7 @@ uint64_t region_run_at(const struct region *region, uint64_t page, uint64_t max,
 	return MIN(at - page, max);
 }
 
-/* The first free page in [@at, @end) of a chunk that is partly used; @end or more when there is none. */
+/* The first free page in [@at, @end) of a partly used chunk; @end or more when there is none. */
 static uint64_t next_in_chunk(const struct region *region, const struct node *chunk, uint64_t at, uint64_t end)
 {
 	for (; at < end; at = at - at % BLOCK_PAGES + BLOCK_PAGES) {

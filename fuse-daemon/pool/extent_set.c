@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Sets of memory over the allocator's tree. */
+/* Sets of memory, kept in the allocator's tree. */
 #include "pool/extent_set.h"
 
 static uint64_t end_of(struct extent run)
@@ -14,7 +14,7 @@ static void append(GArray *runs, uint64_t start, uint64_t end)
 	g_array_append_val(runs, run);
 }
 
-/* The first part of [@from, @end) that is in the set. */
+/* Finds the first part of [@from, @end) that is in the set. */
 static bool next_part(const struct allocator *set, uint64_t from, uint64_t end, struct extent *part)
 {
 	return from < end && allocator_next_free(set, ALLOCATOR_ANY_REGION, from, end, part);
@@ -69,7 +69,7 @@ bool extent_set_has(const struct allocator *set, struct extent run)
 	uint64_t at = run.start;
 	struct extent part;
 
-	/* Regions may touch. */
+	/* The run may span adjacent regions: one part for each. */
 	while (next_part(set, at, end_of(run), &part) && part.start == at)
 		at = end_of(part);
 	return at == end_of(run);

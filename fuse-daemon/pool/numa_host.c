@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* NUMA of the machine, through libnuma. */
+/* NUMA nodes of this machine, by libnuma. */
 #include "pool/numa_host.h"
 
 #include <numa.h>
@@ -10,16 +10,16 @@
 #include "base/log.h"
 #include "pool/numa_policy.h"
 
-/* proc_pid_stat(5): "processor" is field 39, and the command, field 2, may have anything in it up to the last ')'. */
+/* proc_pid_stat(5): "processor" is field 39. Field 2, the command, may contain any characters; it ends at the last ')'. */
 #define FIELDS_FROM_COMMAND_TO_CPU (39 - 2)
 
 /*
- * libnuma makes its table of each node's CPUs on the first question, with no lock of its own: two threads that ask at once
- * would both make it.
+ * Held during calls that use libnuma's table of each node's CPUs. libnuma builds that table in the first such call, without
+ * a lock.
  */
 static GMutex asking;
 
-/* libnuma's own of these print to stderr, and exit when told to (numa(3)). */
+/* These two replace libnuma's own functions, which print to stderr, and may exit (numa(3)). */
 void numa_error(char *where)
 {
 	log_debug("libnuma: %s", where);
@@ -67,5 +67,5 @@ void numa_host_bind_thread(int node)
 	bound = numa_run_on_node(node);
 	g_mutex_unlock(&asking);
 	if (bound < 0)
-		log_debug("node %d: no CPU to run on", node);
+		log_debug("node %d has no CPUs: the thread that zeroes its memory runs on any", node);
 }

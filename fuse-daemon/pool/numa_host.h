@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* NUMA of the machine, through libnuma, which neither prints nor exits here: what it has to say goes to the log. */
+/* NUMA nodes of this machine, by libnuma, whose messages go to the log. Thread-safe. */
 #ifndef DMEMFS_NUMA_HOST_H
 #define DMEMFS_NUMA_HOST_H
 
 /*
- * The node of the CPU on which the thread that asks (current_request.h) runs or ran last, NODE_UNKNOWN when that cannot be told.
+ * The node of the CPU on which the caller of the current request (current_request.h) runs or last ran. NODE_UNKNOWN when it
+ * cannot be found out.
  */
 int numa_host_caller_node(void);
 
-/* The calling thread runs on the CPUs of @node from now on; anywhere, as before, when there are none. */
+/* From now on this thread runs on the CPUs of @node only. When the node has none, it runs on any CPU. */
 void numa_host_bind_thread(int node);
 
 #endif

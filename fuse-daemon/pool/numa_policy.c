@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* From which NUMA nodes a file gets memory, as text. */
+/* Parses and formats the policies of NUMA nodes. */
 #include "pool/numa_policy.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 
 #define PREFER "prefer:"
 #define LOCAL  "local"
-/* 64 nodes of four digits, with commas. Bytes. */
+/* Bytes. Enough for 64 nodes of four digits, with commas. */
 #define TEXT_MAX 512
 
 static bool has_node(const struct numa_policy *policy, int node)

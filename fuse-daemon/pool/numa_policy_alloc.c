@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Allocation by NUMA node. */
+/* Allocation by a policy of NUMA nodes. */
 #include "pool/numa_policy_alloc.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ uint64_t node_map_regions(const struct node_map *map, int node)
 	return regions;
 }
 
-/* Of all nodes of a strict policy; every region else. */
+/* The regions of all nodes of a strict policy; all regions for other policies. */
 static uint64_t regions_of(const struct node_map *map, const struct numa_policy *policy)
 {
 	uint64_t regions = 0;
@@ -33,7 +33,7 @@ uint64_t numa_policy_available(const struct allocator *allocator, const struct n
 	return allocator_available(allocator, unit, regions_of(map, policy));
 }
 
-/* @length bytes from @regions, at @offset of the file. */
+/* Takes @length bytes from @regions for the file at @offset. */
 static int take(struct allocator *allocator, const struct allocator_request *request, uint64_t regions, uint64_t offset,
                 uint64_t length, GArray *out)
 {
@@ -47,7 +47,7 @@ static int take(struct allocator *allocator, const struct allocator_request *req
 	return length ? allocator_alloc(allocator, &part, out) : 0;
 }
 
-/* As much as there is from @first, the rest from anywhere else. Enough is there: the caller has asked. */
+/* Takes as much as possible from the regions @first, the rest from any other. The caller has checked that there is enough. */
 static int take_preferred(struct allocator *allocator, const struct allocator_request *request, uint64_t first,
                           GArray *out)
 {
@@ -59,13 +59,13 @@ static int take_preferred(struct allocator *allocator, const struct allocator_re
 	return take(allocator, request, ~first, request->file_offset + there, request->length - there, out);
 }
 
-/* Runs that wait to become parts of a file. */
+/* Runs that were taken, and are not yet assigned to parts of the file. */
 struct stock {
 	GArray *runs; /* struct extent */
-	guint next;   /* the first that has something left */
+	guint next;   /* index of the first run that is not used up */
 };
 
-/* Moves up to @length bytes from the stock to the end of @out. Returns how many. */
+/* Moves up to @length bytes from the stock to the end of @out. Returns the bytes moved. */
 static uint64_t deal(struct stock *stock, uint64_t length, GArray *out, guint first)
 {
 	if (stock->next == stock->runs->len)
@@ -90,9 +90,9 @@ struct interleaving {
 	struct allocator *allocator;
 	const struct allocator_request *request;
 	const struct numa_policy *policy;
-	uint64_t turn;                              /* bytes */
-	struct stock stocks[NUMA_POLICY_NODES_MAX]; /* of each node of the policy */
-	struct stock spare;                         /* from any of them, in place of what a full one does not have */
+	uint64_t turn;                              /* the length of a turn, in bytes */
+	struct stock stocks[NUMA_POLICY_NODES_MAX]; /* for each node of the policy */
+	struct stock spare;                         /* from other nodes of the policy, for turns of a full node */
 };
 
 static unsigned node_at(const struct interleaving *work, uint64_t offset)
@@ -100,7 +100,7 @@ static unsigned node_at(const struct interleaving *work, uint64_t offset)
 	return (unsigned)(offset / work->turn % work->policy->count);
 }
 
-/* A part of the file, and whose turn it is there, by its place in the policy. */
+/* A part of the file, and the node (its index in the policy) that serves it. */
 struct turn {
 	unsigned node;
 	uint64_t offset;
@@ -124,7 +124,7 @@ static void each_turn(struct interleaving *work,
 	}
 }
 
-/* Turns of a node, as if they followed each other: from the first on, so that its pages are aligned as they are. */
+/* Adds up the turns of a node, to be requested at once. The request begins at the first turn, so that its alignment fits. */
 static void add_wanted(struct interleaving *work, const struct turn *turn, void *data)
 {
 	struct turn *wanted = (struct turn *)data + turn->node;
@@ -137,7 +137,7 @@ static void add_wanted(struct interleaving *work, const struct turn *turn, void 
 
 struct dealing {
 	GArray *out;
-	guint first; /* index in out, where this request begins */
+	guint first; /* index in out of the first run of this request */
 };
 
 static void deal_turn(struct interleaving *work, const struct turn *turn, void *data)
@@ -154,8 +154,8 @@ static void deal_turn(struct interleaving *work, const struct turn *turn, void *
 }
 
 /*
- * Each node gives its share in as few runs as it can, and these are dealt out, so that a large file costs a few
- * requests and not one per turn. Enough is there: the caller has asked.
+ * Takes the whole share of each node in as few runs as possible. They are assigned to turns later. So a large file needs a few
+ * requests to the allocator instead of one for each turn. The caller has checked that there is enough.
  */
 static int stock_up(struct interleaving *work, const struct node_map *map, uint64_t all)
 {

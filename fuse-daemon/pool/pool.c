@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The pool of memory that is in no live file: the lock around the allocator, and memory on its way back. */
+/* The pool: the lock around the allocator, promises, and memory of removed files that comes back. */
 #include "pool/pool.h"
 
 #include <errno.h>
@@ -73,7 +73,7 @@ void pool_destroy(struct pool *pool)
 	g_free(pool);
 }
 
-/* Memory may be on its way back, and a waiter would not take the last thread. */
+/* May the caller wait? Only when memory may come back soon, and not too many threads wait already. */
 static bool may_wait(const struct pool *pool)
 {
 	return pool->waiting < pool->max_waiting && g_get_monotonic_time() < pool->patience_until &&
@@ -87,7 +87,7 @@ static void wait_returned(struct pool *pool)
 	pool->waiting--;
 }
 
-/* How much more may be taken or promised, if so many times the capacity may be. */
+/* The bytes that may still be taken or promised, when @factor times the capacity may be in all. */
 static uint64_t room(const struct pool *pool, double factor)
 {
 	struct allocator_stats stats;
@@ -212,7 +212,7 @@ static void free_locked(struct pool *pool, const struct extent *runs, guint coun
 	for (guint i = 0; i < good->len; i++) {
 		const struct extent *run = &g_array_index(good, struct extent, i);
 
-		/* A run that the allocator did not give out would mean memory with two owners: stop before it spreads. */
+		/* Freeing memory that is not in use means that it may have two owners: abort before it is given out again. */
 		if (allocator_free(pool->allocator, run->start, run->length) < 0)
 			g_error("allocator: run 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " freed but not in use",
 			        run->start, run->length);

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which memory a file gets: the best of all that is free, or what is zero already. */
+/* Decides which memory a file gets: the best of all free memory, or memory that is zero already. */
 #include <errno.h>
 
 #include "pool/extent_set.h"
 #include "pool/pool_internal.h"
 
-/* A run more than the other choice has is worth this much memory that need not be zeroed. */
+/* Bytes. A choice with one run more is accepted when that saves the zeroing of this much memory. */
 #define BYTES_PER_RUN DMEMFS_PAGE_2M
 
-/* What speaks for a choice, and what against it. */
+/* What choices are compared by. */
 struct score {
 	uint64_t clean;   /* bytes */
-	uint64_t pool_1g; /* bytes that stay free in whole gigabytes */
+	uint64_t pool_1g; /* bytes of the pool that stay free in whole gigabytes */
 	uint64_t pool_2m;
 	uint64_t file_1g; /* bytes of the file that pages of a gigabyte can map */
 	uint64_t file_2m;
-	uint64_t nodes[DMEMFS_MAX_REGIONS]; /* bytes on the node of each region, at its first region */
+	uint64_t nodes[DMEMFS_MAX_REGIONS]; /* bytes on each node, at the index of the node's first region */
 	unsigned regions;
 	unsigned runs;
 };
@@ -27,7 +27,7 @@ struct choice {
 	const struct allocator_request *request;
 };
 
-/* Bytes in whole pages of @size of a run at @offset of its file. */
+/* The bytes of @run, which is at @offset of its file, that whole pages of @size can map. */
 static uint64_t whole_pages(uint64_t size, uint64_t offset, struct extent run)
 {
 	uint64_t from = (offset + size - 1) / size * size, to = (offset + run.length) / size * size;
@@ -51,7 +51,7 @@ static void add_nodes(struct pool *pool, const GArray *runs, struct score *score
 	}
 }
 
-/* Of @runs, which are taken. */
+/* The score of @runs, which have been taken from the allocator. */
 static struct score rate(const struct choice *choice, const GArray *runs)
 {
 	uint64_t offset = choice->request->file_offset;
@@ -76,7 +76,7 @@ static struct score rate(const struct choice *choice, const GArray *runs)
 	return score;
 }
 
-/* Less to zero, and nothing lost for it. */
+/* Must less memory be zeroed with @score than with @best, without a loss of large pages or of a node's share? */
 static bool is_better(const struct choice *choice, const struct score *score, const struct score *best)
 {
 	if (score->clean <= best->clean || score->runs > best->runs + (score->clean - best->clean) / BYTES_PER_RUN)
@@ -120,7 +120,7 @@ static bool are_clean(const struct pool *pool, const GArray *runs)
 	return true;
 }
 
-/* How much of the request's beginning clean memory can serve; where it ends no large page of the file does. */
+/* The bytes at the beginning of the request that clean memory can serve. Ends where it splits no large page of the file. */
 static uint64_t clean_part(const struct choice *choice)
 {
 	const struct pool *pool = choice->pool;
@@ -136,7 +136,7 @@ static uint64_t clean_part(const struct choice *choice)
 	return end > request->file_offset ? end - request->file_offset : 0;
 }
 
-/* The run at @index goes on with the one before it, in the same region. */
+/* Merges the run at @index with the one before it, if it continues that in the same region. */
 static void merge_at(const struct pool *pool, GArray *runs, guint index)
 {
 	struct extent *before = &g_array_index(runs, struct extent, index - 1);
@@ -152,7 +152,7 @@ static void merge_at(const struct pool *pool, GArray *runs, guint index)
 	g_array_remove_index(runs, index);
 }
 
-/* Clean memory first, the rest from anywhere. False, with nothing taken, when no clean memory serves. */
+/* Takes clean memory first, the rest from all free memory. False, and nothing is taken, when no clean memory fits. */
 static bool take_clean(const struct choice *choice, GArray *runs)
 {
 	struct pool *pool = choice->pool;
@@ -161,7 +161,7 @@ static bool take_clean(const struct choice *choice, GArray *runs)
 	part.length = clean_part(choice);
 	if (!part.length || numa_policy_alloc(pool->clean, &pool->map, choice->policy, choice->local, &part, runs) < 0)
 		return false;
-	/* Whoever wins takes it out of the clean memory. */
+	/* Only taken from the allocator for now: the choice that wins is also removed from the clean memory later. */
 	free_all(pool->clean, runs);
 	claim_all(pool->allocator, runs);
 	if (part.length < choice->request->length) {
@@ -180,7 +180,7 @@ static bool take_clean(const struct choice *choice, GArray *runs)
 	return true;
 }
 
-/* Replaces @runs, which are taken, by memory that is clean, if that is as good. */
+/* Replaces @runs, which are taken, by clean memory if that is better by is_better(). */
 static void prefer_clean(const struct choice *choice, GArray **runs)
 {
 	struct pool *pool = choice->pool;

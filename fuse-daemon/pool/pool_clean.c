@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What of the pool's memory is zero: accounts, and pieces for the workers. Who gets clean memory: pool_choose.c. */
+/* Accounts of clean and stale memory, and pieces for the threads that zero. pool_choose.c decides who gets clean memory. */
 #include "pool/pool_clean.h"
 
 #include "pool/extent_set.h"
@@ -88,7 +88,7 @@ void clean_get_usage(struct pool *pool, struct pool_usage *usage)
 	usage->dirty = usage->free - usage->clean - usage->zeroing;
 }
 
-/* Adds what is dirty in [@from, @to) to the piece, as far as it may. */
+/* Adds dirty memory in [@from, @to) to the piece, at most *@room bytes and POOL_PIECE_RUNS runs. */
 static void collect(struct pool *pool, struct pool_piece *piece, uint64_t from, uint64_t to, uint64_t *room)
 {
 	struct extent run, clean;
@@ -111,7 +111,7 @@ static void collect(struct pool *pool, struct pool_piece *piece, uint64_t from, 
 	piece->at = from;
 }
 
-/* From where the last piece ended round to there, so that all memory gets its turn however fast some becomes dirty. */
+/* Searches from the end of the last piece, round to there, so that all memory is zeroed however fast some becomes dirty. */
 static bool find_piece(struct pool *pool, struct pool_piece *piece)
 {
 	uint64_t room = piece->max_bytes, start = piece->at;
@@ -151,7 +151,7 @@ void pool_end_zeroing(struct pool *pool, struct pool_piece *piece, bool zeroed)
 	for (guint i = 0; i < piece->runs->len && zeroed; i++) {
 		const struct extent run = g_array_index(piece->runs, struct extent, i);
 
-		/* What was taken meanwhile is still waited for: nobody has used it yet. */
+		/* Parts that were taken meanwhile are not used yet: their new owner waits in clean_wait(). */
 		extent_set_remove(pool->stale, run);
 		extent_set_find(pool->allocator, run, free);
 	}

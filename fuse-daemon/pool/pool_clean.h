@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What of the pool's memory is zero, and what is being made so.
+ * The part of the pool that knows which memory is zero, and which is being zeroed. Same lock as pool.h.
  *
- * Free memory is, at any time, one of
- *   clean    zero: a file can have it as it is
- *   dirty    bytes of a former owner are in it
- *   zeroing  dirty, and a background worker is at it
- * so that free = clean + dirty + zeroing, always. What is being zeroed stays free: it is no hole that would make a shortage
- * or break a large page for others. Who is given some of it waits until the worker is done with that piece, and lends the
- * worker its priority; the rest of the piece becomes clean as if nothing had happened.
+ * Free memory has one of three states, so that free = clean + dirty + zeroing:
+ *   clean    zero: a file can get it as it is
+ *   dirty    may contain bytes of a former owner
+ *   zeroing  dirty, and a background thread is zeroing it
+ * Memory that is being zeroed stays free, so that zeroing causes no shortage, and breaks no large page. A thread that is
+ * given a part of it waits until the background thread has ended that piece, and has it hurry meanwhile. The rest of the
+ * piece becomes clean as usual.
  *
- * Memory that was taken and is not zero is *stale*. Whoever takes memory has its stale parts zeroed before anybody else
- * can read it: zeroer_clean(). A file that gives memory back makes it dirty, whatever it did with it.
+ * Taken memory that is not zero is stale. The thread that took it has the stale parts zeroed before any process can read
+ * them (zeroer_clean()). Memory that a file frees is dirty, whether the file was written or not.
  *
- * Clean memory comes first, but large pages are worth more than the zeroing: memory is chosen from all that is free, then
- * from what is clean, and the second choice wins if less of it must be zeroed, unless it leaves fewer whole gigabytes or
- * 2 MiB blocks, in the pool or to the file, comes from other nodes, or in many more runs. What there is too little of
- * comes from both.
+ * Clean memory is preferred, but large pages matter more than zeroing. The pool makes two choices: one from all free memory,
+ * one from clean memory. It takes the second if less of it must be zeroed, unless that leaves fewer whole gigabytes or
+ * 2 MiB blocks to the pool or the file, is on other nodes, or has many more runs. If there is not enough clean memory,
+ * the second choice has dirty memory, too.
  *
- * On the record (store.h) clean memory is written after it was zeroed and while it is free and clean still; it leaves the
- * record in the transaction that gives it to a file. So memory on record as clean is zero, but not all that is zero is on
- * record.
+ * Clean memory is recorded (store.h) after it was zeroed, while it is free and clean. The record is deleted in the
+ * transaction that gives the memory to a file. So memory on record as clean is zero, but not all clean memory is on record.
  */
 #ifndef DMEMFS_POOL_CLEAN_H
 #define DMEMFS_POOL_CLEAN_H
@@ -31,44 +30,45 @@
 
 #include "base/extent.h"
 
-/* Runs of one piece at most, so that crumbs are not zeroed, and recorded, one by one. */
+/* The most runs of one piece. A piece has many, so that small runs are not zeroed and recorded one by one. */
 #define POOL_PIECE_RUNS 256
 
 struct pool;
 
-/* A worker's: what it zeroes, and where it looks for it. */
+/* The memory that one background thread zeroes at a time. The thread owns the struct. */
 struct pool_piece {
-	uint64_t regions;   /* as in struct allocator_request */
-	uint64_t max_bytes; /* a multiple of 4 KiB */
-	void (*hurry)(
-		void *data); /* somebody waits for the piece; called with the pool's lock held, at most once for each */
+	uint64_t regions;   /* where to look for memory; as in struct allocator_request */
+	uint64_t max_bytes; /* of one piece; a multiple of 4 KiB */
+	/* Called when a thread waits for the piece: with the pool's lock held, at most once for each piece. */
+	void (*hurry)(void *data);
 	void *data;
-	GArray *runs; /* out: struct extent; the piece, by address */
-	uint64_t at;  /* the pool's: where the next one begins */
-	bool hurried; /* the pool's */
+	GArray *runs; /* out: the piece (struct extent), by address */
+	uint64_t at;  /* private to the pool: the address at which the next search begins */
+	bool hurried; /* private to the pool: hurry was called */
 };
 
-/* Before anything else: free memory is dirty unless it is known to be clean. Without this call it is always clean. */
+/* Makes all free memory dirty. To be called first; without this call free memory always counts as clean. */
 void pool_need_zeroing(struct pool *pool);
-/* At the start, on the record's word: what of @run is free is clean. Appends that to @believed. */
+/* At the start: makes the free parts of @run clean, as recorded, and appends them to @believed. */
 void pool_believe(struct pool *pool, struct extent run, GArray *believed);
 
-/* Appends what of @runs, which are taken, is stale to @stale (GArray of struct extent). */
+/* Appends the stale parts of @runs, which are taken, to @stale (GArray of struct extent). */
 void pool_list_stale(struct pool *pool, const struct extent *runs, guint count, GArray *stale);
-/* @runs, which are taken, are zero now. */
+/* To be called when @runs, which are taken, have been zeroed: they are no longer stale. */
 void pool_set_zeroed(struct pool *pool, const struct extent *runs, guint count);
-/* As pool_free(), of memory that no file ever had: what of it is not stale is clean. */
+/* As pool_free(), for memory that no file has had: parts that are not stale are clean. */
 void pool_free_unused(struct pool *pool, const struct extent *runs, guint count);
-/* Appends what of @runs is free and clean to @clean. */
+/* Appends the parts of @runs that are free and clean to @clean. */
 void pool_list_clean(struct pool *pool, const struct extent *runs, guint count, GArray *clean);
 
 /*
- * The next piece, dirty until now; with @wait, waits for one. False: there is none, or pool_stop_zeroing() was called.
- * Each piece must be ended; @zeroed: all of it is zero now.
+ * Puts the next dirty memory into @piece, whose state is now zeroing. With @wait, waits until there is some. False: there is
+ * none, or pool_stop_zeroing() was called. After true, the caller must call pool_end_zeroing(); @zeroed: all of it is
+ * zero, else it is dirty again.
  */
 bool pool_begin_zeroing(struct pool *pool, struct pool_piece *piece, bool wait);
 void pool_end_zeroing(struct pool *pool, struct pool_piece *piece, bool zeroed);
-/* There are no more pieces, and those in work are in a hurry. */
+/* From now on there are no more pieces; hurry is called for those in work. */
 void pool_stop_zeroing(struct pool *pool);
 
 #endif

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory that went bad: it leaves the pool, at once or when its file lets it go, and does not come back. */
+/* Memory that went bad: the pool does not give it out any more. Memory of a file leaves the pool when it is freed. */
 #include "pool/extent_set.h"
 #include "pool/pool_internal.h"
 
-/* Of what lies in one region: what is bad from now on. */
+/* Marks @part, which is in one region, as bad. */
 static void add_part(struct pool *pool, struct extent part, GArray *added)
 {
 	g_autoptr(GArray) free = extents_new();

@@ -19,7 +19,7 @@ void pool_add_bytes(struct pool *pool, struct extent run, uint64_t bytes[DMEMFS_
 {
 	uint64_t end = run.start + run.length;
 
-	/* Regions may touch, and so may a run reach from one into the next. */
+	/* A run may span adjacent regions. */
 	for (guint i = 0; i < pool->regions->len; i++) {
 		const struct memory_region *region = &g_array_index(pool->regions, struct memory_region, i);
 		uint64_t from = MAX(run.start, region->start), to = MIN(end, region->start + region->length);
