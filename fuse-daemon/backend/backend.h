@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What holds the bytes of the files. A backend obeys: it is told which run of memory is which part of which file,
- * and never decides. backend_memory.c keeps each file in tmpfs, backend_pfn.c in reserved RAM through dmemfs.ko.
+ * The interface of the backends, which hold the bytes of files. The caller decides which run of memory is which part of which
+ * file; a backend only does what it is told. backend_memory.c keeps each file in tmpfs, backend_pfn.c in reserved RAM by
+ * dmemfs.ko.
  *
- * An object is the memory of one file. Its id is the file's inode number.
+ * An object is the memory of one file. Its id is the file's inode number. Its life:
+ *   create -> give, resize, take, ... -> drop -> (until no process maps it) -> idle callback
+ * An object outlives the daemon: release() leaves it, and attach() of the next daemon finds it.
  *
- * Life of an object and of its memory:
- *   create -> give, resize, take, ... -> drop -> (nobody can reach it any more) -> idle callback
- * An object outlives the daemon: release() leaves it, the next daemon's attach() finds it.
- * Runs still in the object at drop() belong to nobody until the idle callback has named the object: a process that
- * holds a mapping keeps the bytes, so giving them to another file earlier would show one guest's RAM to another.
- * take() is synchronous instead: when it returns, no mapping reaches the runs.
+ * Memory that is in the object at drop() may not be used again before the idle callback was called for the object: processes
+ * may still map it, and another file's bytes would be visible to them. take(), in contrast, is synchronous: when it
+ * returns, no process maps the memory.
  *
- * Memory comes to an object as it is sized, or, in the mode BACKEND_DEMAND, as it is touched.
+ * An object gets memory when its file grows or, with the mode BACKEND_DEMAND, when it is touched.
  *
- * Calls on one object are serialised by its file's lock, except read(), write() and zero(), which may run at the same
- * time as each other. Calls on different objects run at the same time. The idle callback comes from dispatch(),
- * with no lock of the backend held.
+ * Calls for one object are serialised by its file's lock, except that read(), write() and zero() may run concurrently.
+ * Calls for different objects run concurrently. Callbacks are called by dispatch(), which holds no lock of the backend.
  *
  * All offsets and lengths are bytes. Errors are negative errno values.
  */
@@ -37,7 +36,7 @@
 struct backend;
 struct backend_object;
 
-/* A descriptor, or negative, that is closed at the end of its block. */
+/* backend_fd declares a descriptor that is closed at the end of its block, unless it is negative. */
 static inline void backend_fd_close(const int *fd)
 {
 	if (*fd >= 0)
@@ -48,27 +47,27 @@ static inline void backend_fd_close(const int *fd)
 typedef void (*backend_idle_fn)(uint64_t id, void *data);
 typedef void (*backend_leftover_fn)(uint64_t id, struct extent extent, void *data);
 
-/* What an object is, or-ed. */
+/* Modes of an object; flags. */
 enum backend_mode {
-	BACKEND_DEMAND = 1,  /* holes inside the size ask for memory when they are touched */
-	BACKEND_DISCARD = 2, /* mappings made from now on allow MADV_DONTNEED */
+	BACKEND_DEMAND = 1,  /* a touch of a hole inside the size is a fault that asks for memory */
+	BACKEND_DISCARD = 2, /* mappings that are made from now on allow MADV_DONTNEED */
 };
 
-/* Somebody touched a hole and waits. */
+/* A thread touched a hole, and waits for memory. */
 struct backend_fault {
 	uint64_t id;
-	uint64_t offset; /* of the unit that is asked for */
+	uint64_t offset; /* offset and length of the allocation unit that was touched */
 	uint64_t length;
 	int pid;
 	char comm[17];
-	int node;                   /* of the CPU, -1 unknown */
-	struct numa_policy *policy; /* of the mapping; NULL: none. The receiver unrefs it. */
+	int node;                   /* the node of the thread's CPU; -1: unknown */
+	struct numa_policy *policy; /* of the mapping; NULL: none. The callee unrefs it. */
 };
 
-/* From dispatch(), with no lock of the backend held. */
+/* Callbacks for demand allocation. dispatch() calls them, and holds no lock of the backend. */
 struct backend_demand_fns {
 	void (*fault)(const struct backend_fault *fault, void *data);
-	/* Some of the memory in the range became punched. */
+	/* A process punched memory in this range of its mapping. */
 	void (*punched)(uint64_t id, uint64_t offset, uint64_t length, void *data);
 };
 
@@ -76,102 +75,104 @@ struct backend_ops {
 	const char *name;
 
 	/*
-	 * Claims what @config asks for and reports the regions (GArray of struct memory_region). On failure NULL, and
-	 * the error names the thing and the remedy. The memory is not zeroed.
+	 * Claims the memory that @config asks for, and appends its regions to @regions (GArray of struct memory_region).
+	 * Does not zero it. On failure NULL, and the error names the object and the remedy.
 	 */
 	struct backend *(*open)(const struct config *config, GArray *regions, GError **error);
-	/* Objects that are still alive stay so for those who map them. */
+	/* Frees the backend. Objects and mappings stay. */
 	void (*close)(struct backend *backend);
-	/* Before any object is created. */
+	/* To be called before an object is created. */
 	void (*set_idle_callback)(struct backend *backend, backend_idle_fn idle, void *data);
 	/*
-	 * Whose files the memory holds: the mark of the database that set it last, all 0 when nobody did since the
-	 * memory was last lost or its keeper replaced. 0 or a negative errno.
+	 * The mark of the database whose files the memory holds: the last one that was set, all 0 when none was set since
+	 * the contents of the memory were lost. 0 or a negative errno.
 	 */
 	int (*get_mark)(struct backend *backend, struct store_mark *mark);
 	int (*set_mark)(struct backend *backend, const struct store_mark *mark);
 	/*
-	 * Before any object is made: gives up the objects that an earlier daemon left and @is_known does not want. Calls
-	 * @leftover for each run of memory that somebody still reaches; its idle callback follows. Returns the highest id
-	 * of those, 0 for none.
+	 * Drops all objects of an earlier daemon for which @is_known returns false. To be called before an object is
+	 * created. Calls @leftover for each run of memory that a process still maps; the idle callback of that object
+	 * follows. Returns the highest id of such objects, 0 when there are none.
 	 */
 	uint64_t (*give_up_unknown)(struct backend *backend, bool (*is_known)(uint64_t id, void *data),
 	                            backend_leftover_fn leftover, void *data);
-	/* Readable when dispatch() has work: it consumes the events that are there and never blocks. */
+	/* A descriptor that is readable when dispatch() has work. The backend keeps it. */
 	int (*event_fd)(struct backend *backend);
+	/* Reads all events that are there, and calls the callbacks. Never blocks. */
 	void (*dispatch)(struct backend *backend);
 
 	/*
-	 * The object of a file on record: made when there is none, else what an earlier daemon left; afterwards it has
-	 * the @count @runs and the @size, no more and no less. Memory that it gets is not zeroed. Without runs and object it
-	 * stays without: *@object is NULL. -ESTALE: the id is in use by an object that was given up.
+	 * Gets the object of a file on record: the one that an earlier daemon left, or a new one. Makes its memory exactly
+	 * the @count @runs, and its size @size. Does not zero memory that it adds. *@object is NULL when there is no object,
+	 * and @count is 0. -ESTALE: the id is in use by an object that was dropped.
 	 */
 	int (*attach)(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
 	              uint64_t size, struct backend_object **object);
-	/* As drop(), of an object that an earlier daemon left, in whatever state; true when there is none. */
+	/* As drop(), for an object of an earlier daemon, in any state. True also when there is none. */
 	bool (*discard)(struct backend *backend, uint64_t id);
-	/* The daemon ends: frees @object, but leaves all that it stands for. */
+	/* Frees @object when the daemon ends. What it stands for stays, for the next daemon. */
 	void (*release)(struct backend_object *object);
 
-	/* An empty object of size 0. -EEXIST: the id is in use, or its last holder is not idle yet. */
+	/* Creates an empty object of size 0. -EEXIST: the id is in use, also by a dropped object that is not idle yet. */
 	int (*create)(struct backend *backend, uint64_t id, struct backend_object **object);
 	/*
-	 * The object's file is gone; frees @object. True: nobody can reach its memory any more. False: somebody may, and
-	 * the idle callback follows when nobody can.
+	 * Gives up the object of a removed file, and frees @object. True: no process maps its memory. False: one may, and
+	 * the idle callback is called when none does.
 	 */
 	bool (*drop)(struct backend_object *object);
 	/*
-	 * A descriptor of the object, O_RDWR, for FUSE passthrough, which needs it only until it has registered the object: the
-	 * caller closes it soon. Negative errno on failure. No object keeps one, and an operation has one at most while it is
-	 * at work: so many as there are threads, however many files are open.
+	 * Opens the object O_RDWR, to register it for FUSE passthrough; the caller closes the descriptor after that. Negative
+	 * errno on failure. Objects keep no descriptor open, and an operation opens at most one while it runs. So the
+	 * number of descriptors depends on the number of threads, not on the number of open files.
 	 */
 	int (*open_fd)(struct backend_object *object);
 
-	/* Can memory that nobody owns have bytes of a former owner in it? NULL: it cannot, and clean() is never called. */
+	/* Can free memory contain bytes of a former owner? NULL: no, and clean() is never called. */
 	bool (*needs_zeroing)(const struct backend *backend);
-	/* Zeroes memory that nobody owns. Several threads at once. */
+	/* Zeroes memory that is in no object. Thread-safe. */
 	int (*clean)(struct backend *backend, struct extent extent);
 	/*
-	 * Makes @extent, which is clean, the memory of the file from @offset on; the range was empty. -ENOSPC when the
-	 * machine cannot back it, with nothing changed.
+	 * Makes @extent, which must be zero, the memory of the file from @offset on, where it must have none. -ENOSPC, and
+	 * nothing has changed: the machine has not enough RAM.
 	 */
 	int (*give)(struct backend_object *object, uint64_t offset, struct extent extent);
-	/* Takes the memory of [offset, offset + length) away: unmapped everywhere when it returns. */
+	/* Takes the memory of [offset, offset + length) from the object. When it returns, no process maps that memory. */
 	int (*take)(struct backend_object *object, uint64_t offset, uint64_t length);
 	/*
-	 * The bytes that exist: touching pages past @size is SIGBUS when it returns, and no stale byte past it ever
-	 * shows: those between the smaller of the sizes and @allocated (the end of its memory) read zero later.
+	 * Sets the size. When it returns, touching a page past @size is SIGBUS. Bytes between the smaller of the two sizes
+	 * and @allocated (the end of the object's memory) read zero when the file grows over them later.
 	 */
 	int (*resize)(struct backend_object *object, uint64_t old_size, uint64_t size, uint64_t allocated);
-	/* Zeroes a range inside the size, in place. */
+	/* Zeroes a range inside the size, without a change of memory. */
 	int (*zero)(struct backend_object *object, uint64_t offset, uint64_t length);
-	/* Inside the size. Bytes done (short only at the end of the memory), or a negative errno. */
+	/* Ranges are inside the size. Return the bytes done (fewer only at the end of the memory), or a negative errno. */
 	ssize_t (*read)(struct backend_object *object, void *buffer, size_t length, uint64_t offset);
 	ssize_t (*write)(struct backend_object *object, const void *buffer, size_t length, uint64_t offset);
 	/*
-	 * Demand allocation; all NULL where a backend does not have it, and cannot tell when memory is touched.
+	 * Demand allocation. All are NULL when the backend does not support it.
 	 *
-	 * Memory of an object in that mode can become punched at any time: nobody sees it any more, but it stays the object's
-	 * until it is taken. A fault comes again, from the next dispatch() of the next daemon too, until memory was
-	 * given for it or it was answered: @err 0 has it look again, else it is refused.
+	 * A process can punch memory of its mapping at any time. Punched memory is not mapped any more, but stays in the
+	 * object until take(). dispatch() reports a fault again, also to the next daemon, until memory was given for it or
+	 * answer() was called: with @err 0 the thread touches the memory again, else the fault fails (SIGBUS).
 	 */
 	void (*set_demand)(struct backend *backend, const struct backend_demand_fns *fns, void *data);
+	/* @mode: flags of enum backend_mode. @unit: the allocation unit of the file, for the ranges of faults. */
 	int (*set_mode)(struct backend_object *object, unsigned mode, uint64_t unit);
 	int (*answer)(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err);
-	/* The first punched run that ends after @from: false when there is none. */
+	/* Finds the first punched run that ends after @from. False when there is none. */
 	bool (*next_punched)(struct backend_object *object, uint64_t from, struct extent_map_run *run);
-	/* An object that was dropped and somebody still reaches: for give(), take(), next_punched() and release(). */
+	/* A dropped object that a process still maps: for give(), take(), next_punched() and release() only. */
 	struct backend_object *(*follow)(struct backend *backend, uint64_t id);
 	/*
-	 * Memory errors; all NULL where they are the kernel's to deal with. The callback, from dispatch(), says that there may
-	 * be more bad memory than before; list_poison() appends all of it (GArray of struct extent). What is bad is not
-	 * seen through mappings, which get SIGBUS; read() and write() of it are -EIO; zeroing leaves it out. It stays with
-	 * its object. add_poison(): memory inside one region that is known to be bad from before.
+	 * Memory errors. All are NULL when the kernel handles them. dispatch() calls @poisoned when there may be new bad
+	 * memory; list_poison() appends all bad memory (GArray of struct extent). Bad memory stays in its object. Touching
+	 * it through a mapping is SIGBUS, read() and write() fail with -EIO, and zeroing skips it. add_poison() tells the
+	 * backend of memory inside one region that an earlier daemon recorded as bad.
 	 */
 	void (*set_poison)(struct backend *backend, void (*poisoned)(void *data), void *data);
 	int (*list_poison)(struct backend *backend, GArray *runs);
 	int (*add_poison)(struct backend *backend, struct extent extent);
-	/* "SIZE COUNT" lines: how often a page of each size served a fault; g_malloc'ed. NULL: not known. */
+	/* How many faults were served with each page size, in lines "SIZE COUNT"; the caller frees it. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };
 

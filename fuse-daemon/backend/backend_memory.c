@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The memory backend: the bytes of each file in a tmpfs file of its own, named by the inode number.
+ * The memory backend: the bytes of each file are in a file on tmpfs, whose name is the inode number.
  *
- * Regions are imaginary: placement and accounting are those of reserved RAM, the bytes lie where tmpfs puts them.
- * tmpfs hands out zeroed pages and frees them when the last mapping goes, so nothing is ever zeroed for the next owner
- * here, and all free memory is clean. An object is idle when its tmpfs inode is gone: inotify says so (IN_DELETE_SELF).
+ * Regions and their addresses are made up: placement and accounting are as for reserved RAM, but tmpfs decides where the
+ * bytes are. tmpfs allocates zeroed pages, and frees them when the last mapping is gone. So this backend never zeroes
+ * memory, and all free memory is clean. An object is idle when its tmpfs inode is gone, which inotify reports
+ * (IN_DELETE_SELF).
  *
- * The files outlive the daemon. Those that were removed, but are still mapped, do not count as used for the next one:
- * nobody can watch a file without a name. Their pages are tmpfs's, so no byte of them can show elsewhere.
+ * The files outlive the daemon. The next daemon does not count removed files that are still mapped, because a file without
+ * a name cannot be watched. Their pages still belong to tmpfs, so no other file can get them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@
 #include "base/log.h"
 #include "base/private.h"
 
-/* Addresses of the imaginary region when the configuration names none: above where a PC keeps its devices. */
+/* The address of the made-up region when the configuration has none: above the devices of a PC. */
 #define IMAGINARY_START (UINT64_C(4) << 30)
 #define TMPFS_PAGE      4096
 
@@ -89,7 +90,10 @@ static void memory_close(struct backend *backend)
 	g_free(backend);
 }
 
-/* Anybody can make the default directory before the daemon does, whose own then takes its place. */
+/*
+ * Replaces the default directory when another user made it: everybody can create files in /dev/shm. Swaps it with a new
+ * directory.
+ */
 static void win_back(const char *path)
 {
 	g_autofree char *other = g_strconcat(path, ".XXXXXX", NULL);
@@ -98,7 +102,8 @@ static void win_back(const char *path)
 	if (lstat(path, &st) < 0 || (st.st_uid == geteuid() && S_ISDIR(st.st_mode)) || !g_mkdtemp(other))
 		return;
 	if (renameat2(AT_FDCWD, other, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
-		log_warning("%s was made by user %u: it is %s now, remove that", path, st.st_uid, other);
+		log_warning("%s was made by user %u: renamed to %s, remove that; the daemon uses a new directory", path,
+		            st.st_uid, other);
 	else
 		rmdir(other);
 }
@@ -114,10 +119,10 @@ static bool open_descriptors(struct backend *backend, const struct config *confi
 		g_prefix_error(error, "memory-dir: ");
 		return false;
 	}
-	/* The files of a daemon that lives would be taken for left-overs. */
+	/* Without the lock, this daemon would remove the files of another daemon that runs. */
 	if (flock(backend->dir, LOCK_EX | LOCK_NB) < 0) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno),
-		            "memory-dir: %s: another daemon keeps its files there: name another directory", path);
+		            "memory-dir: %s: another daemon uses it: name another directory", path);
 		return false;
 	}
 	backend->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -153,7 +158,7 @@ static int memory_event_fd(struct backend *backend)
 	return backend->inotify;
 }
 
-/* The id behind a watch that has fired, once. */
+/* Removes the watch, and finds the id of its object. False: there is no such watch any more. */
 static bool take_watch(struct backend *backend, int watch, uint64_t *id)
 {
 	gpointer value = NULL;
@@ -177,8 +182,8 @@ static void object_is_idle(struct backend *backend, int watch)
 }
 
 /*
- * The kernel's queue overflowed and ends of objects were lost: a watch that its fdinfo no longer lists has ended
- * (proc_pid_fdinfo(5)). Watches whose events are still queued are simply found here first.
+ * To be called when the inotify queue overflowed, and events were lost. Finds the watches that have ended: those that the
+ * descriptor's fdinfo does not list (proc_pid_fdinfo(5)). Their events may still be in the queue, and are then ignored.
  */
 static void find_lost_ends(struct backend *backend)
 {
@@ -187,7 +192,7 @@ static void find_lost_ends(struct backend *backend)
 	g_autoptr(GHashTable) alive = g_hash_table_new(NULL, NULL);
 	g_autoptr(GList) watches = NULL;
 
-	/* Watches first: one that is added meanwhile must not look lost. */
+	/* Lists the watches before reading fdinfo: a watch that is added meanwhile must not seem to have ended. */
 	g_mutex_lock(&backend->lock);
 	watches = g_hash_table_get_keys(backend->watches);
 	g_mutex_unlock(&backend->lock);
@@ -219,7 +224,7 @@ static void memory_dispatch(struct backend *backend)
 	}
 }
 
-/* Beside the objects, whose names are numbers. */
+/* In the same directory as the objects, whose names are numbers. */
 #define MARK_FILE "mark"
 
 static int memory_get_mark(struct backend *backend, struct store_mark *mark)
@@ -273,7 +278,7 @@ static uint64_t memory_give_up_unknown(struct backend *backend, bool (*is_known)
 			removed++;
 	}
 	if (removed)
-		log_info("removed the memory of %u files of an earlier run that nothing is on record of", removed);
+		log_info("removed the memory of %u files of an earlier run that are not on record", removed);
 	return 0;
 }
 
@@ -296,7 +301,7 @@ static int memory_create(struct backend *backend, uint64_t id, struct backend_ob
 	return 0;
 }
 
-/* By its name, which it has until it is dropped. */
+/* Opens the tmpfs file by its name, which it has until the object is dropped. */
 static int memory_open_fd(struct backend_object *object)
 {
 	int fd = openat(object->backend->dir, object_name(object->id).text, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -304,7 +309,7 @@ static int memory_open_fd(struct backend_object *object)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Asks to be told when the tmpfs inode is gone. */
+/* Watches for the end of the tmpfs inode. False when the kernel refuses the watch. */
 static bool watch_end(struct backend_object *object)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
@@ -322,7 +327,7 @@ static bool watch_end(struct backend_object *object)
 	if (watch >= 0)
 		return true;
 
-	/* tmpfs keeps the pages for whoever maps them all the same: only the figures run ahead. */
+	/* The mappings keep their pages, which are tmpfs's. Only the accounting is too early. */
 	log_limited(&limit, LOG_LEVEL_WARNING,
 	            "inotify: %s: %s: memory counts as free before its last mapping is gone; raise "
 	            "fs.inotify.max_user_watches",
@@ -340,7 +345,7 @@ static bool memory_drop(struct backend_object *object)
 	return !watched;
 }
 
-/* The name is there until it was dropped, so the end of its memory can still be watched. */
+/* An object that was not dropped has its name, so that the end of its memory can still be watched. */
 static bool memory_discard(struct backend *backend, uint64_t id)
 {
 	struct stat attr;
@@ -359,7 +364,7 @@ static void memory_release(struct backend_object *object)
 	g_free(object);
 }
 
-/* Takes pages for a range now, so that a shortage is an error here and no SIGBUS later. */
+/* Allocates pages for a range now, so that a shortage is an error here instead of SIGBUS later. */
 static int populate(const struct backend_object *object, int fd, uint64_t offset, uint64_t length)
 {
 	if (!object->backend->populate || length == 0)
@@ -401,7 +406,7 @@ static int memory_attach(struct backend *backend, uint64_t id, const struct exte
 	return err;
 }
 
-/* Tests can have it look as if: all that is done for memory that needs zeroing is done then, but the zeroing. */
+/* For tests: with DMEMFS_PRETEND_DIRTY the daemon treats free memory as dirty, and memory_clean() does nothing. */
 static bool memory_needs_zeroing(const struct backend *backend)
 {
 	(void)backend;
@@ -441,7 +446,7 @@ static int memory_take(struct backend_object *object, uint64_t offset, uint64_t 
 	return 0;
 }
 
-/* A mapping may have written past the old end, in its last page: that must not show when the file grows. */
+/* Zeroes the rest of the last page past the old size: a mapping may have written there, and the file grows over it. */
 static int zero_tail(int fd, uint64_t old_size, uint64_t size)
 {
 	static const char zeroes[TMPFS_PAGE];
@@ -463,7 +468,7 @@ static int memory_resize(struct backend_object *object, uint64_t old_size, uint6
 		return err;
 	if (ftruncate(fd, (off_t)size) < 0)
 		return -errno;
-	/* ftruncate has freed the rest of the last unit as well, which is still the file's. */
+	/* ftruncate() has also freed the rest of the last unit, which must stay allocated. */
 	if (size < old_size && size < allocated)
 		return populate(object, fd, size, allocated - size);
 	return 0;
@@ -478,7 +483,7 @@ static int memory_zero(struct backend_object *object, uint64_t offset, uint64_t 
 		return fd;
 	if (!object->backend->populate)
 		return punch(fd, offset, length);
-	/* Punching would give the pages up, and with them the promise that they are there. */
+	/* Not by punching a hole: that would free the pages, and a later touch could fail. */
 	while (length > 0) {
 		ssize_t done = pwrite(fd, zeroes, MIN(length, sizeof(zeroes)), (off_t)offset);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The pfn backend: the bytes of each file in reserved RAM, mapped by dmemfs.ko (shared/dmemfs_ioctl.h).
+ * The pfn backend: the bytes of each file are in reserved RAM, which dmemfs.ko maps (shared/dmemfs_ioctl.h).
  *
- * The module's objects, extents and regions outlive the daemon. At the start those of files on record are made what the
- * record says; the others are given up, and keep their memory until nobody maps it.
+ * The module's objects, extents and regions outlive the daemon. At its start, the daemon makes the objects of files on record
+ * equal to the record, and drops all others. Those keep their memory until no process maps it.
  */
 #include <errno.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static int object_call(struct backend *backend, unsigned long request, uint64_t 
 	return result;
 }
 
-/* The module's view of it: state 0 when there is none. */
+/* The module's information on the object; its state is 0 when there is no such object. */
 static struct dmemfs_object_info look(struct backend *backend, uint64_t id)
 {
 	struct dmemfs_object_info info = { .id = id };
@@ -58,7 +58,7 @@ static bool reap(struct backend *backend, uint64_t id)
 	return !err;
 }
 
-/* True when nobody can reach the object any more, and the module has forgotten it. */
+/* Drops the object. True when no process maps it, and the module has deleted it. */
 static bool give_up(struct backend *backend, uint64_t id)
 {
 	uint32_t state = 0;
@@ -81,7 +81,7 @@ static bool pfn_discard(struct backend *backend, uint64_t id)
 	case DMEMFS_OBJECT_IDLE:
 		return reap(backend, id);
 	default:
-		return false; /* its event is to come */
+		return false; /* the module's event for it follows */
 	}
 }
 
@@ -107,7 +107,7 @@ static uint64_t pfn_give_up_unknown(struct backend *backend, bool (*is_known)(ui
 		if (!is_known(id, data) && !pfn_discard(backend, id)) {
 			log_info("object %" G_GUINT64_FORMAT
 			         " of an earlier run is still mapped: its %" G_GUINT64_FORMAT
-			         " MiB come back when it is not",
+			         " MiB are free when no process maps it",
 			         id, (guint64)info.allocated >> 20);
 			report_extents(backend, id, leftover, data);
 			highest = id;
@@ -165,7 +165,7 @@ static void on_idle(struct backend *backend, uint64_t id)
 {
 	int err = object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL);
 
-	/* ENOENT: it was idle as soon as it was dropped, and reaped there. */
+	/* ENOENT: the object was idle when it was dropped, and was deleted then. */
 	if (err == -ENOENT)
 		return;
 	if (err)
@@ -287,7 +287,7 @@ static int remove_extents(struct backend *backend, uint64_t id, uint64_t offset,
 	return pfn_call(backend->device, DMEMFS_IOC_EXTENT_REMOVE, &request);
 }
 
-/* Does one of @runs say the same of all of @extent? */
+/* Does one of @runs contain all of @extent, at the same address? */
 static bool is_on_record(const struct dmemfs_extent *extent, const struct extent_map_run *runs, guint count)
 {
 	for (guint i = 0; i < count; i++) {
@@ -301,7 +301,7 @@ static bool is_on_record(const struct dmemfs_extent *extent, const struct extent
 	return false;
 }
 
-/* Takes away what the record does not say. */
+/* Removes the object's extents that are not on record. */
 static int remove_surplus(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count)
 {
 	struct dmemfs_extent extent = { .id = id };
@@ -315,7 +315,7 @@ static int remove_surplus(struct backend *backend, uint64_t id, const struct ext
 	return err;
 }
 
-/* Adds what is missing of @run; what is there fits it. */
+/* Adds the parts of @run that the object does not have. Those that it has are at the same addresses. */
 static int add_missing(struct backend *backend, uint64_t id, const struct extent_map_run *run)
 {
 	uint64_t at = run->offset, end = run->offset + run->extent.length;
@@ -346,7 +346,7 @@ static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_
 
 	if (!info.state && !count && !size)
 		return 0;
-	/* Somebody may still touch what was given up: memory that was meant for it, and did not reach it, is on record. */
+	/* A dropped object can still be touched. Memory on record that the last daemon did not give to it is added. */
 	for (guint i = 0; i < count && info.state == DMEMFS_OBJECT_DROPPED && !err; i++)
 		err = add_missing(backend, id, &runs[i]);
 	if (info.state && info.state != DMEMFS_OBJECT_NAMED)
@@ -511,7 +511,7 @@ static int pfn_add_poison(struct backend *backend, struct extent extent)
 	return pfn_call(backend->device, DMEMFS_IOC_POISON_ADD, &request);
 }
 
-/* How often each page size served a fault. */
+/* How many faults were served with each page size. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
 	struct dmemfs_object_info info = look(object->backend, object->id);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which physical memory the kernel was told to leave alone. */
+/* Finds the physical memory that the kernel's command line reserves. */
 #include "backend/memmap_cmdline.h"
 
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include "base/extent.h"
 #include "config/config.h"
 
-/* A number as the kernel's memparse() reads it: any base, one suffix of K M G T P E. False when it is none. */
+/* Parses a number as the kernel's memparse() does: in any base, with one suffix of K M G T P E. False: it is not one. */
 static bool parse_number(const char **text, uint64_t *bytes)
 {
 	static const char suffixes[] = "KMGTPE";
@@ -32,7 +32,7 @@ static bool parse_number(const char **text, uint64_t *bytes)
 	return true;
 }
 
-/* "SIZE$START[,SIZE$START...]" */
+/* @list: "SIZE$START[,SIZE$START...]" */
 static void parse_list(const char *list, GArray *ranges)
 {
 	g_auto(GStrv) items = g_strsplit(list, ",", -1);

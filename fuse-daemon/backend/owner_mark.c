@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Whose files the reserved memory holds. */
+/* The mark of the database whose files the reserved memory holds. */
 #include "backend/owner_mark.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 static const struct store_mark nobody;
 
-/* "BOOT-ID MARK\n", the mark in hexadecimal; in case /run is no tmpfs. NULL: no such file, or no boot id. */
+/* The text of the file: "BOOT-ID MARK\n", the mark in hexadecimal. The boot id is for a /run that is not on tmpfs. */
 static char *describe(const struct store_mark *mark)
 {
 	g_autofree char *boot = boot_id();
@@ -39,7 +39,7 @@ static bool is_private(bool make, GError **error)
 	return directory >= 0 && close(directory) == 0;
 }
 
-/* Only the daemon itself writes the file: what does not read back to the very same text is none of it. */
+/* Reads the copy. The daemon alone writes it: a text that differs from describe() of its mark is not valid. */
 static struct store_mark read_copy(void)
 {
 	g_autofree char *text = NULL;
@@ -64,8 +64,8 @@ static void write_copy(const struct store_mark *mark)
 	g_autoptr(GError) error = NULL;
 
 	if (!text || !is_private(true, &error) || !g_file_set_contents(OWNER_MARK_FILE, text, -1, &error))
-		log_warning("%s: the contents would not outlive the module: %s", OWNER_MARK_FILE,
-		            error ? error->message : "no boot id");
+		log_warning("%s: cannot be written: files lose their contents when the module is unloaded: %s",
+		            OWNER_MARK_FILE, error ? error->message : "no boot id");
 }
 
 int owner_mark_get(int device, struct store_mark *mark)

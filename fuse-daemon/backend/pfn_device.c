@@ -44,8 +44,8 @@ static bool say_hello(int device, GError **error)
 	if (err == 0 && hello.abi == DMEMFS_ABI_VERSION) {
 		if (hello.huge == DMEMFS_HUGE_NO_GUARD)
 			log_warning(
-				"module dmemfs: no large pages: another, a live patch for example, has the kernel's "
-				"queue_folios_pte_range, which the module must guard to make them safe");
+				"module dmemfs: no large pages: another module, a live patch for example, has replaced the kernel's "
+				"queue_folios_pte_range, which dmemfs must replace to make them safe: unload that one first");
 		return true;
 	}
 	if (err == -EPROTO || err == 0)
@@ -75,7 +75,7 @@ int pfn_device_open(GError **error)
 	return device;
 }
 
-/* Why, and what to do about it. */
+/* Why the range cannot be claimed, and the remedy. The caller frees it. */
 static char *claim_reason(int err, struct extent range)
 {
 	g_autofree char *argument = memmap_cmdline_argument(range.start, range.length);
@@ -99,17 +99,17 @@ static char *claim_reason(int err, struct extent range)
 			"off (mem_encrypt=off), or use backend=memory");
 	case EPERM:
 		return g_strdup(
-			"the kernel is locked down, see kernel_lockdown(7): raw memory is not for user space then; use "
+			"the kernel is locked down (see kernel_lockdown(7)) and does not allow access to raw memory: use "
 			"backend=memory");
 	case EEXIST:
 		return g_strdup(
-			"files of an earlier configuration lie in a region that overlaps it: keep start and size as "
-			"they were, or unload the module, which forgets those files");
+			"files of an earlier configuration are in a region that overlaps it: keep start and size as "
+			"they were, or unload the module, which loses the contents of those files");
 	case EBUSY:
 		return g_strdup("another driver holds some of it, see /proc/iomem: choose another range");
 	case EIO:
 		return g_strdup(
-			"it cannot be mapped write-back, guests would be a hundred times slower: choose another range");
+			"it cannot be mapped write-back, so that guests would be a hundred times slower: choose another range");
 	case EINVAL:
 		return g_strdup("it is not physical memory of this machine: choose another range");
 	default:
@@ -117,7 +117,7 @@ static char *claim_reason(int err, struct extent range)
 	}
 }
 
-/* Did an earlier daemon claim exactly this? */
+/* Has an earlier daemon claimed exactly this range? */
 static bool is_claimed(int device, uint64_t start, uint64_t length, struct dmemfs_region *region)
 {
 	*region = (struct dmemfs_region){ .start = start };
@@ -152,7 +152,7 @@ static bool claim(int device, const char *name, struct extent range, GArray *reg
 	return true;
 }
 
-/* Regions of an earlier configuration that nobody uses any more go back to the machine. */
+/* Releases regions of an earlier configuration that are not in @wanted, if no object uses them. */
 static void release_others(int device, const GArray *wanted)
 {
 	struct dmemfs_region region = { 0 };
@@ -187,7 +187,7 @@ static struct extent trimmed(struct extent range, uint64_t unit)
 	return (struct extent){ start, end > start ? end - start : 0 };
 }
 
-/* What the configuration asks for, as ranges. */
+/* The ranges that the configuration asks for. NULL and @error when start=auto finds none. */
 static GArray *wanted_ranges(const struct config *config, GError **error)
 {
 	const struct region_config *first = g_ptr_array_index(config->regions, 0);

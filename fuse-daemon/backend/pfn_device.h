@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control device of dmemfs.ko: open it, agree on the protocol, claim regions. Every call is one ioctl of
- * shared/dmemfs_ioctl.h, where units and errors are specified.
+ * The control device of dmemfs.ko: opens it, agrees on the protocol's version, and claims regions. Every call is one ioctl of
+ * shared/dmemfs_ioctl.h, which specifies units and errors.
  */
 #ifndef DMEMFS_PFN_DEVICE_H
 #define DMEMFS_PFN_DEVICE_H
@@ -13,15 +13,15 @@
 #include "config/config.h"
 #include "dmemfs_ioctl.h"
 
-/* 0 or a negative errno. A non-negative result of the ioctl itself (a descriptor) is passed through. */
+/* Calls the ioctl @request. Returns its result, which is 0 or a descriptor, or a negative errno. */
 int pfn_call(int device, unsigned long request, void *argument);
 
-/* Opens the device and says hello. -1 and @error, which names the remedy. */
+/* Opens the device, and checks the protocol's version (DMEMFS_IOC_HELLO). -1 and @error, which names the remedy. */
 int pfn_device_open(GError **error);
 
 /*
- * Claims the regions of @config, those that an earlier daemon claimed included, and appends them to @regions (GArray of
- * struct memory_region).
+ * Claims the regions of @config, and appends them to @regions (GArray of struct memory_region). Regions that an earlier
+ * daemon claimed are kept. False and @error, which names the region and the remedy.
  */
 bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error);
 

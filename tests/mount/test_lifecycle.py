@@ -391,7 +391,7 @@ def test_file_of_somebody_else_is_refused(daemon, name, plant, says):
 
 
 @pytest.mark.memory_only("memory-dir is a key of the memory backend")
-@pytest.mark.expect_log(f"was made by user {NOBODY}: it is .*, remove that")
+@pytest.mark.expect_log(f"was made by user {NOBODY}: renamed to .*, remove that")
 @pytest.mark.parametrize("squat", ["directory", "file", "link"])
 def test_default_memory_directory_cannot_be_taken(daemon, squat):
     """Its name can be guessed, and anybody may make it in /dev/shm."""

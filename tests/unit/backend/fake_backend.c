@@ -21,12 +21,12 @@ struct backend {
 struct backend_object {
 	struct fake *fake;
 	uint64_t id;
-	GByteArray *bytes; /* as far as memory was given */
-	GByteArray *has;   /* per 4 KiB page: was memory given, PUNCHED if nobody sees it any more */
-	GArray *at;        /* guint64 per page: where that memory is */
+	GByteArray *bytes; /* the contents, as far as memory was given */
+	GByteArray *has;   /* for each 4 KiB page: has it memory? PUNCHED: it has, but a process punched it */
+	GArray *at;        /* guint64 for each page: the address of its memory */
 	uint64_t size;
 	bool open;
-	bool followed; /* its file has no record: what it is given does not stay */
+	bool followed; /* was dropped, and has no record: its memory does not count as released */
 };
 
 static struct backend the_backend;
@@ -77,7 +77,7 @@ static bool fake_drop(struct backend_object *object)
 	return !held;
 }
 
-/* Counts what stays on record. The bytes of the fake do not outlive it. */
+/* Counts the memory that stays on record. The object of the fake, and its contents, are freed. */
 static void fake_release(struct backend_object *object)
 {
 	uint64_t given = object->fake->given;
@@ -116,7 +116,7 @@ static int fake_clean(struct backend *backend, struct extent extent)
 	return 0;
 }
 
-/* Every page of the range must have had memory, or none of it; afterwards the other way round. */
+/* With @give, no page of the range may have memory, and all have it afterwards; without, the other way round. */
 static void flip_pages(struct backend_object *object, uint64_t offset, uint64_t length, bool give)
 {
 	for (uint64_t at = offset; at < offset + length; at += DMEMFS_PAGE_4K) {
@@ -124,7 +124,7 @@ static void flip_pages(struct backend_object *object, uint64_t offset, uint64_t 
 
 		if (give) {
 			g_assert_cmpuint(object->has->data[page], ==, 0);
-			/* What a former owner left: the give must hide it. */
+			/* Given memory is zero: hides what a former owner left. */
 			memset(object->bytes->data + at, 0, DMEMFS_PAGE_4K);
 		} else {
 			memset(object->bytes->data + at, 0xee, DMEMFS_PAGE_4K);
@@ -149,7 +149,7 @@ static void add_memory(struct backend_object *object, uint64_t offset, struct ex
 		g_array_index(object->at, guint64, (offset + done) / DMEMFS_PAGE_4K) = extent.start + done;
 }
 
-/* Nobody gets memory that has another one's bytes in it. */
+/* Asserts that no object is given memory with bytes of another one. */
 static int fake_give(struct backend_object *object, uint64_t offset, struct extent extent)
 {
 	guint8 *dirty = pages_of(object->fake, extent);
@@ -400,7 +400,7 @@ static void remove_state(const char *path)
 	g_autofree char *database = g_build_filename(path, STORE_FILE, NULL);
 
 	g_assert_cmpint(g_unlink(database), ==, 0);
-	g_assert_cmpint(g_rmdir(path), ==, 0); /* and nothing else was left in it */
+	g_assert_cmpint(g_rmdir(path), ==, 0); /* fails when another file is left in it */
 }
 
 void fake_destroy(struct fake *fake)

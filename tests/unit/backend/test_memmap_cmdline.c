@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* memmap= on the kernel's command line, in all its forms. */
+/* Parses all forms of memmap= on the kernel's command line. */
 #include "backend/memmap_cmdline.h"
 #include "base/extent.h"
 
