@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Limits on directory trees and what the trees hold. */
+/* Limits and usage of directory trees. */
 #include "quota/quota.h"
 
 #include <errno.h>
@@ -8,21 +8,21 @@
 #include "pool/pool.h"
 
 struct quota {
-	struct quota *parent; /* the tree around it; NULL: this is everything */
-	uint64_t ino;         /* of its directory */
+	struct quota *parent; /* the tree around it; NULL: this is the whole file system */
+	uint64_t ino;         /* inode number of its directory */
 	struct quota_amount used;
 	struct quota_amount max;
 	gint64 patience_until; /* monotonic time, us */
-	bool dissolved;        /* stands for its parent, for those who have yet to notice; its figures mean nothing */
-	unsigned refs;         /* accounts and trees that name it, and its directory */
+	bool dissolved;        /* accounts that still point here belong to its parent; usage and limits are not valid */
+	unsigned refs;         /* how many accounts and trees point to it, and 1 for its directory */
 };
 
 struct quotas {
 	GMutex lock;    /* guards all below, every tree, and every account */
-	GCond returned; /* something was given back */
+	GCond returned; /* signalled when usage of a tree became less */
 	uint64_t returns;
 	struct quota *root;
-	GHashTable *trees;   /* of struct quota, owned */
+	GHashTable *trees;   /* set of struct quota, owned */
 	GHashTable *retired; /* inode number (owned guint64) -> struct quota_account, owned */
 	unsigned waiting;
 	unsigned max_waiting;
@@ -69,7 +69,7 @@ struct quota *quotas_root(struct quotas *quotas)
 	return quotas->root;
 }
 
-/* All that follows is called under the lock. */
+/* The caller of each function from here on holds the lock. */
 
 static void unref(struct quotas *quotas, struct quota *tree)
 {
@@ -118,10 +118,10 @@ static void subtract(struct quota *tree, const struct quota_amount *amount)
 {
 	for (tree = live(tree); tree; tree = around(tree)) {
 		for (int i = 0; i < QUOTA_RESOURCES; i++) {
-			/* More given back than taken: the books are wrong, and so would every later answer be. */
+			/* More was returned than was charged: abort, because all later answers would be wrong. */
 			if (tree->used.of[i] < amount->of[i])
-				g_error("quota: directory %" G_GUINT64_FORMAT " holds %" G_GUINT64_FORMAT
-				        ", not %" G_GUINT64_FORMAT,
+				g_error("quota: directory %" G_GUINT64_FORMAT " has a usage of %" G_GUINT64_FORMAT
+				        ", less than the %" G_GUINT64_FORMAT " returned",
 				        tree->ino, tree->used.of[i], amount->of[i]);
 			tree->used.of[i] -= amount->of[i];
 		}
@@ -137,11 +137,11 @@ static uint64_t room_in(const struct quota *tree, enum quota_resource resource)
 	return max > used ? max - used : 0;
 }
 
-/* The innermost tree that has no room for @amount of @resource; NULL when all have. */
+/* The innermost of @tree and the trees around it that has no room for @amount of @resource; NULL when all have. */
 static struct quota *full_tree(const struct quota *tree, enum quota_resource resource, uint64_t amount)
 {
 	for (tree = live(tree); tree; tree = around(tree)) {
-		/* A file of any size may be asked for where there is no limit: the sum must still be a number. */
+		/* Where there is no limit, @amount can be of any size: the sum must not overflow. */
 		if (room_in(tree, resource) < amount || tree->used.of[resource] > UINT64_MAX - amount)
 			return (struct quota *)tree;
 	}
@@ -162,7 +162,7 @@ static struct quota_amount bytes_of(const struct quota_account *account)
 	return (struct quota_amount){ { [QUOTA_BYTES] = account->bytes } };
 }
 
-/* Without a look at limits. */
+/* Changes what the account has charged, regardless of limits. */
 static void set_bytes(struct quota_account *account, uint64_t bytes)
 {
 	struct quota_amount before = bytes_of(account);
@@ -213,7 +213,7 @@ static void carry(struct quotas *quotas, const struct quota_cargo *cargo, struct
 		set_parent(quotas, g_ptr_array_index(cargo->trees, i), to);
 }
 
-/* From here on functions take the lock. */
+/* The functions from here on take the lock. */
 
 struct quota *quota_new(struct quotas *quotas, struct quota *outer, uint64_t ino, const struct quota_cargo *cargo)
 {
@@ -323,7 +323,7 @@ uint64_t quota_parting(struct quotas *quotas, const struct quota *tree, const st
 	return ino;
 }
 
-/* Something may be on its way back to @full, enough of it may be, and a waiter would not take the last thread. */
+/* May the caller wait for room in @full? Only if enough may be returned soon, and not too many threads wait already. */
 static bool may_wait(const struct quotas *quotas, const struct quota *full, uint64_t bytes)
 {
 	return bytes <= full->max.of[QUOTA_BYTES] && quotas->waiting < quotas->max_waiting &&
@@ -405,7 +405,7 @@ void quota_idle(struct quotas *quotas, uint64_t ino)
 	g_mutex_unlock(&quotas->lock);
 }
 
-/* Would @tree, which gets @more and gives @less, get past its limit by that? */
+/* Would @tree exceed a limit if @more were added and @less removed? */
 static bool overflows(const struct quota *tree, const struct quota_amount *more, const struct quota_amount *less)
 {
 	for (int i = 0; i < QUOTA_RESOURCES; i++) {
@@ -415,7 +415,7 @@ static bool overflows(const struct quota *tree, const struct quota_amount *more,
 	return false;
 }
 
-/* The first of the trees that hold @tree but not @other, to which nothing is added. NULL: none. */
+/* Finds such a tree: the first of @tree and those around it that do not also contain @other. NULL: none overflows. */
 static const struct quota *find_overflow(const struct quota *tree, const struct quota *other,
                                          const struct quota_amount *more, const struct quota_amount *less)
 {
@@ -473,7 +473,7 @@ bool quota_wait(struct quotas *quotas, const struct quota_patience *patience)
 	return may;
 }
 
-/* Adds what @tree and those around it should hold to @sums. */
+/* Adds @amount to the expected usage of @tree and of those around it in @sums. */
 static void add_to_sums(GHashTable *sums, const struct quota *tree, const struct quota_amount *amount)
 {
 	for (tree = live(tree); tree; tree = around(tree)) {

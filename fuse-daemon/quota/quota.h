@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Limits on directory trees and what the trees hold: owner of both. Pure: no I/O.
+ * Limits and usage of directory trees. Owns both. Does no I/O.
  *
- * A tree begins at a directory that has a limit, and is all below it; the directory itself belongs to the tree around
- * it. Trees lie in trees, and the outermost is the whole file system. What is in a tree counts there and in every tree
- * around it:
- *   bytes   allocated units of regular files, from the moment before the pool gives them to the one after it has them
- *           back: a removed file counts until nobody reaches its memory
- *   files   inodes of every type, with a name; however many names
- * All names of an inode are in one tree. So a link across trees is refused, and so is what would part two names. A rename
- * across trees takes one inode along: a directory that has entries, or is a tree itself, stays.
+ * A tree is everything below a directory that has a limit. The directory itself belongs to the tree around it. Trees can be
+ * nested; the outermost is the whole file system. What is in a tree counts in it and in every tree around it:
+ *   bytes   allocated units of regular files. They count from before the pool gives them until after the pool has them back:
+ *           a removed file counts until no process maps its memory
+ *   files   inodes of every type that have a name; an inode with several names counts once
+ * All names of an inode are in one tree. Therefore a link into another tree is refused, and so is a change that would
+ * separate two names. A rename into another tree moves a single inode: it is refused for a directory that has entries or
+ * is a tree itself.
  *
- * What trees hold is not on record: it follows from names and extents, and is counted at the start. So it cannot drift;
- * quotas_check() counts again.
+ * Usage is not on record. It follows from names and extents, and is counted at the start; quotas_check() counts again.
  *
- * Lock order: file, namespace, quota. One lock, a leaf: nothing is taken under it. Invariants under it:
- *  - used = accounts and names of the tree itself + used of the trees directly in it
- *  - an account covers the memory of its file; at rest (the file's lock is free) the two are equal
- *  - nothing is added that leaves a tree past a limit; one is past its limit only when that was set to less than it held
+ * Lock order: file, namespace, quota. There is one lock, a leaf: no other lock is taken under it. All functions take it.
+ * Invariants under it:
+ *  - usage of a tree = its own accounts and names + usage of the trees directly in it
+ *  - an account has charged at least the memory of its file; exactly that while nobody holds the file's lock
+ *  - nothing is added to a tree that would exceed a limit. Usage is above a limit only if the limit was lowered below it
  *
- * A file's memory comes back a moment after its last name is gone (pool.h). So that "rm big; create big" works at
- * the limit, quota_charge() waits up to POOL_PATIENCE_MS after the latest removal in the tree that is full; with no
- * recent removal it fails at once.
+ * The memory of a removed file becomes free a moment after its last name is gone (pool.h). So that "rm big; create big" works
+ * at a limit, quota_charge() waits for that, up to POOL_PATIENCE_MS after the latest removal in the tree that is full.
+ * Otherwise it fails at once.
  */
 #ifndef DMEMFS_QUOTA_H
 #define DMEMFS_QUOTA_H
@@ -43,87 +43,88 @@ struct quota_amount {
 
 struct quota_usage {
 	struct quota_amount used;
-	struct quota_amount max;  /* of this tree; QUOTA_UNLIMITED */
-	struct quota_amount size; /* the smallest limit of this tree and of those around it; QUOTA_UNLIMITED */
-	struct quota_amount room; /* what could be added before one of them is reached; QUOTA_UNLIMITED */
+	struct quota_amount max;  /* the limits of this tree; or QUOTA_UNLIMITED */
+	struct quota_amount size; /* the smallest limits of this tree and those around it; or QUOTA_UNLIMITED */
+	struct quota_amount room; /* how much can be added before one of these is reached; or QUOTA_UNLIMITED */
 };
 
-/* What one file has charged to which tree. Part of struct file; zero at first. */
+/* What one file has charged, and to which tree. Part of struct file; all zero at first. */
 struct quota_account {
-	struct quota *tree; /* NULL: not counted */
+	struct quota *tree; /* NULL: the file is not counted */
 	uint64_t bytes;
 };
 
-/* All that is in a directory: what becomes a tree. */
+/* Everything in a directory that becomes a tree. */
 struct quota_cargo {
-	GPtrArray *accounts; /* struct quota_account: of the files in no inner tree */
-	GPtrArray *trees;    /* struct quota: the outermost of the inner trees */
-	uint64_t files;      /* with names, in no inner tree */
+	GPtrArray *accounts; /* struct quota_account: of the files that are in no inner tree */
+	GPtrArray *trees;    /* struct quota: the inner trees that are in no other inner tree */
+	uint64_t files;      /* inodes with a name that are in no inner tree */
 };
 
-/* When to ask again after -EDQUOT. */
+/* For a retry after -EDQUOT. */
 struct quota_patience {
-	gint64 until;     /* monotonic time, us; 0: never */
-	uint64_t returns; /* how often something had been given back when the answer was given */
+	gint64 until;     /* wait until then (monotonic time, us); 0: do not wait */
+	uint64_t returns; /* the count of returns (usage became less) when the call failed */
 };
 
-/* At most @max_waiting callers wait at a time, as in pool_new(). */
+/* The root tree only, without limits. At most @max_waiting callers wait at a time, as in pool_new(). */
 struct quotas *quotas_new(unsigned max_waiting);
-/* With all trees. NULL is fine. */
+/* Frees all trees, too. @quotas may be NULL. */
 void quotas_destroy(struct quotas *quotas);
-/* The tree that is everything. It can have limits, too. */
+/* The tree that is the whole file system. It can have limits, too. */
 struct quota *quotas_root(struct quotas *quotas);
 
-/* @ino becomes a tree, without limits yet, inside of @around, with the @cargo that was in @around till now. */
+/* Makes directory @ino a tree in @around, without limits. Moves @cargo, which was in @around, into it. */
 struct quota *quota_new(struct quotas *quotas, struct quota *around, uint64_t ino, const struct quota_cargo *cargo);
-/* The directory has no limit any more, or was removed: what is left in the tree is in the one around it. */
+/* Ends a tree whose directory has no limit any more or was removed. What is in it belongs to the tree around it. */
 void quota_dissolve(struct quotas *quotas, struct quota *tree);
 void quota_set_limit(struct quotas *quotas, struct quota *tree, enum quota_resource resource, uint64_t max);
-/* @tree NULL: all zero and unlimited. */
+/* @tree may be NULL: then usage is zero, and everything unlimited. */
 void quota_get_usage(struct quotas *quotas, const struct quota *tree, struct quota_usage *usage);
-/* Numbers of the directories of @tree and of those around it, inner ones first, without the root: "7 3". g_malloc'ed. */
+/* Inode numbers of the directories of @tree and those around it, innermost first, without the root: "7 3". To be freed. */
 char *quota_path(struct quotas *quotas, const struct quota *tree);
 
-/* One more inode with a name: 0 or -EDQUOT. With @force limits do not matter. */
+/* Counts one more inode with a name. 0 or -EDQUOT; with @force regardless of limits. */
 int quota_add_file(struct quotas *quotas, struct quota *tree, bool force);
 void quota_remove_file(struct quotas *quotas, struct quota *tree);
 
-/*
- * The account belongs to @tree from now on, with all that it has charged. Limits do not matter. @bytes, what the file
- * has, replaces what is charged.
- */
+/* Moves the account to @tree, regardless of limits, and sets what it has charged to @bytes, the memory of the file. */
 void quota_assign(struct quotas *quotas, struct quota_account *account, struct quota *tree, uint64_t bytes);
-/* Its tree, NULL when it has none; compare with that of another. */
+/* The tree of the account, for comparisons; NULL when it has none. */
 struct quota *quota_tree_of(struct quotas *quotas, const struct quota_account *account);
-/* The directory of the innermost tree that holds one of the two, which are live, and not the other. 0: they are the same. */
+/* The directory of the innermost tree that contains only one of the two, which must be live. 0: they are the same. */
 uint64_t quota_parting(struct quotas *quotas, const struct quota *tree, const struct quota *other);
-/* Before memory is taken: 0, or nothing is charged and -EDQUOT (-ENOSPC: more than any memory has). */
+/*
+ * Charges @bytes, before memory is taken from the pool. 0; or -EDQUOT, -ENOSPC (more than any memory has) or -EINTR, and nothing
+ * is charged. May wait.
+ */
 int quota_charge(struct quotas *quotas, struct quota_account *account, uint64_t bytes);
-/* After the pool has memory back, or did not give it: the file has no more than @bytes. */
+/* Reduces what is charged to @bytes, the memory of the file: after the pool got memory back, or did not give it. */
 void quota_settle(struct quotas *quotas, struct quota_account *account, uint64_t bytes);
-/* How much quota_charge() would grant. */
+/* The bytes that quota_charge() would grant now. */
 uint64_t quota_room(struct quotas *quotas, const struct quota_account *account);
-/* The file has no name any more: what it has charged may come back soon. */
+/* The file has no name any more: requests may wait for what it has charged. */
 void quota_expect(struct quotas *quotas, const struct quota_account *account);
-/* The file @ino is destroyed: what it has charged stays so until quota_idle(). @account is empty afterwards. */
+/* Keeps what the removed file @ino has charged until quota_idle(). Empties @account, whose file is about to be freed. */
 void quota_retire(struct quotas *quotas, uint64_t ino, struct quota_account *account);
-/* The pool has the memory of @ino. Unknown ones are ignored. */
+/* Returns what @ino had charged: the pool has its memory back. Ignores unknown numbers. */
 void quota_idle(struct quotas *quotas, uint64_t ino);
 
 /*
- * The inode with a name whose account is @there goes from its tree to the tree @to, and that of @back (NULL: none) the other
- * way; @leaving: an inode of @to is about to be removed in exchange. -EDQUOT, nothing has moved: a tree that gets more than it
- * gives would be past its limit. @patience NULL: whatever the limits.
+ * For a rename into another tree: moves one named inode with its account @there from its tree to @to, and in an exchange the one
+ * with account @back (may be NULL) the other way. @leaving: the rename replaces an inode of @to. -EDQUOT, and nothing was
+ * moved: a tree that gets more than it loses would exceed a limit; @patience says whether to wait. @patience NULL: moves
+ * regardless of limits.
  */
 int quota_move(struct quotas *quotas, struct quota_account *there, struct quota *to, struct quota_account *back,
                bool leaving, struct quota_patience *patience);
-/* With no lock held. True: ask again. */
+/* Waits as @patience says. True: try again. The caller must hold no lock. */
 bool quota_wait(struct quotas *quotas, const struct quota_patience *patience);
 
 /*
- * At rest: are the trees what they hold? @own (struct quota -> struct quota_amount) has every tree with what is in it but
- * not in an inner one, as counted by the caller; removed files whose memory is on its way are added here. NULL: they
- * are. Else which is not, g_malloc'ed.
+ * Compares the usage of all trees with what the caller has counted, while no file changes. @own (struct quota -> struct
+ * quota_amount): for every tree what is in it, but in no inner tree. Memory of removed files that is still charged is
+ * added here. NULL: equal. Else a text about the first difference, which the caller frees.
  */
 char *quotas_check(struct quotas *quotas, GHashTable *own);
 

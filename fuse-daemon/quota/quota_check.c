@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* [quota NAME] groups of the configuration that cannot be in force. */
+/* Finds groups [quota NAME] of the configuration that cannot be applied. */
 #include "quota/quota_check.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "store/store.h"
 
-/* Why a limit cannot be had, with the remedy. Static text. */
+/* Why a limit cannot be applied, and the remedy; static text. */
 static const char *describe(int err)
 {
 	switch (err) {
@@ -26,13 +26,12 @@ static const char *describe(int err)
 	}
 }
 
-/* What users made of a path is no reason to serve none of them. */
 void quota_check_warn(const struct config *config, const struct quota_config *quota, int err)
 {
 	log_warning("%s: [quota %s]: not in force: %s: %s", config->file, quota->name, quota->path, describe(err));
 }
 
-/* Of the daemon at work. */
+/* Asks the running daemon, by its mount, whether @path can be a tree. 0 or a negative errno. */
 static int ask_daemon(const char *mountpoint, const char *path)
 {
 	g_auto(GStrv) names = g_strsplit(path, "/", -1);
@@ -42,7 +41,7 @@ static int ask_daemon(const char *mountpoint, const char *path)
 	for (char **name = names; *name; name++) {
 		g_string_append_printf(place, "/%s", *name);
 		if (lstat(place->str, &st) < 0)
-			return 0; /* the start makes it */
+			return 0; /* the daemon creates it when it starts */
 		if (!S_ISDIR(st.st_mode))
 			return -ENOTDIR;
 	}

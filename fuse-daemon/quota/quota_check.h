@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * [quota NAME] groups of the configuration that cannot be in force, since users have something else at the path, or links
- * that lead out of it. That is no reason to serve none of them: a start skips such a group, and who asks is told the same.
+ * Groups [quota NAME] of the configuration that cannot be applied, because the path is not a directory, or a file in it has a
+ * hard link outside. Users can cause both, so the daemon starts without such a group, and logs a warning. --check-config
+ * and dmemfsctl report the same.
  */
 #ifndef DMEMFS_QUOTA_CHECK_H
 #define DMEMFS_QUOTA_CHECK_H
 
 #include "config/config.h"
 
-/* Logs that @quota is skipped because of @err, a negative errno, and the remedy. */
+/* Logs that @quota is not applied because of @err, a negative errno, and the remedy. */
 void quota_check_warn(const struct config *config, const struct quota_config *quota, int err);
-/* Logs which groups the next start would skip, by what is on record now; a daemon at work is asked. */
+/* Logs which groups the next start would not apply. Asks the daemon if one runs, else reads the record. */
 void quota_check(const struct config *config);
-/* Why it would skip @quota, and the remedy: static text. NULL: it would not, or the record cannot be read. */
+/* Why the next start would not apply @quota, and the remedy; static text. NULL: it would, or that cannot be found out. */
 const char *quota_check_obstacle(const struct config *config, const struct quota_config *quota);
 
 #endif

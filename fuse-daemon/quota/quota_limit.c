@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A limit as text. */
+/* Parses and formats limits. */
 #include "quota/quota_limit.h"
 
 #include <string.h>
 
 #include "config/config.h"
 
-/* No limit is longer. Bytes. */
+/* Bytes. No valid limit is longer. */
 #define TEXT_MAX 64
 
 const char *quota_limit_name(enum quota_resource resource)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Quota trees: nested limits, what moves between them, what waits, and the check of the sums. */
+/* Quota trees: nested limits, moves between trees, waiting for room, and the check of all sums. */
 #include <errno.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 
 struct world {
 	struct quotas *quotas;
-	struct quota *outer, *inner, *other; /* inner lies in outer */
+	struct quota *outer, *inner, *other; /* inner is in outer */
 	struct quota_cargo nothing;
 	GHashTable *own;
 };
@@ -48,7 +48,7 @@ static void tear_down(struct world *world, gconstpointer data)
 	clear_cargo(&world->nothing);
 }
 
-/* What is in the tree, but in no inner one. */
+/* Notes what is in the tree, but in no inner one, for quotas_check(). */
 static void expect(struct world *world, struct quota *tree, uint64_t bytes, uint64_t files)
 {
 	struct quota_amount *amount = g_new(struct quota_amount, 1);
@@ -132,7 +132,7 @@ static void move_is_all_or_nothing(struct world *world, gconstpointer data)
 	check(world);
 }
 
-/* When a directory around them gets a limit. */
+/* Trees are in a new tree when a directory around them gets a limit. */
 static void trees_go_into_a_new_one(struct world *world, gconstpointer data)
 {
 	struct quota_account file = { 0 };
