@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What clients do with a regular file: open, read, write, size, punch and look at it. Takes the lock; see file_internal.h. */
+/* Operations of clients on a regular file: open, read, write, size, punch, query. Takes the file's lock. */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "file/file_internal.h"
 
-/* How often a write is tried again when processes punch holes meanwhile. */
+/* How often a write is tried when processes punch the range meanwhile. */
 #define ATTEMPTS 3
 
 static const struct file_alloc_ops *alloc_ops(const struct file *file)
@@ -16,7 +16,7 @@ static const struct file_alloc_ops *alloc_ops(const struct file *file)
 	return file->demand ? &file_demand_ops : &file_eager_ops;
 }
 
-/* What the next daemon has to know of the registration. */
+/* Records the registration for the next daemon. */
 static int put_backing(struct file *file, int id)
 {
 	struct store *store = file->storage->store;
@@ -49,12 +49,12 @@ static int register_backing(struct file *file, void *request)
 	CRASH_POINT("registered");
 	file->backing_id = id;
 	err = put_backing(file, id);
-	/* Reading and mapping goes on when the state directory is full; a takeover could not know of this user. */
+	/* Not an error: files must stay readable when the state directory is full. The next daemon does not know this id. */
 	if (err)
 		log_limited(
 			&limit, LOG_LEVEL_WARNING,
-			"inode %" G_GUINT64_FORMAT ": no record of its registration: %s: once "
-			"another daemon has taken over, it cannot be opened until all who use it now have closed it",
+			"inode %" G_GUINT64_FORMAT ": its FUSE registration cannot be recorded: %s: after a restart of "
+			"the daemon, the file cannot be opened until all processes have closed it: free space in state-dir",
 			file->ino, g_strerror(-err));
 	return 0;
 }
@@ -93,7 +93,7 @@ int file_truncate(struct file *file, uint64_t size)
 	return err;
 }
 
-/* As fallocate(2) with @mode: grows the file if need be, and gives memory to the range; all or nothing. */
+/* Grows the file if necessary, and gives memory to the range, as fallocate(2) with @mode. All or nothing. */
 static int make_ready(struct file *file, uint64_t offset, uint64_t end, int mode)
 {
 	uint64_t old_size = file->size;
@@ -119,7 +119,7 @@ ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offse
 	return done;
 }
 
-/* As make_ready(), for a write: for as much of it as there is memory for, as on any file system. */
+/* As make_ready(), for a write, which may be short: shortens *@length to what there is memory for. */
 static int make_room(struct file *file, uint64_t offset, size_t *length)
 {
 	const struct file_alloc_ops *ops = alloc_ops(file);
@@ -140,7 +140,7 @@ static ssize_t write_into_holes(struct file *file, const void *data, size_t leng
 {
 	ssize_t done = -ENOSPC;
 
-	/* Processes may punch what was just filled. */
+	/* Processes may punch the range after make_room() has filled it. */
 	for (int i = 0; i < ATTEMPTS && done == -ENOSPC; i++) {
 		int err = make_room(file, offset, &length);
 
@@ -174,7 +174,7 @@ static int punch(struct file *file, uint64_t offset, uint64_t end)
 	bool in_place;
 	int err = 0;
 
-	/* Reading and writing goes on while an eager file is zeroed. */
+	/* An eager file is zeroed under the shared lock, so that reads and writes continue. */
 	pthread_rwlock_rdlock(&file->lock);
 	in_place = !file->demand;
 	if (in_place)
@@ -216,7 +216,7 @@ int64_t file_seek(struct file *file, uint64_t offset, int whence)
 		found = (int64_t)extent_map_next_data(file->map, offset);
 	else if (whence == SEEK_HOLE)
 		found = (int64_t)MIN(extent_map_next_hole(file->map, offset), file->size);
-	/* No data before the end, which is itself a hole (lseek(2)). */
+	/* No data before the end of the file: -ENXIO (lseek(2)). */
 	if (found >= 0 && whence == SEEK_DATA && (uint64_t)found >= file->size)
 		found = -ENXIO;
 	pthread_rwlock_unlock(&file->lock);

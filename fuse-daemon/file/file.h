@@ -1,31 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The contents of one regular file: owner of its size, of its memory (the extent map), of its backend object and of
- * its passthrough registration.
+ * The contents of one regular file. A file owns its size, its memory (the extent map), its backend object and its passthrough
+ * registration.
  *
  * Invariants, under the file's lock:
- *  - the object holds exactly the runs of the extent map;
- *  - with demand allocation (file_demand.c) no memory lies past the last unit of the size;
- *  - with eager allocation all of [0, size) has memory, so that a shortage shows when a file is sized and never as
- *    SIGBUS; memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is there to grow into;
- *  - bytes past the size read zero once the file grows over them;
- *  - the backing id is registered from the first open until the file is destroyed, whichever daemon does the one and the
- *    other, so that an open costs no transaction; it is a few hundred bytes in the kernel, and no descriptor.
- *  - what is charged to a quota tree is the memory in the extent map, with demand allocation all that it may come to.
+ *  - the object has exactly the runs of the extent map;
+ *  - with demand allocation (file_demand.c), there is no memory past the last unit of the size;
+ *  - with eager allocation, all of [0, size) has memory, so that a shortage is an error when the file grows, and never
+ *    SIGBUS. Memory past the size (fallocate with KEEP_SIZE, the rest of the last unit) is kept for growth;
+ *  - bytes past the size read zero when the file grows over them;
+ *  - the backing id stays registered from the first open until the file is destroyed, also across daemons. So later opens
+ *    need no transaction. A registration takes a few hundred bytes in the kernel, and no descriptor;
+ *  - a quota tree is charged for the memory in the extent map; with demand allocation, for all memory that the file may get.
  * Changes are all or nothing: a function that fails has changed nothing.
  *
- * On record (store.h) are size, runs and registration, in an order that leaves no instruction at which a crash could
- * not be recovered from:
- *   growing    memory is zeroed while nobody owns it, then committed, then given to the object. Memory on record is
- *              therefore always clean, and given again without zeroing by the next daemon.
- *   shrinking  committed, then memory is taken from the object, then the pool gets it. After a crash in between the object has
- *              more than is on record, and the next daemon takes that away.
- *   removal    the object is dropped; when nobody can reach it the inode's record is deleted, then the pool gets it.
- *   opening    the object is registered with FUSE, then committed, at the first open of all.
+ * Size, runs and registration are on record (store.h). The order of changes allows recovery from a crash at any instruction:
+ *   growing    memory is zeroed while no file has it, then committed, then given to the object. So memory on record is
+ *              always zeroed, and the next daemon can give it to the object without zeroing it.
+ *   shrinking  committed, then memory is taken from the object, then freed to the pool. After a crash in between, the object
+ *              has memory that is not on record, and the next daemon takes it away.
+ *   removal    the object is dropped. When no process maps it, the inode's record is deleted, then the memory is freed.
+ *   opening    the object is registered with FUSE at the first open, then that is committed.
  *
- * The lock is shared by read, write inside the size and zeroing, exclusive for everything else. It is held across
- * system calls of the backend. Size and allocated bytes may also be read without it.
- * All offsets and lengths are bytes; errors are negative errno values.
+ * The lock is taken shared for reads, for writes inside the size and for zeroing, and exclusive for everything else. It is
+ * held across system calls of the backend. Functions take it, unless a comment says otherwise. Size and allocated bytes
+ * may also be read without it. All offsets and lengths are bytes; errors are negative errno values.
  */
 #ifndef DMEMFS_FILE_H
 #define DMEMFS_FILE_H
@@ -39,7 +38,7 @@
 #include "quota/quota.h"
 #include "store/store.h"
 
-/* What all files share; outlives them. */
+/* Shared by all files, and lives longer than they do. Does not change while files are in use. */
 struct storage {
 	const struct backend_ops *ops;
 	struct backend *backend;
@@ -47,116 +46,121 @@ struct storage {
 	struct quotas *quotas;
 	struct store *store;
 	struct zeroer *zeroer;
-	struct unlinked_mapped *lingering; /* removed files that may still ask for memory */
+	struct unlinked_mapped *lingering; /* removed files that are still mapped, with demand allocation */
 	uint64_t max_metadata;             /* bytes; see inode_room() */
-	uint64_t page_size;                /* allocation unit, where a directory names no other */
-	uint64_t demand_extent;            /* what a touch brings at most */
-	bool demand;                       /* new files have demand allocation, where a directory says nothing else */
-	/* Registration for FUSE passthrough: id > 0 or a negative errno. @request: the FUSE request at hand. */
+	uint64_t page_size;                /* allocation unit, unless a directory sets another */
+	uint64_t demand_extent;            /* the most that one fault allocates */
+	bool demand;                       /* new files have demand allocation, unless a directory sets another */
+	/* Registers @fd for FUSE passthrough. Returns an id > 0 or a negative errno. @request: the current FUSE request. */
 	int (*backing_open)(void *request, int fd);
 	void (*backing_close)(int id);
 };
 
-/* Nobody can reach the memory of the removed file @ino any more. */
+/* To be called when no process maps the memory of the removed file @ino any more. */
 void storage_idle(const struct storage *storage, uint64_t ino);
-/* Its record is deleted (store_set_deleted_callback()): the pool gets its memory. */
+/* To be called when the record of @ino was deleted (store_set_deleted_callback()): frees its memory to the pool. */
 void storage_deleted(uint64_t ino, void *storage);
 
 struct file;
 
+/* A new, empty file. The caller frees it with file_destroy() or file_release(). */
 struct file *file_new(const struct storage *storage, uint64_t ino);
 /*
- * The file has neither name nor user: its record is deleted, and its memory goes back to the pool as soon as no mapping
- * reaches it.
+ * Destroys a removed file that is no longer open. As soon as no process maps it, its record is deleted, and its memory is
+ * freed to the pool.
  */
 void file_destroy(struct file *file);
-/* The daemon ends: the file stays, on record and in the backend. */
+/* Frees @file when the daemon ends. The record and the backend object stay. */
 void file_release(struct file *file);
 
-/* At the start, from the record: size and runs, then its object is made what they say. */
+/*
+ * At the start of the daemon, without the lock: sets size and runs from the record. file_attach() then makes the backend object
+ * equal to them.
+ */
 void file_restore(struct file *file, uint64_t size);
 /*
- * False: the memory lies in no region, or belongs to somebody else. The unit becomes one that the run is a multiple of: the
- * configuration may have named another one when the file got it.
+ * False: the memory is in no region, or belongs to another file. Makes the file's unit smaller if the run is not a multiple of
+ * it, because the configuration had another page size when the file got the run.
  */
 bool file_restore_extent(struct file *file, struct extent_map_run run);
 int file_attach(struct file *file);
 /*
- * Inside a transaction: the former contents are lost, so the file gets memory for its size that is not what the record
- * said, or becomes empty (false) when there is none. file_attach() zeroes it.
+ * Inside a transaction: replaces the file's memory on record by other memory, because the contents are lost. file_attach()
+ * zeroes it. False: there is not enough memory, and the file is now empty.
  */
 bool file_renew(struct file *file);
-/* The connection is that of an earlier daemon, which registered the file. */
+/* Sets the backing id that an earlier daemon registered on the same connection. */
 void file_inherit(struct file *file, int backing_id);
-/* That id, 0 when the file is not registered. At the start only: it changes when the file is opened. */
+/* The backing id; 0 when the file is not registered. Only at the start: it changes when the file is opened. */
 int file_backing_id(const struct file *file);
 
-/* The allocation unit: DMEMFS_PAGE_4K, _2M or _1G; that of the configuration unless set, before the file is used. */
+/* The allocation unit: DMEMFS_PAGE_4K, _2M or _1G. The default is page_size; may be set before the file is used. */
 uint64_t file_unit(const struct file *file);
 void file_set_unit(struct file *file, uint64_t unit);
 
-/* What it has charged to a quota tree. The caller, who knows the tree, assigns it. */
+/* What the file has charged to a quota tree. The namespace, which knows the tree, assigns it. */
 struct quota_account *file_account(struct file *file);
 
 uint64_t file_size(const struct file *file);
 uint64_t file_allocated(const struct file *file);
-/* What is charged for it. */
+/* The bytes that are charged for the file. */
 uint64_t file_charged(const struct file *file);
 
-/* The backing id to answer an open with. */
+/* Opens the file: registers its object if necessary, and returns the backing id for the answer. @request: the FUSE request. */
 int file_open(struct file *file, void *request, int *backing_id);
 
-/* While the file is open. As pread(2) and pwrite(2); writing past the end grows the file. */
+/* As pread(2) and pwrite(2), while the file is open. Writing past the end grows the file. */
 ssize_t file_read(struct file *file, void *buffer, size_t length, uint64_t offset);
 ssize_t file_write(struct file *file, const void *data, size_t length, uint64_t offset);
 
-/* -ENOSPC when there is not the memory for @size, -EDQUOT when its quota tree may not have it. */
+/* Sets the size. -ENOSPC: there is not enough memory. -EDQUOT: a quota tree would exceed its limit. */
 int file_truncate(struct file *file, uint64_t size);
-/* While the file is open. fallocate(2), @mode 0 or a mix of FALLOC_FL_KEEP_SIZE, _PUNCH_HOLE and _ZERO_RANGE. */
+/* As fallocate(2), while the file is open. @mode: flags FALLOC_FL_KEEP_SIZE, _PUNCH_HOLE and _ZERO_RANGE. */
 int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t length);
-/* lseek(2) with SEEK_DATA or SEEK_HOLE: the offset found, -ENXIO past the end. */
+/* As lseek(2) with SEEK_DATA or SEEK_HOLE. Returns the offset, or -ENXIO past the end. */
 int64_t file_seek(struct file *file, uint64_t offset, int whence);
 
-/* From which nodes it gets memory, when it gets some; what it has stays where it is. NULL: from any. */
+/* The policy for future allocations; existing memory is not moved. NULL: any node. The caller unrefs the result. */
 struct numa_policy *file_get_policy(struct file *file);
-/* Commits. @flags as current_request_may_set(). */
+/* Sets and commits the policy. @flags: as in current_request_may_set(). */
 int file_set_policy(struct file *file, struct numa_policy *policy, int flags);
-/* Name of the extended attribute that holds the policy of a file or directory on record. */
+/* The extended attribute that has the policy of a file or directory on record. */
 #define FILE_RECORD_POLICY "dmemfs.node"
-/* Inside a transaction; NULL: none. */
+/* Records @policy. Inside a transaction. NULL deletes it. */
 void file_record_policy(struct store *store, uint64_t ino, const struct numa_policy *policy);
-/* A file that is new, or on record with this policy: without a commit. */
+/* Sets the policy without a commit: for a new file, or one whose record has this policy. */
 void file_restore_policy(struct file *file, struct numa_policy *policy);
-/* "NODE BYTES" in decimal, a line per node by rising number, -1 where it is not known: where its memory is; g_malloc'ed. */
+/* The bytes on each NUMA node: lines "NODE BYTES" in decimal, by node; -1: node not known. The caller frees it. */
 char *file_describe_nodes(struct file *file);
 
-/* "OFFSET START LENGTH" in decimal, a line per run; g_malloc'ed. */
+/* The runs of the extent map: lines "OFFSET START LENGTH" in decimal. The caller frees it. */
 char *file_describe_extents(struct file *file);
-/* The same of what went bad of it. */
+/* The same for the parts of the file's memory that went bad. */
 char *file_describe_poison(struct file *file);
-/* What the backend says of its faults; g_malloc'ed, NULL when it says nothing. */
+/* The backend's describe_faults() of the file; the caller frees it. NULL: not known. */
 char *file_describe_faults(struct file *file);
 
 /*
- * Is memory allocated as it is touched (demand allocation), else as the file is sized (eager)? Do mappings allow discarding it?
+ * Does the file have demand allocation (memory is allocated when it is touched), or eager allocation (when the file grows)? Do
+ * its mappings allow MADV_DONTNEED?
  */
 bool file_is_demand(const struct file *file);
 bool file_is_discard(const struct file *file);
-/* Commit. -EBUSY: the file is not empty, -EOPNOTSUPP: not with this backend. */
+/* Set and commit these. -EBUSY: the file is not empty. -EOPNOTSUPP: the backend does not support it. */
 int file_set_demand(struct file *file, bool demand);
 int file_set_discard(struct file *file, bool discard);
-/* Names of the extended attributes that hold these on record: absent in eager files. */
+/* The extended attributes that have these on record. Eager files have none. */
 #define FILE_RECORD_ALLOC   "dmemfs.alloc"
 #define FILE_RECORD_DISCARD "dmemfs.discard"
-/* A file that is new, or on record so: without a commit. */
+/* Sets both without a commit: for a new file, or one whose record says so. */
 void file_restore_alloc(struct file *file, bool demand, bool discard);
 
 /*
- * Demand allocation only. Gives memory for a touched hole: 0, -EEXIST (there is some by now, or the file is shorter) or why there
- * is none.
+ * Demand allocation only: gives memory to a hole that was touched. 0; -EEXIST: there is memory by now, or the file is shorter;
+ * or another error.
  */
 int file_demand_fault(struct file *file, const struct backend_fault *fault);
-/* A process punched holes into its mapping: takes those in [from, to) off the record, and their memory back. */
+/* After a process punched its mapping: removes the holes in [from, to) from the record, and frees their memory. */
 int file_demand_punched(struct file *file, uint64_t from, uint64_t to);
 
 #endif

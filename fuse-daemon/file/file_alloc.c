@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* How a file gets its memory, and what mappings of it allow: as set, as on record, and as the object knows it. */
+/* Eager or demand allocation, and discard: sets them for the file, on record and in the object. */
 #include <errno.h>
 
 #include "file/file_internal.h"
@@ -22,7 +22,7 @@ void file_restore_alloc(struct file *file, bool demand, bool discard)
 	file->discard = discard && able;
 }
 
-/* Records one of the two and tells the object. */
+/* Records one of the two attributes, and sets the mode of the object. */
 static int set_mode(struct file *file, const char *name, const char *value, bool demand, bool discard)
 {
 	struct store *store = file->storage->store;

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Files that get their memory as they are touched, and give it back when holes are punched.
+ * Demand allocation: a file gets memory when it is touched, and frees it when holes are punched.
  *
- * Invariants, under the file's lock, of a file with demand allocation:
+ * Invariants of such a file, under its lock:
  *  - memory is in whole units, none of it past the last unit of the size;
- *  - charged to the quota tree is the whole size in units, from the sizing on: a touch never fails for a quota;
- *  - promised by the pool (pool.h) is what is missing of that, but for what is on its way (inflight).
+ *  - the quota tree is charged for the whole size in units when the file grows, so that a touch never fails for a quota;
+ *  - the pool has promised (pool.h) the part of that which the file does not have yet, except memory on its way (inflight).
  *
- * On record, as file.h has it for all files:
- *   sizing      is committed, then the object gets the size
- *   touching    as growing: zeroed, committed, then given. Zeroed without the lock: the pool has given the memory
- *               away already, and that the hole is still one is looked at again before the commit
- *   punching    by fallocate(2), as shrinking: taken from the object, committed, then the pool gets it. By a process on its
- *               mapping: the memory is punched in the object, where nobody sees it any more, and stays the object's until
- *               the commit says that it is not the file's; then it is taken, and the pool gets it
- * A daemon that dies in between leaves punched memory in the object; what of it is on record is not the file's any more.
+ * The order of changes, as file.h has it for all files:
+ *   growing     the size is committed, then set in the object
+ *   touching    memory is zeroed, committed, then given to the object. It is zeroed without the lock, after the pool has
+ *               given it. Before the commit, the hole is checked again
+ *   fallocate() punches: as shrinking
+ *   a process   punches its mapping: the memory is no longer mapped, but stays in the object. The record is deleted, then
+ *               the memory is taken from the object, then freed to the pool
+ * A daemon that dies meanwhile leaves punched memory in the object. The next daemon removes it, also when it is on record.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -23,7 +23,7 @@
 #include "base/log.h"
 #include "file/file_internal.h"
 
-/* How often a touch is tried again when others change the file meanwhile; then the toucher is asked to. */
+/* How often a fault is retried when the file changes meanwhile. After that the thread touches the memory again. */
 #define ATTEMPTS 3
 
 static bool is_hole(const struct file *file, uint64_t from, uint64_t to)
@@ -31,7 +31,7 @@ static bool is_hole(const struct file *file, uint64_t from, uint64_t to)
 	return extent_map_next_data(file->map, from) >= to;
 }
 
-/* The pool has @runs back, and they are promised again: not all of them if the file is shorter now, see file_settle(). */
+/* Frees @runs to the pool, which promises them again. file_settle() takes back what a shorter file does not need. */
 static void demand_free(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) extents = file_extents(runs);
@@ -66,7 +66,7 @@ static int demand_grow(struct file *file, uint64_t size)
 	return err;
 }
 
-/* Appends memory for @gap, promised before, in pieces of @unit. */
+/* Takes promised memory for @gap in units of @unit, and appends it to @runs. */
 static int take_promised(struct file *file, const struct numa_policy *policy, int node, struct extent_gap gap,
                          uint64_t unit, GArray *runs)
 {
@@ -93,7 +93,7 @@ static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 	g_autoptr(GArray) runs = file_runs_new();
 	int err;
 
-	/* Memory past the size would not be in what was charged and promised. Zeroes are there without it. */
+	/* Memory past the size is neither charged nor promised. ZERO_RANGE needs none: holes read zero. */
 	if (to > file->size && !(mode & FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
 	to = MIN(to, file->size);
@@ -113,7 +113,7 @@ static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 	return err;
 }
 
-/* Takes @runs, which are off the record, from the object. The pool gets those that are. */
+/* Takes @runs, which are no longer on record, from the object. Frees those that were taken to the pool. */
 static void take_all(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) taken = file_runs_new();
@@ -134,7 +134,7 @@ static void take_all(struct file *file, const GArray *runs)
 	file_settle(file);
 }
 
-/* Takes @runs off the record and then from the object. */
+/* Deletes @runs from the record, then takes them from the object. */
 static int remove_memory(struct file *file, const GArray *runs)
 {
 	int err;
@@ -160,7 +160,7 @@ static int demand_punch(struct file *file, uint64_t offset, uint64_t end)
 	end = MIN(end, file->size);
 	if (offset >= end)
 		return 0;
-	/* Whole units go back. */
+	/* Only whole units are freed. */
 	first = file_unit_up(file, offset);
 	last = end == file->size ? file_unit_up(file, end) : file_unit_down(file, end);
 	if (first >= last)
@@ -179,7 +179,7 @@ const struct file_alloc_ops file_demand_ops = {
 	.free = demand_free,
 };
 
-/* Is the run on record? Neighbours that continue each other are one here and in the object. */
+/* Is the run on record? Adjacent runs are merged in the map as in the object. */
 static bool is_on_record(const struct file *file, const struct extent_map_run *run)
 {
 	struct extent_map_run found;
@@ -200,7 +200,7 @@ int file_demand_punched_locked(struct file *file, uint64_t from, uint64_t to)
 	for (uint64_t at = from;
 	     file->object && at < to && ops->next_punched(file->object, at, &run) && run.offset < to;
 	     at = run.offset + run.extent.length) {
-		/* Else it was taken off the record before, and could not be taken from the object then. */
+		/* Otherwise it was deleted from the record before, but could not be taken from the object then. */
 		if (is_on_record(file, &run))
 			g_array_append_val(runs, run);
 	}
@@ -219,7 +219,7 @@ int file_demand_punched(struct file *file, uint64_t from, uint64_t to)
 	return err;
 }
 
-/* The mapping's policy stands in where the file has none; "local" is where the toucher runs. */
+/* The policy of the file, else that of the mapping. "local" is the node of the thread that touched the memory. */
 static const struct numa_policy *choose_policy(const struct file *file, const struct backend_fault *fault)
 {
 	if (file->policy || !fault->policy || !pool_has_nodes(file->storage->pool, fault->policy))
@@ -228,8 +228,8 @@ static const struct numa_policy *choose_policy(const struct file *file, const st
 }
 
 /*
- * The largest page that is a hole around the touched unit, and that memory can be had for. A touch of less than all the
- * file's memory leaves the others' promises whole: what it takes, it was promised.
+ * Takes memory for the largest page around the touched unit that is all a hole, and for which there is memory. Uses only
+ * memory that was promised to this file, so that promises to other files hold.
  */
 static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs)
 {
@@ -257,7 +257,7 @@ static int find_memory(struct file *file, const struct backend_fault *fault, str
 	return err;
 }
 
-/* @runs, the memory for @gap, are zeroed (or @err says why not). -EAGAIN: the hole is none any more. */
+/* Gives @runs, which are zeroed unless @err is set, to @gap, and frees them on failure. -EAGAIN: @gap is no longer a hole. */
 static int use_memory(struct file *file, struct extent_gap gap, GArray *runs, int err)
 {
 	uint64_t to = gap.offset + gap.length;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Files that get their memory when they are sized: all of [0, size) has memory. A hole that is punched keeps it, because its
- * next touch would need memory when there may be none. Charged to the quota tree is the memory.
+ * Eager allocation: a file gets memory when it grows, so that all of [0, size) has memory. Punching a hole zeroes the memory
+ * and keeps it, because a later touch might find none. The quota tree is charged for the memory.
  */
 #include <errno.h>
 
@@ -46,7 +46,7 @@ static int fill_gaps(struct file *file, const GArray *gaps, uint64_t to, uint64_
 
 		err = file_eager_alloc(file, gap->offset, gap->length, runs);
 	}
-	/* The last unit may reach past the largest file, where neither the map nor the backend has a place for it. */
+	/* The last unit may end past the largest offset, which neither the map nor the backend can represent. */
 	if (!err && to > INT64_MAX)
 		err = -EFBIG;
 	if (err) {
@@ -63,7 +63,7 @@ static int fill_gaps(struct file *file, const GArray *gaps, uint64_t to, uint64_
 	return err;
 }
 
-/* Sees to it that all units of [from, to) have memory, and that @size is on record. */
+/* Gives memory to all units of [from, to), and records @size. */
 static int need_memory(struct file *file, uint64_t from, uint64_t to, uint64_t size)
 {
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
@@ -100,7 +100,7 @@ static int eager_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 	return need_memory(file, from, to, file->size);
 }
 
-/* What the file would have if it got all that is free and that its quota allows. */
+/* The largest size that free memory and the quota allow. */
 static uint64_t eager_reach(struct file *file)
 {
 	const struct storage *storage = file->storage;

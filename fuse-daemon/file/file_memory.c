@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The owner of a file's size, map and object: each change goes through the map, the record and the object in the order of
- * file.h. It does not know where memory comes from: see file_eager.c and file_demand.c.
+ * Owns size, map and object of a file: changes the map, the record and the object in the order that file.h describes.
+ * file_eager.c and file_demand.c get the memory from the pool.
  */
 #include <errno.h>
 
@@ -100,7 +100,7 @@ int file_need_object(struct file *file)
 	err = file->storage->ops->create(file->storage->backend, file->ino, &file->object);
 	if (err)
 		return err;
-	/* A new one has neither. */
+	/* A new object has neither demand allocation nor discard. */
 	err = file->demand || file->discard ? file_apply_alloc(file) : 0;
 	if (err) {
 		file->storage->ops->drop(file->object);
@@ -170,7 +170,7 @@ void file_remove_from_map(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
 
-	/* The last one first: what is behind a run moves when it goes. */
+	/* From the last run on: a removal moves the runs after it in the array. */
 	for (guint i = runs->len; i-- > 0;)
 		extent_map_remove(file->map, run_at(runs, i)->offset, run_at(runs, i)->extent.length, extents);
 	count_allocated(file);
@@ -183,7 +183,7 @@ int file_clean(struct file *file, const GArray *runs)
 	return zeroer_clean(file->storage->zeroer, (const struct extent *)extents->data, extents->len);
 }
 
-/* Hands @runs to the object: all or none. */
+/* Gives @runs to the object: all or none. */
 static int give(struct file *file, const GArray *runs)
 {
 	const struct backend_ops *ops = file->storage->ops;
@@ -200,7 +200,7 @@ static int give(struct file *file, const GArray *runs)
 	return 0;
 }
 
-/* Runs in the range, cut or grown by the change, are written whole. */
+/* Records runs that overlap the range as a whole, because the change may have cut or extended them. */
 void file_put_extents(struct file *file, uint64_t from, uint64_t to)
 {
 	struct store *store = file->storage->store;
@@ -230,7 +230,7 @@ int file_commit_extents(struct file *file, const GArray *runs, uint64_t size)
 	return store_commit(store);
 }
 
-/* Allocate = commit, then module; zeroed before the commit, so that what is on record never needs it again. */
+/* Order: zeroed before, then commit, then the object. So memory on record is zeroed. */
 int file_commit_memory(struct file *file, GArray *runs, uint64_t size)
 {
 	int err;
@@ -249,7 +249,7 @@ int file_commit_memory(struct file *file, GArray *runs, uint64_t size)
 		return 0;
 	file_remove_from_map(file, runs);
 	if (file_commit_extents(file, runs, file->size) < 0) {
-		/* Still the file's on record, so nobody else's until the file goes. */
+		/* The record says that the file has it, so no other file may get it until this one is removed. */
 		file_add_to_map(file, runs);
 		g_array_set_size(runs, 0);
 	}
@@ -280,9 +280,9 @@ int file_set_recorded_size(struct file *file, uint64_t size)
 }
 
 /*
- * Free = commit, then module, then the pool: whoever dies in between leaves memory in the module that is on no record, and the
- * next daemon takes it away before anybody else can have it. The size comes after the memory: what is left then is the last
- * unit, whose rest is to be zeroed.
+ * Order: commit, then the object, then the pool. A daemon that dies in between leaves memory in the object that is not on
+ * record; the next daemon takes it away before another file can get it. The object's size is set after its memory was
+ * taken: only the rest of the last unit is past the size then, and is zeroed.
  */
 int file_cut(struct file *file, uint64_t size, GArray *cut)
 {
@@ -305,11 +305,11 @@ int file_cut(struct file *file, uint64_t size, GArray *cut)
 	if (!err)
 		err = set_size(file, size);
 	CRASH_POINT("resized");
-	if (err) { /* the module's: the memory stays the file's */
+	if (err) { /* the backend failed: the file keeps the memory */
 		file_add_to_map(file, runs);
 		if (give(file, runs) < 0 || file_commit_extents(file, runs, file->size) < 0)
 			log_error("inode %" G_GUINT64_FORMAT
-			          ": has other memory than on record until the daemon starts again",
+			          ": its memory differs from the record until the daemon is restarted",
 			          file->ino);
 		return err;
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The NUMA nodes of a file: where its memory is to come from, and where it is. */
+/* The NUMA policy of a file, and the nodes that its memory is on. */
 #include <string.h>
 
 #include "base/current_request.h"
@@ -57,7 +57,7 @@ static gint compare_nodes(gconstpointer a, gconstpointer b)
 	return first->node - second->node;
 }
 
-/* Bytes by region become bytes by node, by rising number. */
+/* Adds up the bytes of regions by node. The result is in the order of node numbers. */
 static GArray *sum_by_node(const GArray *regions, const uint64_t *bytes)
 {
 	GArray *nodes = g_array_new(FALSE, FALSE, sizeof(struct node_bytes));

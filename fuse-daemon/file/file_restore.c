@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A file from the record, before anybody uses it: without the lock. */
+/* Loads a file from the record at the start of the daemon. Takes no lock: no other thread uses the file yet. */
 #include "file/file_internal.h"
 
 void file_restore(struct file *file, uint64_t size)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The end of a file: removed files, and those of them that may still ask for memory. */
+/* The end of removed files, and a table of those that may still need memory. */
 #include "file/unlinked_mapped.h"
 
 #include "base/crash_point.h"
@@ -7,7 +7,7 @@
 
 struct unlinked_mapped {
 	GMutex lock;
-	GHashTable *files; /* owned guint64 -> struct file */
+	GHashTable *files; /* inode number (owned guint64) -> struct file */
 };
 
 struct unlinked_mapped *unlinked_mapped_new(void)
@@ -65,7 +65,7 @@ struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint6
 	return file;
 }
 
-/* Nobody can reach its object: what it has is pending until its record is deleted. True: it had memory. */
+/* Makes the file's memory pending in the pool until its record is deleted. True: it had memory. */
 static bool retire_memory(struct file *file)
 {
 	GArray *extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -78,7 +78,7 @@ static bool retire_memory(struct file *file)
 	return had;
 }
 
-/* True: nobody can reach the object any more. Else its idle event follows. */
+/* Drops the object. True: no process maps it. False: its idle event follows. */
 static bool drop_object(struct file *file)
 {
 	const struct storage *storage = file->storage;
@@ -91,7 +91,7 @@ static bool drop_object(struct file *file)
 	return idle;
 }
 
-/* While a process maps it, it may ask for memory. */
+/* Keeps the file in the table while a process maps it, because it may need memory. */
 static void leave_lingering(struct file *file)
 {
 	const struct storage *storage = file->storage;
@@ -100,7 +100,7 @@ static void leave_lingering(struct file *file)
 	bool idle;
 
 	unlinked_mapped_lock(unlinked_mapped);
-	/* Before the object is dropped: its idle event may come at once. */
+	/* Added before the object is dropped: the idle event may come at once. */
 	unlinked_mapped_add(unlinked_mapped, ino, file);
 	idle = drop_object(file);
 	if (!idle)
@@ -124,14 +124,14 @@ void file_destroy(struct file *file)
 		leave_lingering(file);
 		return;
 	} else {
-		/* Retired before the object is dropped: its idle event may come at once. */
+		/* Retired before the object is dropped: the idle event may come at once. */
 		bool had_memory = retire_memory(file), idle = drop_object(file);
 
-		/* Free = module, then commit: the memory comes back with the deletion (storage_deleted()). */
+		/* Order: the object, then commit, then the pool: storage_deleted() frees the memory. */
 		if (idle && had_memory)
 			storage_idle(storage, ino);
 		else if (idle)
-			store_delete_inode_later(storage->store, ino); /* nobody waits for it */
+			store_delete_inode_later(storage->store, ino); /* no memory: no request waits for it */
 	}
 	file_release(file);
 }
@@ -145,7 +145,7 @@ void storage_idle(const struct storage *storage, uint64_t ino)
 		file_release(file);
 	}
 	store_delete_inode_later(storage->store, ino);
-	store_flush(storage->store); /* else it stays pending until a transaction succeeds */
+	store_flush(storage->store); /* if this fails, the memory stays pending until a transaction succeeds */
 }
 
 void storage_deleted(uint64_t ino, void *storage)

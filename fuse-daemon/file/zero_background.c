@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Zeroing in advance: a worker for each node, and what it leaves on record. */
+/* Zeroing in advance: a worker thread for each node, which also records clean memory. */
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -11,26 +11,26 @@
 #include "pool/numa_host.h"
 #include "pool/pool_clean.h"
 
-/* What is put on record at once: so many bytes or runs, or what came together in that time. */
+/* A worker records its clean memory after so many bytes or runs, or after this time. */
 #define RECORD_BYTES  (UINT64_C(4) << 30)
 #define RECORD_RUNS   1024
 #define RECORD_PERIOD G_TIME_SPAN_SECOND
-/* A paced worker zeroes for this part of a second at a time. */
+/* With a rate limit, a worker zeroes for 1/PACE of a second at a time. */
 #define PACE 8
-/* After a failure. */
+/* The pause after a failure. */
 #define RETRY_PERIOD G_TIME_SPAN_SECOND
 
 struct worker {
 	struct zeroer *zeroer;
 	GThread *thread;
-	int node; /* -1: of regions whose node is not known */
+	int node; /* -1: for regions whose node is not known */
 	struct pool_piece piece;
 	pid_t tid;            /* of the thread; set before it begins a piece */
-	_Atomic bool hurried; /* somebody waits for the piece */
-	GArray *unrecorded;   /* struct extent: clean, as far as it still is free */
+	_Atomic bool hurried; /* a thread waits for the piece */
+	GArray *unrecorded;   /* struct extent: zeroed and not recorded; parts may have been taken since */
 	uint64_t unrecorded_bytes;
-	gint64 recorded; /* monotonic time, us */
-	gint64 due;      /* when the next piece may begin */
+	gint64 recorded; /* when it last recorded: monotonic time, us */
+	gint64 due;      /* when the next piece may begin: monotonic time, us */
 };
 
 static bool set_policy(pid_t thread, int policy)
@@ -40,7 +40,7 @@ static bool set_policy(pid_t thread, int policy)
 	return sched_setscheduler(thread, policy, &none) == 0;
 }
 
-/* Somebody waits for the piece, and at idle priority that can be for ever on a busy machine. */
+/* A thread waits for the piece: gives the worker normal priority, because at idle priority it may never run. */
 static void hurry(void *data)
 {
 	struct worker *worker = data;
@@ -49,11 +49,11 @@ static void hurry(void *data)
 	set_policy(worker->tid, SCHED_OTHER);
 }
 
-/* Only while it zeroes: who is preempted for long must hold no lock. */
+/* Idle priority is for zeroing only: such a thread may be preempted for long, and must hold no lock then. */
 static void become_idle(struct worker *worker)
 {
 	set_policy(worker->tid, SCHED_IDLE);
-	/* hurry() may have come in between. */
+	/* hurry() may have been called in between. */
 	if (atomic_load(&worker->hurried))
 		set_policy(worker->tid, SCHED_OTHER);
 }
@@ -68,7 +68,7 @@ static void become_normal(struct worker *worker)
 		            g_strerror(errno));
 }
 
-/* A transaction of its own. What a file took meanwhile is its own, and no longer clean. */
+/* Records clean memory in a transaction of its own, without the parts that files took meanwhile. */
 static void record(struct worker *worker)
 {
 	const struct storage *storage = worker->zeroer->storage;
@@ -82,7 +82,8 @@ static void record(struct worker *worker)
 		for (guint i = 0; i < clean->len; i++)
 			store_put_clean(storage->store, g_array_index(clean, struct extent, i));
 		CRASH_POINT("clean-recording");
-		store_commit(storage->store); /* logs why it failed, and then this is lost, which is harmless */
+		store_commit(
+			storage->store); /* logs a failure; without the record, the next daemon only zeroes again */
 		CRASH_POINT("clean-recorded");
 	}
 	g_array_set_size(worker->unrecorded, 0);
@@ -102,7 +103,7 @@ static void note_zeroed(struct worker *worker)
 		record(worker);
 }
 
-/* False: the end has come. */
+/* False: zeroer_stop() was called. */
 static bool wait_until(struct zeroer *zeroer, gint64 time)
 {
 	bool stop;
@@ -122,7 +123,7 @@ static bool pace(struct worker *worker, uint64_t bytes)
 
 	if (!rate)
 		return true;
-	/* Time without work is not made up for. */
+	/* A worker that had nothing to do does not catch up later. */
 	worker->due = MAX(worker->due, now - G_TIME_SPAN_SECOND / PACE) + (gint64)(bytes * G_TIME_SPAN_SECOND / rate);
 	if (worker->due <= now)
 		return true;
@@ -131,7 +132,7 @@ static bool pace(struct worker *worker, uint64_t bytes)
 	return wait_until(worker->zeroer, worker->due);
 }
 
-/* At idle priority, with no lock held. */
+/* Zeroes the runs of the piece at idle priority, with no lock held. */
 static int zero_runs(struct worker *worker, uint64_t *bytes)
 {
 	const struct storage *storage = worker->zeroer->storage;
@@ -149,7 +150,7 @@ static int zero_runs(struct worker *worker, uint64_t *bytes)
 	return err;
 }
 
-/* Returns the bytes done, 0 after a failure. */
+/* Zeroes the next piece. Returns the bytes done, 0 after a failure. */
 static uint64_t zero_piece(struct worker *worker)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Zeroing in need: a request shares its work out. */
+/* Zeroing in need: a request zeroes its memory, and shares the work with helper threads. */
 #include <errno.h>
 #include <stdatomic.h>
 
@@ -7,14 +7,14 @@
 #include "file/zeroer_internal.h"
 #include "pool/pool_clean.h"
 
-/* More threads than this would not make it faster: a few saturate the memory of a node. */
+/* More threads would not be faster: a few saturate the memory of a node. */
 #define HELPERS_MAX 8
-/* Less than this is done before a helper has woken up. */
+/* Bytes. Less than this is zeroed before a helper has woken up. */
 #define WORTH_SHARING (UINT64_C(8) << 20)
 /* Pieces for each thread, so that they end at about the same time. */
 #define PIECES_EACH 4
 
-/* Alive until the request and the last helper have let go of it: a helper may wake up when all is done. */
+/* Has a reference for the request and each helper: a helper may wake up after all pieces are done. */
 struct job {
 	GArray *pieces; /* struct extent */
 	_Atomic guint next;
@@ -50,7 +50,7 @@ static int zero(struct zeroer *zeroer, struct extent run)
 	return err;
 }
 
-/* What nobody has begun is done as it is. */
+/* Counts the pieces that no thread has begun as done, without zeroing them. */
 static void give_up(struct job *job)
 {
 	guint all = job->pieces->len, next = atomic_exchange(&job->next, all), begun = MIN(next, all);
@@ -62,7 +62,7 @@ static void give_up(struct job *job)
 	g_mutex_unlock(&job->lock);
 }
 
-/* Piece after piece, until there are none left to begin. */
+/* Zeroes piece after piece, until all have been begun. */
 static void work(struct zeroer *zeroer, struct job *job)
 {
 	guint index;
@@ -96,7 +96,7 @@ static gint longest_first(gconstpointer a, gconstpointer b)
 	return left == right ? 0 : left > right ? -1 : 1;
 }
 
-/* Cuts @runs into pieces for @threads of them. */
+/* Cuts @runs into pieces for @threads threads. */
 static GArray *make_pieces(const GArray *runs, uint64_t bytes, unsigned threads)
 {
 	GArray *pieces = g_array_new(FALSE, FALSE, sizeof(struct extent));
@@ -127,7 +127,7 @@ static int zero_together(struct zeroer *zeroer, GArray *pieces, unsigned helpers
 	g_mutex_init(&job->lock);
 	g_cond_init(&job->all_done);
 	for (unsigned i = 0; i < helpers; i++) {
-		/* Queued even when no thread can be made for it: the error is no concern of ours. */
+		/* An error (no thread could be created) is ignored: the job is queued anyway, and the request works, too. */
 		g_thread_pool_push(zeroer->helpers, job, NULL);
 	}
 	work(zeroer, job);

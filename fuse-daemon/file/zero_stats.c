@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* How much was zeroed, and how fast. */
+/* Statistics: how much was zeroed, and how fast. */
 #include "file/zeroer_internal.h"
 
 #define RATE_PERIOD G_TIME_SPAN_SECOND
@@ -10,7 +10,7 @@ void zeroer_count(struct zeroer *zeroer, uint64_t bytes, gint64 start)
 
 	g_mutex_lock(&zeroer->lock);
 	if (now - zeroer->last_zeroed > RATE_PERIOD) {
-		/* There was nothing to do for a while, and that is no part of the rate. */
+		/* A time without work does not count for the rate: a new period begins. */
 		zeroer->period_start = start;
 		zeroer->period_bytes = zeroer->rate = 0;
 	}

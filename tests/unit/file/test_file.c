@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The contents of a file: sizing, memory, zeroes, shortage, opens; on a backend that checks what it is told. */
+/* The contents of a file: sizes, memory, zeroing, shortage, opens. The fake backend asserts that it is used correctly. */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
@@ -56,7 +56,7 @@ static void shortage_is_enospc_and_changes_nothing(void)
 	fake_destroy(fake);
 }
 
-/* The backend may be short of real memory though the pool is not: whatever it got before is taken back. */
+/* The backend may have no memory although the pool has: then all memory that it was given is taken back. */
 static void backend_failure_is_rolled_back(void)
 {
 	struct fake *fake = fake_new(8 * UNIT, UNIT);
@@ -136,7 +136,7 @@ static void keep_size_is_there_to_grow_into(void)
 	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
 	g_assert_cmpint(file_truncate(other, 2 * UNIT), ==, -ENOSPC);
 	g_assert_cmpint(file_truncate(file, 3 * UNIT), ==, 0);
-	/* Setting the size gives up what lies past it, as on ext4. */
+	/* Setting the size frees the memory past it, as on ext4. */
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_KEEP_SIZE, 3 * UNIT, UNIT), ==, 0);
 	g_assert_cmpint(file_truncate(file, 3 * UNIT), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
@@ -161,7 +161,7 @@ static void holes_read_zero_and_keep_their_memory(void)
 	g_assert_cmpint(file_read(file, edge + 1, 1, 10 + 2 * UNIT), ==, 1);
 	g_assert_cmpmem(edge, 2, "xx", 2);
 	g_assert_cmpuint(file_allocated(file), ==, 3 * UNIT);
-	/* Far past the end: nothing to do, nothing to break. */
+	/* Far past the end: has no effect, and must not fail. */
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5 * UNIT, INT64_MAX / 2), ==,
 	                0);
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_ZERO_RANGE, 2 * UNIT, 2 * UNIT), ==, 0);
@@ -256,14 +256,14 @@ static bool is_interrupted(void *data)
 
 static const struct backend_ops *real;
 
-/* So that no helper has done everything before the first piece of the request itself is done. */
+/* Slow, so that the helpers have not done everything before the request has done its first piece. */
 static int clean_slowly(struct backend *backend, struct extent extent)
 {
 	g_usleep(5 * G_TIME_SPAN_MILLISECOND);
 	return real->clean(backend, extent);
 }
 
-/* Whoever is killed while memory is zeroed for him, or while he waits for some, gets none. */
+/* A request that gets a signal while it zeroes or waits for memory ends with -EINTR, and the file gets no memory. */
 static void a_signal_ends_sizing(void)
 {
 	static const struct current_request none;

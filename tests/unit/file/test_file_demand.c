@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Files with demand allocation: what touching, punching and sizing do to memory, promises, quotas and the record. */
+/* Demand allocation: what touching, punching and sizing change in memory, promises, quotas and the record. */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
@@ -89,7 +89,7 @@ static void promises_end_at_the_factor(void)
 	g_assert_cmpint(file_truncate(eager, 2 * UNIT), ==, 0);
 	g_assert_cmpint(file_truncate(file, 7 * UNIT), ==, -ENOSPC);
 	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
-	/* What is promised is not there for others. */
+	/* Promised memory is not available to other files. */
 	g_assert_cmpint(file_truncate(eager, 5 * UNIT), ==, -ENOSPC);
 	g_assert_cmpint(file_truncate(eager, 4 * UNIT), ==, 0);
 	for (uint64_t at = 0; at < 4 * UNIT; at += UNIT)
@@ -164,13 +164,13 @@ static void what_a_process_punches_comes_back(void)
 	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
 	g_assert_cmpuint(fake_free_bytes(fake), ==, 6 * UNIT);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
-	/* A touch may come before the news of the punch. */
+	/* A fault may be served before the punch is reported. */
 	fake_punch(fake, 3 * UNIT, UNIT);
 	g_assert_cmpint(touch(file, 3 * UNIT), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
 	g_assert_cmpint(file_demand_punched(file, 0, 4 * UNIT), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
-	/* So may shrinking. */
+	/* The file may also shrink before that. */
 	fake_punch(fake, 3 * UNIT, UNIT);
 	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
 	g_assert_cmpuint(fake_free_bytes(fake), ==, 7 * UNIT);
@@ -199,7 +199,7 @@ static void a_failure_changes_nothing(void)
 	fake_destroy(fake);
 }
 
-/* Somebody maps a removed file, and touches it. */
+/* A process still maps a removed file, and touches it. */
 static void a_removed_file_still_gets_memory(void)
 {
 	struct fake *fake = fake_new(8 * UNIT, UNIT);

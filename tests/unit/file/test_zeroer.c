@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Zeroing in advance and in need, and what of it is on record. */
+/* Zeroing in advance and in need, and the record of clean memory. */
 #include <string.h>
 
 #include "file/zeroer.h"
@@ -94,14 +94,14 @@ static void a_file_s_memory_is_not_clean_on_record(void)
 	g_assert_cmpuint(rows->len, ==, 1);
 	g_assert_cmpuint(g_array_index(rows, struct extent, 0).length, ==, 5 * M2);
 	g_assert_cmpuint(usage_of(fake).clean, ==, 5 * M2);
-	/* What was its is dirty, and not on record. */
+	/* The memory that the file had is dirty, and not on record. */
 	g_assert_cmpint(file_truncate(file, 0), ==, 0);
 	g_assert_cmpuint(usage_of(fake).dirty, ==, 3 * M2);
 	file_destroy(file);
 	fake_destroy(fake);
 }
 
-/* Many files come and go while workers zero: the fake backend asserts that each gets zeroes only. */
+/* Many files are created and removed while workers zero. The fake backend asserts that each file gets zeroed memory. */
 static void files_and_workers_share_the_pool(void)
 {
 	struct fake *fake = fake_new(512 * M2, DMEMFS_PAGE_4K);
@@ -127,7 +127,7 @@ static void files_and_workers_share_the_pool(void)
 	fake_destroy(fake);
 }
 
-/* The rate is that of the last second, which may be over before a busy machine comes to look: then once more. */
+/* The rate is that of the last second. On a busy machine that may be over before the test reads it: then it tries again. */
 static uint64_t rate_of_zeroing(struct fake *fake, struct file *file)
 {
 	struct zeroer_stats stats;
@@ -142,7 +142,7 @@ static uint64_t rate_of_zeroing(struct fake *fake, struct file *file)
 	return stats.rate;
 }
 
-/* More than one thread can do without: shared out. */
+/* So much memory that the request shares the work with helpers. */
 static void in_need_all_is_zeroed(void)
 {
 	struct fake *fake = fake_new(64 * M2, M2);
@@ -172,7 +172,7 @@ static void the_pace_is_kept(void)
 
 	g_assert_cmpuint(usage_of(fake).clean, <=, allowed);
 	g_assert_cmpuint(usage_of(fake).clean, >, 0);
-	/* And the end does not wait for it. */
+	/* zeroer_stop() does not wait for the rate. */
 	start = g_get_monotonic_time();
 	zeroer_stop(fake->storage.zeroer);
 	g_assert_cmpint(g_get_monotonic_time() - start, <, G_USEC_PER_SEC / 4);
