@@ -74,7 +74,7 @@ def test_write(ctl, machine):
 
 
 def test_write_without_boot_loader(ctl, machine):
-    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["no GRUB", "no systemd-boot", "boot loader"])
+    ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["neither GRUB", "nor systemd-boot", "boot loader"])
     assert not (machine.root / "etc").exists()
 
 
