@@ -25,7 +25,7 @@ def test_regions_may_change_where_no_file_lies(fs):
         fs.make_file("file", start.encode())
         fs.daemon.stop()
         configure(other)
-        fs.daemon.expected.append("lies in no .region.")
+        fs.daemon.expected.append("no .region. of the configuration contains it")
         with pytest.raises(DaemonError, match="restore the region"):
             fs.daemon.start()
         configure(start)
