@@ -28,6 +28,7 @@ from helpers.daemon import Daemon
 from helpers.effort import EXAMPLES, PROFILE, page_sizes
 from helpers.mount import Mount
 from helpers.processes import children_of, is_zombie, lazy_unmount, mounts_under, processes_naming
+from helpers.quota import check_usage, make_tenants
 from helpers.sizes import is_only_in_full
 from helpers.syscalls import keep_mounts_private
 from helpers.watchdog import Watchdog
@@ -249,3 +250,15 @@ def pretend(monkeypatch):
 def pool(pretend, fs):
     """A mount whose memory needs zeroing."""
     return fs
+
+
+@pytest.fixture
+def pair(fs):
+    """Two directories, with limits of 8 and of 4 units."""
+    yield make_tenants(fs)
+    check_usage(fs.root)
+
+
+@pytest.fixture
+def tenant(pair):
+    return pair[0]
