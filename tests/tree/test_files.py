@@ -2,6 +2,7 @@
 """What holds for every file of the source tree."""
 
 import os
+import re
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
@@ -54,3 +55,9 @@ def test_test_modules_have_names_of_their_own():
     together = [path.name for suite in ("mount", "posix", "ctl", "vm") for path in (TOP / "tests" / suite).glob("*.py")
                 if path.name != "conftest.py"]
     assert sorted(together) == sorted(set(together))
+
+
+def test_nothing_is_imported_from_a_conftest():
+    """Each suite may have one, and pytest loads them all by that name: which of them comes first is chance."""
+    imports = re.compile(r"^\s*(from conftest import|import conftest)\b", re.MULTILINE)
+    assert offenders(lambda path: path.suffix == ".py" and imports.search(path.read_text())) == []

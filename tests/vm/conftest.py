@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from device import PATH, Device
+from helpers.backends import GIB
 
-GIB = 1 << 30
 KVM_CREATE_VM = 0xAE01
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GIB}
 

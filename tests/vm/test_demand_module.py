@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import GIB
 from device import Device
 from dmemfs_ioctl import CONSTANTS
 from giver import FAULT, PUNCHED, Giver
+from helpers.backends import GIB
 from helpers.children import Child
 from helpers.expect import fails_with
 from helpers.syscalls import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, MADV_DONTNEED, MADV_REMOVE, Mapping, fallocate,

@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 
 import vfio
-from conftest import GIB
 from device import Device
 from dmemfs_ioctl import CONSTANTS
+from helpers.backends import GIB, MIB
 from helpers.children import Child
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, Mapping, fallocate, opened
 from kvm_guest import guest
 from test_module import load, unloaded
 
-MIB = 1 << 20
 IOVA = 2 * MIB
 SECRET = b"the victim's"
 FTRACE = Path("/proc/sys/kernel/ftrace_enabled")

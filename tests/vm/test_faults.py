@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from conftest import GIB
+from helpers.backends import GIB
 from helpers.syscalls import Mapping
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import GIB
 from device import PATH, Device
 from dmemfs_ioctl import CONSTANTS, STRUCTS
+from helpers.backends import GIB, MIB
 from helpers.children import in_child
 from helpers.expect import fails_with
 
-MIB = 1 << 20
 NOBODY = 65534
 PAT = Path("/sys/kernel/debug/x86/pat_memtype_list")
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from conftest import GIB
 from device import Device
 from dmemfs_ioctl import CONSTANTS
+from helpers.backends import GIB
 from helpers.expect import fails_with
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, fallocate
 from memory_errors import AO, AR, COMPLAINT, build_victim, inject, victim

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import GIB
 from dmemfs_ioctl import CONSTANTS
+from helpers.backends import GIB, MIB
 from helpers.children import Child
 from helpers.syscalls import Mapping
 
-MIB = 1 << 20
 SECONDS = 10
 SOURCES = Path(__file__).parent / "walk"
 COMPILE = ("cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread")
