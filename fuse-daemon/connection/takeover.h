@@ -5,7 +5,8 @@
  * The record (store.h) has the INIT request of the connection and the device number of its mount. The next daemon
  * gets the connection's descriptor from its fd store (fd_store.h). It checks by the device number that the mount is
  * still the same, lets libfuse process INIT again, so that libfuse uses the terms that the kernel has, and asks the
- * kernel to send all requests again that were read and not answered.
+ * kernel to send all requests again that were read and not answered. namespace_record.h says which of these were
+ * applied already.
  *
  * Node ids are inode numbers, and files keep their passthrough registrations (backing ids); so no other state is
  * shared with the kernel.

@@ -4,6 +4,8 @@
  * need memory. This table owns them from file_destroy() until no process maps them. unlinked_mapped.c also has the
  * code that ends all other files.
  *
+ * Such a file is called lingering: struct storage has the table as its member of that name.
+ *
  * There is one lock, above those of the files. It is held while a file in the table gets memory. That is rare: most mapped
  * files are also open, and are then in the namespace.
  */

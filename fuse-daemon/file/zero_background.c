@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Zeroing in advance: a worker thread for each node, which also records clean memory. */
+/* Zeroing in advance: a worker thread for each node, which also records clean memory. zero-rate limits it. */
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>

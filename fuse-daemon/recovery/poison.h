@@ -2,6 +2,9 @@
 /*
  * Memory errors: passes what the backend finds on to the record and the pool.
  *
+ * On record, bad memory is in the table poison (store_put_poison()). The module has a list of its own until it is
+ * unloaded.
+ *
  * A page that is on record as bad stays bad, through restarts and kexec. The pool gives it to no file. A file that
  * already has it keeps it until the file is removed, shrunk or punched there.
  */
