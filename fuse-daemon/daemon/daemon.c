@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mountinfo.h"

@@ -4,8 +4,10 @@
 
 #include <errno.h>
 
+#include "backend/backend.h"
 #include "base/log.h"
 #include "file/unlinked_mapped.h"
+#include "pool/numa_policy.h"
 
 struct fault_service {
 	struct namespace *ns;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "pool/pool.h"
+
 struct timespec inode_now(void)
 {
 	struct timespec now;

@@ -8,6 +8,7 @@
 #include "base/current_request.h"
 #include "namespace/namespace_page_size.h"
 #include "namespace/namespace_record.h"
+#include "pool/numa_policy.h"
 
 static const char *const alloc_names[] = { [DIR_ALLOC_EAGER] = "eager", [DIR_ALLOC_DEMAND] = "demand" };
 

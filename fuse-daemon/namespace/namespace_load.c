@@ -12,6 +12,7 @@
 #include "namespace/namespace_page_size.h"
 #include "namespace/namespace_quota.h"
 #include "namespace/namespace_record.h"
+#include "pool/pool.h"
 
 /*
  * In microseconds. After a takeover a client may have the answer to a request but not have run yet, so that the

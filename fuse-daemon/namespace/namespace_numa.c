@@ -7,6 +7,7 @@
 #include "base/current_request.h"
 #include "namespace/namespace_alloc.h"
 #include "namespace/namespace_record.h"
+#include "pool/pool.h"
 
 static bool can_have_policy(const struct inode *inode)
 {

@@ -2,8 +2,10 @@
 /* FUSE requests on one inode: forget, attributes, readlink, statfs. */
 #include <errno.h>
 
+#include "pool/pool.h"
 #include "requests/ops.h"
 #include "requests/sizing.h"
+#include "store/store.h"
 
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "pool/pool.h"
 
 static _Atomic uint64_t refused;
 

@@ -9,7 +9,9 @@
 
 #include "base/log.h"
 #include "file/zeroer.h"
+#include "pool/pool.h"
 #include "quota/quota_limit.h"
+#include "store/store.h"
 
 #define PREFIX  "dmemfs."
 #define TRUSTED "trusted."
