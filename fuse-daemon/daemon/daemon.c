@@ -162,7 +162,7 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->max_metadata = config->max_metadata;
 	storage->demand_extent = config->demand_extent;
 	storage->demand = config->alloc == ALLOC_DEMAND;
-	storage->lingering = unlinked_mapped_new();
+	storage->unlinked_mapped = unlinked_mapped_new();
 	storage->backend = storage->ops->open(config, regions, error);
 	if (!storage->backend)
 		return false;
@@ -204,7 +204,7 @@ static void close_storage(struct daemon *daemon)
 		zeroer_stop(storage->zeroer);
 	fault_service_stop(daemon->fault_service);
 	namespace_destroy(daemon->server.ns, daemon->unmounted);
-	unlinked_mapped_destroy(storage->lingering);
+	unlinked_mapped_destroy(storage->unlinked_mapped);
 	zeroer_destroy(storage->zeroer);
 	store_close(storage->store);
 	if (storage->backend)

@@ -46,11 +46,11 @@ struct storage {
 	struct quotas *quotas;
 	struct store *store;
 	struct zeroer *zeroer;
-	struct unlinked_mapped *lingering; /* removed files that are still mapped, with demand allocation */
-	uint64_t max_metadata;             /* bytes; see inode_room() */
-	uint64_t page_size;                /* allocation unit, unless a directory sets another */
-	uint64_t demand_extent;            /* the most that one fault allocates */
-	bool demand;                       /* new files have demand allocation, unless a directory sets another */
+	struct unlinked_mapped *unlinked_mapped; /* removed files that are still mapped, with demand allocation */
+	uint64_t max_metadata;                   /* bytes; see inode_room() */
+	uint64_t page_size;                      /* allocation unit, unless a directory sets another */
+	uint64_t demand_extent;                  /* the most that one fault allocates */
+	bool demand;                             /* new files have demand allocation, unless a directory sets another */
 	/* Registers @fd for FUSE passthrough. Returns an id > 0 or a negative errno. @request: the current FUSE request. */
 	int (*backing_open)(void *request, int fd);
 	void (*backing_close)(int id);

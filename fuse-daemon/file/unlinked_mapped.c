@@ -92,10 +92,10 @@ static bool drop_object(struct file *file)
 }
 
 /* Keeps the file in the table while a process maps it, because it may need memory. */
-static void leave_lingering(struct file *file)
+static void keep_while_mapped(struct file *file)
 {
 	const struct storage *storage = file->storage;
-	struct unlinked_mapped *unlinked_mapped = storage->lingering;
+	struct unlinked_mapped *unlinked_mapped = storage->unlinked_mapped;
 	uint64_t ino = file->ino;
 	bool idle;
 
@@ -121,7 +121,7 @@ void file_destroy(struct file *file)
 	if (!file->object && !file->restored) {
 		store_delete_inode_later(storage->store, ino);
 	} else if (file->demand) {
-		leave_lingering(file);
+		keep_while_mapped(file);
 		return;
 	} else {
 		/* Retired before the object is dropped: the idle event may come at once. */
@@ -138,7 +138,7 @@ void file_destroy(struct file *file)
 
 void storage_idle(const struct storage *storage, uint64_t ino)
 {
-	struct file *file = storage->lingering ? unlinked_mapped_take(storage->lingering, ino) : NULL;
+	struct file *file = storage->unlinked_mapped ? unlinked_mapped_take(storage->unlinked_mapped, ino) : NULL;
 
 	if (file) {
 		retire_memory(file);

@@ -29,16 +29,16 @@ static int work(struct file *file, const struct job *job)
 	return file_demand_fault(file, fault);
 }
 
-static int work_on_lingering(const struct storage *storage, const struct job *job)
+static int work_on_unlinked_mapped(const struct storage *storage, const struct job *job)
 {
 	struct file *file;
 	int err = -ESTALE;
 
-	unlinked_mapped_lock(storage->lingering);
-	file = unlinked_mapped_find(storage->lingering, job->fault.id);
+	unlinked_mapped_lock(storage->unlinked_mapped);
+	file = unlinked_mapped_find(storage->unlinked_mapped, job->fault.id);
 	if (file)
 		err = work(file, job);
-	unlinked_mapped_unlock(storage->lingering);
+	unlinked_mapped_unlock(storage->unlinked_mapped);
 	return err;
 }
 
@@ -71,7 +71,7 @@ static void run(gpointer data, gpointer user_data)
 		err = work(file, job);
 		namespace_put_file(service->ns, job->fault.id);
 	} else {
-		err = work_on_lingering(service->storage, job);
+		err = work_on_unlinked_mapped(service->storage, job);
 	}
 	if (err && !job->punched)
 		answer(service->storage, &job->fault, err);

@@ -51,7 +51,7 @@ void extent_set_add(struct allocator *set, struct extent run)
 		const struct extent *part = &g_array_index(missing, struct extent, i);
 
 		if (allocator_free(set, part->start, part->length) < 0)
-			g_error("memory set: 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " lies in no region",
+			g_error("extent set: 0x%" G_GINT64_MODIFIER "x+%" G_GUINT64_FORMAT " lies in no region",
 			        part->start, part->length);
 	}
 }

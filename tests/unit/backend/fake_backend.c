@@ -349,7 +349,7 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 		.backend = &the_backend,
 		.pool = new_placement(capacity),
 		.quotas = quotas_new(1),
-		.lingering = unlinked_mapped_new(),
+		.unlinked_mapped = unlinked_mapped_new(),
 		.page_size = page_size,
 		.max_metadata = UINT64_C(1) << 30,
 		.backing_open = backing_open,
@@ -410,7 +410,7 @@ void fake_destroy(struct fake *fake)
 	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
 	pool_get_usage(fake->storage.pool, &usage);
 	g_assert_cmpuint(usage.free + fake->released, ==, usage.capacity);
-	unlinked_mapped_destroy(fake->storage.lingering);
+	unlinked_mapped_destroy(fake->storage.unlinked_mapped);
 	g_assert_cmpuint(fake->objects, ==, 0);
 	zeroer_destroy(fake->storage.zeroer);
 	pool_destroy(fake->storage.pool);

@@ -59,9 +59,9 @@ static void argument_reads_back(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/reserved/ranges", finds_reserved_ranges);
-	g_test_add_func("/reserved/join", joins_ranges_that_touch);
-	g_test_add_func("/reserved/other", passes_over_everything_else);
-	g_test_add_func("/reserved/argument", argument_reads_back);
+	g_test_add_func("/memmap_cmdline/ranges", finds_reserved_ranges);
+	g_test_add_func("/memmap_cmdline/join", joins_ranges_that_touch);
+	g_test_add_func("/memmap_cmdline/other", passes_over_everything_else);
+	g_test_add_func("/memmap_cmdline/argument", argument_reads_back);
 	return g_test_run();
 }

@@ -165,11 +165,11 @@ static void test_the_limit_is_one_for_all(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/turns/one-user-has-half", test_one_user_has_half);
-	g_test_add_func("/turns/a-thread-is-left-for-root", test_a_thread_is_left_for_root);
-	g_test_add_func("/turns/who-has-waited-longest-is-next", test_who_has_waited_longest_is_next);
-	g_test_add_func("/turns/one-thread-serves-all", test_one_thread_serves_all);
-	g_test_add_func("/turns/what-waits-has-a-limit", test_what_waits_has_a_limit);
-	g_test_add_func("/turns/the-limit-is-one-for-all", test_the_limit_is_one_for_all);
+	g_test_add_func("/fair_queue/one-user-has-half", test_one_user_has_half);
+	g_test_add_func("/fair_queue/a-thread-is-left-for-root", test_a_thread_is_left_for_root);
+	g_test_add_func("/fair_queue/who-has-waited-longest-is-next", test_who_has_waited_longest_is_next);
+	g_test_add_func("/fair_queue/one-thread-serves-all", test_one_thread_serves_all);
+	g_test_add_func("/fair_queue/what-waits-has-a-limit", test_what_waits_has_a_limit);
+	g_test_add_func("/fair_queue/the-limit-is-one-for-all", test_the_limit_is_one_for_all);
 	return g_test_run();
 }

@@ -125,11 +125,11 @@ static void threads_that_were_not_watched_are_not_blamed(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/progress/idle", idle_threads_are_fine);
-	g_test_add_func("/progress/still", request_that_stands_still_is_a_hang);
-	g_test_add_func("/progress/work", request_that_uses_the_cpu_is_at_work);
-	g_test_add_func("/progress/time-out", waiting_with_a_time_out_is_no_work);
-	g_test_add_func("/progress/waiting", requests_that_nobody_takes_are_a_hang);
-	g_test_add_func("/progress/not-watched", threads_that_were_not_watched_are_not_blamed);
+	g_test_add_func("/hang_detector/idle", idle_threads_are_fine);
+	g_test_add_func("/hang_detector/still", request_that_stands_still_is_a_hang);
+	g_test_add_func("/hang_detector/work", request_that_uses_the_cpu_is_at_work);
+	g_test_add_func("/hang_detector/time-out", waiting_with_a_time_out_is_no_work);
+	g_test_add_func("/hang_detector/waiting", requests_that_nobody_takes_are_a_hang);
+	g_test_add_func("/hang_detector/not-watched", threads_that_were_not_watched_are_not_blamed);
 	return g_test_run();
 }

@@ -57,15 +57,15 @@ static void holder_that_ends(void)
 
 int main(int argc, char **argv)
 {
-	g_autofree char *parent = g_dir_make_tmp("dmemfs-instance-XXXXXX", NULL);
+	g_autofree char *parent = g_dir_make_tmp("dmemfs-state-lock-XXXXXX", NULL);
 	g_autofree char *lock = g_build_filename(parent, "state", "lock", NULL);
 	int status;
 
 	g_test_init(&argc, &argv, NULL);
 	log_set_level(LOG_LEVEL_ERROR);
 	directory = g_build_filename(parent, "state", NULL);
-	g_test_add_func("/instance/stays", holder_that_never_ends);
-	g_test_add_func("/instance/ends", holder_that_ends);
+	g_test_add_func("/state_lock/stays", holder_that_never_ends);
+	g_test_add_func("/state_lock/ends", holder_that_ends);
 	status = g_test_run();
 	g_unlink(lock);
 	g_rmdir(directory);

@@ -285,14 +285,14 @@ static struct {
 
 static gpointer find_owner(gpointer data)
 {
-	struct unlinked_mapped *lingering = leaving.world->fake->storage.lingering;
+	struct unlinked_mapped *unlinked_mapped = leaving.world->fake->storage.unlinked_mapped;
 	struct file *file;
 
 	(void)data;
 	g_assert_cmpint(namespace_get_file(leaving.world->ns, leaving.ino, &file), ==, -ENOENT);
-	unlinked_mapped_lock(lingering);
-	g_assert_nonnull(unlinked_mapped_find(lingering, leaving.ino));
-	unlinked_mapped_unlock(lingering);
+	unlinked_mapped_lock(unlinked_mapped);
+	g_assert_nonnull(unlinked_mapped_find(unlinked_mapped, leaving.ino));
+	unlinked_mapped_unlock(unlinked_mapped);
 	return NULL;
 }
 

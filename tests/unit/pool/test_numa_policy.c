@@ -158,11 +158,11 @@ static void caller_has_a_node(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/node/policy", policies_are_text);
-	g_test_add("/node/alloc/turns", struct pool, NULL, set_up, turns_keep_their_alignment, tear_down);
-	g_test_add("/node/alloc/shortage", struct pool, NULL, set_up, shortage_takes_nothing, tear_down);
-	g_test_add("/node/alloc/preference", struct pool, NULL, set_up, preferences_fall_back, tear_down);
-	g_test_add_func("/node/host/quiet", libnuma_is_quiet);
-	g_test_add_func("/node/host/caller", caller_has_a_node);
+	g_test_add_func("/numa_policy/policy", policies_are_text);
+	g_test_add("/numa_policy/alloc/turns", struct pool, NULL, set_up, turns_keep_their_alignment, tear_down);
+	g_test_add("/numa_policy/alloc/shortage", struct pool, NULL, set_up, shortage_takes_nothing, tear_down);
+	g_test_add("/numa_policy/alloc/preference", struct pool, NULL, set_up, preferences_fall_back, tear_down);
+	g_test_add_func("/numa_policy/host/quiet", libnuma_is_quiet);
+	g_test_add_func("/numa_policy/host/caller", caller_has_a_node);
 	return g_test_run();
 }
