@@ -30,4 +30,12 @@ def test_python_reads_all_of_it():
     names = set(re.findall(r"^\s*DMEMFS_(\w+) = ", HEADER.read_text(), re.MULTILINE))
     names |= set(re.findall(r"[{,] DMEMFS_(\w+) = ", HEADER.read_text()))
     assert names <= constants.keys()
-    assert constants["EVENT_LAST"] == constants["EVENT_POISON"]
+
+
+def test_last_event_is_the_last():
+    """The module has an array with a place for each kind of event, up to EVENT_LAST."""
+    reader = HEADER.parents[1] / "tests" / "vm" / "dmemfs_ioctl.py"
+    constants = runpy.run_path(str(reader))["CONSTANTS"]
+    kinds = re.search(r"enum dmemfs_event_kind \{(.*?)\}", HEADER.read_text(), re.DOTALL)[1]
+    numbers = [constants[name] for name in re.findall(r"DMEMFS_(EVENT_\w+) = \d", kinds)]
+    assert sorted(numbers) == list(range(1, constants["EVENT_LAST"] + 1))
