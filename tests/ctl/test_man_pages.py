@@ -72,11 +72,13 @@ def test_options_of_the_daemon(dmemfsd):
 
 
 def test_virtual_attributes():
-    """Those of the source are in dmemfs(7)."""
-    known = set(re.findall(r'"(dmemfs\.[a-z_.]+[a-z])"', "".join(path.read_text() for path in TOP.glob("fuse-daemon/*/*.c"))))
-    assert known
+    """Those that the daemon's table has, and those that dmemfsctl reads, are in dmemfs(7)."""
+    table = (TOP / "fuse-daemon" / "requests" / "vxattr.c").read_text()
+    served = {f"dmemfs.{name}" for name in re.findall(r'^\t\{ PREFIX "([a-z_.]+)"', table, re.MULTILINE)}
+    read = set(re.findall(r'"(dmemfs\.[a-z_.]+[a-z])"', "".join(path.read_text() for path in TOP.glob("fuse-daemon/*/*.c"))))
+    assert len(served) == table.count("{ PREFIX ") and read <= served
     page = plain(source("dmemfs.7"))
-    assert {name for name in known if f"*{name}*" not in page} == set()
+    assert {name for name in served if f"*{name}*" not in page} == set()
 
 
 def test_example_is_a_configuration(dmemfsd, work):
