@@ -229,6 +229,13 @@ def test_options_of_what_takes_long(program):
             assert (TOP / word).exists() or word in done.stdout, command
 
 
+@pytest.mark.parametrize("argument, status", [("--help", 0), ("--hlep", 2)])
+def test_argument_makes_quickstart_explain_itself(argument, status):
+    done = subprocess.run([TOP / "quickstart", argument], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "boots a small" in (done.stdout if status == 0 else done.stderr)
+
+
 @contextmanager
 def mount_namespaces_made():
     """Each as for a container, with a copy of all mounts that there are when it is made."""
