@@ -100,7 +100,7 @@ WORKS = {
     "NUMA policies": {MEMORY: "tests/mount/test_numa_policy.py::test_interleaving_takes_turns",
                       PFN: "tests/vm/test_numa.py::test_interleaving"},
     "quotas": {BOTH: "tests/mount/test_quota.py::test_sizing_past_the_limit_is_edquot_and_takes_nothing"},
-    "daemon killed or upgraded under guests": {BOTH: "tests/mount/test_takeover.py::test_kill_and_takeover_keep_everything"},
+    "daemon killed or upgraded under guests": {BOTH: "tests/mount/test_takeover.py::test_open_files_go_on"},
     "guests' memory survives a kexec": {MEMORY: "tests/mount/test_durable.py::test_lost_contents_read_zero_and_names_stay",
                                         PFN: "tests/vm/lab/test_kexec.py::test_guest_goes_on"},
     "a memory error costs one page of 4 KiB": {
