@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that people use on guest memory: QEMU with what it does to a running guest, vhost-user, gdb, fio."""
+"""Programs that people run on guest memory: QEMU, also with snapshots and migration, vhost-user, gdb, fio."""
 
 import subprocess
 import time
@@ -43,7 +43,10 @@ def in_order(numbers):
 
 
 def goes_on(before, after):
-    """No number is missing. The line that was being printed when the guest moved may begin in one console and end in the other."""
+    """
+    The numbers that both guests print have no gap. A number whose line was being printed when the guest moved may
+    be split over both consoles.
+    """
     numbers = numbers_in(before.said + after.said)
     return in_order(after.counted) and numbers == sorted(numbers) and in_order(sorted(set(numbers)))
 
@@ -56,7 +59,7 @@ def test_guest_counts_in_the_file(fs, work, disk):
 
 
 def test_snapshot_to_a_file_and_back(fs, work, disk):
-    """With its RAM, as `virsh save` does: the guest goes on in a new file, of another name."""
+    """Saves the guest with its RAM, as `virsh save` does, and restores it into a file with another name."""
     saved = work / "saved"
     with CountingGuest(work, fs / "vm1", *disk) as guest:
         guest.wait_for(3)
@@ -69,7 +72,7 @@ def test_snapshot_to_a_file_and_back(fs, work, disk):
 
 
 def test_live_migration_to_another_mount_and_back(fs, work, disk):
-    """Between reserved memory and tmpfs, while the guest runs."""
+    """Migrates a running guest to a mount of the memory backend, and back to the mount under test."""
     with second_mount(fs, work) as other, CountingGuest(work, fs / "vm1", *disk) as first:
         first.wait_for(3)
         with CountingGuest(work, other / "vm1", *disk, "-incoming", "unix:there") as second:
@@ -87,7 +90,7 @@ def test_live_migration_to_another_mount_and_back(fs, work, disk):
 
 
 def test_vhost_user(fs, work):
-    """The disk is another process's, which maps the guest's memory: the first sector got there by it."""
+    """The guest boots from a disk that another process serves, so that process reads and writes the guest's memory."""
     socket = work / "vhost"
     storage = subprocess.Popen(
         ["qemu-storage-daemon", "--blockdev", f"file,node-name=disk,filename={make_disk(work / 'disk')},read-only=on",

@@ -17,7 +17,7 @@ OPTIONS = ("--config", "--foreground", "--supervise", "--check-config", "--dump-
 
 
 class Machine:
-    """Directories as an administrator would make them, and a configuration that names them."""
+    """Directories as an administrator makes them, and a configuration that names them."""
 
     def __init__(self, program, work):
         self.program = program
@@ -37,12 +37,12 @@ class Machine:
         self.config.write_text("[daemon]\n" + "".join(lines) + groups)
 
     def run(self, *arguments, **options):
-        """dmemfsd with exactly these arguments, which must end by itself."""
+        """Runs dmemfsd with exactly these arguments, until it ends by itself."""
         return subprocess.run([self.program, *map(str, arguments)], stdin=subprocess.DEVNULL, timeout=20, check=False,
                               cwd=self.work, **{"capture_output": True, "text": True, **options})
 
     def fails(self, *arguments, status=FAILURE, says=(), **options):
-        """It must end with @status, print nothing and log one line, which has each of @says in it."""
+        """dmemfsd must end with @status, print nothing, and log one line that contains each of @says."""
         done = self.run(*arguments, **options)
         assert done.returncode == status, done.stderr
         assert done.stdout == ""
@@ -52,7 +52,10 @@ class Machine:
         return done.stderr
 
     def fails_for_nobody(self, *arguments, **expected):
-        """The same, run by an unprivileged user, who may not be able to reach the build directory."""
+        """
+        The same as an unprivileged user, with a copy of the program: the user may have no access to the build
+        directory.
+        """
         copy = shutil.copy(self.program, self.work / "dmemfsd")
         self.fails(*arguments, **expected, executable=copy, user=65534, group=65534, extra_groups=[])
 
@@ -198,7 +201,9 @@ def test_other_users_directories(machine):
 
 
 def test_fewer_descriptors_than_threads_need(machine):
-    """They have a few each, whatever is open."""
+    """
+    A low limit of open files is refused at the start: each thread needs a few descriptors, whatever files are open.
+    """
     machine.configure(threads=256)
     machine.fails("--config", machine.config, "--check-config", says=["[daemon] threads: 256 threads need up to 832 ", "is 256: "],
                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
@@ -234,7 +239,10 @@ def test_dump_reads_back_to_the_same(machine, keys, groups):
 
 
 def test_dump_has_every_key_of_the_example(machine):
-    """Those of the memory backend with size: the regions and quotas of the example are alternatives."""
+    """
+    The dump has the keys of [daemon] in the example. Its [region] and [quota] groups are alternatives, so they are
+    left out.
+    """
     example = (Path(__file__).parents[2] / "configs" / "dmemfsd.conf").read_text()
     machine.configure(metrics_file="/run/dmemfs.prom")  # it has no default
     keys = {line.split("=")[0] for line in machine.dump(machine.config).splitlines() if "=" in line}
@@ -260,7 +268,7 @@ def test_mount_point_in_use(machine):
 
 
 def mount_dead_daemon(mountpoint):
-    """A FUSE mount whose server has gone without a word."""
+    """Mounts FUSE and closes the connection at once, as a daemon does that dies."""
     libc = ctypes.CDLL(None, use_errno=True)
     fuse = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0"
@@ -282,7 +290,10 @@ def test_stale_mount_is_named_with_its_remedy(machine):
 # --- the log ---
 
 def test_closed_standard_files(machine):
-    """Whatever the caller left closed, no file of the daemon takes the log's lines."""
+    """
+    The caller may have closed standard input, output or error. The log must not go into a file that the daemon
+    opens later.
+    """
     machine.configure(size="3M")
     for closed in ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"):
         script = f'"$0" --config "$1" --check-config {closed}'

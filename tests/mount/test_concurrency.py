@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many at once: nothing is lost, nothing is counted twice, and the books balance to the byte (as after every test)."""
+"""Many clients at once: no change is lost or applied twice, and free and used memory add up after each test."""
 
 import errno
 import os
@@ -62,7 +62,7 @@ def test_64_workers_with_names_of_their_own_lose_nothing(fs):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.timeout(120)
 def test_64_workers_that_fight_for_the_same_names(fs):
-    """Each call succeeds or fails with an errno that the race explains; each file is counted once afterwards."""
+    """Each call succeeds or fails with an errno that the race explains. Afterwards each file is counted once."""
     for number in range(4):
         (fs / f"dir{number}").mkdir()
     turns = rounds(150)
@@ -120,7 +120,9 @@ def test_exclusive_creation_has_one_winner(fs, winners):
 
 
 def test_memory_is_given_out_once_in_a_race_for_the_rest(fs):
-    """More want it than can have it: all that succeed fit, and who fails got nothing."""
+    """
+    The clients want more memory than there is. All that succeed fit into it; a client that fails has taken nothing.
+    """
     units = fs.capacity // fs.unit
     share = max(units // 10, 1)
 
@@ -176,7 +178,7 @@ def test_many_wait_at_once_for_what_a_removal_gives_back(fs):
 
 
 def test_truncate_write_punch_and_mapping_at_once(fs):
-    """No daemon falls over it, and a byte that is read was written or is zero."""
+    """The daemon survives, and each byte that a client reads was written by a client or is zero."""
     path = fs.make_file("file", size=8 * fs.unit)
     seconds = 3
 
@@ -212,7 +214,7 @@ def test_truncate_write_punch_and_mapping_at_once(fs):
 
 
 def test_open_files_of_many_processes_share_one_object(fs):
-    """Opens and closes race with the registration for passthrough, which exists once per file."""
+    """Opening and closing race with the registration for passthrough, of which there is one per file."""
     path = fs.make_file("file", bytes(WORKERS * 64))
 
     def work(worker):

@@ -23,7 +23,7 @@ def content():
 
 @pytest.fixture
 def outside(work, content):
-    """A file with the content on another file system."""
+    """A file with the same content on another file system."""
     path = work / "outside"
     path.write_bytes(content)
     return path
@@ -35,7 +35,7 @@ def run(*command):
 
 
 def send_all(target, source, count):
-    """sendfile(2) until @count bytes went; bytes sent."""
+    """Calls sendfile(2) until @count bytes are sent. Returns how many were."""
     sent = 0
     while sent < count:
         step = os.sendfile(target, source, sent, count - sent)
@@ -100,7 +100,7 @@ def test_sendfile_into_the_mount(fs, outside, content):
 
 
 def test_sendfile_from_a_reading_descriptor_is_never_stale(fs, work):
-    """Whatever changed the bytes, by whichever way, sendfile sends the new ones."""
+    """sendfile sends the new bytes, however they were changed."""
     path = fs.make_file("file", b"0" * 16384)
     out = work / "out"
 
@@ -122,7 +122,7 @@ def test_sendfile_from_a_reading_descriptor_is_never_stale(fs, work):
 
 
 def test_sendfile_from_a_writing_descriptor_is_einval_rather_than_stale(fs, work):
-    """A deviation: its bytes would come from a page cache that no mapping keeps fresh."""
+    """A deviation: the bytes would come from a page cache that changes through mappings do not reach."""
     path = fs.make_file("file", b"0" * 8192)
     with opened(path) as source, opened(work / "out", os.O_CREAT | os.O_WRONLY) as target:
         refused(errno.EINVAL, os.sendfile, target, source, 0, 4096)
@@ -201,7 +201,10 @@ def test_o_direct_reads_and_writes_aligned_blocks(fs):
 
 
 def test_read_into_a_mapping_of_the_same_file(fs, backend):
-    """The daemon's reply lands in memory of the very file that it reads: no lock may be held across the copy."""
+    """
+    The buffer of the read is a mapping of the file that is read. The daemon's reply touches it, so the daemon must
+    hold no lock while it replies.
+    """
     path = fs.make_file("file", b"source" + bytes(4 * 4096 - 6))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.pread.argtypes = libc.pwrite.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)

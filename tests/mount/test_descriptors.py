@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process has so many descriptors, and the daemon is one: whatever users have open, it needs no more of them."""
+"""The daemon needs a fixed number of descriptors, however many files its users have open."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def content(number):
 
 
 def have_many_open(pipe, directory, unit):
-    """A third of them removed, a third of them mapped; used again whenever the test says so."""
+    """Opens FILES files; a third of them is removed, a third mapped. Uses them again whenever the test says so."""
     allow_descriptors()
     fds, mappings = [], {}
     for number in range(FILES):
@@ -93,7 +93,10 @@ def use(root, unit, count):
 
 @pytest.mark.timeout(600)
 def test_open_files_take_no_descriptors(limited):
-    """One user has four times as many files open as the daemon may have; nobody meets its limit, through a takeover."""
+    """
+    One user has four times as many files open as the daemon may have descriptors. All users go on, also after a
+    takeover.
+    """
     def descriptors():
         return len(os.listdir(f"/proc/{limited.daemon.pid}/fd"))
 

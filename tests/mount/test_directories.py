@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Directories: make, remove, link counts, "." and "..", and listings that stay right while entries come and go."""
+"""Directories: creation, removal, link counts, "." and "..", and listings while entries are added and removed."""
 
 import errno
 import os
@@ -159,7 +159,10 @@ def test_entries_present_throughout_are_seen_exactly_once_while_others_come_and_
 
 
 def test_listing_ends_while_what_it_finds_is_renamed(fs):
-    """Each entry is away for a moment and comes back as a new one: no listing that began before may find it again."""
+    """
+    Each entry is renamed away and back, and gets a new cookie. A listing that began before must not return it
+    again.
+    """
     names = {f"file{number}" for number in range(1000)}
     for name in names:
         fs.make_file(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is on record: every change survives the death of the daemon at any point, and a damaged record is refused."""
+"""The record: every change survives the daemon's death at any point, and a damaged record is refused."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ RENAME_EXCHANGE = 2
 
 
 def furnish(root, unit):
-    """One of everything."""
+    """Makes one object of each kind, with attributes, links and renames."""
     (root / "dir" / "below").mkdir(parents=True)
     os.chmod(root / "dir", 0o2750)
     os.chown(root / "dir" / "below", 7, 8)
@@ -58,7 +58,7 @@ def furnish(root, unit):
 
 
 def record_times(root):
-    """Those that come from write(2) are on record within a second or two, all else at once: a chmod takes them along."""
+    """Has the times of writes recorded at once, by a chmod; else that takes a second or two."""
     for directory, _, files in os.walk(root):
         for name in files:
             path = os.path.join(directory, name)
@@ -94,7 +94,7 @@ def test_kill_loses_nothing(fs):
 
 
 def churn(pipe, fs):
-    """Makes, renames and removes files, telling what was answered: after the end of the daemon all of that is true."""
+    """Makes, renames and removes files until the daemon dies, and tells which calls were answered."""
     chance = random.Random(os.getpid())
     there = []
     try:
@@ -120,7 +120,7 @@ def churn(pipe, fs):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("seconds", [0.05, 0.8, 3])
 def test_kill_while_many_changes_are_made(fs, seconds):
-    """Some of them in the database, some in its log, some being moved: all that was answered is there."""
+    """All answered changes are on record, whether in the database or in its log."""
     expected, unsure = set(), None
     with Child(churn, fs, with_pipe=True) as child:
         deadline = time.monotonic() + seconds
@@ -155,7 +155,7 @@ def test_kill_while_many_changes_are_made(fs, seconds):
 
 @pytest.mark.page_sizes("4K")
 def test_copy_of_the_record_taken_at_any_moment_is_in_order(fs):
-    """A backup, or what the disk has after a power cut: in order, with all that was answered before, up to some moment."""
+    """As a backup, or the disk after a power cut: consistent, with all changes answered before."""
     ctl = Control(control_program(fs.daemon.program), fs.daemon.work)
 
     def client(pipe):
@@ -191,7 +191,7 @@ def test_inode_numbers_are_not_used_again(fs):
 
 
 def test_removed_file_that_was_open_is_gone_after_the_kill(fs):
-    """Its memory comes back, if not at once, then with the end of the last mapping."""
+    """Its memory is free at the latest when the last process that maps it ends."""
 
     def client(pipe):
         fd = os.open(fs / "file", os.O_RDWR | os.O_CREAT)
@@ -259,7 +259,7 @@ DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found")  # 
 
 
 def run_to_the_crash(fs, operation):
-    """The operation ends with the daemon, one way or another."""
+    """Runs the operation, which the death of the daemon may end with an error."""
 
     def client():
         try:
@@ -276,7 +276,7 @@ def run_to_the_crash(fs, operation):
                          ids=lambda value: value if isinstance(value, str) else value.__name__)
 @pytest.mark.dmemfs(zero_in_advance="false")  # which has commits of its own
 def test_crash(fs, point, operation):
-    """Whatever the daemon was doing, the next one finds a file system in order, and every other file as it was."""
+    """The daemon dies at the point. The next one finds a consistent file system; other files are unchanged."""
     others = fs / "others"
     others.mkdir()
     furnish(others, fs.unit)
@@ -304,7 +304,7 @@ def test_crash(fs, point, operation):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("point", STARTS)
 def test_crash_at_the_start(fs, point):
-    """The daemon that comes after one that died while it made everything equal."""
+    """A daemon dies while it makes all copies equal to the record. The next one does it again."""
     furnish(fs.root, fs.unit)
     record_times(fs.root)
     before = snapshot(fs.root)
@@ -316,7 +316,7 @@ def test_crash_at_the_start(fs, point):
 
 
 def test_crash_points_are_all_tested(dmemfsd):
-    """A release build has none."""
+    """Each crash point of the source is named in a test. (A release build has none.)"""
     source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
                             capture_output=True, text=True, check=True).stdout
     assert {line.split('"')[1] for line in source.splitlines()} == {*CRASHES, *TAKEOVERS, *ZEROING, *DEMAND, *POISON}
@@ -344,7 +344,7 @@ def test_lost_contents_read_zero_and_names_stay(fs, backend):
 
 @pytest.mark.memory_only("another daemon's memory directory")
 def test_memory_of_another_database_is_not_shown(fs):
-    """Two state directories that take turns on one memory never see each other's bytes."""
+    """Two state directories use one memory directory in turn. Neither shows the other's bytes."""
     fs.make_file("mine", b"first" * 1000)
     fs.daemon.stop()
     mine = fs.daemon.work / "mine"
@@ -399,7 +399,7 @@ def test_full_state_directory_refuses_changes_and_loses_nothing(fs):
 
 @pytest.mark.page_sizes("4K")
 def test_change_that_was_refused_leaves_no_trace(fs):
-    """A state directory that is full for a while: what comes after is on record as if nothing had been."""
+    """Changes that a full state directory refused are not on record; later ones are."""
     fs.daemon.stop()
     record = database(fs.daemon).read_bytes()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M,mode=700", "none", fs.daemon.state_dir], check=True)
@@ -436,7 +436,7 @@ def test_change_that_was_refused_leaves_no_trace(fs):
 
 @pytest.mark.page_sizes("4K")
 def test_log_of_the_record_is_bounded(fs):
-    """Whatever users do: here large values, without a pause."""
+    """It stays below its limit while a client writes large values without a pause."""
     log, largest = fs.daemon.state_dir / "metadata.db-wal", 0
     value = os.urandom(60000)
     fs.make_file("file", b"")
@@ -449,7 +449,7 @@ def test_log_of_the_record_is_bounded(fs):
 
 @pytest.mark.page_sizes("4K")
 def test_log_does_not_fill_a_small_state_directory(fs):
-    """What is overwritten takes no room for ever: 20 MB go through 4."""
+    """Overwritten values give their space back: 20 MB of them go through 4 MB."""
     fs.daemon.stop()
     record = database(fs.daemon).read_bytes()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M,mode=700", "none", fs.daemon.state_dir], check=True)
@@ -470,7 +470,7 @@ def database(daemon):
 
 
 def refused(daemon, *, because):
-    """The start fails, says why in one line, and has touched nothing."""
+    """The start fails, gives the reason in one line, and leaves the database as it was."""
     before = database(daemon).read_bytes()
     daemon.expected.append("metadata.db")
     with pytest.raises(DaemonError) as failure:
@@ -483,7 +483,7 @@ def refused(daemon, *, because):
 
 @pytest.mark.page_sizes("4K")
 def test_record_of_the_version_before(fs):
-    """It had a redo log beside the database: without one it opens, with one the old daemon is needed once more."""
+    """It opens, but not beside a redo log: the error then asks to start the old version once more."""
     furnish(fs.root, fs.unit)
     before = snapshot(fs.root)
     fs.daemon.stop()
@@ -546,7 +546,7 @@ def test_database_that_contradicts_itself_is_refused(fs, change, because):
 
 @pytest.mark.page_sizes("4K")
 def test_damaged_database_is_refused_or_right(fs):
-    """Bits flipped at random, and cut off: an error that names the file, or the very same tree; never another one."""
+    """An error names the file, or the tree is exactly what it was. Damage: flipped bits, a missing end."""
     furnish(fs.root, fs.unit)
     before = snapshot(fs.root)
     fs.daemon.stop()

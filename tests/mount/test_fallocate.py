@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""fallocate(2) in its modes, and what lseek(2) says of data and holes."""
+"""fallocate(2) in its modes, and the data and holes that lseek(2) reports."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 @pytest.fixture
 def filled(fs):
-    """(fd, content): eight units without a zero byte."""
+    """A descriptor of a file of eight units without a zero byte, and its content."""
     content = bytes(1 + (number * 7 + number // 255) % 255 for number in range(65536)) * (8 * fs.unit // 65536 or 1)
     content = content[: 8 * fs.unit]
     with opened(fs.make_file("file", content)) as fd:
@@ -73,7 +73,9 @@ def test_punched_and_zeroed_ranges_read_zero_and_nothing_else_changes(fs, filled
 
 
 def test_punched_units_keep_their_memory(fs, filled):
-    """With eager allocation a later touch must find memory: only demand allocation can give it up."""
+    """
+    With eager allocation a later access must find memory, so punching frees none. Only demand allocation frees it.
+    """
     fd, content = filled
     fallocate(fd, PUNCH, fs.unit, 6 * fs.unit)
     same_bytes(os.pread(fd, 8 * fs.unit, 0), content[: fs.unit] + bytes(6 * fs.unit) + content[7 * fs.unit :])
@@ -139,7 +141,7 @@ def test_seek_in_an_empty_file_is_enxio(fs):
 
 
 def test_what_seek_calls_a_hole_reads_zero(fs, filled):
-    """A copy that follows SEEK_DATA and SEEK_HOLE, as cp and qemu-img do, is the same as the file."""
+    """A copy made by SEEK_DATA and SEEK_HOLE, as cp and qemu-img do, equals the file."""
     fd, content = filled
     fallocate(fd, PUNCH, fs.unit, 2 * fs.unit)
     fallocate(fd, PUNCH, 4 * fs.unit + 100, fs.unit)

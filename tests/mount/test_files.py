@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files as names with bytes: create, open with every flag that matters, read, write, unlink."""
+"""Regular files: create, open with each flag that matters, read, write, unlink."""
 
 import errno
 import fcntl

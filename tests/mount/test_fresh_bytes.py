@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""No byte of a past owner or of a past size ever shows again."""
+"""A file never shows bytes of an earlier owner of its memory, nor bytes that were beyond its end."""
 
 import os
 
@@ -43,7 +43,7 @@ def test_bytes_cut_off_are_zero_when_the_file_grows_back(fs, cut):
 @pytest.mark.parametrize("grow", ("truncate", "write", "append", "fallocate"))
 @pytest.mark.parametrize("size", (1, 100, 4000, 4095))
 def test_bytes_that_a_mapping_left_past_the_end_never_show(fs, grow, size):
-    """The last page is mapped whole, so a process may write past the end of the file in it."""
+    """The last page is mapped as a whole, so a process can write past the end of the file."""
     path = fs.make_file("file", SECRET * size)
     with opened(path) as fd, Mapping(fd, 4096) as mapping:
         mapping.write(0, SECRET * 4096)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-One file under random reads, writes, mappings, truncations, punches and the rest, compared with a shadow copy, in the
-manner of fsx (xfstests, ltp/fsx.c). On a difference it prints every operation so far and the seed.
+Random reads, writes, mappings, truncations and punches on one file, compared with a shadow copy, as fsx does (xfstests,
+ltp/fsx.c). If they differ, the test prints the seed and all operations so far.
 
-DMEMFS_TEST_SEED repeats a run; DMEMFS_TEST_PROFILE=long takes a fresh seed and twenty times as many operations.
+DMEMFS_TEST_SEED repeats a run. DMEMFS_TEST_PROFILE=long takes a new seed and twenty times as many operations.
 """
 
 import os
@@ -42,7 +42,7 @@ class Exerciser:
     # What to do it to.
 
     def place(self, end):
-        """An offset below @end, often beside a page or a unit border."""
+        """A random offset below @end, often near the border of a page or a unit."""
         offset = self.random.randrange(end)
         if self.random.random() < 0.5:
             border = self.random.choice((PAGE, self.fs.unit))
@@ -129,7 +129,7 @@ class Exerciser:
         return f"{offset:#x} {length:#x}"
 
     def map_dirty_tail(self):
-        """Past the end in the last page: it must never show."""
+        """Writes past the end of the file into its last page. These bytes must never show."""
         size = len(self.shadow)
         tail = -size % PAGE
         with Mapping(self.writer, size + tail) as mapping:

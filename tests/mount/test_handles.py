@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""File handles (name_to_handle_at(2), NFS): they name an inode also when the kernel has forgotten it, and never another one."""
+"""
+File handles (name_to_handle_at(2), NFS): each names its inode also after the kernel has forgotten it, and never another
+inode.
+"""
 
 import errno
 import os
@@ -19,7 +22,7 @@ def _open(fs, handle):
 
 
 def _forget_everything():
-    """The kernel lets go of the dentries and inodes that nobody uses."""
+    """Has the kernel drop all unused dentries and inodes."""
     Path("/proc/sys/vm/drop_caches").write_text("2")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The containment itself: a check that cannot fail is none, and a hang must cost one test only."""
+"""The test harness: its checks fail when they should, and a test that hangs costs only itself."""
 
 import os
 import signal
@@ -162,7 +162,7 @@ UNIT = 4096
 
 
 class Status:
-    """As much of os.stat_result as the books need."""
+    """Those members of os.stat_result that the accounting checks read."""
 
     st_mode = 0o100644
     st_nlink = 1

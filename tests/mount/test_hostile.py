@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A user who means harm, and has a directory to write in: what the daemon grows by has a limit, and nobody else waits."""
+"""
+A hostile user with a writable directory: what makes the daemon's memory grow has a limit, and other users do not wait.
+"""
 
 import errno
 import os
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.page_sizes("4K")
 
 
 def until_refused(call):
-    """How often call(number) works before it is ENOSPC."""
+    """Runs call(number) until it fails with ENOSPC. Returns how often it succeeded."""
     for number in count():
         try:
             call(number)
@@ -51,7 +53,7 @@ def make_nameless_files(directory):
 
 
 def make_directories(directory):
-    """Each in the one before."""
+    """Each directory lies in the one before."""
     os.chdir(directory)
 
     def deeper(number):
@@ -71,7 +73,7 @@ def make_links(directory):
 
 
 def make_attributes(directory):
-    """As much as a file can have in each file."""
+    """Each file gets as many bytes of attributes as it can have."""
     def one(number):
         path = directory / f"{number // 2}"
         path.touch()
@@ -97,7 +99,7 @@ def playground(fs):
 
 
 def clear(directory, depth):
-    """@depth: of directories in directories."""
+    """Removes all that was made. @depth: the number of directories that lie in each other."""
     if depth:
         in_child(climb_and_remove, directory, depth)
     for path, directories, files in os.walk(directory, topdown=False):
@@ -113,7 +115,7 @@ def clear(directory, depth):
 @pytest.mark.parametrize("make", [make_files, make_nameless_files, make_directories, make_symlinks, make_links,
                                   make_attributes, make_small_attributes], ids=lambda make: make.__name__[5:])
 def test_daemon_does_not_grow_past_its_limit(fs, playground, make):
-    """And what was made can be removed again: then there is as much room as before."""
+    """The user makes as much as the daemon accepts. After all of it is removed, as much can be made again."""
     fs.daemon.stop()
     fs.daemon.manager.keeps = True
     fs.daemon.start()
@@ -150,7 +152,10 @@ def climb_and_remove(directory, depth):
 
 @pytest.fixture
 def stuck(fs, playground):
-    """stuck(POINT): the daemon's next request that comes there stays there, with a lock of its file held."""
+    """
+    stuck(POINT) restarts the daemon. Its first request that reaches POINT stays there, and holds the lock of its
+    file.
+    """
     def restart(point):
         fs.daemon.stop()
         fs.daemon.manager.keeps = True
@@ -165,7 +170,7 @@ def stuck(fs, playground):
 
 
 def use(directory):
-    """What other users do all the time."""
+    """Makes, sizes, reads, renames and removes files, as other users do."""
     for number in range(20):
         path = directory / f"{os.getuid()}.{number}"
         with opened(path, os.O_CREAT | os.O_EXCL | os.O_RDWR) as fd:
@@ -183,7 +188,10 @@ def attack(pipe, path):
 
 @pytest.mark.dmemfs(threads=THREADS)
 def test_one_users_requests_leave_threads_for_others(fs, playground, stuck):
-    """Ten times as many as there are threads want one file, and its lock is held."""
+    """
+    One user opens a file whose lock is held, with ten times as many processes as the daemon has threads. Others are
+    still served.
+    """
     (playground / "file").touch()
     os.chown(playground / "file", MALLORY, MALLORY)
     stuck("registered")
@@ -203,7 +211,7 @@ def test_one_users_requests_leave_threads_for_others(fs, playground, stuck):
 
 
 def shrink(pipe, path):
-    """Opens it often; then, while one of its calls does not come back, closes all of that."""
+    """Opens the file often. Then, while one of its calls hangs, closes all descriptors."""
     fds = [os.open(path, os.O_RDWR) for _ in range(10 * THREADS)]
     with Child(os.truncate, path, 4096):
         pipe.recv()
@@ -215,7 +223,7 @@ def shrink(pipe, path):
 
 @pytest.mark.dmemfs(threads=THREADS)
 def test_closing_does_not_wait(fs, playground, stuck):
-    """The kernel tells of a close on its own account: such requests are everybody's."""
+    """The kernel sends RELEASE on its own: such a request waits for no other request of the user."""
     path = fs.make_file("playground/file", size=4 * 4096)
     os.chown(path, MALLORY, MALLORY)
     daemon = stuck("memory-taken")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A signal ends a sizing that takes long, and nothing has changed."""
+"""A signal ends a call that sizes a file and takes long. The file is as it was."""
 
 import errno
 import os
@@ -22,7 +22,10 @@ SIZINGS = {
 
 
 class Sizer(Child):
-    """A process that handles SIGALRM and sizes the file. Its result: whether that was done, which EINTR says it was not."""
+    """
+    A process that handles SIGALRM and sizes the file. Its result is True when the file was sized, and False on
+    EINTR.
+    """
 
     def __init__(self, path, how, size, just_before=lambda: None):
         super().__init__(self._size, path, how, size, with_pipe=True)
@@ -55,7 +58,10 @@ class Sizer(Child):
 
 @pytest.fixture
 def shortage(fs):
-    """Half of the memory is of a removed file that this process maps; a function that removes another, so that who waits goes on."""
+    """
+    Half of the memory belongs to a removed file that is still mapped. Returns a function that frees other memory,
+    so that the daemon goes on waiting.
+    """
     with opened(fs.make_file("removed", size=fs.capacity // 2)) as fd:
         mapping = Mapping(fd, fs.capacity // 2)
 
@@ -68,7 +74,10 @@ def shortage(fs):
 
 
 def is_ended(sizer, number, meanwhile):
-    """Sends the signal until the process has ended: the first may come before it waits. True: the file was not sized."""
+    """
+    Sends the signal until the process has ended, because the first signal may come before it waits. Returns True
+    when the file was not sized.
+    """
     deadline = time.monotonic() + LONG
     while not sizer.has_ended:
         assert time.monotonic() < deadline, "the signal does not end it"
@@ -97,7 +106,10 @@ def test_a_signal_ends_the_wait_for_memory(fs, shortage, how, number):
 @pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGKILL])
 @pytest.mark.parametrize("early", [True, False], ids=("before-takeover", "after-takeover"))
 def test_a_signal_ends_a_sizing_that_came_again(kept, shortage, early, number):
-    """The next daemon has the request under another number."""
+    """
+    The daemon dies while the request waits; the kernel sends the request to the next daemon, where the signal ends
+    it.
+    """
     path = kept.make_file("file", b"kept", size=kept.unit)
     before = kept.extents(path), os.stat(path)
     with Sizer(path, "truncate", kept.capacity, shortage) as sizer:
@@ -118,7 +130,7 @@ def test_a_signal_ends_a_sizing_that_came_again(kept, shortage, early, number):
 
 @pytest.mark.dmemfs(zero_in_advance="false")
 def test_a_signal_ends_zeroing(fs, backend):
-    """Some of it is zero then, and what becomes of a file is all the same."""
+    """The signal comes while memory is zeroed. Later the file can be sized, and the new part reads as zeroes."""
     if backend.looks_inside:
         pytest.skip("the memory backend has nothing to zero")
     path = fs.make_file("file", b"kept", size=fs.unit)

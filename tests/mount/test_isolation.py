@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Tenant isolation: a process that looks for other tenants' bytes in all memory that it can get never finds one, whatever
-others do with theirs, and however often the daemon dies meanwhile.
+A process reads all memory that it can get. It never finds a byte of another tenant, whatever tenants do with their
+files, and however often the daemon dies.
 """
 
 import errno
@@ -23,7 +23,7 @@ KILL_PERIOD = 4 if PROFILE == "vm" else 0.4
 
 
 def tenant(directory, unit, seed):
-    """Fills memory with its secret and gives it back, in all the ways there are. For ever."""
+    """Fills files with its secret and frees their memory, in all possible ways, without end."""
     choose = random.Random(seed)
     number = 0
     while True:
@@ -62,7 +62,7 @@ def find_secrets(path, size):
 
 
 def scanner(pipe, directory, unit, cycles, seed):
-    """Takes all it can get and reads all of it, @cycles times. Sends what it found."""
+    """Takes all memory that it can get and reads it, @cycles times. Sends the bytes that it found."""
     choose = random.Random(seed)
     found, scanned = [], 0
     for cycle in range(cycles):
@@ -94,7 +94,7 @@ def scanner(pipe, directory, unit, cycles, seed):
 @pytest.mark.parametrize("advance", ("true", "false"))
 @pytest.mark.page_sizes("4K", "2M")
 def test_no_byte_of_another_tenant(fs, monkeypatch, record_property, advance):
-    """The figures are in the report: cycles, bytes, deaths of the daemon, hits."""
+    """The test report has the figures: cycles, bytes, kills of the daemon, hits."""
     cycles = rounds(25)
     choose = random.Random(11)
     fs.daemon.stop()

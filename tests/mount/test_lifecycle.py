@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Start and stop: what READY promises, how a mount ends, what a crash leaves, and who is refused."""
+"""Start and stop: when READY is sent, how a mount ends, what a crash leaves behind, and which daemons are refused."""
 
 import errno
 import hashlib
@@ -29,7 +29,7 @@ NOBODY = 65534
 
 
 def run(daemon, *options):
-    """dmemfsd with the configuration of @daemon, to its end."""
+    """Runs dmemfsd with the configuration of @daemon until it ends."""
     return subprocess.run(daemon.command(*options), capture_output=True, text=True, env=daemon.environment(),
                           timeout=30, check=False)
 
@@ -49,7 +49,7 @@ def settings_of(daemon):
 
 @pytest.fixture
 def holder(fs):
-    """A process that maps a file, as a guest does: with no descriptor left open."""
+    """A process that maps a file as a guest does, without an open descriptor."""
 
     def guest(pipe):
         with opened(fs.make_file("vm1", size=fs.unit)) as fd:
@@ -144,14 +144,17 @@ def test_unmounting_is_ebusy_while_a_file_is_open(fs):
 
 
 def find_copies(log):
-    """The pids of the processes that the command in the log finds."""
+    """The pids that the command in the log prints."""
     command = re.search(r"\((grep -l .*) finds the copies\)", log).group(1)
     found = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout
     return [int(path.split("/")[2]) for path in found.split()]
 
 
 def test_unmounting_with_a_copy_in_another_namespace(fs):
-    """As with a container that was made meanwhile: it goes on, says why, and ends with the copy."""
+    """
+    A container that was made meanwhile has a copy of the mount. The daemon goes on, logs why, and ends with the
+    copy.
+    """
 
     def container(pipe):
         make_mount_namespace()
@@ -192,7 +195,10 @@ def test_unmounting_lazily_while_a_guest_maps_a_file(fs, holder):
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
 @pytest.mark.parametrize("lazily", (True, False))
 def test_stop_touches_no_other_mount(fs, number, lazily):
-    """Whether its own was unmounted before, with a file open, or lies below."""
+    """
+    The daemon stops while another file system is mounted on the mount point, above the daemon's mount or after that
+    was unmounted lazily.
+    """
     daemon = fs.daemon
     with opened(fs.make_file("file", b"x")):
         if lazily:
@@ -222,7 +228,7 @@ def test_stop_where_the_mountpoint_is_a_link(daemon):
 
 
 def test_guest_outlives_sigterm(fs, holder):
-    """The memory is its own: the daemon was only asked where it is."""
+    """A guest keeps its memory: it needs no daemon to access it."""
     os.kill(fs.daemon.pid, signal.SIGTERM)
     assert fs.daemon.wait() == 0
     assert not fs.daemon.mounted
@@ -246,7 +252,7 @@ def test_guest_outlives_a_killed_daemon_and_the_next_one_starts(fs, holder):
 
 @pytest.mark.memory_only("two daemons at a time")
 def test_mount_of_another_daemon_is_left_alone(fs):
-    """Alive or dead: only the daemon with its record may take it over or clear it away."""
+    """Only the daemon with its record may take a mount over or unmount it, whether the mount is alive or dead."""
     other = fs.daemon.work / "other"
     other.mkdir()
     keys = settings_of(fs.daemon)
@@ -280,7 +286,7 @@ def test_second_daemon_on_the_same_state_directory_is_refused(fs, backend):
 
 @pytest.mark.memory_only("memory-dir is a key of the memory backend")
 def test_second_daemon_on_the_same_memory_directory_is_refused(fs):
-    """It would take the first one's files for left-overs of a crash."""
+    """It would remove the first daemon's files as left-overs of a crash."""
     path = fs.make_file("file", b"kept")
     other = fs.daemon.work / "other"
     other.mkdir()
@@ -299,7 +305,7 @@ def test_second_daemon_on_the_same_memory_directory_is_refused(fs):
 
 
 def test_next_daemon_waits_for_the_last_one(daemon):
-    """umount, and start at once: the last one may take a moment to end."""
+    """A daemon is started directly after umount, while the last one still runs."""
     daemon.start()
     last = daemon.process
     with daemon.frozen():
@@ -339,7 +345,7 @@ def modes_below(directory):
 @pytest.mark.memory_only("memory-dir is a key of the memory backend")
 @pytest.mark.parametrize("umask", [0, 0o777])
 def test_what_it_makes_is_private_whatever_the_umask(daemon, umask):
-    """The caller's umask counts neither for what the daemon keeps nor for what others have it make."""
+    """The caller's umask affects neither the daemon's own files nor the files that users make on the mount."""
     daemon.state_dir.rmdir()
     memory_dir = Path(tempfile.mkdtemp(dir="/dev/shm")) / "memory"
     keys = settings_of(daemon)
@@ -365,7 +371,7 @@ def test_what_it_makes_is_private_whatever_the_umask(daemon, umask):
 
 
 def test_record_that_others_could_read_is_private_again(daemon):
-    """As an earlier version left it."""
+    """The files are readable by others, as an earlier version left them."""
     daemon.start()
     daemon.stop()
     for path in daemon.state_dir.iterdir():
@@ -394,7 +400,7 @@ def test_file_of_somebody_else_is_refused(daemon, name, plant, says):
 @pytest.mark.expect_log(f"was made by user {NOBODY}: renamed to .*, remove that")
 @pytest.mark.parametrize("squat", ["directory", "file", "link"])
 def test_default_memory_directory_cannot_be_taken(daemon, squat):
-    """Its name can be guessed, and anybody may make it in /dev/shm."""
+    """Its name can be guessed, and any user can make a file of that name in /dev/shm."""
     text = re.sub("^memory-dir=.*\n", "", daemon.config.read_text(), flags=re.MULTILINE)
     daemon.config.write_text(text)
     path = Path("/dev/shm/dmemfs-" + hashlib.sha256(str(daemon.state_dir).encode()).hexdigest()[:8])
@@ -429,7 +435,7 @@ def test_default_memory_directory_cannot_be_taken(daemon, squat):
 
 @pytest.mark.page_sizes("4K")
 def test_descriptor_is_needed_only_while_a_file_is_open(fs):
-    """Ten thousand files at rest must not need ten thousand descriptors."""
+    """Files that nobody has open need no descriptor of the daemon."""
     def descriptors():
         return len(os.listdir(f"/proc/{fs.daemon.pid}/fd"))
 
@@ -440,7 +446,7 @@ def test_descriptor_is_needed_only_while_a_file_is_open(fs):
 
 
 def cpu_time_of(pid):
-    """In seconds, of the whole process."""
+    """The CPU time of all its threads, in seconds."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc_pid_stat(5)
 
@@ -456,7 +462,7 @@ def test_key_of_an_earlier_version_does_not_keep_the_daemon_from_starting(fs):
 
 
 def test_hung_client_does_not_block_the_others(fs):
-    """A process that was stopped with a file open holds nothing that others need."""
+    """A process is stopped with a file open. Others can use and remove the file."""
 
     def client(pipe):
         with opened(fs / "file", os.O_CREAT | os.O_RDWR) as fd:

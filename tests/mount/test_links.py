@@ -100,7 +100,7 @@ def test_inode_numbers_are_never_used_twice(fs):
 
 
 def test_unlinked_file_lives_while_it_is_mapped(fs):
-    """Its memory must go to nobody else: the mapping is the last thing that holds it."""
+    """Only the mapping is left of it. No other file may get its memory."""
     path = fs.make_file("file", b"m" * fs.unit)
     with opened(path) as fd:
         mapping = Mapping(fd, fs.unit)

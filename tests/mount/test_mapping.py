@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""mmap: the same memory for everyone, with no daemon in the way."""
+"""mmap: all processes see the same memory, and accesses do not involve the daemon."""
 
 import errno
 import os
@@ -105,7 +105,10 @@ def test_mapping_of_a_part_starts_at_its_offset(fs, path):
 
 
 def test_mapping_of_more_than_there_is(fs, path, backend):
-    """Some map first and size the file later. QEMU goes on when its file could not be sized: reserved memory refuses it here."""
+    """
+    Some programs map first and size the file later. QEMU continues when it could not size its file: on reserved
+    memory mmap then fails.
+    """
     size = 2 * UNITS * fs.unit
     with opened(path) as fd:
         if not backend.has_pages:
@@ -205,7 +208,10 @@ def test_shrinking_under_a_live_mapping_is_sigbus_past_the_new_end(fs, path, acc
 
 
 def test_memory_that_shrinking_freed_is_not_reached_by_the_old_mapping(fs):
-    """The next owner's bytes are its own, and growing back does not connect the two."""
+    """
+    Another file gets the memory. The old mapping neither sees nor changes it, also after the first file has grown
+    again.
+    """
     path = fs.make_file("file", size=fs.capacity)
     with opened(path) as fd, Mapping(fd, fs.capacity) as mapping:
         mapping.write(2 * fs.unit, b"old owner")

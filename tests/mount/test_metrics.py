@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The metrics file: what a Prometheus makes of it, and that rules and dashboard use nothing else."""
+"""The metrics file: Prometheus can read it, and the alerts and the dashboard use nothing that it does not have."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.page_sizes("4K")
 
 
 class Metrics:
-    """The file as it is at this moment."""
+    """Reads the file anew at each call."""
 
     def __init__(self, path):
         self._path = path
@@ -51,7 +51,7 @@ class Metrics:
         return self.samples(name).get(tuple(sorted(labels.items())))
 
     def next(self):
-        """Once it was written anew, from now on."""
+        """Waits until the daemon has written the file again."""
         before = time.time()
         wait_until(lambda: self.value("dmemfs_written_time_seconds") > before, "the file is replaced", 10)
         return self
@@ -70,7 +70,7 @@ def metrics(fs):
 
 
 def test_names_units_and_types(fs, metrics):
-    """Prometheus' conventions: a prefix, base units, _total for counters and for nothing else, a help text."""
+    """Prometheus' conventions: a prefix, base units, _total for counters only, a help text."""
     families = metrics.families()
     assert families
     for name, family in families.items():
@@ -119,7 +119,7 @@ def test_quotas(fs, metrics):
 
 @pytest.mark.parametrize("directory, error", [("", "ENOSPC"), ('a"b', "EDQUOT")])
 def test_refused_sizings(fs, metrics, directory, error):
-    """By each way to size a file, counted and logged with who wanted what."""
+    """Each way to size a file is counted. The log names the process and the size that it wanted."""
     path, size = fs / directory / "file", fs.capacity + fs.unit
     with opened(path, os.O_RDWR | os.O_CREAT) as fd:
         number = getattr(errno, error)
@@ -164,7 +164,7 @@ def test_request_that_stands_still_is_seen(fs, metrics):
 
 
 def test_nobody_reads_half_of_it(fs, metrics):
-    """Each time it is complete, and others may read it."""
+    """The file is replaced as a whole each time, and other users may read it."""
     path = fs.daemon.work / "dmemfs.prom"
     assert path.stat().st_mode & 0o7777 == 0o644
     end = time.monotonic() + 2.5 * INTERVAL
@@ -178,7 +178,10 @@ def test_nobody_reads_half_of_it(fs, metrics):
 
 
 def test_file_ends_with_the_mount(fs, metrics):
-    """Stale figures would look like a mount. A daemon that leaves the mount to the next one leaves the file, too."""
+    """
+    Old figures would look like a mount, so the file is removed. A daemon that leaves the mount to the next daemon
+    leaves the file, too.
+    """
     path = fs.daemon.work / "dmemfs.prom"
     fs.daemon.manager.keeps = True
     fs.daemon.stop()
@@ -193,7 +196,7 @@ def test_file_ends_with_the_mount(fs, metrics):
 
 
 def test_directory_that_is_not_there(fs, metrics):
-    """One line in the log, and the file is there as soon as the directory is."""
+    """The daemon logs one line, and writes the file as soon as the directory exists."""
     away, gone = fs.daemon.work / "dmemfs.prom", fs.daemon.work / "gone"
     fs.daemon.config.write_text(fs.daemon.config.read_text().replace(str(away), str(gone / "x.prom")))
     fs.daemon.stop()
@@ -208,7 +211,9 @@ def test_directory_that_is_not_there(fs, metrics):
 
 @pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("../victim")])
 def test_what_others_put_beside_it(fs, metrics, plant):
-    """The directory may be somebody else's: nothing there is waited for, followed or kept in use."""
+    """
+    Other users may write into the directory. The daemon does not wait for what they put there, follow it or use it.
+    """
     directory = fs.daemon.work / "theirs"
     directory.mkdir()
     os.chown(directory, 65534, 65534)

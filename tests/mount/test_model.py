@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The namespace and the contents of files against a simple model: hypothesis makes up sequences of system calls, both do
-them, and after each step both must be the same. A failure is shrunk to a shortest sequence.
+Names and contents of files against a simple model. Hypothesis makes sequences of system calls; after each call the
+mount and the model must agree. It reduces a failure to a short sequence.
 """
 
 import errno
@@ -23,7 +23,7 @@ datas = st.builds(lambda byte, length: bytes([byte]) * length, st.integers(1, 25
 
 
 def offsets(unit):
-    """Around page and unit borders, where mistakes live."""
+    """Offsets near the borders of pages and units."""
     borders = st.sampled_from((0, 4096, 8192, unit, 2 * unit))
     return st.builds(lambda border, by: max(border + by, 0), borders, st.integers(-5, 5) | st.integers(0, 9000))
 
@@ -79,7 +79,7 @@ def machine_for(fs):
 
         @rule(target=descriptors, path=paths)
         def open_file(self, path):
-            """Stays open across renames and unlinks of the path."""
+            """The descriptor stays open when the path is renamed or unlinked."""
             try:
                 node = self.model.lookup(path)
                 if isinstance(node, ModelDirectory):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NUMA: memory from the node that a file or its directory asks for, as the place of each unit shows."""
+"""NUMA policies: each unit of a file lies on a node that the file or its directory asks for."""
 
 import errno
 import os
@@ -171,7 +171,7 @@ def test_policy_that_changes_leaves_memory_where_it_is(fs, nodes):
 
 
 def test_file_across_regions_that_touch_counts_on_both(fs, nodes):
-    """One run in memory, two nodes."""
+    """The file has one run, which spans two nodes."""
     path = sized(fs / "file", fs.capacity)
     assert [(run.start, run.length) for run in fs.extents(path)] == [(nodes[1].start, fs.capacity)]
     assert node_bytes(path) == {0: fs.capacity // 2, 1: fs.capacity // 2}
@@ -242,7 +242,10 @@ def test_write_stops_where_the_node_is_full(fs, nodes):
 
 
 def test_any_sequence_keeps_to_the_policies(fs, nodes):
-    """Files of all policies that grow and shrink in a pool which is nearly full: nothing is ever where it may not be."""
+    """
+    Files of all policies grow and shrink in a pool that is nearly full. No unit ever lies on a node that the policy
+    forbids.
+    """
     chance = random.Random(3)
     allowed = {"0": {0}, "1": {1}, "0,1": {0, 1}, "prefer:0": {0, 1}, "prefer:1": {0, 1}, "local": {0, 1}}
     files = {sized(fs / f"{number}", 0): text for number, text in enumerate(list(allowed) * 2)}

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.page_sizes("4K")
 
 @contextmanager
 def _overlay(lower, work):
-    """The merged tree; what is changed in it goes to a tmpfs."""
+    """The merged tree. Changes to it go to a tmpfs."""
     layers, merged = work / "layers", work / "merged"
     layers.mkdir()
     merged.mkdir()

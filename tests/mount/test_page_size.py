@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Allocation units of several sizes, side by side in one pool: each directory names its own."""
+"""Allocation units of several sizes in one pool: each directory sets its own."""
 
 import errno
 import os
@@ -137,7 +137,7 @@ def test_quota_counts_units(fs, sizes):
 @pytest.mark.page_sizes("1G")
 @pytest.mark.dmemfs(populate="false")
 def test_gigabytes_beside_small_ones(fs):
-    """Small files share what a gigabyte was broken for; the other gigabytes stay whole."""
+    """Small files share one broken gigabyte. The other gigabytes stay whole."""
     for text in ("4K", "2M"):
         (fs / text).mkdir()
         set_unit(fs / text, text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an unprivileged user may do: the kernel checks, the daemon must give it the right attributes to check."""
+"""What an unprivileged user may do. The kernel checks this by the attributes that the daemon returns."""
 
 import errno
 import os
@@ -99,7 +99,7 @@ def test_execution_needs_an_execute_bit(fs):
 
 
 def test_set_user_id_has_no_effect_on_the_mount(fs):
-    """Files of guests are no programs: the mount is nosuid and nodev."""
+    """The mount is nosuid and nodev: files hold memory of guests, not programs."""
     assert os.statvfs(fs.root).f_flag & os.ST_NOSUID
     assert os.statvfs(fs.root).f_flag & os.ST_NODEV
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Memory that is bad on record: no file gets it, and the books balance. How it comes to be there: ../vm/test_poison_mount.py.
+Memory that is recorded as bad: no file gets it, and free and used memory add up. ../vm/test_poison_mount.py shows how
+it is recorded.
 """
 
 import os
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.page_sizes("4K", "2M"), pytest.mark.dmemfs(zero_in_adv
 
 
 def record(fs, *runs):
-    """The daemon is stopped, @runs (start, length) are put on record as bad, and it is started again."""
+    """Stops the daemon, records @runs (start, length) as bad, and starts the daemon again."""
     fs.daemon.stop()
     with closing(sqlite3.connect(fs.daemon.state_dir / "metadata.db")) as database:
         database.executemany("INSERT INTO poison VALUES (?, ?, 0)", runs)
@@ -44,7 +45,7 @@ def start_of_region(fs):
 
 
 def fill(fs):
-    """A directory with all that is free, in the smallest pages; the runs of it."""
+    """Makes a file of all free memory, in the smallest units, in a directory of its own. Returns its runs."""
     os.mkdir(fs / "all")
     os.setxattr(fs / "all", "dmemfs.page_size", b"4K")
     path = fs.make_file("all/file", size=free(fs))
@@ -94,7 +95,7 @@ def test_file_keeps_it_until_it_goes(fs):
 
 
 def test_large_pages_come_from_elsewhere(fs):
-    """A bad page costs a large one, and what is left of that serves in small ones."""
+    """No large file gets the large page around a bad page. The rest of that page stays free for small files."""
     start, unit = start_of_region(fs), 2 << 20
     record(fs, (start + 5 * PAGE, PAGE))
     os.mkdir(fs / "large")

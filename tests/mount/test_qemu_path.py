@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The system calls of QEMU and Cloud Hypervisor on their memory file, in their order (QEMU's physmem.c)."""
+"""The system calls that QEMU and Cloud Hypervisor make on their memory file, in the same order (physmem.c of QEMU)."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ needs_qemu = pytest.mark.skipif(not shutil.which(QEMU), reason="needs qemu-syste
 
 
 def test_qemu_with_a_directory_as_mem_path(fs):
-    """mkstemp, unlink at once, ftruncate, mmap: the guest's memory has no name and goes with the guest."""
+    """mkstemp, unlink at once, ftruncate, mmap: the memory has no name, and is free when the guest ends."""
     fd, name = tempfile.mkstemp(prefix="qemu_back_mem.ram0.", dir=fs.root)
     os.unlink(name)
     os.ftruncate(fd, MEMORY)
@@ -39,7 +39,10 @@ def test_qemu_with_a_directory_as_mem_path(fs):
 
 
 def test_qemu_with_a_new_file_as_mem_path(fs):
-    """O_RDWR fails with ENOENT, so it is created exclusively with mode 0644 and sized because it is empty."""
+    """
+    QEMU opens with O_RDWR and gets ENOENT, so it creates the file exclusively with mode 0644, and sizes it because
+    it is empty.
+    """
     path = fs / "vm1"
     refused(errno.ENOENT, os.open, path, os.O_RDWR)
     with opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644) as fd:
@@ -62,7 +65,7 @@ def test_qemu_too_large_for_the_memory_fails_at_once(fs):
 
 @needs_qemu
 def test_qemu_itself_does_not_start_without_the_memory(fs, backend):
-    """It only prints that ftruncate failed."""
+    """QEMU goes on when ftruncate fails. It ends at mmap, or with prealloc=on when it touches the memory."""
     size = 2 * fs.capacity
     options = f"size={size},share=on,mem-path={fs / 'vm1'},prealloc={'on' if backend.has_pages else 'off'}"
     done = subprocess.run([QEMU, "-accel", "tcg", "-machine", "pc,memory-backend=ram", "-m", f"{size}B", "-nodefaults", "-S",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Limits on directory trees: set at run time, and kept to at the moment of sizing and naming."""
+"""Limits on directory trees: they can be set at run time, and hold when a file is sized or a name is made."""
 
 import errno
 import os
@@ -258,7 +258,7 @@ def test_rename_across_trees_moves_the_usage_or_fails(fs, pair):
 
 
 def test_directory_moves_into_another_tree_only_when_empty(fs, pair):
-    """As for everything with the project quotas of XFS: mv(1) copies then."""
+    """The same rule as for project quotas of XFS: mv(1) then copies."""
     tenant, other = pair
     (tenant / "full").mkdir()
     sized(tenant / "full" / "file", 2 * fs.unit)
@@ -312,7 +312,7 @@ def test_file_that_is_open_moves_with_its_name(fs, pair):
 
 
 def test_hard_links_stay_in_their_tree(fs, pair):
-    """As with the project quotas of XFS."""
+    """The same rule as for project quotas of XFS."""
     tenant, other = pair
     (tenant / "dir").mkdir()
     path = sized(tenant / "file", fs.unit)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Quotas against a model that keeps no counters: it finds each tree's usage by looking at all that is in it. Hypothesis
-makes up sequences of calls, changes of limits and crashes; both must refuse the same ones, and say the same usage.
+Quotas against a model without counters: it computes the usage of a tree from all that lies in the tree. Hypothesis
+makes sequences of calls, changes of limits and crashes. The mount and the model must refuse the same calls and report
+the same usage.
 """
 
 import errno
@@ -25,7 +26,7 @@ units = st.integers(0, 6)
 
 
 class QuotaModel(Model):
-    """Adds to the model of names what limits make of it. Sizes are in units, and are the memory, too."""
+    """Adds limits to the model of names. Sizes are in units; a file's memory is its size."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +35,7 @@ class QuotaModel(Model):
         self.nameless = []  # (file that is open, its trees from the inside out when it lost its name)
 
     def chain(self, path):
-        """The trees that what lies in the directory counts in, from the inside out."""
+        """The trees that count what lies in the directory, innermost first."""
         found, node = [self.root], self.root
         for name in path:
             node = node[name]
@@ -47,7 +48,7 @@ class QuotaModel(Model):
 
     @staticmethod
     def below(node):
-        """Every inode below the node and itself, once, and how often each name was met."""
+        """Each inode at and below the node once, with the number of names that it has there."""
         seen, todo = {}, [node]
         while todo:
             at = todo.pop()
@@ -58,7 +59,7 @@ class QuotaModel(Model):
         return seen
 
     def weigh(self, node):
-        """[bytes, files] of the node and all below."""
+        """[bytes, files] of the node and all that lies below."""
         found = [count[0] for count in self.below(node).values()]
         return [sum(at.units for at in found if isinstance(at, ModelFile)), len(found)]
 
@@ -68,7 +69,10 @@ class QuotaModel(Model):
         return total, files - 1
 
     def check(self, gains):
-        """@gains: (trees, [bytes, files] more in each). EDQUOT when one that gets more would be past its limit."""
+        """
+        Raises EDQUOT when a tree that grows would exceed its limit. @gains: (trees, [more bytes, more files] of
+        each).
+        """
         for trees, more in gains:
             for tree in trees:
                 usage, limits = self.usage(tree), self.limits(tree)
@@ -77,7 +81,7 @@ class QuotaModel(Model):
                         raise ModelError(errno.EDQUOT)
 
     def check_may_leave(self, node):
-        """EXDEV for what does not go into another tree."""
+        """Raises EXDEV for what cannot move to another tree."""
         if isinstance(node, ModelDirectory):
             stays = node or any(self.limits(node))
         else:
@@ -111,7 +115,7 @@ class QuotaModel(Model):
         node.units = size
 
     def find_chain(self, node):
-        """Of a file that has a name."""
+        """The same for a file, by any of its names, or by where it lost its last one."""
         for path in self.all_paths():
             if self.lookup(path) is node:
                 return self.chain(path[:-1])
@@ -124,7 +128,7 @@ class QuotaModel(Model):
                 yield from self.all_paths(top + (name,), at)
 
     def trees_apart(self, old, new):
-        """(trees that only the old place is in, trees that only the new one is in)"""
+        """(trees that have only the old place in them, trees that have only the new one)"""
         source, target = self.chain(old[:-1]), self.chain(new[:-1])
         return ([tree for tree in source if not any(tree is at for at in target)],
                 [tree for tree in target if not any(tree is at for at in source)])
@@ -146,7 +150,10 @@ class QuotaModel(Model):
                     (left, [back[what] - more[what] for what in (BYTES, FILES)])])
 
     def attempt(self, action, old, new):
-        """Does the names' part alone, as a rehearsal: its errors come first."""
+        """
+        Makes the change of names and undoes it: errors of names come before those of quotas. Returns whether it
+        changed any.
+        """
         super_action = getattr(super(), action)
         before = [(directory, dict(directory)) for directory in self.directories()]
         super_action(old, new)
@@ -169,7 +176,7 @@ class QuotaModel(Model):
         super().exchange(old, new)
 
     def lose(self, path):
-        """The name is about to go; who has the file open keeps what it holds, where it held it."""
+        """The name is about to be removed. A file that is open still counts where it lay."""
         node = self.parent(path).get(path[-1])
         if isinstance(node, ModelFile) and self.names(node) == 1:
             self.nameless.append((node, self.chain(path[:-1])))
@@ -198,7 +205,7 @@ class QuotaModel(Model):
             self.dissolve(directory)
 
     def dissolve(self, tree):
-        """What was in it, and has no name, is in those around it."""
+        """Files without a name that counted in the tree now count in the trees around it."""
         self.nameless = [(file, [at for at in chain if at is not tree]) for file, chain in self.nameless]
 
     def rmdir(self, path):
@@ -230,7 +237,7 @@ def machine_for(fs):
             return self.top.joinpath(*path)
 
         def path_of(self, number):
-            """One that is there, if any is."""
+            """An existing path, if there is any."""
             paths = sorted(self.model.all_paths())
             return paths[number % len(paths)] if paths else ("a",)
 
@@ -310,7 +317,7 @@ def machine_for(fs):
 
         @rule(number=existing)
         def open_file(self, number):
-            """Stays open across renames and unlinks of the path."""
+            """The descriptor stays open when the path is renamed or unlinked."""
             path = self.path_of(number)
             if path in self.model.all_paths() and isinstance(self.model.lookup(path), ModelFile):
                 self.open.append((os.open(self.real(path), os.O_RDWR), self.model.lookup(path)))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Limits and usage over restarts, crashes and takeovers, from the configuration, and with many at work: no drift."""
+"""
+Limits and usage stay right after restarts, crashes and takeovers, with limits of the configuration, and with many
+clients.
+"""
 
 import errno
 import os
@@ -40,7 +43,7 @@ def test_limits_and_usage_outlive_the_daemon(fs, pair, end):
 
 
 def test_removed_file_still_counts_after_the_kill(fs, tenant):
-    """As long as somebody maps it. What its memory is waited for is known where the backend can tell."""
+    """It counts as long as a process maps it. Only the pfn backend can tell the next daemon so."""
 
     def client(pipe):
         fd = os.open(tenant / "file", os.O_RDWR | os.O_CREAT)
@@ -128,7 +131,7 @@ CRASHES = {
                          [(point, operation) for point, operations in CRASHES.items() for operation in operations],
                          ids=lambda value: value if isinstance(value, str) else value.__name__)
 def test_no_drift_after_a_crash(fs, pair, point, operation):
-    """The next daemon counts what is there; the limits hold as before."""
+    """The next daemon computes the usage anew. The limits hold as before."""
     tenant, other = pair
     sized(tenant / "file", 2 * fs.unit)
     (tenant / "dir").mkdir()
@@ -191,7 +194,7 @@ def test_configured_limits_are_set_at_the_start(fs):
 
 
 def checked(dmemfsd, fs):
-    """What --check-config says, whether a daemon serves or has died."""
+    """The output of --check-config, while a daemon serves or after it has died."""
     done = subprocess.run([dmemfsd, "--check-config", "--config", fs.daemon.config], capture_output=True, text=True,
                           timeout=30)
     assert done.returncode == 0, done
@@ -228,7 +231,7 @@ def make_links_far_below(tenant):
     (make_links_far_below, "hard links lead out of it"),
 ))
 def test_configured_limit_that_a_tenant_makes_impossible_is_skipped(fs, dmemfsd, prepare, because):
-    """The next daemon serves, with all the other limits, and says which is not in force; as --check-config does before."""
+    """The next daemon serves with all other limits, and logs which is not in force. --check-config says so before."""
     tenants = fs / "tenants"
     tenants.mkdir()
     prepare(tenants / "a")
@@ -256,7 +259,7 @@ def test_configured_limit_that_a_tenant_makes_impossible_is_skipped(fs, dmemfsd,
 
 @pytest.mark.page_sizes("4K")
 def test_configured_limit_without_room_for_its_directory_is_skipped(fs):
-    """A tenant who removes the directory of a limit, and fills the tree around it."""
+    """A tenant has removed the directory of a limit, and has used up the limit around it."""
     reconfigure(fs, GROUPS)
     fs.daemon.start()
     (fs / "tenants" / "a").rmdir()
@@ -274,7 +277,7 @@ def test_configured_limit_without_room_for_its_directory_is_skipped(fs):
 
 @pytest.mark.timeout(120)
 def test_many_at_once_never_pass_a_limit_and_leave_no_drift(fs):
-    """Growth, removal, renames across trees and changes of the limits, in trees in trees."""
+    """Clients grow, remove and rename files across nested trees, and change limits."""
     places = [fs / "a", fs / "a" / "inner", fs / "b", fs / "b" / "plain"]
     for place in places:
         place.mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Databases of other versions of the schema: migrated by the daemon and by nobody else, or refused and left as they are."""
+"""Databases of other versions of the schema. Only the daemon migrates one; all else refuse it and leave it as it is."""
 
 import sqlite3
 from contextlib import closing

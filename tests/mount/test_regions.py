@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The regions of a later configuration: files keep their memory, or the start is refused."""
+"""The regions of the configuration are changed: files keep their memory, or the start is refused."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from helpers.daemon import DaemonError
 @pytest.mark.memory_only("imaginary regions")
 @pytest.mark.page_sizes("4K")
 def test_regions_may_change_where_no_file_lies(fs):
-    """Those of an earlier configuration count until every file lies in the new ones."""
+    """A region of the earlier configuration may go when no file has memory in it."""
     daemon_keys = re.sub(r"^size=.*\n", "", fs.daemon.config.read_text(), flags=re.MULTILINE)
 
     def configure(start):

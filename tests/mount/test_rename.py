@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""rename(2) and its flags: what takes whose place, and what refuses to move."""
+"""rename(2) and its flags: which entry replaces which, and which renames are refused."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.page_sizes("4K")
 
 @pytest.fixture
 def tree(fs):
-    """file, other: files with their names inside; dir: empty; full: holds full/inner."""
+    """file and other contain their names; dir is empty; full contains full/inner."""
     for name in ("file", "other"):
         fs.make_file(name, name.encode())
     (fs / "dir").mkdir()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A host of 12 TiB with 2,000 guests, none of which exists: regions of the memory backend are imaginary, untouched files too."""
+"""
+A host of 12 TiB with 2,000 guests. None of it exists: the regions of the memory backend are imaginary, and so is memory
+that no guest touches.
+"""
 
 import errno
 import os
@@ -46,7 +49,7 @@ def token(number):
 
 
 def start_guests(host, client):
-    """Every 64th guest: makes it, maps it, leaves a word at both ends."""
+    """Makes and maps every 64th guest, and writes a word at both of its ends."""
     for number in range(client, GUESTS, CLIENTS):
         with opened(guest(host, number), os.O_CREAT | os.O_EXCL | os.O_RDWR) as fd:
             os.ftruncate(fd, GUEST_SIZE)
@@ -80,7 +83,7 @@ def all_at_once(function, host):
 
 @pytest.mark.timeout(300)
 def test_twelve_tebibytes_for_2000_guests_of_64_clients(host):
-    """The books balance with all of them there, after a death, and when half of them are gone."""
+    """Free and used memory add up with all guests, after the daemon has died, and when half of the guests are gone."""
     empty = resident(host.daemon.pid)
     for number in range(TENANTS):
         tenant = host / f"tenant{number}"
@@ -109,7 +112,7 @@ def test_twelve_tebibytes_for_2000_guests_of_64_clients(host):
 
 @pytest.mark.page_sizes("2M")
 def test_a_file_in_many_pieces_shrinks_soon(host):
-    """Quadratic, this would take minutes. The memory alternates between two nodes."""
+    """The file has 300,000 runs, because its memory alternates between two nodes. Quadratic time would be minutes."""
     path, size = host.make_file("file"), 300_000 * host.unit
     os.setxattr(path, "dmemfs.node", b"0,1")
     os.truncate(path, size)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sizes: exact for the user, whole units in memory, all or nothing when there is a shortage."""
+"""Sizes are exact to the byte, memory comes in whole units, and a request for too much memory gets none."""
 
 import errno
 import os
@@ -117,7 +117,7 @@ def test_truncate_beyond_the_free_memory_is_enospc_and_changes_nothing(fs):
 
 @pytest.mark.parametrize("mode", (0, FALLOC_FL_KEEP_SIZE), ids=("plain", "keep-size"))
 def test_fallocate_beyond_the_free_memory_is_all_or_nothing(fs, mode):
-    """Even where part of the range has memory already, and the rest falls apart into several gaps."""
+    """A part of the range already has memory, so that the rest consists of several gaps."""
     fs.make_file("big", size=fs.capacity - 8 * fs.unit)
     path = fs.make_file("file", size=fs.unit)
     with opened(path) as fd:
@@ -132,7 +132,7 @@ def test_fallocate_beyond_the_free_memory_is_all_or_nothing(fs, mode):
 
 
 def test_write_into_a_shortage_is_short_and_then_enospc(fs):
-    """What fitted is there, as on any file system."""
+    """The part that fits is written, as on other file systems."""
     fs.make_file("big", size=fs.capacity - 2 * fs.unit)
     path = fs.make_file("file")
     chunk = b"c" * (fs.unit // 2 + 100)
@@ -165,7 +165,7 @@ def test_removed_file_gives_its_memory_back(fs):
 
 @pytest.mark.dmemfs(populate="false")
 def test_everything_can_be_removed_and_allocated_again_at_once(fs):
-    """`rm vm1; create vm2` of the full size: the memory comes back a moment after rm, and the sizing waits for it."""
+    """`rm vm1; create vm2` with all memory. The memory is free a moment after rm, and the sizing waits for it."""
     for turn in range(30):
         path = fs.make_file(f"file{turn}", size=fs.capacity)
         assert fs.free() == 0
@@ -196,7 +196,7 @@ def test_truncated_memory_is_free_at_once(fs):
 
 
 def test_replaced_file_gives_its_memory_back_at_once(fs):
-    """Rename over, as programs save: the old version's memory serves the next."""
+    """A program saves by renaming over the old file. The memory of the replaced version serves the next one."""
     half = fs.capacity // 2
     for _ in range(6):
         fs.make_file("new", size=half)

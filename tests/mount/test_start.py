@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Starts where there is much on record."""
+"""Starts with a large record."""
 
 import os
 import stat

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsd --supervise: another daemon when one dies, nobody else who can talk to it, and no dead mount at its end."""
+"""
+dmemfsd --supervise: it starts another daemon when one dies, takes messages from nobody else, and leaves no dead mount.
+"""
 
 import errno
 import os
@@ -75,7 +77,7 @@ def test_supervisor_passes_the_reload_on(fs):
 
 
 def test_supervisor_in_the_background(fs):
-    """It leaves the directory that it was started in; the path of the configuration starts there still."""
+    """It changes its directory, but a relative path of the configuration still starts where it was started."""
     fs.daemon.stop()
     path = str(fs.daemon.config)[1:]
     command = [fs.daemon.program, "--supervise", "--config", path.split("/", 1)[1]]
@@ -107,7 +109,7 @@ def test_supervisor_does_not_repeat_what_cannot_work(fs):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_supervisor_leaves_no_dead_mount(fs, number):
-    """It is told to end while it has no daemon, and the next would not start."""
+    """It is told to end while its daemon is dead and the next one cannot start."""
     with supervised(fs) as daemon:
         good = daemon.config.read_text()
         daemon.config.write_text("bananas")
@@ -140,7 +142,7 @@ def sockets_of(pid):
 
 @pytest.mark.page_sizes("4K")
 def test_nobody_else_can_talk_to_the_supervisor(fs):
-    """No socket has a name to send to; and descriptors that its daemon sends unasked do not pile up."""
+    """None of its sockets has an address. It closes descriptors that its daemon sends without a request."""
     with supervised(fs) as daemon:
         sockets = sockets_of(daemon.pid) | sockets_of(child_of(daemon))
         named = [line.split() for line in open("/proc/net/unix") if len(line.split()) > 7]
@@ -160,7 +162,7 @@ def test_nobody_else_can_talk_to_the_supervisor(fs):
 
 @pytest.mark.page_sizes("4K")
 def test_daemon_whose_supervisor_was_killed_unmounts(fs):
-    """Nobody keeps the connection for a next one."""
+    """Nothing keeps the connection for a next daemon."""
     with supervised(fs) as daemon:
         child = child_of(daemon)
         os.kill(daemon.pid, signal.SIGKILL)

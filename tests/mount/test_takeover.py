@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A daemon that dies, stops or is upgraded while its users go on: they see a pause, and no error."""
+"""The daemon dies, stops or is upgraded while its users go on. They see a pause and no error."""
 
 import errno
 import fcntl
@@ -45,7 +45,7 @@ def test_kill_and_takeover_keep_everything(kept):
 
 
 def test_open_files_go_on(kept):
-    """Descriptors and mappings of the time before, and the unlinked and the unnamed among them."""
+    """Descriptors and mappings from before the kill still work, those of unlinked and unnamed files included."""
     unit = kept.unit
 
     def client(pipe):
@@ -136,7 +136,7 @@ def lay_out(fs):
 
 
 def without_times(root):
-    """What is to be seen, but for times and numbers, which differ from run to run."""
+    """The snapshot without times and numbers, which differ between runs."""
     seen = snapshot(root)
     for entry in seen.values():
         for key in ("mtime_ns", "ctime_ns", "ino", "extents"):
@@ -149,7 +149,7 @@ def without_times(root):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.dmemfs(zero_in_advance="false")  # which has commits of its own
 def test_request_in_flight_is_applied_once(kept, operation, point):
-    """The daemon dies with the request taken, before or after it did what was asked: the client sees neither."""
+    """The daemon dies after it has received the request, before or after the commit. The client sees no difference."""
     lay_out(kept)
     OPERATIONS[operation](kept)
     expected = without_times(kept.root)
@@ -172,7 +172,7 @@ def test_request_in_flight_is_applied_once(kept, operation, point):
 
 
 def statistics(path):
-    """What no cache answers."""
+    """A request that the kernel never answers from its cache."""
     os.statvfs(path)
 
 
@@ -180,7 +180,7 @@ def statistics(path):
 @pytest.mark.parametrize("point", TAKEOVERS)
 @pytest.mark.dmemfs(zero_in_advance="false")
 def test_crash_during_the_takeover(kept, point):
-    """The third daemon takes over from the second as that would have from the first."""
+    """The second daemon dies during its takeover. The third takes over as the second would have."""
     furnish(kept.root, kept.unit)
     record_times(kept.root)
     before = snapshot(kept.root)
@@ -210,7 +210,7 @@ def test_crash_during_the_takeover(kept, point):
 
 
 def test_registration_without_a_record_is_ended(kept):
-    """Else it would keep the memory of the file until the mount is gone."""
+    """Else the registration would keep the memory of the file until the mount ends."""
     kept.make_file("file", b"x" * kept.unit)
     kept.daemon.stop()
     kept.daemon.start(DMEMFS_CRASH_AT="registered")
@@ -230,7 +230,7 @@ def test_registration_without_a_record_is_ended(kept):
 
 @contextmanager
 def immutable(directory):
-    """Nobody can make anything in it: FS_IOC_SETFLAGS with FS_IMMUTABLE_FL, ioctl_iflags(2)."""
+    """Nobody can make a file in the directory: FS_IOC_SETFLAGS with FS_IMMUTABLE_FL, ioctl_iflags(2)."""
     with opened(directory, os.O_RDONLY) as fd:
         fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0x10))
         try:
@@ -241,7 +241,10 @@ def immutable(directory):
 
 @pytest.mark.memory_only("its objects are made in a directory, which can be made immutable")
 def test_create_that_is_undone_when_it_came_again(kept, backend):
-    """One daemon made the name and died; the next one cannot open the file, so the name goes, as if it had not been made."""
+    """
+    The first daemon has recorded the name and died. The next one cannot open the file, so it removes the name and
+    answers with an error.
+    """
     kept.daemon.stop()
     kept.daemon.start(DMEMFS_CRASH_AT="after-commit")
     with Child(make_exclusively, kept) as client:
@@ -286,7 +289,7 @@ def test_unmount_while_no_daemon_runs(kept):
 
 
 def test_connection_that_was_aborted(kept):
-    """The mount is there, but dead: the next daemon makes a new one."""
+    """The mount exists but is dead. The next daemon mounts anew."""
     kept.make_file("file", b"kept")
     die(kept.daemon)
     abort(kept.root)
@@ -315,8 +318,8 @@ def test_descriptor_of_something_else_is_no_connection(kept):
 
 def hang_up(daemon):
     """
-    SIGHUP at any time, but with ThreadSanitizer: a signal that comes between two system calls is kept there for the next one,
-    and GCC 12's loses it now and then.
+    Sends SIGHUP. With ThreadSanitizer it waits until the main loop waits: ThreadSanitizer holds a signal back until
+    the next system call, and that of GCC 12 sometimes loses it.
     """
     if "TSAN_OPTIONS" in os.environ:
         wait_until(lambda: "poll" in Path(f"/proc/{daemon.pid}/wchan").read_text(), "the main loop waits")
@@ -330,7 +333,7 @@ def reload(daemon):
 
 
 def test_reload_goes_on_with_the_new_configuration(fs):
-    """Without any keeper: the process stays the same."""
+    """Nothing keeps the connection: the process stays the same."""
     fs.make_file("file", b"kept")
     threads = len(os.listdir(f"/proc/{fs.daemon.pid}/task"))
     fs.daemon.config.write_text(fs.daemon.config.read_text().replace("[daemon]\n", "[daemon]\nthreads=23\n"))
@@ -341,7 +344,7 @@ def test_reload_goes_on_with_the_new_configuration(fs):
 
 
 def start_copy(daemon, program):
-    """Starts the daemon again from a copy of its program at @program, which the test may replace."""
+    """Starts the daemon from a copy of its program at @program, which the test may replace later."""
     original = daemon.program
     shutil.copy2(original, program)
     daemon.stop()
@@ -352,8 +355,8 @@ def start_copy(daemon, program):
 
 def install_slow_program(program, original, go, first=":"):
     """
-    The program that is installed now says whether it accepts a configuration when @go exists, after it has done @first, once.
-    Returns what tells that it was asked.
+    Replaces @program. The first time that the new one checks a configuration, it waits until @go exists, then does
+    @first. Returns the path of a file that exists once it was asked.
     """
     asked = program.with_suffix(".asked")
     script = program.with_suffix(".new")
@@ -386,7 +389,7 @@ def test_memory_comes_back_while_the_configuration_is_checked(fs, work):
 
 
 def test_reload_is_asked_for_again_while_the_configuration_is_checked(fs, work):
-    """What is refused is what was there first."""
+    """The first check is refused; the second one, of the configuration as it is then, is accepted."""
     start_copy(fs.daemon, work / "dmemfsd")
     fs.daemon.expected.append("not reloaded: bananas")
     asked = install_slow_program(work / "dmemfsd", fs.daemon.program, work / "go", "echo bananas >&2; exit 1")
@@ -439,7 +442,7 @@ def test_reload_with_a_bad_configuration_changes_nothing(fs):
 @pytest.mark.timeout(3600)
 @pytest.mark.dmemfs(size=512 * MIB)
 def test_kill_rounds_under_eight_clients(kept):
-    """Clients see a pause at each death and no error; every byte and name is as they left it."""
+    """The clients see a pause at each kill and no error. All bytes and names are as they left them."""
     clients = [Client(kept, number) for number in range(8)]
     deaths = []
     for _ in range(rounds(25)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The service manager's watchdog: it hears of a daemon that serves, and of one that does not any more."""
+"""The service manager's watchdog: the daemon reports while it serves, and stops to report when it hangs."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ STOOD_STILL = "requests made no progress for 2 s: asking the service manager to 
 
 @pytest.fixture
 def watched(fs):
-    """restart(VARIABLES): the daemon again, with a keeper and a watchdog."""
+    """restart(VARIABLES) restarts the daemon with a watchdog, and with a manager that keeps its connection."""
     def restart(**environment):
         fs.daemon.stop()
         fs.daemon.manager.keeps = True
@@ -34,7 +34,10 @@ def hear(daemon, message, timeout=10):
 
 
 def wait_for_restart(daemon):
-    """Until systemd would restart it: it asks for that, or its main loop hangs, too, and says nothing for too long."""
+    """
+    Waits until systemd would restart the daemon: it asks for that, or its main loop hangs and it reports nothing
+    for too long.
+    """
     while hear(daemon, ALIVE, PATIENCE) and HUNG not in daemon.manager.messages:
         pass
     if STOOD_STILL in daemon.log:
@@ -62,7 +65,7 @@ def test_no_watchdog_was_asked_for(watched, fs):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("point", ["before-commit", "after-commit"])
 def test_request_that_hangs_is_done_by_the_next_daemon(watched, fs, point):
-    """With a lock held, as it happens; the client sees a pause."""
+    """The request hangs with a lock held. The client sees a pause."""
     daemon = watched(DMEMFS_HANG_AT=point)
     with Child(os.mkdir, fs / "new") as client, Child(os.mkdir, fs / "other") as other:
         wait_for_restart(daemon)
@@ -75,7 +78,7 @@ def test_request_that_hangs_is_done_by_the_next_daemon(watched, fs, point):
 
 @pytest.mark.page_sizes("4K")
 def test_thread_that_hangs_is_found_while_others_serve(watched, fs):
-    """Before it has taken any lock that the others want."""
+    """The thread holds no lock that the other threads need."""
     fs.make_file("file", b"x")
     daemon = watched(DMEMFS_HANG_AT="registered")
     daemon.expected.append(STOOD_STILL)
@@ -112,7 +115,9 @@ def test_stopped_process_says_nothing(watched):
 @pytest.mark.parametrize("first, second", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)],
                          ids=["INT-TERM", "TERM-INT"])
 def test_stop_for_good_is_for_good(watched, first, second):
-    """A service manager follows its stop command with SIGTERM, which alone would leave the mount to the next daemon."""
+    """
+    A service manager sends SIGTERM after its stop command. SIGTERM alone would leave the mount to the next daemon.
+    """
     daemon = watched()
     with daemon.frozen():
         os.kill(daemon.pid, first)
@@ -124,7 +129,7 @@ def test_stop_for_good_is_for_good(watched, first, second):
 
 @pytest.mark.page_sizes("4K")
 def test_stop_says_that_files_are_in_use(watched, fs):
-    """Their users keep what they map; with the next daemon the names are back."""
+    """Processes keep the memory that they map. The next daemon shows the files again."""
     daemon = watched()
     path = fs.make_file("vm1", b"kept")
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Extended attributes: those that users store, and the virtual ones by which the file system speaks."""
+"""
+Extended attributes: those that users store, and the virtual ones by which the file system reports and is configured.
+"""
 
 import ctypes
 import errno
@@ -150,7 +152,10 @@ def test_virtual_extents_add_up_to_the_memory_of_the_file(fs, path):
 
 @pytest.mark.memory_only("takes thousands of files")
 def test_virtual_extents_in_parts(fs):
-    """A file with more runs than one attribute can hold: every other unit of the memory is its own."""
+    """
+    A file has more runs than fit into one attribute, because every other unit of the memory belongs to another
+    file.
+    """
     count = 64 * 1024 // len("1234567 1234567 4096")
     for number in range(2 * count):
         os.truncate(fs.make_file(f"{number}"), fs.unit)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Memory is zeroed in advance, and what is zero stays known. On the memory backend there is nothing to zero: a variable has
-the daemon go through it all the same.
+Memory is zeroed in advance, and the daemon knows later that it is zero. The memory backend has nothing to zero; a
+variable has the daemon go through the same steps.
 """
 
 import os
@@ -23,7 +23,7 @@ PATTERN = b"\x5a"
 
 
 def configure(daemon, **keys):
-    """For the next daemon."""
+    """Changes keys of the configuration for the next daemon."""
     lines = [line for line in daemon.config.read_text().splitlines()
              if line.partition("=")[0].replace("-", "_") not in keys]
     lines[1:1] = [f"{key.replace('_', '-')}={value}" for key, value in keys.items()]
@@ -41,7 +41,7 @@ def wait_clean(fs):
 
 
 def recorded(fs):
-    """Bytes on record as clean."""
+    """The bytes that are recorded as clean."""
     with opened_copy(fs.daemon.state_dir) as record:
         return record.execute("SELECT coalesce(sum(length), 0) FROM clean").fetchone()[0]
 
@@ -51,7 +51,7 @@ def wait_recorded(fs, size):
 
 
 def touched(fs, name, size):
-    """A file whose memory is not zero."""
+    """Makes a file whose memory is not zero."""
     path = fs.make_file(name, size=size)
     with opened(path, os.O_RDWR) as fd, Mapping(fd, size) as mapping:
         mapping.write(0, PATTERN * size)
@@ -152,7 +152,7 @@ def test_each_node_has_a_worker(pool):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.parametrize("point", ZEROING)
 def test_crash_while_zeroing(pool, point):
-    """At worst it is zeroed again."""
+    """Memory whose zeroing was not recorded is dirty for the next daemon; no file has lost its content."""
     kept = touched(pool, "kept", 3 * pool.unit)
     gone = touched(pool, "gone", 7 * pool.unit)
     wait_clean(pool)
@@ -175,7 +175,7 @@ def test_crash_while_zeroing(pool, point):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.dmemfs(zero_rate="8M")
 def test_pace_and_a_prompt_end(pool):
-    """A daemon that zeroes slowly serves, and ends, as fast as another."""
+    """A daemon with a low zero-rate serves and stops as fast as any other."""
     before = time.monotonic()
     same_bytes(pool.make_file("file", size=pool.capacity).read_bytes(), bytes(pool.capacity))
     os.unlink(pool / "file")
@@ -192,7 +192,7 @@ def test_pace_and_a_prompt_end(pool):
 
 @pytest.mark.dmemfs(zero_rate="64M")
 def test_files_come_and_go_while_memory_is_zeroed(pool):
-    """Sizing takes what it needs, clean, dirty or in work, and never fails for it."""
+    """Sizing takes memory that is clean, dirty or being zeroed, and never fails because of that."""
     choose = random.Random(5)
     for number in range(60):
         size = choose.randrange(1, pool.capacity // pool.unit) * pool.unit
