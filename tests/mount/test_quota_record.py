@@ -43,7 +43,7 @@ def test_limits_and_usage_outlive_the_daemon(fs, pair, end):
 
 
 def test_removed_file_still_counts_after_the_kill(fs, tenant):
-    """It counts as long as a process maps it. Only the pfn backend can tell the next daemon so."""
+    """It counts no longer than a process uses it. Whether it still counts after the kill depends on the backend."""
 
     def client(pipe):
         fd = os.open(tenant / "file", os.O_RDWR | os.O_CREAT)

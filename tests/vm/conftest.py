@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures for what runs only in the laboratory's VM, with dmemfs.ko loaded; tests/vm/run starts it."""
+"""Fixtures for the tests that run only in the laboratory's VM, with dmemfs.ko loaded. tests/vm/run starts them."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GIB}
 
 
 def pytest_collection_modifyitems(items):
-    """Elsewhere these tests are skipped: they take the device and the reserved memory for their own."""
+    """Skips these tests outside the VM: they use the device and all reserved memory."""
     here = Path(__file__).parent
     for item in items:
         if item.path.parent == here and not Path(PATH).exists():
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 
 
 def compile_program(tmp_path_factory, name):
-    """Of demand/NAME.c."""
+    """Compiles demand/NAME.c."""
     program = tmp_path_factory.mktemp("demand") / name
     source = Path(__file__).parent / "demand" / f"{name}.c"
     subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread", "-o", program,
@@ -48,7 +48,7 @@ def vcpu(tmp_path_factory):
 
 @pytest.fixture
 def public():
-    """A directory of root's that anybody may read."""
+    """A directory that belongs to root and that all users may read."""
     with tempfile.TemporaryDirectory(dir="/run") as directory:
         path = Path(directory)
         path.chmod(0o755)
@@ -58,8 +58,9 @@ def public():
 @pytest.fixture(scope="session")
 def kvm():
     """
-    -cpu max has SVM with nested paging, emulated or not. Holds an empty guest of its own: the first guest to come and the
-    last to go have the kernel patch its scheduler, and QEMU before 8.1 may run what it translated half-way through that.
+    -cpu max has SVM with nested paging, emulated or not. The fixture keeps a KVM guest of its own: when the first
+    guest starts or the last one ends, the kernel patches its scheduler, and QEMU before 8.1 may run code that it
+    translated half-way through that.
     """
     subprocess.run(["modprobe", "kvm-amd"], check=True)
     if not Path("/dev/kvm").exists():
@@ -72,14 +73,14 @@ def kvm():
 
 @pytest.fixture(scope="session")
 def reserved():
-    """(start, size) of what the kernel's command line reserved, a range per node."""
+    """(start, size) of each range that the kernel command line reserves; one for each node."""
     found = re.findall(r"memmap=(\d+)([KMG]?)\$(0x[0-9a-f]+|\d+)", Path("/proc/cmdline").read_text())
     return [(int(start, 0), int(size) * _UNITS[unit]) for size, unit, start in found]
 
 
 @pytest.fixture
 def device():
-    """The control device, to begin with without regions and objects. The test must let go of its objects."""
+    """The control device without regions and objects. The test must close its descriptors of objects."""
     opened = Device()
     opened.clear()
     yield opened
@@ -90,5 +91,5 @@ def device():
 
 @pytest.fixture
 def region(device, reserved):
-    """A claimed gigabyte that starts at a multiple of 1 GiB."""
+    """A claimed region of 1 GiB, aligned to 1 GiB."""
     return device.claim(reserved[0][0], GIB)

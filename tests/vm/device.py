@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""/dev/dmemfs as a daemon uses it, for tests that have no daemon."""
+"""/dev/dmemfs as the daemon uses it, for tests without a daemon."""
 
 import ctypes
 import fcntl
@@ -12,7 +12,7 @@ PATH = "/dev/dmemfs"
 
 
 class Device:
-    """The control device, with HELLO said unless @hello is false."""
+    """The control device. HELLO is sent unless @hello is false."""
 
     def __init__(self, hello=True, flags=os.O_RDWR):
         self.fd = os.open(PATH, flags | os.O_CLOEXEC)
@@ -32,7 +32,7 @@ class Device:
             self.fd = -1
 
     def call(self, request, **members):
-        """The answer: the request's struct as the module left it."""
+        """Makes the request. Returns its struct as the module left it."""
         number, kind = REQUESTS[request]
         argument = kind(**members)
         fcntl.ioctl(self.fd, number, argument)
@@ -52,7 +52,7 @@ class Device:
         self.call("EXTENT_ADD", id=object_id, offset=offset, start=start, length=length)
 
     def create(self, object_id, start, size):
-        """An object of @size, the memory at @start under all of it, and a descriptor."""
+        """Makes an object of @size with the memory at @start, and returns a descriptor."""
         self.call("OBJECT_CREATE", id=object_id)
         self.add(object_id, 0, start, size)
         self.call("OBJECT_RESIZE", id=object_id, size=size)
@@ -81,7 +81,7 @@ class Device:
         return self._walk("POISON_NEXT", "start", 0, lambda found: found.start + found.length)
 
     def events(self, timeout=0):
-        """What is pending; waits up to @timeout seconds for the first."""
+        """The pending events. Waits up to @timeout seconds for the first one."""
         kind = STRUCTS["event"]
         ready, _, _ = select.select([self.fd], [], [], timeout)
         data = os.read(self.fd, ctypes.sizeof(kind) * 64) if ready else b""
@@ -91,7 +91,7 @@ class Device:
         return self._walk("EXTENT_NEXT", "offset", 0, lambda found: found.offset + found.length, id=object_id)
 
     def clear(self):
-        """Forgets all objects and regions; nobody may reach an object any more."""
+        """Removes all objects and regions. No descriptor and no mapping of an object may be left."""
         for found in list(self.objects()):
             if found.state == CONSTANTS["OBJECT_NAMED"]:
                 self.call("OBJECT_DROP", id=found.id)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-shared/dmemfs_ioctl.h for Python. Everything is read out of the header itself, so nothing here can differ from it:
-structs become ctypes structures, enums and requests numbers, each under its C name without the prefix "dmemfs_".
+shared/dmemfs_ioctl.h for Python, read from the header itself. Structs become ctypes structures, enums and requests
+become numbers, each by its C name without the prefix "dmemfs_".
 """
 
 import ctypes
@@ -26,7 +26,7 @@ def _structs():
 
 
 def _constants():
-    """Of #define NAME NUMBER, and of enums, whose values are all written out."""
+    """The values of #define NAME NUMBER and of all enum constants."""
     for name, value in re.findall(r"^#define DMEMFS_(\w+) +([\dxA-Fa-f]+)$", _text, re.MULTILINE):
         yield name, int(value, 0)
     for body in re.findall(r"enum dmemfs_\w+ \{(.*?)\};", _text, re.DOTALL):

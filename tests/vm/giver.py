@@ -9,7 +9,7 @@ FAULT, PUNCHED = CONSTANTS["EVENT_FAULT"], CONSTANTS["EVENT_PUNCHED"]
 
 
 class Giver:
-    """Answers faults with memory from [start, start + size), and takes back what is punched, in a thread of its own."""
+    """A thread that answers faults with memory from [start, start + size), and takes back what is punched."""
 
     def __init__(self, device, start, size, unit):
         self.device, self.unit = device, unit

@@ -14,7 +14,10 @@ BOOT_TIMEOUT = 40 * SCALE
 
 
 def command(memory, size, serial, task="", options=()):
-    """QEMU's command. @memory: properties of the file that is its RAM; @serial: where the guest's console goes."""
+    """
+    The command line of QEMU. @memory: properties of the file that is its RAM; @serial: where the guest's console
+    goes.
+    """
     return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
             "-m", f"{size // MIB}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,{memory}",
             "-nodefaults", "-display", "none", "-no-reboot", "-serial", serial,
@@ -23,9 +26,7 @@ def command(memory, size, serial, task="", options=()):
 
 
 class Guest:
-    """
-    A QEMU with @memory as its RAM; what the guest prints is "NAME VALUE" lines. @task: what it is to do, see nested/init.
-    """
+    """QEMU with @memory as its RAM. The guest prints lines "NAME VALUE". @task: what it does, see nested/init."""
 
     def __init__(self, work, memory, size, task="", options=()):
         self._console = work / "console.log"
@@ -35,11 +36,11 @@ class Guest:
                                             stdout=errors, stderr=errors)
 
     def errors(self):
-        """What QEMU complained of."""
+        """What QEMU wrote to standard error."""
         return self._errors.read_text(errors="replace")
 
     def said(self, name):
-        """The value that the guest printed after @name, or None as long as the line is not complete."""
+        """The value that the guest printed after @name, or None while there is no complete line with it."""
         text = self._console.read_text(errors="replace") if self._console.exists() else ""
         match = re.search(rf"^{name} (\S+)\r?\n", text, re.MULTILINE)
         return match and match[1]
@@ -53,7 +54,7 @@ class Guest:
         return self.said(name)
 
     def memory_descriptor(self, root):
-        """QEMU's own descriptor of its RAM, for a file that has no name any more."""
+        """QEMU's descriptor of its RAM, for a file without a name."""
         descriptors = Path(f"/proc/{self.process.pid}/fd")
         return next(fd for fd in descriptors.iterdir() if os.readlink(fd).startswith(str(root)))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Uncorrected memory errors on purpose, and processes that come across them."""
+"""Simulated uncorrected memory errors, and processes that access the bad memory."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ COMPLAINT = (r"\[Hardware Error\]|memory error at|due to hardware memory corrupt
 
 
 def inject(address):
-    """The machine reports an uncorrected error at the physical address: mce-inject writes it into the kernel's log."""
+    """Reports an uncorrected error at the physical address: mce-inject enters it as a machine check."""
     subprocess.run(["modprobe", "mce-inject"], check=True)
     directory = DEBUG / "mce-inject"
     if not directory.exists():
@@ -27,7 +27,7 @@ def inject(address):
 
 
 class Victim:
-    """The program poison/victim.c on a descriptor, which it maps; see there for the answers."""
+    """Runs poison/victim.c, which maps the descriptor. That file lists its answers."""
 
     def __init__(self, program, fd, length, early=False):
         self._process = subprocess.Popen([program, str(fd), str(length), *(["early"] if early else [])], pass_fds=[fd],
@@ -46,7 +46,7 @@ class Victim:
         return self._process.pid
 
     def address(self, fd):
-        """Where it maps the file of the test's descriptor."""
+        """The address at which it maps the file."""
         maps = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
         return next(int(line.partition("-")[0], 16) for line in maps if int(line.split()[4]) == os.fstat(fd).st_ino
                     and " rw-s " in line)

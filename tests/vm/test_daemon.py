@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsd and the module: what a start that cannot succeed says, in one line that names the remedy."""
+"""dmemfsd with the module: a start that cannot succeed says why in one line, with the remedy."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.page_sizes("4K")
 
 
 def refusal(daemon):
-    """The only line of a start that fails."""
+    """The only line that a failed start logs."""
     done = subprocess.run(daemon.command("--foreground"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=START_TIMEOUT * 6, check=False)
     assert done.returncode == 1
@@ -28,7 +28,7 @@ def refusal(daemon):
 
 @contextmanager
 def region_of(daemon, start, size):
-    """For the block the daemon is configured with another region."""
+    """Within the block, the configuration of the daemon has another region."""
     before = daemon.config.read_text()
     daemon.config.write_text(re.sub(r"\[region test\]\n.*", f"[region test]\nstart={start}\nsize={size}\n", before,
                                     flags=re.DOTALL))
@@ -55,7 +55,7 @@ def test_device_of_another_daemon(daemon, device):
 
 
 def test_memory_of_files_that_are_still_there(fs, daemon, reserved):
-    """What lies in a region keeps it as it is, from daemon to daemon."""
+    """Files keep the region that they lie in, from one daemon to the next."""
     fs.make_file("vm1", b"bytes")
     assert daemon.unmount() is None
     daemon.wait()
@@ -66,7 +66,10 @@ def test_memory_of_files_that_are_still_there(fs, daemon, reserved):
 
 
 def test_module_is_not_unloaded_under_a_mapping_without_a_daemon(fs, daemon):
-    """kill -9 of the daemon: who maps a file goes on, and the module stays until the last of them is gone."""
+    """
+    After kill -9 of the daemon, processes go on with what they map. The module stays loaded until the last of them
+    has ended.
+    """
     path = fs.make_file("vm1", size=2 * MIB)
     with opened(path) as fd:
         mapping = Mapping(fd, 2 * MIB)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that get their memory as it is touched, on the mount: the daemon and the module together."""
+"""Files that get memory when it is touched, on a mount: the daemon and the module together."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def promised(fs):
 
 
 class Toucher(Child):
-    """A process that has mapped the file, and touches what it is told to; answers with what was there."""
+    """A process that maps the file, touches it on request, and answers with what it read."""
 
     def __init__(self, path, length):
         super().__init__(self._serve, path, length, with_pipe=True)
@@ -303,7 +303,7 @@ def map_and_remove(pipe, path):
 
 @pytest.mark.parametrize("keeper", [True, False])
 def test_removed_files_get_memory_as_long_as_they_are_mapped(fs, keeper):
-    """Also when the mount that they were on is gone with its daemon."""
+    """They do so also after their mount has ended with its daemon."""
     fs.daemon.manager.keeps = keeper
     fs.daemon.stop()
     fs.daemon.start()
@@ -324,7 +324,7 @@ def test_removed_files_get_memory_as_long_as_they_are_mapped(fs, keeper):
 
 
 def touch_as_it_goes(fs, name, turns):
-    """Each time, the file loses its name and its last descriptor while units of it are touched for the first time."""
+    """In each round the file loses its name and its last descriptor while its units are touched for the first time."""
     for turn in range(turns):
         fd = os.open(fs / f"{name}.{turn}", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         os.ftruncate(fd, 4 * UNIT)
@@ -340,7 +340,7 @@ def touch_as_it_goes(fs, name, turns):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("deaths", [0, 5])
 def test_a_touch_finds_the_owner_of_a_file_that_just_went(kept, deaths):
-    """Between the last close and "removed but mapped", also while daemons die."""
+    """A file between its last close and its entry in unlinked_mapped, also while the daemon dies."""
     children = [Child(touch_as_it_goes, kept, f"vm{number}", 40) for number in range(3)]
     try:
         for _ in range(deaths):

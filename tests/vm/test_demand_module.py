@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory that comes on demand, as the module alone does it; the test is the daemon."""
+"""Memory on demand as the module alone serves it. The test acts as the daemon."""
 
 import ctypes
 import errno
@@ -28,7 +28,7 @@ WAIT = 20
 
 @pytest.fixture
 def demanding(device, region):
-    """Makes object 1, of a size and with memory on demand in units, and returns a descriptor."""
+    """Makes object 1 with a size, a unit and memory on demand, and returns a descriptor."""
     opened = []
 
     def make(size, unit, mode=DEMAND):
@@ -55,7 +55,7 @@ def write_byte(fd, length, offset, value=b"x"):
 
 
 def write_byte_when_told(pipe, fd, length, offset):
-    """A process that is there already is quick."""
+    """Writes on request, in a process that exists already, so that the write comes without delay."""
     with Mapping(fd, length) as mapping:
         pipe.send("ready")
         pipe.recv()
@@ -70,7 +70,7 @@ def wait_asked(device, count):
 
 
 def next_fault(device):
-    """What is told of mappings may come before it."""
+    """The next FAULT event. Events about mappings may come before it."""
     until = time.monotonic() + WAIT
     while time.monotonic() < until:
         for event in device.events(WAIT):
@@ -80,7 +80,7 @@ def next_fault(device):
 
 
 def is_asked(device):
-    """Another fault wants to know; what is told of mappings may come at any time."""
+    """Whether a FAULT event is pending. Events about mappings may come at any time."""
     return any(event.kind == FAULT for event in device.events())
 
 
@@ -101,7 +101,7 @@ def test_touching_a_hole_brings_a_unit(device, region, demanding, toucher, unit,
 
 @pytest.mark.parametrize("threads", [2, 64, 200])
 def test_many_threads(device, region, demanding, toucher, threads):
-    """More of them than units may be asked for at a time."""
+    """There are more threads than units that may be requested at a time."""
     fd = demanding(100 * MIB, 256 * KIB)
     with Giver(device, region.start, GIB, 256 * KIB) as giver:
         done = run(toucher, "touch", f"/proc/self/fd/{fd}", 256 * KIB, threads, fd=fd)
@@ -126,7 +126,10 @@ def test_those_who_touch_the_same_unit_wait_together(device, region, demanding):
 
 
 def test_the_next_daemon_is_asked_again(device, region, demanding):
-    """One daemon never reads the event, one dies after it has, and the third one gives."""
+    """
+    The first daemon never reads the event, the second one dies after it has read it, and the third one gives
+    memory.
+    """
     fd = demanding(4 * MIB, 4 * KIB)
 
     def touch():
@@ -188,7 +191,10 @@ def catch_alarms(fd):
 
 
 def test_signals_are_handled_meanwhile(device, region, demanding):
-    """Python's handler runs when the write is done: what counts is that the write is made again after each signal."""
+    """
+    Python's handler runs only when the write has returned. The test shows that the write is tried again after each
+    signal.
+    """
     fd = demanding(4 * MIB, 4 * KIB)
     with Child(catch_alarms, fd) as child:
         time.sleep(1.5)
@@ -336,7 +342,7 @@ def test_discard_mappings(device, region, demanding):
 
 @pytest.fixture
 def short_patience():
-    """Of the kernel's own accesses, in seconds."""
+    """Shortens the time that the kernel's own accesses wait, in seconds."""
     parameter = Path("/sys/module/dmemfs/parameters/kernel_wait_seconds")
     default = parameter.read_text()
     parameter.write_text("3\n")
@@ -345,7 +351,10 @@ def short_patience():
 
 
 def list_into(fd, directory):
-    """getdents64(2) with the buffer in a hole: the kernel writes it with the directory's lock held."""
+    """
+    Calls getdents64(2) with the buffer in a hole, so that the kernel writes to it while it holds the directory's
+    lock.
+    """
     listed = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     with Mapping(fd, 4 * MIB) as mapping:
         return getdents_into(listed, mapping.address, 4096)
@@ -359,7 +368,10 @@ def read_into(fd, path):
 @pytest.mark.parametrize("stopped", [False, True], ids=["no daemon", "a daemon that does nothing"])
 @pytest.mark.parametrize("access", [list_into, read_into])
 def test_the_kernel_does_not_wait_for_ever(device, demanding, public, short_patience, access, stopped):
-    """A process that may only read root's directory keeps its lock for a while, and gets EFAULT."""
+    """
+    A process that may only read root's directory holds its lock for a while at most: then the call fails with
+    EFAULT.
+    """
     fd = demanding(4 * MIB, 2 * MIB)
     (public / "file").write_bytes(b"x" * 4096)
 
@@ -391,7 +403,7 @@ def test_the_kernel_waits_for_a_daemon_that_comes(device, region, demanding, pub
 
 
 def test_user_space_and_guests_wait_longer(device, region, demanding, vcpu, kvm, short_patience):
-    """As long as it takes: they hold nothing that others need."""
+    """They wait as long as it takes, because they hold no lock."""
     fd = demanding(4 * MIB, 4 * KIB)
     device.add(1, 0, region.start, 4 * KIB)
     os.pwrite(fd, bytes.fromhex("a00020f4"), 0)  # mov al, [0x2000]; hlt
@@ -406,7 +418,7 @@ def test_user_space_and_guests_wait_longer(device, region, demanding, vcpu, kvm,
 
 
 def test_suspend_does_not_wait_for_memory(device, demanding, public):
-    """Whoever waits for memory is frozen as it is: an access of the kernel's, too."""
+    """A process that waits for memory can be frozen, also when the access is one of the kernel's."""
     fd = demanding(4 * MIB, 2 * MIB)
     test = Path("/sys/power/pm_test")
     with Child(list_into, fd, public), Child(write_byte, fd, 4 * MIB, 2 * MIB):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-No device reaches raw memory, which nobody can pin: it would keep it when the memory is another's. The device is real, or as
-real as QEMU makes it: it copies through an emulated IOMMU. tests/vm/run gives both to the VM.
+No device may access reserved memory. Nothing can pin it, so a device would keep access when the memory has another
+owner. The device is QEMU's edu, which does DMA through an emulated IOMMU; tests/vm/run adds both to the VM.
 """
 
 import errno
@@ -34,20 +34,20 @@ LIMIT = 5  # seconds: the kernel lets 10 lines of a place pass in that time, lin
 
 @pytest.fixture(scope="module")
 def last_refusal():
-    """When a test may last have had a refusal logged, in a list."""
+    """A list with the latest time at which a test may have had a refusal logged."""
     return [-LIMIT]
 
 
 @pytest.fixture
 def unlimited(last_refusal):
-    """Tests follow each other so fast that the kernel may keep back the lines of the next one."""
+    """Waits until the kernel's rate limit lets a refusal be logged again."""
     time.sleep(max(0, last_refusal[0] + LIMIT + 1 - time.monotonic()))
     yield
     last_refusal[0] = time.monotonic()
 
 
 def logs_refusal(test):
-    """The kernel must log that it refused the device."""
+    """A mark for tests: the kernel must log that it refused the device."""
     return pytest.mark.usefixtures("unlimited")(pytest.mark.kernel_log(REFUSED)(test))
 
 
@@ -58,7 +58,7 @@ def edu():
 
 
 def try_map(edu, mapping):
-    """0, or why the device did not get the mapping."""
+    """0, or the errno with which the device was refused the mapping."""
     try:
         edu.map(mapping, IOVA)
     except OSError as error:
@@ -74,7 +74,7 @@ def check_refused(edu, fd):
 
 
 def attack(pipe, edu, how, path, passed):
-    """In a process of its own: has the device map the file, then lets go of the memory."""
+    """In a process of its own: lets the device map the file, then gives the memory back."""
     fd = socket.recv_fds(passed, 1, 1)[1][0] if how == "passed" else os.open(path, os.O_RDWR)
     mapping = Mapping(fd, 2 * MIB)
     mapping.write(0, b"own")
@@ -98,7 +98,10 @@ def attack(pipe, edu, how, path, passed):
 @pytest.mark.page_sizes("2M")
 @pytest.mark.parametrize("how", ["truncate", "munmap", "punch", "unlink", "kill", "passed"])
 def test_memory_of_the_next_owner(fs, edu, how):
-    """The attacker's file has all memory, the victim's gets it. Should the device have it still, its DMA tells."""
+    """
+    The attacker's file has all memory; then a victim's file gets it. If the device could still read it, it would
+    find the victim's bytes.
+    """
     path = fs / "attacker"
     path.touch()
     if how == "punch":
@@ -134,7 +137,7 @@ def test_pages_of_every_size(device, region, edu, align):
 
 
 def test_discarding_mappings(device, region, edu):
-    """VFIO does not even ask: they are not of the kind that it follows."""
+    """VFIO fails before it reaches the guard: it does not handle VMAs of this kind."""
     fd = device.create(1, region.start, GIB)
     device.call("OBJECT_MODE", id=1, mode=CONSTANTS["MODE_DISCARD"], unit=4096)
     with Mapping(fd, 2 * MIB) as mapping:
@@ -158,7 +161,7 @@ def test_other_memory_is_mapped_as_ever(edu, kind):
 
 
 def ftrace_off():
-    """Tries kernel.ftrace_enabled=0; returns whether it was accepted, which kernels from 7.3 on do never."""
+    """Tries kernel.ftrace_enabled=0. Returns whether the kernel accepted it; Linux 7.3 and later never do."""
     try:
         FTRACE.write_text("0")
     except OSError as error:
@@ -169,7 +172,7 @@ def ftrace_off():
 
 @pytest.fixture(params=["nop", "function", "function_graph"])
 def traced(request):
-    """Others may have the function traced at the same time."""
+    """The guarded function is traced at the same time."""
     (TRACING / "set_ftrace_filter").write_text("follow_pfnmap_start")
     (TRACING / "current_tracer").write_text(request.param)
     yield
@@ -220,7 +223,7 @@ def test_not_loaded_without_ftrace(kernel_log):
 
 @pytest.mark.kernel_log("cannot guard follow_pfnmap_start: -16")
 def test_not_loaded_where_the_function_is_taken(work, device):
-    """As by a live patch. It is this very module under another name that comes second."""
+    """Another ftrace user has the function, as a live patch would. Here it is the same module under another name."""
     module = work / "second.ko"
     module.write_bytes(Path(os.environ["DMEMFS_MODULE"]).read_bytes().replace(b"dmemfs\0", b"second\0"))
     assert refused_module(module)
@@ -231,7 +234,7 @@ def test_not_loaded_where_the_function_is_taken(work, device):
 @pytest.mark.parametrize("capacity", [GIB])
 @pytest.mark.page_sizes("2M")
 def test_guest_with_the_device(fs, work, kvm):
-    """QEMU says so and ends; with other memory its guest gets the device."""
+    """QEMU reports the refusal and ends. With RAM of another kind its guest gets the device."""
     with vfio.Edu() as edu:
         options = ["-device", f"vfio-pci,host={edu.address}"]
     with guest(work, f"mem-path={fs / 'vm1'},align=2M", 512 * MIB, "", options) as running:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many faults a mapping takes, and how large the pages are that serve them."""
+"""How many faults a mapping takes, and which page sizes serve them."""
 
 import ctypes
 import os
@@ -17,7 +17,10 @@ OTHER_FAULTS = 100
 
 
 def touch(mapping, length):
-    """Writes to each 4 KiB of the first @length bytes, upwards, and returns the faults that the kernel counted."""
+    """
+    Writes to each 4 KiB of the first @length bytes in ascending order. Returns the number of faults that the kernel
+    counted.
+    """
     memory = memoryview((ctypes.c_char * length).from_address(mapping.address)).cast("B")[:: 4 * KIB]
     ones = b"\x01" * len(memory)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -33,7 +36,7 @@ def touch(mapping, length):
     pytest.param(4 * KIB, 64 * MIB, {"4K": 16384}, marks=pytest.mark.expect_log("allows pages of 4K only")),
 ], ids=["1G-aligned", "2M-aligned", "4K-aligned"])
 def test_alignment_of_the_address_decides_on_the_mount(fs, capacity, skew, length, expected, record_property):
-    """One fault for a gigabyte, 512, or as many as on any memory; as QEMU has it with align=1G, align=2M and none."""
+    """One fault for a GiB, 512 faults, or one for each 4 KiB, as with align=1G, align=2M and no align= of QEMU."""
     path = fs.make_file("vm1", size=capacity)
     with open(path, "r+b") as file, Mapping(file.fileno(), GIB, skew=skew) as mapping:
         seen = touch(mapping, length)
@@ -44,7 +47,7 @@ def test_alignment_of_the_address_decides_on_the_mount(fs, capacity, skew, lengt
 
 
 def expected_pages(skew, offset, length, extents, size):
-    """What the largest page that fits everywhere makes of the mapping, touched upwards: numbers by size of page."""
+    """The number of pages of each size, if each fault of an ascending touch gets the largest page that fits."""
     counts = dict.fromkeys(PAGES, 0)
     at = 0
     while at < length:
@@ -93,7 +96,7 @@ def test_each_fault_gets_the_largest_page_that_fits(device, region, skew, offset
 
 
 def test_reading_first_needs_one_more_fault_at_most(device, region):
-    """The first entry may be for reading; writing then takes the same page."""
+    """The first entry may be read-only. The write then makes the same page writable."""
     fd = device.create(1, region.start, GIB)
     with Mapping(fd, GIB, skew=0) as mapping:
         assert mapping.read(GIB - 1, 1) == b"\0"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A KVM guest gives memory back to the pool, and takes it again: free page reporting, and a balloon."""
+"""A KVM guest gives memory back to the pool and takes it again: free page reporting, and a balloon."""
 
 import os
 
@@ -39,7 +39,7 @@ def memory(fs):
 @pytest.mark.page_sizes("2M")
 @pytest.mark.dmemfs(alloc="demand")
 def test_free_page_reporting(fs, work, memory):
-    """What the guest frees it reports in blocks of 2 MiB."""
+    """The guest reports freed memory in blocks of 2 MiB."""
     with breathing(work, memory, "virtio-balloon-pci,free-page-reporting=on") as running:
         for count in (1, 2):
             assert running.wait(f"full-{count}") == "1"
@@ -54,7 +54,10 @@ def test_free_page_reporting(fs, work, memory):
 @pytest.mark.page_sizes("4K")
 @pytest.mark.dmemfs(alloc="demand", demand_extent="2M")
 def test_balloon(fs, work, memory):
-    """Inflated it takes the guest's free pages, one by one; deflated it gives them again."""
+    """
+    When the balloon inflates, the guest gives back its free pages one by one; when it deflates, the guest gets
+    memory again.
+    """
     with breathing(work, memory, "virtio-balloon-pci", "balloon") as running:
         monitor = Qmp(work / "monitor", running.process, BOOT_TIMEOUT)
         running.wait("free-1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ioctls with random bytes: whatever number, struct and address are, there is an error or an answer, and no more."""
+"""ioctls with random bytes: whatever the number, the struct and the address, the result is an error or an answer."""
 
 import ctypes
 import errno
@@ -18,7 +18,7 @@ NUMBERS = [number for name, (number, _) in REQUESTS.items() if name not in ("REG
 
 
 class Edge:
-    """A page that can be read and written, and behind it one that cannot."""
+    """A page that can be read and written, followed by one that cannot."""
 
     def __init__(self):
         self._map = mmap.mmap(-1, 2 * PAGE)

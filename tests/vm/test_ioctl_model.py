@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The ioctls against a model: random requests, right and wrong ones, on a few objects that fight for little memory. After
-every step the module's lists and the bytes of all files have to be the model's.
+The ioctls against a model: random requests, valid and invalid, on a few objects with little memory. After each step the
+module's lists and the bytes of all files must equal the model's.
 """
 
 import errno
@@ -31,7 +31,7 @@ sizes = st.integers(0, FILE * PAGE)
 
 
 class Object:
-    """What the model knows of one."""
+    """The state of one object in the model."""
 
     def __init__(self):
         self.state = NAMED
@@ -42,7 +42,7 @@ class Object:
         self.fds = []
 
     def runs(self):
-        """(first page of the file, first page of the memory, pages, punched), as few as possible."""
+        """(first page of the file, first page of the memory, pages, punched), in as few runs as possible."""
         runs = []
         for page, memory in sorted(self.pages.items()):
             before = runs[-1] if runs else [0, 0, 0, None]
@@ -53,7 +53,7 @@ class Object:
         return [tuple(run) for run in runs]
 
     def visible(self, page):
-        """The page of the memory that is seen there, or None."""
+        """The page of memory that a reader sees there, or None."""
         return None if page in self.punched else self.pages.get(page)
 
 
@@ -77,7 +77,7 @@ class Model(RuleBasedStateMachine):
         self.device.claim(self.start, GIB)
 
     def call(self, wanted, request, **members):
-        """Makes the request, which must fail with the error @wanted if that is not 0."""
+        """Makes the request. It must fail with the errno @wanted, unless that is 0."""
         if not wanted:
             return self.device.call(request, **members)
         with fails_with(wanted):
@@ -97,7 +97,7 @@ class Model(RuleBasedStateMachine):
             page[:] = bytes(PAGE)
 
     def fill(self, known, begin, end, data):
-        """Puts @data, or zeroes, where the file has memory; returns where the first hole is."""
+        """Writes @data, or zeroes, where the file has memory. Returns the offset of the first hole."""
         hole = end
         for at in range(begin, end):
             page = known.visible(at // PAGE)
@@ -220,7 +220,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(number=ids, page=file_pages, count=counts, error=st.sampled_from((0, errno.ENOSPC, 4096)))
     def answer(self, number, page, count, error):
-        """Nobody waits."""
+        """Answers a fault although nothing waits."""
         wanted = errno.ENOENT if not self.live(number) else errno.EINVAL if error == 4096 else 0
         self.call(wanted, "FAULT_ANSWER", id=number, offset=page * PAGE, length=count * PAGE, error=error)
 
@@ -240,7 +240,7 @@ class Model(RuleBasedStateMachine):
             self.call(errno.ENXIO, "POISON_ADD", start=self.start + GIB - PAGE, length=2 * PAGE)
 
     def reach(self, known, begin, end):
-        """How far a read or a write from @begin on gets before it comes to a bad page."""
+        """How far a read or a write from @begin goes before it meets a bad page."""
         return next((at for at in range(begin, end) if known.visible(at // PAGE) in self.bad), end)
 
     @rule(number=ids, begin=sizes, data=st.binary(min_size=1, max_size=16), times=st.integers(1, 1024))
@@ -283,7 +283,7 @@ class Model(RuleBasedStateMachine):
                 self.compare(known, expected[: known.size])
 
     def compare(self, known, expected):
-        """Around the bad pages, which nobody can read."""
+        """Compares all bytes except the bad pages, which cannot be read."""
         at = 0
         while at < len(expected):
             if known.visible(at // PAGE) in self.bad:

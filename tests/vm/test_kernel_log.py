@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guard around every test sees what the kernel logs, and knows a complaint."""
+"""The guard around each test reads the kernel log and recognises warnings."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ KMSG = Path("/dev/kmsg")
 
 @pytest.mark.kernel_log("something is wrong, as expected")
 def test_warning_is_seen_by_the_guard():
-    """A guard that misses the line fails this test, and so does one that does not know it is expected."""
+    """The test fails if the guard misses the line, and if the guard does not know that it is expected."""
     KMSG.write_text("<4>something is wrong, as expected\n")
 
 

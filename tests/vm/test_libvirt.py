@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libvirt's own daemon and a guest that it starts: its memory is where memory_backing_dir says, on the node of that directory."""
+"""libvirt's own daemon starts a guest. The guest's memory lies in memory_backing_dir, on the node of that directory."""
 
 import os
 import re
@@ -46,7 +46,7 @@ DOMAIN = """<domain type="qemu">
 
 
 def add_user():
-    """Whom Debian's package makes, and whose the guests are, unless it is installed. All of this is the VM's own."""
+    """Adds the user that runs guests, which Debian's package makes, unless it exists. It exists in the VM only."""
     with open("/etc/passwd", "r+", encoding="ascii") as users, open("/etc/group", "r+", encoding="ascii") as groups:
         if "\nlibvirt-qemu:" not in users.read():
             users.write("libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n")
@@ -71,7 +71,7 @@ def virsh(*arguments):
 
 @pytest.fixture
 def guests(both, work):  # noqa: F811
-    """The directory of libvirt's guests, on node 1, and libvirtd that runs."""
+    """The directory of libvirt's guests, on node 1, with libvirtd running."""
     directory = with_policy(both, "guests", "1")
     add_user()
     Path("/etc/libvirt").mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def guests(both, work):  # noqa: F811
 
 @pytest.fixture
 def guest(guests, work):
-    """A guest that runs, with its memory aligned: its console."""
+    """A running guest with aligned memory. Its value is the guest's console."""
     virsh("define", define(work, shutil.copy(ALIGNED, work), SIZE))
     virsh("start", "vm1")
     yield work / "console"
@@ -97,7 +97,7 @@ def guest(guests, work):
 
 
 def memory_of(directory):
-    """The one file below it."""
+    """The only file below the directory."""
     found = [Path(where) / name for where, _, names in os.walk(directory) for name in names]
     assert len(found) == 1, found
     return found[0]
@@ -127,7 +127,7 @@ def test_guest_of_libvirt(both, guests, guest):  # noqa: F811
 
 
 def test_destroyed_guest_gives_its_memory_back(both, guests, work):  # noqa: F811
-    """Memory of QEMU as libvirt starts it is not aligned: it works, with small pages, and the daemon says so."""
+    """libvirt starts QEMU without align=. The guest works with small pages, and the daemon logs a warning."""
     both.daemon.expected.append("add align=2M")
     domain = define(work, "/usr/bin/qemu-system-x86_64", SHARE)
     for _ in range(2):  # the node has room for one

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The module as a whole: its device, what it holds while it is loaded, and that it gives everything back."""
+"""The module as a whole: its device, what it keeps while it is loaded, and that it releases everything."""
 
 import errno
 import mmap
@@ -27,14 +27,14 @@ def load(*parameters):
 
 
 def unload():
-    """rmmod's exit status and what it said."""
+    """Runs rmmod. Returns its exit status and its output."""
     done = subprocess.run(["rmmod", "dmemfs"], stderr=subprocess.PIPE, text=True, check=False)
     return done.returncode, done.stderr
 
 
 @contextmanager
 def unloaded():
-    """For the block there is no module; afterwards it is there as before."""
+    """Within the block the module is not loaded. Afterwards it is loaded again."""
     status, said = unload()
     assert status == 0, said
     try:
@@ -49,7 +49,7 @@ def iomem_of_dmemfs():
 
 
 def pat_entries(start, size):
-    """Memory types of the PAT table's entries that begin in the range."""
+    """Memory types of the PAT entries that begin in the range."""
     for low, kind in re.findall(r"PAT: \[mem 0x([0-9a-f]+)-0x[0-9a-f]+\] (\S+)", PAT.read_text()):
         if start <= int(low, 16) < start + size:
             yield kind
@@ -63,7 +63,7 @@ def test_device_is_for_root_only():
 
 
 def test_device_needs_more_than_its_mode_allows():
-    """CAP_SYS_RAWIO, also for a file whose permission bits would let anybody in."""
+    """It needs CAP_SYS_RAWIO, whatever its permission bits are."""
     os.chmod(PATH, 0o666)
     try:
         with fails_with(errno.EPERM):
@@ -128,7 +128,7 @@ def test_region_is_write_back(device, reserved):
 
 
 def system_ram():
-    """A range that the kernel uses, past the first megabytes, where much is special."""
+    """A range that the kernel uses. It starts past the first megabytes, much of which is special."""
     for start, end in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", Path("/proc/iomem").read_text(), re.M):
         low, high = -(-int(start, 16) // MIB) * MIB, int(end, 16) + 1
         if low > 16 * MIB and high - low >= 16 * MIB:
@@ -137,13 +137,13 @@ def system_ram():
 
 
 def end_of_system_ram():
-    """Of what the kernel uses below the first range that it does not."""
+    """The end of the memory that the kernel uses below the first range that it does not use."""
     ends = re.findall(r"^[0-9a-f]+-([0-9a-f]+) : System RAM$", Path("/proc/iomem").read_text(), re.M)
     return next(int(end, 16) + 1 for end in ends if int(end, 16) > 16 * MIB)
 
 
 def firmware_reserved():
-    """A page that the firmware keeps for itself."""
+    """A page that the firmware reserves."""
     for entry in Path("/sys/firmware/memmap").iterdir():
         start, last = (int((entry / name).read_text(), 0) for name in ("start", "end"))
         if (entry / "type").read_text() == "Reserved\n" and start >= MIB and last - start >= 2 * 4096:
@@ -165,7 +165,7 @@ def firmware_reserved():
 ], ids=["unaligned", "odd length", "empty", "wraps", "beyond the CPU", "System RAM", "partly System RAM", "a device",
         "past the end", "the firmware's"])
 def test_claim_refuses(device, reserved, start_of, length, error):
-    """@start_of: from the last range that memmap= reserved, which ends with the RAM."""
+    """@start_of: computes the start from the last range of memmap=, which ends where the RAM ends."""
     start = start_of(reserved[-1][0], sum(reserved[-1]))
     with fails_with(error):
         device.claim(start, length)

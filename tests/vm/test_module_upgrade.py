@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The module is replaced under a stopped daemon: names, attributes and bytes are as they were. Refused under a guest."""
+"""
+The module is replaced while the daemon is stopped: names, attributes and bytes stay. While a guest maps a file this is
+refused.
+"""
 
 import os
 import re
@@ -42,7 +45,7 @@ def test_everything_is_kept(fs, daemon):
 
 @pytest.mark.page_sizes("2M")
 def test_again_and_again(fs, daemon):
-    """Each module and each daemon is as good as the first: what one wrote the others find."""
+    """Each new module and daemon finds what the ones before wrote."""
     for number in range(5):
         fs.make_file(f"file{number}", f"round {number}".encode(), size=3 * MIB)
         stop(daemon)
@@ -54,7 +57,7 @@ def test_again_and_again(fs, daemon):
 
 @pytest.mark.page_sizes("2M")
 def test_after_a_crash_of_the_daemon(fs, daemon):
-    """It had no time to say good-bye; nobody uses a file."""
+    """The daemon was killed. No process uses a file."""
     path = fs.make_file("file", b"bytes")
     daemon.kill()
     subprocess.run(["umount", "--lazy", fs.root], check=True)
@@ -72,7 +75,10 @@ def test_refused_while_a_daemon_runs(fs, daemon):
 
 @pytest.mark.page_sizes("4K", "2M")
 def test_refused_while_a_guest_maps_a_file(fs, daemon):
-    """Though the daemon is stopped: the guest goes on, and once it is gone the upgrade does, too."""
+    """
+    The module cannot be unloaded although the daemon is stopped. The guest goes on; when it has ended, the upgrade
+    succeeds.
+    """
     path = fs.make_file("vm1", size=2 * MIB)
 
     def guest(pipe):
@@ -101,7 +107,7 @@ def test_refused_while_a_guest_maps_a_file(fs, daemon):
 @pytest.mark.page_sizes("2M")
 @pytest.mark.expect_log("the contents are lost: others have used the memory since|keep their names and sizes")
 def test_stale_bytes_are_never_shown(fs, daemon, reserved):
-    """Between the two modules nobody may have used the memory: the copy of the mark in /run is what tells."""
+    """The memory may have been used while no module was loaded. The copy of the mark in /run shows whether it was."""
     path = fs.make_file("file", b"x" * MIB)
     stop(daemon)
     with unloaded():

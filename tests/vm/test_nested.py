@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A KVM guest inside the VM, with its RAM in a file on the mount: the token test of ../../quickstart, and more."""
+"""A KVM guest inside the VM whose RAM is a file on the mount: the token test of ../../quickstart, and more."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ KVM = Path("/sys/kernel/debug/kvm")
 
 @pytest.fixture
 def capacity(page_size):
-    """What the daemon owns, in bytes: the gigabyte that a guest wants here, or two of one page each."""
+    """What the daemon owns, in bytes: 1 GiB for the guest, or two pages of 1 GiB."""
     return 2 * GIB if page_size == "1G" else GIB
 
 
@@ -29,12 +29,12 @@ def witness(*arguments):
 
 
 def huge_pages():
-    """What KVM maps for its guests, by size of page."""
+    """The pages that KVM maps for its guests, by size."""
     return {size: int((KVM / f"pages_{size}").read_text()) for size in ("4k", "2m", "1g")}
 
 
 def exchange_tokens(running, path):
-    """Proof that the guest's RAM and the file are the same bytes, in both directions."""
+    """Shows in both directions that the guest's RAM and the file are the same bytes."""
     offset = witness("find", path, running.wait("guest-token"))
     token = secrets.token_hex(16)
     witness("write", path, offset, token)
@@ -61,7 +61,7 @@ def test_guest_in_a_named_file(fs, work):
 
 @pytest.mark.page_sizes("2M")
 def test_guest_in_a_directory(fs, work):
-    """QEMU makes a file there, removes its name and sizes it only then."""
+    """QEMU makes a file in the directory, removes its name, and then sizes it."""
     with guest(work, f"mem-path={fs.root},align=2M", 512 * MIB) as running:
         running.wait("pattern-mib")
         assert not os.listdir(fs.root)
@@ -73,7 +73,7 @@ def test_guest_in_a_directory(fs, work):
 @pytest.mark.timeout(90)
 @pytest.mark.page_sizes("1G")
 def test_guest_on_gigabyte_pages(fs, work):
-    """The first gigabyte has holes for devices; the second one is a single page, for the host's and KVM's tables."""
+    """The first GiB has holes for devices. The second one is a single page in the host's and in KVM's page tables."""
     path = fs / "vm1"
     with guest(work, f"mem-path={path},align=1G", 2 * GIB) as running:
         pages = check_guest(running, path, 2 * GIB)

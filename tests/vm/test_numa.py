@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NUMA on a machine that has nodes: where the memory of files really is, as the firmware's own table (SRAT) tells."""
+"""NUMA on a machine with nodes: on which node the memory of files lies, by the firmware's table (SRAT)."""
 
 import ctypes
 import os
@@ -36,7 +36,7 @@ def memory_of_nodes():
 
 
 def nodes_of(fs, path):
-    """The node of each unit, in file order, by where its memory is."""
+    """The node of each unit in file order, by its physical address."""
     memory = memory_of_nodes()
     return [next(node for addresses, node in memory if at in addresses)
             for run in fs.extents(path) for at in range(run.start, run.start + run.length, fs.unit)]
@@ -44,7 +44,7 @@ def nodes_of(fs, path):
 
 @pytest.fixture
 def both(fs, reserved):
-    """A region on each of two nodes, whose numbers the module tells."""
+    """A mount with a region on each of two nodes. The module reports the numbers of the nodes."""
     assert len(reserved) == 2
     fs.daemon.stop()
     text = re.sub(r"\[region test\]\n.*", "", fs.daemon.config.read_text(), flags=re.DOTALL)
@@ -71,7 +71,7 @@ def test_module_knows_the_nodes(both, reserved):
 
 @pytest.mark.parametrize("node", (0, 1))
 def test_directory_of_a_node(both, node):
-    """As libvirt's memory_backing_dir: what is made there is on the node."""
+    """Files that are made in it lie on its node, as with memory_backing_dir of libvirt."""
     tree = with_policy(both, "tree", str(node))
     assert nodes_of(both, sized(tree / "vm1", SHARE)) == [node] * (SHARE // both.unit)
 
@@ -105,7 +105,7 @@ def test_local_is_the_node_of_the_cpu(both):
 
 
 def buffers_of(pid):
-    """Page addresses of what requests are read into: no child gets a copy of it, and it is locked."""
+    """Page addresses of the buffers that requests are read into. They are locked, and no child gets a copy."""
     found, at = [], None
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
@@ -116,7 +116,7 @@ def buffers_of(pid):
 
 
 def move_pages(pid, pages, node=None):
-    """Where each page is, after it was moved to @node if it can be; below 0: why not (move_pages(2))."""
+    """Tries to move each page to @node. Returns the node of each, or a negative errno (move_pages(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     status = (ctypes.c_int * len(pages))()
     nodes = (ctypes.c_int * len(pages))(*[node] * len(pages)) if node is not None else None
@@ -127,7 +127,7 @@ def move_pages(pid, pages, node=None):
 
 
 def test_what_requests_are_read_into_stays_where_it_is(fs):
-    """Were a page of it on its way elsewhere when the daemon is killed, a request would fail."""
+    """If a page of a buffer were being migrated when the daemon is killed, a request would fail."""
     pages = buffers_of(fs.daemon.pid)
     assert len(pages) >= 32
     before = move_pages(fs.daemon.pid, pages)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A memory error under a KVM guest: QEMU is told before the guest touches the page, and hands it on."""
+"""A memory error in a KVM guest's RAM: QEMU is told before the guest touches the page, and passes it on."""
 
 import pytest
 
@@ -28,7 +28,10 @@ def text(path):
 
 @pytest.mark.timeout(60)
 def test_guest_is_told_which_of_its_pages_is_lost(spoiled, work):  # noqa: F811
-    """What it makes of that is its own affair: with this CPU, whose machine checks are half Intel's, it panics."""
+    """
+    This guest then panics: its CPU is AMD's with half of Intel's machine checks. What a guest does is not dmemfs'
+    concern.
+    """
     fs, console = spoiled, work / "console.log"
     with guest(work, f"mem-path={fs / 'vm1'},align=2M", SIZE, "counter", CPU) as running:
         wait_until(lambda: "\nat 3 " in text(console), "the guest runs", BOOT_TIMEOUT)

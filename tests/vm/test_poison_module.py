@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory errors, as the module alone deals with them; the test is the daemon."""
+"""Memory errors as the module alone handles them. The test acts as the daemon."""
 
 import errno
 import os
@@ -32,7 +32,10 @@ def program(tmp_path_factory):
 
 @pytest.fixture
 def spoiled(reserved):
-    """A device with a region whose pages may be poisoned: the module forgets them when it goes."""
+    """
+    A device with a region whose pages may be poisoned. The module is reloaded afterwards, because it remembers
+    them.
+    """
     with Device() as device:
         device.clear()
         device.claim(reserved[0][0], GIB)
@@ -56,7 +59,7 @@ def poisoned(device):
 
 
 def wait_poisoned(device):
-    """The event, and afterwards the list."""
+    """Waits for the event, then returns the list."""
     assert POISON in [event.kind for event in device.events(WAIT)]
     return poisoned(device)
 
@@ -136,7 +139,7 @@ def test_reading_and_writing(spoiled, reserved):
 
 
 def test_debugger(spoiled, reserved, program):
-    """/proc/PID/mem, which reads by ->access."""
+    """/proc/PID/mem, which reads by the operation ->access."""
     start = reserved[0][0]
     with object_at(spoiled, 1, start) as fd, victim(program, fd, SIZE) as process:
         spoiled.call("POISON_ADD", start=start + BAD, length=PAGE)

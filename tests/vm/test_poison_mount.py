@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory errors on the mount: the daemon and the module together."""
+"""Memory errors on a mount: the daemon and the module together."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def program(tmp_path_factory):
 
 @pytest.fixture
 def spoiled(forgetful, fs):  # in this order
-    """A mount whose memory may be spoiled."""
+    """A mount whose memory may be poisoned."""
     fs.daemon.expected.append(WARNING)
     return fs
 
@@ -48,7 +48,7 @@ def poisoned(fs):
 
 
 def spoil(fs, path, offset=BAD):
-    """The physical address that went bad, once the daemon knows."""
+    """Poisons a page, and returns its physical address when the daemon knows of it."""
     address, before = address_of(fs, path, offset), sum(poisoned(fs))
     inject(address)
     wait_until(lambda: sum(poisoned(fs)) == before + PAGE and re.search(WARNING, fs.daemon.log), "the daemon knows")
@@ -56,14 +56,14 @@ def spoil(fs, path, offset=BAD):
 
 
 def check_books(fs, held):
-    """@held: bytes of files."""
+    """Checks that free, used and poisoned memory add up. @held: bytes of files."""
     stats = fs.stats()
     assert stats["capacity_bytes"] == stats["free_bytes"] + held + stats["poisoned_bytes"] + stats["pending_bytes"]
     assert stats["free_bytes"] == stats["clean_bytes"] + stats["dirty_bytes"] + stats["zeroing_bytes"]
 
 
 def fill(fs, name):
-    """One file of all that is left in 4-KiB pages; its runs."""
+    """Makes one file of all free memory, in units of 4 KiB. Returns its runs."""
     os.mkdir(fs / name)
     os.setxattr(fs / name, "dmemfs.page_size", b"4K")
     path = fs.make_file(f"{name}/all", size=fs.stats()["free_bytes"])
@@ -123,7 +123,7 @@ def test_free_memory(spoiled):
 @pytest.mark.dmemfs(zero_in_advance="false")
 @pytest.mark.parametrize("how", ["stop", "kill", "module", "lost"])
 def test_restart(spoiled, program, how):
-    """The next daemon knows of it, also when the module does not any more."""
+    """The next daemon knows of the error, also when the module no longer does."""
     fs = spoiled
     path = fs.make_file("vm1", size=SIZE)
     address = spoil(fs, path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Page-table entries without a struct page, and the parts of the kernel that do not expect them: nothing that a process
-does to its own mapping may hurt the host. The kernel's log is checked after every test (plugins/kernel_log.py).
+Page-table entries without a struct page, and parts of the kernel that do not expect them. Whatever a process does to
+its own mapping must not harm the host. plugins/kernel_log.py checks the kernel's log after each test.
 """
 
 import os
@@ -32,7 +32,7 @@ def programs(tmp_path_factory):
 
 @pytest.fixture
 def gibibyte(device, region):
-    """A descriptor of object 1: an aligned GiB, so that one page can map all of it."""
+    """A descriptor of object 1: an aligned GiB, which one page can map."""
     fd = device.create(1, region.start, GIB)
     yield fd
     os.close(fd)
@@ -44,7 +44,7 @@ def start(program, fd, *arguments, **options):
 
 @pytest.mark.parametrize("align", ["4K", "2M", "1G"])
 def test_walkers_on_discarding_mappings(programs, device, gibibyte, align):
-    """VM_MIXEDMAP: larger pages only where the kernel's walkers expect them."""
+    """These are VM_MIXEDMAP: they get large pages only where the kernel's walkers expect them."""
     device.call("OBJECT_MODE", id=1, mode=CONSTANTS["MODE_DISCARD"], unit=4096)
     assert start(programs / "walkers", gibibyte, align).wait() == 0
     info = device.info(1)
@@ -62,7 +62,7 @@ def test_walkers(programs, device, gibibyte, largest):
 
 @pytest.mark.parametrize("switch", ["/proc/sys/kernel/ftrace_enabled", "/sys/kernel/debug/kprobes/enabled"])
 def test_walkers_when_somebody_switches_the_guards_off(programs, gibibyte, switch):
-    """Of what cannot be switched off, as far as the kernel takes the order at all."""
+    """The guards stay in effect whatever the kernel accepts for its ftrace switches."""
     with suppress(OSError):
         Path(switch).write_text("0")
     try:
@@ -79,7 +79,7 @@ def test_cutting_a_mapping_while_others_fault(programs, device, gibibyte):
 
 
 def test_memory_comes_and_goes_while_others_fault(programs, device, region, gibibyte):
-    """What was taken away is given to object 2, and shows there only zeroes, however hard object 1 is written to."""
+    """Memory that is taken away goes to object 2, and shows only zeroes there while object 1 is being written."""
     device.call("OBJECT_CREATE", id=2)
     device.call("OBJECT_RESIZE", id=2, size=GIB)
     other = device.open_object(2)
@@ -121,7 +121,7 @@ def count_faults(device):
 
 @pytest.mark.parametrize("skew", [4096, 2 * MIB, 0], ids=["4K", "2M", "1G"])
 def test_a_child_gets_no_entries_but_the_same_memory(device, gibibyte, skew):
-    """fork() copies 2-MiB entries without the lock that whoever takes the memory away relies on."""
+    """fork() copies entries of 2 MiB without the lock under which the module takes memory away."""
     with Mapping(gibibyte, GIB - skew, skew=skew) as mapping:
         for at in (5 * MIB, 7 * MIB):
             mapping.write(at, b"parent")
@@ -138,7 +138,7 @@ def test_a_child_gets_no_entries_but_the_same_memory(device, gibibyte, skew):
 
 
 def read_pagemap(mapping):
-    """All of it, one word for each page."""
+    """Reads all of it: one word for each page."""
     with open("/proc/self/pagemap", "rb") as pagemap:
         pagemap.seek(mapping.address // 4096 * 8)
         size = mapping.length // 4096 * 8
@@ -148,7 +148,7 @@ def read_pagemap(mapping):
 @pytest.mark.parametrize("skew", [4096, 2 * MIB, 0], ids=["4K", "2M", "1G"])
 @pytest.mark.parametrize("discards", [False, True], ids=["plain", "discards"])
 def test_writes_while_soft_dirty_bits_are_tracked(device, gibibyte, discards, skew):
-    """The kernel makes entries read-only for it, large ones as well: each write ends, and is in the file."""
+    """The kernel makes entries read-only for that, large ones too. Each write ends and is in the file."""
     if discards:
         device.call("OBJECT_MODE", id=1, mode=CONSTANTS["MODE_DISCARD"], unit=4096)
     mapped = [number * 2 * MIB + 5 for number in range(8)]
@@ -176,7 +176,7 @@ def test_writes_while_soft_dirty_bits_are_tracked(device, gibibyte, discards, sk
 
 @pytest.mark.parametrize("what", ["fork", "move"])
 def test_memory_goes_while_page_tables_change(programs, device, region, gibibyte, what):
-    """What was taken away from object 1 belongs to object 2 then, whose bytes nobody else may see or change."""
+    """Memory that is taken from object 1 goes to object 2. No other process may then see or change it."""
     secret = b"secret of object 2".ljust(2 * MIB, b"\0")
     device.call("OBJECT_CREATE", id=2)
     device.call("OBJECT_RESIZE", id=2, size=GIB)
