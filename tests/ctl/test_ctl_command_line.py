@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl's command line: help, version, what is no command, and JSON whatever happens."""
+"""The command line of dmemfsctl: help, version, unknown commands, and JSON for every result."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_errors_before_the_command_are_json_too(ctl):
 
 
 def test_operands_that_look_like_options(ctl):
-    """After "--" everything is an operand, --json included."""
+    """All arguments after "--" are operands, --json included."""
     done = ctl.run("fsck", "--", "--json")
     assert (done.returncode, done.stdout) == (FAILED, "")
     assert "/--json: No such file" in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl doctor: each thing that can be wrong is found, with its remedy, and nothing else is."""
+"""dmemfsctl doctor finds each problem, names its remedy, and reports nothing else."""
 
 import ctypes
 import mmap
@@ -19,7 +19,7 @@ THP = "sys/kernel/mm/transparent_hugepage/enabled"
 
 @pytest.fixture
 def healthy(ctl, work):
-    """A machine with all that the pfn backend needs."""
+    """A machine that has everything that the pfn backend needs."""
     machine = two_nodes(work / "root")
     version = ctl.text("--version").split()[1]
     machine.write("proc/sys/kernel/osrelease", "6.12.5-amd64\n")
@@ -157,7 +157,7 @@ def test_what_is_wrong_is_found_with_its_remedy(ctl, healthy, ill):
 
 
 def test_machine_for_the_memory_backend(ctl, healthy):
-    """Nothing reserved and no module: worth a note, no problem."""
+    """No reserved memory and no module are a note, not a problem."""
     healthy.write("proc/cmdline", "quiet\n")
     shutil.rmtree(healthy.root / "sys/module/dmemfs")
     assert {finding["check"] for finding in not_ok(findings(ctl, healthy, DONE))} == {"reserved", "module"}
@@ -174,7 +174,7 @@ def doctor(ctl, fs):
 
 
 def about(pid, result):
-    """This machine may have other mounts, too."""
+    """The findings about the process @pid. This machine may have other mounts, too."""
     return [finding for finding in of(result, "mappings") if f"({pid})" in finding["text"]]
 
 
@@ -189,7 +189,7 @@ def test_mount_in_order(ctl, fs):
 
 @pytest.mark.page_sizes("4K")
 def test_quotas_that_are_not_in_force(ctl, fs):
-    """The reason as long as there is one, then the way to have it."""
+    """doctor gives the reason while it exists, then how to put the quota into force."""
     fs.daemon.config.write_text(fs.daemon.config.read_text() + "\n[quota x]\npath=/t/vms\nmax-files=5\n")
     (fs / "t").mkdir()
     (fs / "t" / "vms").touch()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--help, the man page and the completion say the same."""
+"""--help, the man page and the completion agree."""
 
 import re
 import subprocess

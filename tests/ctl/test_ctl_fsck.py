@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl fsck: finds what is wrong with the record, and moves it aside when told to, and only then."""
+"""dmemfsctl fsck finds problems of the record, and moves the record aside only when told to."""
 
 import os
 import re
@@ -52,7 +52,7 @@ def test_clean(ctl, stopped):
 
 
 def test_after_a_kill(ctl, fs):
-    """The log of the last transactions has yet to be read in."""
+    """The log has transactions that are not in the database yet."""
     fs.make_file("file", b"x" * 10000)
     fs.daemon.kill()
     assert ctl.json("fsck", fs.daemon.state_dir)["clean"]
@@ -129,7 +129,7 @@ def test_good_and_foreign_ones_stay_unless_forced(ctl, stopped):
 
 
 def test_redo_log_of_an_older_daemon(ctl, stopped):
-    """What it has is not in the database: neither checked without it nor left behind."""
+    """The redo log has changes that the database lacks. fsck does not check without it, and moves both."""
     state_dir = stopped.daemon.state_dir
     (state_dir / "metadata.db-redo").write_bytes(b"x")
     ctl.fails("fsck", state_dir, says=["metadata.db-redo", "start that version once more and stop it"])

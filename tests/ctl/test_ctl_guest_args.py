@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl guest-args: the real programs take what it prints, and do with it what it promises."""
+"""dmemfsctl guest-args: the real programs accept its output, with the effect that it promises."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def requires(program):
 
 @contextmanager
 def qemu(arguments, work):
-    """A virtual machine that is not started, and a function that asks its monitor."""
+    """A virtual machine that does not start, and a function that queries its monitor."""
     command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
     with open(work / "qemu.stderr", "wb") as stderr, \
             subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
@@ -97,7 +97,7 @@ def test_libvirt_takes_it(ctl, fs, name):
 
 @requires("qemu-system-x86_64")
 def test_arguments_past_libvirt_replace_its_memory(ctl, fs):
-    """libvirt's own command line comes first, with an object of its own."""
+    """libvirt's own arguments come first, with a memory object of its own."""
     path = fs.make_file("vm1", size=16 * fs.unit)
     tree = ElementTree.fromstring(DOMAIN.format(ctl.json("guest-args", path, "--vmm=libvirt")["xml"]))
     extra = [argument.get("value") for argument in tree.iter(f"{QEMU_NAMESPACE}arg")]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-dmemfsctl prepare-kexec, and the start after it. The machine of these tests does not really kexec (tests/vm does): the
-memory backend keeps the bytes, and DMEMFS_PROC shows the daemon another boot.
+dmemfsctl prepare-kexec, and the start after it. These tests do not really kexec (tests/vm does): the memory backend
+keeps the bytes, and DMEMFS_PROC shows the daemon another boot.
 """
 
 import os
@@ -16,7 +16,7 @@ CONTENTS = b"of the guest" * 1000
 
 
 class Boot:
-    """What /proc says."""
+    """The contents of /proc of one boot."""
 
     def __init__(self, root, boot_id="next-boot", loader="208", cmdline=""):
         self.root = root
@@ -32,7 +32,7 @@ class Boot:
 
 @pytest.fixture
 def prepared(fs, ctl, backend):
-    """A file system whose module has ended with its kernel, and the argument for the next one."""
+    """A file system after a kexec, which has ended the module, and the kernel argument for the next boot."""
     (fs / "directory").mkdir()
     fs.make_file("directory/guest", CONTENTS)
     fs.make_file("empty")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl plan, on machines that are not this one."""
+"""dmemfsctl plan on imaginary machines."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ def ranges_of(result):
 
 
 def kernel_sees(path):
-    """What a shell, and then GRUB, make of the drop-in."""
+    """The kernel arguments after a shell, and then GRUB, have read the drop-in."""
     script = 'GRUB_CMDLINE_LINUX_DEFAULT=quiet; . "$0"; printf %s "$GRUB_CMDLINE_LINUX_DEFAULT"'
     shell = subprocess.run(["sh", "-uc", script, path], capture_output=True, text=True, check=True).stdout
     return re.sub(r"\\(.)", r"\1", shell)
@@ -89,7 +89,10 @@ def test_the_same_plan_on_the_machine_that_was_booted_with_it(ctl, machine):
 
 
 def test_nodes_of_memory_that_is_reserved(ctl, machine):
-    """The kernel has no memory blocks there; the firmware's table tells, whatever it calls the nodes."""
+    """
+    The kernel shows no memory blocks for reserved memory. The firmware's table has its node, whatever number it
+    uses.
+    """
     machine.write("proc/cmdline", "quiet memmap=16G$0x440000000 memmap=16G$0xc40000000\n")
     machine.iomem((0x100000, 3 * GIB, "System RAM"), (4 * GIB, 17 * GIB, "System RAM"), (33 * GIB, 49 * GIB, "System RAM"))
     for directory in ("node0", "node1"):
@@ -103,7 +106,7 @@ def test_nodes_of_memory_that_is_reserved(ctl, machine):
 
 
 def test_memory_that_the_firmware_does_not_report(ctl, machine):
-    """Plugged in later, or set apart: KVM would take it for a device's."""
+    """Memory that was added later or set apart: KVM would treat it as a device's."""
     machine.firmware((0, 3 * GIB, "System RAM"), (4 * GIB, 33 * GIB, "System RAM"), (33 * GIB, 60 * GIB, "System RAM"),
                      (60 * GIB, 65 * GIB, "Soft Reserved"))
     assert ranges_of(plan(ctl, machine, "--size=8G", "--node=1")) == [(52, 8, 1)]

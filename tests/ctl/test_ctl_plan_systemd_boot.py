@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl plan --write where systemd-boot starts the machine: /etc/kernel/cmdline, as kernel-install(8) reads it."""
+"""dmemfsctl plan --write on a machine with systemd-boot: /etc/kernel/cmdline, as kernel-install(8) reads it."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def machine(work):
 
 
 def write(ctl, machine, *arguments):
-    """What is in the file afterwards."""
+    """The contents of the file afterwards."""
     result = ctl.json("plan", "--root", machine.root, "--size=2G", "--write", *arguments)
     assert result["written"] == str(machine.root / CMDLINE)
     assert result["next"].startswith("kernel-install add ")
@@ -43,7 +43,7 @@ def test_vendor_file_is_the_base(ctl, machine):
 
 
 def test_former_plan_is_replaced(ctl, machine):
-    """Other memory that the kernel must not touch stays."""
+    """Other memory that the command line keeps from the kernel stays reserved."""
     machine.write(CMDLINE, "root=/dev/sda2  memmap=64K$0x18690000 memmap=16G$0x440000000 quiet memmap=4G@0x0\n")
     expected = f"root=/dev/sda2 memmap=64K$0x18690000 quiet memmap=4G@0x0 {PLANNED}\n"
     assert write(ctl, machine) == expected
@@ -69,7 +69,7 @@ def test_text_says_what_to_run(ctl, machine):
 
 @pytest.mark.skipif(not LOADER_ENTRY.exists(), reason="needs systemd's kernel-install")
 def test_loader_entry_has_the_arguments(ctl, machine, work):
-    """What kernel-install runs, as it does; systemd-boot takes the line as it is."""
+    """Runs the script that kernel-install runs. systemd-boot passes the line of the entry on unchanged."""
     write(ctl, machine)
     entry, kernel = work / "boot" / "token" / "6.12", work / "vmlinuz"
     entry.mkdir(parents=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl quota: limits of directory trees, as an operator sets and sees them."""
+"""dmemfsctl quota: limits of directory trees, as an operator sets and reads them."""
 
 import os
 
@@ -89,7 +89,7 @@ def test_link_that_leads_out(ctl, fs, tenant):
 
 
 def test_who_is_not_root(ctl, tenant):
-    """May look, and is told."""
+    """Another user may read limits. The command says that only root may set them."""
     ctl.text("quota", tenant, "--max-files=9")
     assert ctl.json("quota", tenant, user=65534)["max_files"] == 9
     ctl.fails("quota", tenant, "--max-files=none", user=65534, says=["--max-files", "only root sets limits"])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Every command in README.md, in the READMEs of the parts and in dmemfs(7) runs in a test: here, on a mount of the test's own; or in
-the test that a table names. A command that is new there, and in none of the tables, fails. So does a row of "What works" that no
-test holds.
+Every command in README.md, in the READMEs of the parts and in dmemfs(7) is run by a test: here, on a mount of its own,
+or in the test that a table names. A new command that is in no table fails, and so does a row of "What works" without a
+test.
 """
 
 import os
@@ -118,7 +118,7 @@ def held(row):
 
 
 def blocks():
-    """Those of each document, without the indentation."""
+    """The blocks of each document, without indentation."""
     for path in READMES:
         for block in re.findall(r"(?:^|\n\n)((?:    .*\n?|\n(?=    ))+)", path.read_text()):
             yield re.sub(r"^    ", "", block, flags=re.MULTILINE).strip("\n")
@@ -131,7 +131,7 @@ def is_shell(block):
 
 
 def commands():
-    """One a line, without comments; once, although more than one document may have it."""
+    """The commands without comments, each once."""
     text = "\n".join(block for block in blocks() if is_shell(block))
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     return list(dict.fromkeys(command for line in lines if (command := re.sub(r"\s+#.*", "", line).strip())))
@@ -178,7 +178,7 @@ def test_that_is_named_exists(test):
 
 
 def test_each_cell_of_what_works_is_held_by_a_test():
-    """It says "not tested" where there is none; and a test for the pfn backend is not skipped there."""
+    """A cell says "not tested" exactly if it has no test. A test for the pfn backend is not skipped there."""
     section = README.read_text().split("## What works\n")[1].split("\n## ")[0]
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()
                         if line.startswith("|")]
@@ -194,7 +194,7 @@ def test_each_cell_of_what_works_is_held_by_a_test():
 
 @pytest.fixture
 def node0(fs):
-    """The mount, with all of its memory on node 0."""
+    """The mount, with all memory on node 0."""
     fs.daemon.stop()
     text = "".join(line for line in fs.daemon.config.read_text().splitlines(True) if not line.startswith("size="))
     fs.daemon.config.write_text(f"{text}\n[region all]\nstart=0x100000000\nsize={fs.capacity}\nnode=0\n")
@@ -205,7 +205,7 @@ def node0(fs):
 @pytest.mark.page_sizes("2M")
 @pytest.mark.memory_only("the region is imaginary")
 def test_commands_on_a_mount(node0, dmemfsd):
-    """In the order of the documents, with what they take for granted: a tenant's directory."""
+    """Runs the commands in the order of the documents. The directory of a tenant exists, as they assume."""
     fs = node0
     (fs / "tenant1").mkdir()
     path = f"{dmemfsd.parent / 'dmemfsctl'}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -238,7 +238,7 @@ def test_argument_makes_quickstart_explain_itself(argument, status):
 
 @contextmanager
 def mount_namespaces_made():
-    """Each as for a container, with a copy of all mounts that there are when it is made."""
+    """Meanwhile a mount namespace is made every second, as containers do, with a copy of all mounts."""
     with subprocess.Popen(["sh", "-c", "while sleep 1; do unshare --mount sleep 300 & done"], start_new_session=True) as maker:
         try:
             yield

@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("its regions
 
 @pytest.fixture
 def root(daemon):
-    """The mount. Its files have sizes, but no RAM."""
+    """The mount. Its files have sizes, but use no RAM."""
     text = "".join(line for line in daemon.config.read_text().splitlines(True) if not line.startswith("size="))
     daemon.config.write_text(f"{text}populate=false\n{REGIONS}")
     daemon.start()

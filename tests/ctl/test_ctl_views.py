@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""status, ls, extents, map and top: what they say of a mount is what the mount itself says."""
+"""status, ls, extents, map and top report what the mount itself reports."""
 
 import fcntl
 import os
@@ -202,7 +202,7 @@ class Screen:
                 self.output += os.read(self.fd, 65536)
 
     def wait(self):
-        """The exit status; what is still to be read must not hold the process up."""
+        """The exit status. Reads the rest of the output, so that the process is not blocked."""
         while True:
             try:
                 part = os.read(self.fd, 65536)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl wait-clean, and what status says of zeroing."""
+"""dmemfsctl wait-clean, and the lines of status about zeroing."""
 
 import os
 import pty

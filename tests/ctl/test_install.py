@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`meson install`: what goes where, and nothing else. And the scripts among it."""
+"""`meson install`: which file goes where, that there are no others, and the installed scripts."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def install(build, directory):
 
 @pytest.fixture(scope="module")
 def installed(build, tmp_path_factory):
-    """As below "/"."""
+    """The installation, as below "/"."""
     return install(build, tmp_path_factory.mktemp("installed"))
 
 
@@ -80,7 +80,7 @@ def test_files_and_modes(installed, prefix):
 
 
 def test_paths_are_those_of_the_prefix(installed, prefix):
-    """Each command of a script or a unit is among what was installed."""
+    """Each command that a script or a unit runs is installed."""
     named = set()
     for path in (f"{prefix}/sbin/mount.fuse.dmemfs", f"{prefix}/libexec/dmemfs/unit-stop",
                  f"{prefix}/lib/systemd/system/dmemfsd.service"):
@@ -98,7 +98,7 @@ def test_configuration_of_the_operator_stays(build, tmp_path):
 
 @pytest.fixture
 def unit(installed, prefix, work):
-    """The unit, with commands that are where this test put them."""
+    """The unit, with the paths of the commands in this installation."""
     text = (installed / f"{prefix}/lib/systemd/system/dmemfsd.service".lstrip("/")).read_text()
     unit = work / "dmemfsd.service"
     for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop"):
@@ -112,7 +112,7 @@ needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="
 
 @needs_systemd
 def test_unit_is_understood(unit):
-    """No key that this systemd does not know, no command that is not there. Its pages are elsewhere."""
+    """systemd knows all its keys, and all its commands exist. Man pages are elsewhere."""
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=40", unit], capture_output=True,
@@ -122,7 +122,7 @@ def test_unit_is_understood(unit):
 
 @needs_systemd
 def test_unit_fits_into_every_boot(unit, work):
-    """systemd removes a unit from the boot that is ordered in a circle, with whatever others the host starts."""
+    """systemd removes a unit from the boot if its order makes a circle with any other unit that the host starts."""
     boot = work / "boot.target"
     boot.write_text(f"[Unit]\nRequires=basic.target\nWants={unit.name} machine.slice virt-guest-shutdown.target "
                     "libvirtd.service virtqemud.service libvirt-guests.service\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The man pages: clean, complete, and of one mind with the programs and with each other."""
+"""The man pages are valid, complete, and agree with the programs and with each other."""
 
 import re
 import shutil
@@ -42,7 +42,7 @@ def test_references_are_to_pages_that_exist(page):
 
 
 def keys_of(dmemfsd, work, group):
-    """Keys that the daemon knows in a group: what it offers instead of one that it does not know."""
+    """The keys that the daemon lists for a group when it is given an unknown one."""
     config = work / "dmemfsd.conf"
     config.write_text(f"[{group}]\nno-such-key=1\n")
     said = subprocess.run([dmemfsd, "--config", config, "--check-config"], capture_output=True, text=True, check=False)
@@ -51,7 +51,7 @@ def keys_of(dmemfsd, work, group):
 
 @pytest.mark.parametrize("group", ["daemon", "region", "quota"])
 def test_every_key_is_in_its_group(dmemfsd, work, group):
-    """In the page and in the configuration that is installed."""
+    """In the man page and in the installed configuration."""
     keys = keys_of(dmemfsd, work, group if group == "daemon" else f"{group} name")
     page = re.search(rf"^# (?:THE GROUP|GROUPS) \[{group}\b.*?\n(.*?)(?=^# )", source("dmemfsd.conf.5"),
                      re.MULTILINE | re.DOTALL)[1]

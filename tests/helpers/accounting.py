@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The books of a mount, seen from outside through statfs, stat and the virtual attributes, and the check that they
-balance: free + what the files hold + pending + poisoned = capacity, free = clean + dirty + being zeroed, no byte owned twice, no
-inode and no count too many.
+Accounting of a mount by what users see (statfs, stat, virtual attributes), and the check that it is right: free +
+memory of files + pending + poisoned = capacity; free = clean + dirty + being zeroed; no byte has two owners; the counts
+of inodes and links are exact.
 """
 
 import os
@@ -24,7 +24,7 @@ class Run(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What a walk from the root found."""
+    """The result of a walk from the root."""
 
     inodes: dict  # st_ino: os.stat_result
     names: dict  # st_ino: a path
@@ -91,7 +91,7 @@ def _check_file(tree, ino):
 
 
 def check_tree(tree):
-    """Every file by itself, then all against each other."""
+    """Checks each file, and that no two files have the same memory."""
     for ino, status in tree.inodes.items():
         assert status.st_nlink == tree.links[ino], f"{tree.names[ino]}: {tree.links[ino]} links, says {status.st_nlink}"
         if ino in tree.runs:
@@ -121,7 +121,10 @@ def expected_stats(tree, capacity, poisoned=0):
 
 
 def settle(root, expected):
-    """Waits until dmemfs.stats says @expected: removed files are forgotten a moment after rm. Returns the last."""
+    """
+    Waits until dmemfs.stats equals @expected: the daemon forgets a removed file a moment after rm. Returns the last
+    values.
+    """
     deadline = time.monotonic() + SETTLE_TIMEOUT
     while True:
         found = {key: value for key, value in read_stats(root).items() if key in expected}
@@ -131,7 +134,7 @@ def settle(root, expected):
 
 
 def check_statfs(root, unit, stats, mixed):
-    """@mixed: there are files of another unit, which may have left less than a unit here and there, as bad pages do."""
+    """@mixed: there are files of another unit. Like bad pages, they may leave pieces that are smaller than a unit."""
     status = os.statvfs(root)
     assert status.f_frsize == status.f_bsize == unit
     assert status.f_blocks * unit == stats["capacity_bytes"]
@@ -143,7 +146,7 @@ def check_statfs(root, unit, stats, mixed):
 
 
 def check_accounting(root, unit, capacity):
-    """Everything above, on a mount that nobody uses any more. Returns the Tree."""
+    """Makes all these checks, on a mount that no client uses any more. Returns the Tree."""
     tree = walk(root)
     check_tree(tree)
     expected = expected_stats(tree, capacity, read_stats(root)["poisoned_bytes"])

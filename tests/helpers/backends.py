@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What a test must know about the backend, and nothing else may: how to ask for memory in the configuration, and where
-the bytes of a file lie. DMEMFS_BACKEND chooses: memory (the default) or pfn. A backend refuses its foreign_keys of
-[daemon]: what they tune is not there.
+All that tests must know about a backend: how the configuration asks for memory, and where the bytes of a file lie.
+DMEMFS_BACKEND chooses memory (the default) or pfn. A backend refuses its foreign_keys of [daemon], because they have no
+effect there.
 """
 
 import os
@@ -19,7 +19,7 @@ PAGE_SIZES = {"4K": 4096, "2M": 2 * MIB, "1G": GIB}
 
 
 class MemoryBackend:
-    """tmpfs holds the bytes: one file per dmemfs file, named by its inode number in decimal."""
+    """A tmpfs holds the bytes: one file for each file of dmemfs, named by its inode number in decimal."""
 
     name = "memory"
     foreign_keys = ()
@@ -60,7 +60,7 @@ class MemoryBackend:
 
 
 class PfnBackend:
-    """dmemfs.ko holds the bytes, in a range that the kernel's command line reserved: DMEMFS_REGION=START,SIZE."""
+    """dmemfs.ko holds the bytes, in a range that the kernel command line reserves: DMEMFS_REGION=START,SIZE."""
 
     name = "pfn"
     foreign_keys = ("populate", "memory-dir")
@@ -97,7 +97,7 @@ class PfnBackend:
 
 
 def backend_from_environment(directory):
-    """@directory: of the session, on the mounts that only it sees."""
+    """@directory: of the test session, where only its processes see mounts."""
     kinds = {kind.name: kind for kind in (MemoryBackend, PfnBackend)}
     name = os.environ.get("DMEMFS_BACKEND", "memory")
     if name not in kinds:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Functions of a test in processes of their own: as another user, to die of a signal, or to outlive a dying daemon.
-A child that hangs is killed with the test that started it, see watchdog.py.
+Runs functions of a test in processes of their own: as another user, to be killed by a signal, or to outlive the daemon.
+A child that hangs is killed with its test, see watchdog.py.
 """
 
 import multiprocessing
@@ -15,7 +15,7 @@ CHILD_TIMEOUT = max(30, 5 * float(os.environ.get("DMEMFS_TEST_SCALE", "1")))
 
 
 class ChildError(AssertionError):
-    """The child's assertion or exception, with the child's own traceback."""
+    """The child's assertion or exception, with the child's traceback."""
 
 
 class Child:
@@ -72,7 +72,7 @@ class Child:
         self._result.close()
 
     def receive(self, timeout=CHILD_TIMEOUT):
-        """What the child sent through its pipe; if it died instead, its error."""
+        """What the child sent through its pipe. If it died instead, its error is raised."""
         if self.pipe.poll(timeout):
             try:
                 return self.pipe.recv()
@@ -93,12 +93,12 @@ class Child:
                 time.sleep(0.001)
 
     def wait_status(self, timeout=CHILD_TIMEOUT):
-        """The exit code; -N when signal N ended it."""
+        """The exit status; -N when signal N ended it."""
         self._reap(timeout)
         return self.status
 
     def wait(self, timeout=CHILD_TIMEOUT):
-        """The function's result; its exception is raised here."""
+        """The function's result. If it raised an exception, that is raised here."""
         answer = None
         try:
             if self._result.poll(timeout):
@@ -117,7 +117,7 @@ class Child:
 
 
 def in_child(function, *arguments, timeout=CHILD_TIMEOUT, **identity):
-    """The result of function(*arguments) as run by a process of its own."""
+    """The result of function(*arguments) in a process of its own."""
     with_child = Child(function, *arguments, **identity)
     try:
         return with_child.wait(timeout)
@@ -126,7 +126,7 @@ def in_child(function, *arguments, timeout=CHILD_TIMEOUT, **identity):
 
 
 def death_of(function, *arguments):
-    """The signal that kills a process which runs function(*arguments), or None when it lives through it."""
+    """The signal that kills a process which runs function(*arguments), or None when no signal does."""
     with Child(function, *arguments) as child:
         status = child.wait_status()
     return signal.Signals(-status) if status < 0 else None

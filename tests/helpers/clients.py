@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A client that does everything it can think of in a directory of its own, and knows what each call must return."""
+"""A client that uses a directory of its own in many ways, and knows what each call must return."""
 
 import os
 import random
@@ -37,7 +37,7 @@ class Client:
 
 
 def pauses(results, deaths):
-    """For each death the longest call that it lay in, over all clients."""
+    """For each death of the daemon, the longest call that was going on at that time, over all clients."""
     for death in deaths:
         yield max((end - death for result in results for start, end in result.slow if start <= death < end), default=0)
 
@@ -64,7 +64,7 @@ def _run(pipe, fs, number):
 
 
 class _Work:
-    """The model: names and what is in them. A call that fails, or shows anything else, is an error."""
+    """The model: names and contents. A call that fails, or returns anything else, is an error."""
 
     def __init__(self, directory, unit, rng):
         self.directory = directory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsctl as a person and as a script calls it."""
+"""Runs dmemfsctl as a person and as a script does."""
 
 import json
 import re
@@ -11,7 +11,7 @@ DONE, FAILED, USAGE, FOUND, DAEMON = range(5)  # exit statuses
 
 
 class Control:
-    """@work: where it runs."""
+    """@work: the directory that it runs in."""
 
     def __init__(self, program, work):
         self.program = program
@@ -24,13 +24,13 @@ class Control:
                               cwd=self.work, env=environment, **{"capture_output": True, "text": True, **options})
 
     def text(self, *arguments, status=DONE, **options):
-        """What it prints for people."""
+        """Its output for people."""
         done = self.run(*arguments, **options)
         assert (done.returncode, done.stderr) == (status, ""), done
         return done.stdout
 
     def json(self, *arguments, status=DONE, **options):
-        """What it prints for scripts."""
+        """Its output for scripts."""
         done = self.run(*arguments[:1], "--json", *arguments[1:], **options)
         assert (done.returncode, done.stderr) == (status, ""), done
         result = json.loads(done.stdout)
@@ -38,7 +38,10 @@ class Control:
         return result
 
     def fails(self, *arguments, status=FAILED, says=(), **options):
-        """One line that has each of @says in it, and with --json an object with the very same message."""
+        """
+        It must fail with one line that contains each of @says, and with --json print an object with the same
+        message.
+        """
         done = self.run(*arguments, **options)
         assert (done.returncode, done.stdout) == (status, ""), done
         assert re.fullmatch(r"dmemfsctl: error: [^\n]+\n", done.stderr), done.stderr

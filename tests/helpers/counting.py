@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest of 512 bytes that counts, on a real QEMU: see mount/guest/count.S."""
+"""A guest of 512 bytes that counts, in a real QEMU: see mount/guest/count.S."""
 
 import os
 import re
@@ -31,8 +31,8 @@ def numbers_in(text):
 
 class CountingGuest:
     """
-    Runs in the block of a `with`. @memory: the file that is its RAM, of SIZE bytes. @boot: QEMU's arguments for its disk, with
-    names of sockets relative to @work.
+    Runs within a `with` block. @memory: the file that is its RAM, of SIZE bytes. @boot: QEMU's arguments for its
+    disk; names of sockets are relative to @work.
     """
 
     def __init__(self, work, memory, *boot):
@@ -59,7 +59,7 @@ class CountingGuest:
 
     @property
     def said(self):
-        """All that it has printed, the line that it is at included."""
+        """All output of the guest, an incomplete last line included."""
         return self._console.read_text("ascii")
 
     @property
@@ -68,7 +68,7 @@ class CountingGuest:
         return numbers_in(self.said)
 
     def wait_for(self, lines):
-        """The numbers, as soon as there are so many."""
+        """Waits until the guest has printed @lines numbers. Returns all of them."""
         deadline = time.monotonic() + TIMEOUT
         while len(self.counted) < lines:
             assert self.process.poll() is None, "QEMU ended"
@@ -78,6 +78,6 @@ class CountingGuest:
 
 
 def word_in(path):
-    """What the guest has counted to, as the file says that is its memory."""
+    """The number that the guest has reached, read from the file that is its RAM."""
     with open(path, "rb", buffering=0) as file:
         return struct.unpack("<I", os.pread(file.fileno(), 4, WORD))[0]

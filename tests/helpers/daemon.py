@@ -37,7 +37,7 @@ def control_program(dmemfsd):
 
 
 class DaemonError(AssertionError):
-    """The daemon did something that it must never do: hang, die, complain, fail to unmount."""
+    """The daemon did what it must never do: it hung, died, logged an unexpected warning, or did not unmount."""
 
 
 class Daemon:
@@ -80,7 +80,10 @@ class Daemon:
         return {**SANITIZERS, **os.environ, **more}
 
     def start(self, **environment):
-        """Returns when the daemon has said READY; the mount answers then. @environment: more variables for it."""
+        """
+        Returns when the daemon has sent READY, and the mount answers. @environment: more variables for the
+        daemon.
+        """
         assert self.process is None
         self.ended_by_test = False
         with open(self.log_file, "ab") as log:
@@ -110,12 +113,12 @@ class Daemon:
         return str(self.mountpoint) in mounts_under(self.mountpoint)
 
     def unmount(self):
-        """fusermount3 -u; its output when it fails, None when it is done."""
+        """Runs fusermount3 -u. Returns its output when it fails, else None."""
         done = subprocess.run(["fusermount3", "-u", str(self.mountpoint)], capture_output=True, text=True, check=False)
         return None if done.returncode == 0 else done.stderr.strip()
 
     def unmount_soon(self):
-        """The same, when what killed processes had open may not have been let go of yet."""
+        """The same, but tries again for a while: the kernel may not have closed the files of killed processes yet."""
         deadline = time.monotonic() + RELEASE_TIMEOUT
         while refusal := self.unmount():
             holders = holders_of(str(self.mountpoint))
@@ -125,7 +128,7 @@ class Daemon:
         return None
 
     def wait(self, timeout=STOP_TIMEOUT):
-        """The exit status of the daemon, which the test has told to stop."""
+        """The exit status of the daemon, after the test has told it to stop."""
         self.ended_by_test = True
         try:
             return self.process.wait(timeout)
@@ -135,7 +138,7 @@ class Daemon:
             raise DaemonError(f"dmemfsd is still there {timeout} s after it was told to stop:\n{stacks}") from None
 
     def stop(self):
-        """Unmounts, and holds the daemon to its promises: exit status 0 and a clean log."""
+        """Unmounts. The daemon must then end with status 0 and an expected log."""
         problems = []
         if self.running:
             if self.mounted and (refusal := self.unmount_soon()):
@@ -154,7 +157,7 @@ class Daemon:
             raise DaemonError("\n".join(problems))
 
     def complaints(self):
-        """What the log holds against the daemon, given what the test expects."""
+        """The lines of the log that the test does not expect."""
         lines = [line for line in self.log.splitlines() if COMPLAINT.search(line)]
         found = [f"in the log: {line}" for line in lines
                  if not any(re.search(pattern, line) for pattern in self.expected)]
@@ -162,7 +165,7 @@ class Daemon:
         return found
 
     def check_record(self):
-        """dmemfsctl fsck, once the daemon has ended: what it left on record must be in order."""
+        """Runs dmemfsctl fsck after the daemon has ended: its record must be consistent."""
         if not (self.state_dir / "metadata.db").exists():
             return
         program = os.environ.get("DMEMFS_FSCK") or control_program(self.program)
@@ -172,14 +175,14 @@ class Daemon:
             raise DaemonError(f"dmemfsctl fsck: exit status {done.returncode}:\n{done.stdout}{done.stderr}")
 
     def kill(self):
-        """The whole process group, at once. Its mount stays, stale."""
+        """Kills the whole process group. The mount stays, and is stale."""
         self.ended_by_test = True
         if self.running:
             os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
 
     def next(self, **environment):
-        """The next daemon, after this one has died or was stopped; a dead mount is cleared away."""
+        """Starts the next daemon after this one has died or stopped. A dead mount is removed first."""
         if self.process is not None:
             self.process.wait(STOP_TIMEOUT)
         self.manager.drop()
@@ -188,14 +191,14 @@ class Daemon:
         return self.start(**environment)
 
     def take_over(self, **environment):
-        """The next daemon, after this one has died or was told to stop: it gets the connection that was kept."""
+        """Starts the next daemon after this one has died or stopped, with the connection that the manager kept."""
         self.process.wait(STOP_TIMEOUT)
         self.process = None
         return self.start(**environment)
 
     @contextmanager
     def frozen(self):
-        """SIGSTOP for the block: what works meanwhile works without the daemon."""
+        """Within the block the daemon is stopped (SIGSTOP): what works there works without it."""
         freeze(self.pid)
         try:
             yield
@@ -204,7 +207,7 @@ class Daemon:
             os.kill(self.pid, signal.SIGCONT)
 
     def write_reproduction(self, test_id):
-        """A script that repeats the test, and one line that starts its daemon alone, for a debugger."""
+        """Writes a script that repeats the test, with a line that starts its daemon alone, for a debugger."""
         script = self.work / "reproduce.sh"
         kept = {name: value for name, value in os.environ.items() if name.startswith("DMEMFS")}
         kept.update({name: self.environment()[name] for name in SANITIZERS})

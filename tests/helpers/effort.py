@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-How hard the tests try that could go on for ever: DMEMFS_TEST_PROFILE is ci (the default), quick, long, or vm, where an
-emulated CPU takes the time of ten.
+How much work those tests do that could go on for ever. DMEMFS_TEST_PROFILE is ci (the default), quick, long, or vm, for
+an emulated CPU, which takes ten times as long.
 """
 
 import os
@@ -14,10 +14,10 @@ EXAMPLES = {"quick": 25, "ci": 50, "long": 1000, "vm": 10}  # of a property
 
 
 def page_sizes(module, sizes):
-    """Those of @sizes to run a test of the @module with, which takes each of them."""
+    """Which of @sizes a test of @module runs with; it runs once with each."""
     return sizes[:1] if IS_SHORT and module in ONE_PAGE_SIZE else sizes
 
 
 def rounds(count):
-    """How often to repeat what ci repeats @count times."""
+    """The number of repetitions for a test that repeats @count times with the profile ci."""
     return {"quick": -(-count // 2), "ci": count, "long": count * 20, "vm": -(-count // 5)}[PROFILE]

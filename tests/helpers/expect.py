@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Failures that a test demands."""
+"""Assertions about errors and contents."""
 
 import errno
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ def first_difference(found, expected):
 
 
 def same_bytes(found, expected):
-    """As `assert found == expected`, but megabytes that differ are told in one line and at once."""
+    """The same as `assert found == expected`, but fast for megabytes, and with a message of one line."""
     at = first_difference(found, expected)
     if at is not None:
         raise AssertionError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Machines that are not this one: what /proc and /sys say on them, below a directory, for dmemfsctl --root."""
+"""Imaginary machines: a directory with files as in /proc and /sys, for dmemfsctl --root."""
 
 import struct
 from pathlib import Path
@@ -9,7 +9,7 @@ BLOCK = 128 << 20
 
 
 class Machine:
-    """@directory: the root of its files. Nothing is there until it is said."""
+    """@directory: the root of its files. It is empty until methods add to it."""
 
     def __init__(self, directory):
         self.root = Path(directory)
@@ -28,7 +28,7 @@ class Machine:
         self.write("proc/iomem", "".join(lines))
 
     def node(self, number, *ranges):
-        """(start, end) of the memory blocks that the kernel has there."""
+        """(start, end) of the memory blocks that the kernel shows for the node."""
         directory = self.root / f"sys/devices/system/node/node{number}"
         directory.mkdir(parents=True)
         for start, end in ranges:
@@ -36,7 +36,7 @@ class Machine:
                 (directory / f"memory{block}").symlink_to(f"../../memory/memory{block}")
 
     def firmware(self, *ranges):
-        """(start, end, type) of the firmware's own map."""
+        """(start, end, type) of each range in the memory map of the firmware."""
         for number, (start, end, kind) in enumerate(ranges):
             for name, text in (("start", f"{start:#x}"), ("end", f"{end - 1:#x}"), ("type", kind)):
                 self.write(f"sys/firmware/memmap/{number}/{name}", text + "\n")
@@ -49,7 +49,7 @@ class Machine:
 
 
 def two_nodes(directory):
-    """64 GiB on two nodes, and what is between them and around."""
+    """A machine of 64 GiB on two nodes, with the holes between them."""
     machine = Machine(directory)
     machine.iomem((0x1000, 0x9f000, "System RAM"), (0x100000, 3 * GIB, "System RAM"), (3 * GIB, 4 * GIB, "PCI Bus 0000:00"),
                   (4 * GIB, 33 * GIB, "System RAM"), (33 * GIB, 65 * GIB, "System RAM"),

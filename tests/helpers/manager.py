@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A service manager as the daemon sees it: sd_notify(3), with a file descriptor store when it is asked to keep."""
+"""A service manager: it receives sd_notify(3), and keeps file descriptors if told so."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ PASS = 'export LISTEN_PID=$$; n=$1; shift; [ "$n" = 3 ] || eval "exec 3<&$n $n<&
 
 
 class Manager:
-    """Starts processes, one at a time, and hears what they say. @keeps: has a store for descriptors."""
+    """Starts processes, one at a time, and receives their messages. @keeps: it has a store for descriptors."""
 
     def __init__(self):
         self.keeps = False
@@ -55,7 +55,7 @@ class Manager:
         self.stored = fd
 
     def wait_for(self, message, timeout):
-        """Has a process said so, or does it in time?"""
+        """Waits until a process has sent the message. False when none does in time."""
         deadline = time.monotonic() + timeout
         while message not in self.messages:
             with suppress(TimeoutError):
@@ -65,7 +65,7 @@ class Manager:
         return message in self.messages
 
     def drop(self):
-        """Closes everything; nothing is kept."""
+        """Closes all stored descriptors."""
         self._store(None)
         if self._socket is not None:
             self._socket.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A file system as simple as it can be, to hold a real one against: dictionaries and byte arrays, errors by errno."""
+"""A simple file system to compare a real one with: dictionaries and byte arrays, errors by errno."""
 
 import errno
 
@@ -7,7 +7,7 @@ from helpers.expect import fails_with
 
 
 class ModelFile:
-    """The bytes of one file, shared by all its names and descriptors."""
+    """The bytes of a file, shared by all its names and descriptors."""
 
     def __init__(self):
         self.content = bytearray()
@@ -31,7 +31,7 @@ class ModelFile:
 
 
 class ModelDirectory(dict):
-    """Name: ModelFile or ModelDirectory. Compared by identity, as inodes are."""
+    """Maps a name to a ModelFile or a ModelDirectory. Compared by identity, as inodes are."""
 
     __eq__ = object.__eq__
     __ne__ = object.__ne__
@@ -39,7 +39,7 @@ class ModelDirectory(dict):
 
 
 class ModelError(Exception):
-    """What the system call must fail with: one of these errno values."""
+    """The system call must fail with one of these errno values."""
 
     def __init__(self, *numbers):
         super().__init__(", ".join(errno.errorcode[number] for number in numbers))
@@ -138,7 +138,7 @@ class Model:
 
 
 def both(modelled, real):
-    """Does it in the model and on the mount; both must succeed, or fail alike."""
+    """Makes the call in the model and on the mount. Both must succeed, or fail with the same error."""
     try:
         modelled()
     except ModelError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The mounted file system as a test sees it: paths, free memory, extents."""
+"""The mounted file system as tests use it: paths, free memory, extents."""
 
 import os
 import time
@@ -27,12 +27,12 @@ class Mount:
         return read_stats(self.root)
 
     def free(self):
-        """What statfs says, this instant."""
+        """The free bytes that statfs reports now."""
         status = os.statvfs(self.root)
         return status.f_bfree * status.f_frsize
 
     def wait_free(self, size):
-        """Free memory once it is @size, or what it is after the time that a removal may take."""
+        """The free bytes, after waiting until they are @size or a removal has had enough time."""
         settle(self.root, {"free_bytes": size})
         return self.free()
 
@@ -52,13 +52,13 @@ class Mount:
         return path
 
     def check(self):
-        """The invariant that holds after every test; @see accounting.py."""
+        """The invariants that hold after each test: accounting.py."""
         tree = check_accounting(self.root, self.unit, self.capacity)
         self.backend.check_clean(tree.inodes)
 
 
 def wait_until(condition, what, timeout=10):
-    """Polls until condition() is true; it comes about by other processes' doing."""
+    """Polls until condition() is true."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not so after {timeout} s: {what}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mounts and processes as /proc shows them: none of it asks the file system under test, so none of it can hang."""
+"""Mounts and processes as /proc shows them. No function here accesses the file system under test, so none can hang."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def mounts_under(directory):
 
 
 def processes_naming(text):
-    """Pids whose command line has @text in it, this process excluded."""
+    """Pids of processes whose command line contains @text, without this one."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -48,20 +48,20 @@ def is_zombie(pid):
 
 
 def freeze(pid):
-    """SIGSTOP, and the wait for it: until the last thread has stopped, one of them may still answer a request."""
+    """Sends SIGSTOP and waits until all threads have stopped: until then one of them may still answer a request."""
     os.kill(pid, signal.SIGSTOP)
     while any(state_of(task.name) not in ("T", None) for task in Path(f"/proc/{pid}/task").iterdir()):
         time.sleep(0.001)
 
 
 def computed(pid):
-    """Seconds that it was on a CPU, all threads together."""
+    """CPU time of all its threads, in seconds."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def resident(pid):
-    """Bytes of its own that are in memory."""
+    """Bytes of anonymous memory that are resident."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(fields["RssAnon"].split()[0]) * 1024
 
@@ -75,7 +75,7 @@ def children_of(pid):
 
 
 def holders_of(mountpoint):
-    """Which processes keep the mount busy, and by what, as text."""
+    """Which processes keep the mount busy, and with what, as text."""
     lines = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -124,7 +124,7 @@ def _read(path):
 
 
 def abort_connection(minor):
-    """Every request that waits on this FUSE mount fails at once; without it its callers could not be killed."""
+    """Aborts the FUSE connection: all waiting requests fail, and their callers can be killed."""
     if not (FUSECTL / str(minor)).is_dir():
         subprocess.run(["mount", "-t", "fusectl", "fusectl", str(FUSECTL)], check=False)
     with suppress(OSError):
@@ -132,7 +132,7 @@ def abort_connection(minor):
 
 
 def lazy_unmount(directory):
-    """Takes away whatever is mounted below @directory, however broken it is."""
+    """Unmounts everything below @directory, also mounts that are dead."""
     for point, minor in reversed(list(mounts_under(directory).items())):
         abort_connection(minor)
         subprocess.run(["umount", "-l", point], check=False)

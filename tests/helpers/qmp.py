@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's machine protocol for a test that waits for each answer."""
+"""QEMU's machine protocol, for tests that wait for each answer."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 
 
 class Qmp:
-    """Connects to the monitor socket at @path of the QEMU that @process is, as soon as it is there."""
+    """Connects to the monitor socket at @path of the QEMU @process, as soon as the socket exists."""
 
     def __init__(self, path, process, timeout):
         self._timeout = timeout
@@ -38,7 +38,7 @@ class Qmp:
                 return answer["return"]
 
     def wait(self, query, status):
-        """Until the "status" that @query answers with is @status."""
+        """Waits until the "status" in the answer of @query is @status."""
         deadline = time.monotonic() + self._timeout
         while True:
             answer = self.execute(query)

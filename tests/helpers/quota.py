@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Limits on directory trees, as an operator sets and sees them, and the sum that the usage must equal."""
+"""Limits on directory trees, as an operator sets and reads them, and the sum that the usage must equal."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def is_tree(directory):
 
 
 def held(directory):
-    """What is below the directory: (bytes, files), each inode once."""
+    """What lies below the directory: (bytes, files), each inode once."""
     seen = {}
     for path, directories, files in os.walk(directory):
         for name in directories + files:
@@ -44,12 +44,15 @@ def held(directory):
 
 
 def trees(root):
-    """Every directory that has a limit, and the root."""
+    """All directories that have a limit, and the root."""
     return [path for path, _, _ in os.walk(root) if is_tree(path)]
 
 
 def check_usage(root, nameless=0):
-    """Each tree says what it holds. @nameless: bytes of files without a name that somebody has open, in the root."""
+    """
+    The reported usage of each tree must equal its contents. @nameless: bytes of open files without a name that
+    count in the root.
+    """
     for tree in trees(root):
         expected = held(tree)
         if os.path.samefile(tree, root):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The daemon's record, copied and changed by a test."""
+"""Copies and changes of the daemon's record."""
 
 import shutil
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def _crc(*values):
-    """As the daemon's: of type and value of each column."""
+    """As the daemon computes it: over type and value of each column."""
     total = 0
     for value in values:
         if value is None:
@@ -23,7 +23,7 @@ def _crc(*values):
 
 
 def restore_sums(connection):
-    """What was changed is to be found by what it says, not by its checksum."""
+    """Makes the checksums right, so that the daemon must find a change by the meaning of the row."""
     connection.create_function("crc", -1, _crc)
     for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "sum"]
@@ -40,8 +40,8 @@ def _start_of_log(path):
 
 def copy_record(state_dir, to):
     """
-    As the manual says, while the daemon runs: the database first, since its log has all that changes in it meanwhile; and all of
-    it again where the log began anew, after which it has not.
+    Copies the record while the daemon runs, as the manual says: the database first, then its log, which has all
+    changes since. If the log was restarted meanwhile, copies both again.
     """
     log = state_dir / "metadata.db-wal"
     while True:
@@ -55,7 +55,7 @@ def copy_record(state_dir, to):
 
 @contextmanager
 def opened_copy(state_dir):
-    """A connection to a copy: nobody can read the record itself beside the daemon."""
+    """A connection to a copy: no other process can open the record while the daemon runs."""
     with tempfile.TemporaryDirectory() as directory, \
             closing(sqlite3.connect(copy_record(state_dir, Path(directory)))) as connection:
         yield connection

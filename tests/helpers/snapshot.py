@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All that a client can see of a tree, to be compared before and after."""
+"""Everything that a client can see of a tree, to compare before and after."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def _attributes(path):
 
 
 def snapshot(root):
-    """{path below @root: what is to be seen of it}."""
+    """{path below @root: what a client sees of it}."""
     found = {".": _attributes(root)}
     for directory, directories, files in os.walk(root):
         for name in directories + files:

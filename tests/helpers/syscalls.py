@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""System calls that Python's standard library does not offer, or offers with too much around them."""
+"""System calls that Python's standard library does not have, or that it changes too much."""
 
 import ctypes
 import os
@@ -90,14 +90,17 @@ _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, 
 
 
 def make_mount_namespace():
-    """With a copy of each mount, which hears of no unmounts unless its original is shared (mount_namespaces(7))."""
+    """
+    Makes a mount namespace with a copy of each mount. A copy stays when its original is unmounted, unless the
+    original is shared (mount_namespaces(7)).
+    """
     _unshare(CLONE_NEWNS)
 
 
 def keep_mounts_private():
     """
-    From now on the mounts of this process and its children are theirs alone. Else anybody who makes a mount namespace
-    meanwhile gets a copy of them, which keeps a file system alive, and its daemon, after the tests have unmounted it.
+    From now on, mounts of this process and its children are visible to them only. Else a mount namespace that is
+    made meanwhile would keep copies, and the daemon would go on after the tests have unmounted.
     """
     make_mount_namespace()
     _mount(None, b"/", None, MS_REC | MS_SLAVE, None)
@@ -139,12 +142,12 @@ def utimensat(directory_fd, path, atime, mtime, follow=True):
 
 
 def link_fd(fd, new):
-    """Gives the open file a name, as one makes an O_TMPFILE file appear."""
+    """Gives a name to an open file that was made with O_TMPFILE."""
     _linkat(AT_FDCWD, f"/proc/self/fd/{fd}".encode(), AT_FDCWD, os.fsencode(new), AT_SYMLINK_FOLLOW)
 
 
 def handle_of(path):
-    """name_to_handle_at(2): what names the file for as long as it is there, as bytes."""
+    """name_to_handle_at(2): the handle of the file, as bytes."""
     buffer = ctypes.create_string_buffer(struct.pack("=Ii", MAX_HANDLE_SZ, 0), 8 + MAX_HANDLE_SZ)
     _name_to_handle_at(AT_FDCWD, os.fsencode(path), buffer, ctypes.byref(ctypes.c_int()), 0)
     return buffer.raw
@@ -162,7 +165,7 @@ def opened_by_handle(mount, handle, flags=os.O_RDONLY):
 
 
 class Dirent(NamedTuple):
-    """One entry as the kernel gives it: the cookie is where a later seek goes on after this entry."""
+    """One entry as the kernel returns it. The cookie is the position after this entry."""
 
     ino: int
     cookie: int
@@ -171,7 +174,7 @@ class Dirent(NamedTuple):
 
 
 def getdents_into(fd, address, size):
-    """getdents64(2) into memory of the caller's; returns the number of bytes."""
+    """getdents64(2) into memory that the caller gives. Returns the number of bytes."""
     return _getdents64(fd, address, size)
 
 
@@ -223,7 +226,7 @@ class Mapping:
     """
 
     def __init__(self, fd, length, offset=0, prot=PROT_READ | PROT_WRITE, flags=MAP_SHARED, skew=None):
-        """@skew: at an address this many bytes past a multiple of 1 GiB."""
+        """@skew: bytes by which the address exceeds a multiple of 1 GiB."""
         self.length = length
         place = None
         if skew is not None:
@@ -257,7 +260,7 @@ class Mapping:
         _madvise(self.address + offset, self.length - offset if length is None else length, advice)
 
     def bind(self, mode, nodes):
-        """mbind(2): @mode is a number of linux/mempolicy.h, @nodes a bit for each."""
+        """mbind(2): @mode is a constant of linux/mempolicy.h, @nodes has one bit for each node."""
         mask = (ctypes.c_ulong * 1)(nodes)
         _mbind(SYS_MBIND, self.address, self.length, mode, mask, 65, 0)
 
@@ -265,7 +268,7 @@ class Mapping:
         _mprotect(self.address + offset, self.length - offset if length is None else length, prot)
 
     def unmap_part(self, offset, length):
-        """The rest stays mapped; the caller touches the hole no more."""
+        """The rest stays mapped. The caller must not access the hole."""
         _munmap(self.address + offset, length)
 
     def resize(self, length):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-A process beside pytest that ends what hangs. It must not share pytest's fate: a thread of pytest can be stuck in a
-page fault with Python's lock held, and a process that waits for a FUSE reply cannot be killed before the connection is
-aborted.
+A process beside pytest that ends what hangs. It is a process of its own, because a thread of pytest can hang in a page
+fault with Python's lock held, and because a process that waits for a FUSE reply cannot be killed before the connection
+is aborted.
 
 Run as a program it reads one JSON object a line from stdin: {"arm": {"test", "seconds", "work"}} or {"disarm": true}.
-At the time limit it sends SIGALRM to pytest, which fails the test and goes on, writes every stack to WORK/hang.txt,
-aborts the FUSE connections below WORK and kills the test's processes; a pytest that does not go on is killed. When stdin
-ends it clears away what pytest has left, so that not even its own `kill -9` leaves a mount behind.
+At the time limit it sends SIGALRM to pytest, which fails the test and goes on. It writes all stacks to WORK/hang.txt,
+aborts the FUSE connections below WORK and kills the test's processes. A pytest that does not go on is killed. When
+stdin ends, it removes what pytest has left, so no mount stays even after kill -9 of pytest.
 """
 
 import json
@@ -27,13 +27,13 @@ GRACE = 30 * float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
 
 
 class TestTimeout(BaseException):
-    """Raised by SIGALRM in the test; not an Exception, so that no test code takes it for its own."""
+    """Raised by SIGALRM in the test. It is no Exception, so that no code of a test catches it."""
 
     __test__ = False
 
 
 class Watchdog:
-    """pytest's end of it."""
+    """pytest's side of it."""
 
     def __init__(self, directory):
         signal.signal(signal.SIGALRM, self._expired)
@@ -50,10 +50,7 @@ class Watchdog:
             self.check()
 
     def check(self):
-        """
-        Raises TestTimeout if the test has hung. The signal does so, too, but it can hit any frame between the system
-        call that the abort ended and pytest's own, and be lost there.
-        """
+        """Raises TestTimeout if the test has hung. The signal raises it as well, but may hit a frame that loses it."""
         if self._has_expired:
             raise TestTimeout(f"{self._test} hung; the stacks are in hang.txt in its work directory")
 

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Inside the VM of ../lab/test_claim.py, whose memmap= goes on past the end of RAM by HOLE bytes: claims what may not be claimed,
-hibernates with a region claimed and without, and locks the kernel down. Prints what came of each, as JSON.
+Runs inside the VM of ../lab/test_claim.py, whose memmap= extends past the end of RAM by HOLE bytes. Claims ranges that
+may not be claimed, hibernates with and without a claimed region, and locks the kernel down. Prints the results as JSON.
 """
 
 import errno

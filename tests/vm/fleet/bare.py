@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The first boot of ../lab/test_fleet.py: a Debian host that has not heard of dmemfs yet, until it is to be rebooted. The tests
-are the steps of README.Debian, in that order.
+The first boot of ../lab/test_fleet.py: a Debian host without dmemfs, up to the reboot. The tests are the steps of
+README.Debian in their order.
 
-Environment: DMEMFS_PACKAGES has our packages, DMEMFS_LAB_INITRAMFS is what GRUB will start.
+Environment: DMEMFS_PACKAGES has the packages to install; GRUB starts DMEMFS_LAB_INITRAMFS.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ exec /usr/sbin/grub-probe.real "$@"
 
 @pytest.fixture(scope="module", autouse=True)
 def debian():
-    """The rest of what Debian's installer leaves."""
+    """The rest of what Debian's installer leaves on a host."""
     shutil.copy(os.environ["DMEMFS_LAB_INITRAMFS"], BOOT / f"initrd.img-{os.uname().release}")
     Path("/etc/default/grub").write_text(GRUB_DEFAULTS.format(arguments=Path("/proc/cmdline").read_text().strip()))
     probe = Path("/usr/sbin/grub-probe")
@@ -56,7 +56,10 @@ def debian():
 
 
 def test_packages_are_installed():
-    """That of the module was before the first boot, for a compiler is slow here: DKMS has built it for this kernel."""
+    """
+    The package of the module was installed before the first boot, because a compiler is slow in the VM: DKMS has
+    built the module for this kernel.
+    """
     run("apt-get", "install", "--yes", "--no-install-recommends", *Path(os.environ["DMEMFS_PACKAGES"]).glob("dmemfs_*.deb"))
     assert "installed" in run("dkms", "status", "dmemfs")
     assert "/updates/dkms/" in run("modinfo", "-F", "filename", "dmemfs")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What both boots of the fleet's host know of it, and how an operator gives it commands."""
+"""What both boots of the host know about it, and how an operator runs commands there."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ FOUND = 3  # exit status of dmemfsctl doctor: there are problems
 
 
 def run(*command, status=0):
-    """What the command prints."""
+    """The output of the command."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The second boot of ../lab/test_fleet.py, with the command line that GRUB made of the drop-in: nobody has typed anything since.
-The tests see what an operator sees.
+The second boot of ../lab/test_fleet.py, with the command line that GRUB made from the drop-in. The tests see what an
+operator sees.
 """
 
 import json
@@ -41,7 +41,7 @@ def control(*arguments, status=0):
 
 @pytest.fixture(scope="module")
 def guest():
-    """Defined from what dmemfsctl says, and started."""
+    """Defined with the XML that dmemfsctl prints, and started."""
     advice = control("guest-args", ROOT, "--vmm", "libvirt", "--size", GUEST_SIZE)
     assert advice["libvirt_setting"] in Path("/etc/libvirt/qemu.conf").read_text()
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def counted():
 
 
 def test_kernel_got_what_was_planned():
-    """Word by word; and the plan for the machine as it is now is the one that it was booted with."""
+    """The arguments are those of the plan, word by word. A plan for the machine as it is now is the same."""
     arguments = control("plan", "--size", SIZE)["kernel_arguments"]
     words = Path("/proc/cmdline").read_text().split()
     assert len(arguments) == 2 and words[-2:] == arguments, words
@@ -112,7 +112,7 @@ def test_memory_is_mapped_with_large_pages(guest):
 
 
 def test_doctor_is_content(guest):
-    """Exit status 0, and nothing to remark."""
+    """Exit status 0, and no finding."""
     report = run("dmemfsctl", "doctor")
     assert report.splitlines()[-1] == "0 problems, 0 notes", report
     for check in ("kernel", "reserved", "module", "write-back", "kvm", "config", "daemon", "state", "libvirt", "mappings"):

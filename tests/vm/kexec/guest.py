@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A KVM guest that counts, and can be saved without its RAM: that stays in a file on the mount."""
+"""A KVM guest that counts, and whose state can be saved without its RAM, which stays in a file on the mount."""
 
 import os
 import re
@@ -13,7 +13,7 @@ LINE = re.compile(r"^at (\d+) ([0-9a-f-]+) ([0-9a-f]{64})\r?$", re.MULTILINE)
 
 
 class Guest:
-    """@memory: the file. @state: where save() puts all but the RAM."""
+    """@memory: the file. @state: where save() writes everything but the RAM."""
 
     def __init__(self, work, memory, size, state):
         self._console = work / "guest-console.log"
@@ -44,7 +44,7 @@ class Guest:
             self._qmp.execute("cont")
 
     def _share_memory(self):
-        """RAM that is shared with a file is not in the stream. Newer versions want to be told what for."""
+        """RAM that is shared with a file is not in the stream. Newer versions of QEMU need a reason."""
         self._qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
         if "mode" in self._qmp.execute("query-migrate-parameters"):
             self._qmp.execute("migrate-set-parameters", mode="cpr-reboot")
@@ -54,7 +54,7 @@ class Guest:
         return [{"count": int(count), "boot": boot, "sum": checksum} for count, boot, checksum in LINE.findall(text)]
 
     def wait_for_counts(self, number):
-        """The last of @number lines of the guest."""
+        """The last of @number lines that the guest prints."""
         deadline = time.monotonic() + TIMEOUT
         while len(self._lines()) < number:
             assert self._process.poll() is None, "QEMU ended"
@@ -64,7 +64,7 @@ class Guest:
         return self._lines()[-1]
 
     def save(self):
-        """Stops the guest; bytes of its state."""
+        """Stops the guest. Returns the size of its state in bytes."""
         self._qmp.execute("stop")
         self._share_memory()
         self._qmp.execute("migrate", uri=f"exec:cat >{self._state}")

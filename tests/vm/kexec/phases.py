@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What happens in the VM of ../lab/test_kexec.py, one phase a boot. A disk that outlives them has the daemon's state
-directory, QEMU's state and what the next phase must know. Prints one JSON object a phase.
+What happens in the VM of ../lab/test_kexec.py, one phase for each boot. A disk outlives the boots: it has the daemon's
+state directory, QEMU's state and what the next phase must know. Prints one JSON object for each phase.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Machine:
         self.outage = None
 
     def start(self, *expected, zero_in_advance="false"):
-        """Loads the module and starts the daemon; their time together is what dmemfs adds to an outage."""
+        """Loads the module and starts the daemon. outage gets the time of each, which dmemfs adds to an outage."""
         os.chmod(DISK / "state", 0o700)
         self.daemon = Daemon(os.environ["DMEMFSD"], WORK, {"backend": "pfn", "page-size": "2M",
                                                             "state-dir": DISK / "state",
@@ -76,7 +76,7 @@ class Machine:
         return read_stats(self.root)["poisoned_bytes"]
 
     def kexec(self, *arguments, without=()):
-        """Goes on in another kernel, with this one's command line but for what begins like one of @without."""
+        """Starts another kernel with this one's command line, without the arguments that begin with one of @without."""
         line = [word for word in Path("/proc/cmdline").read_text().split() if not word.startswith(tuple(without))]
         subprocess.run(["kexec", "-s", "-l", os.environ["DMEMFS_GUEST_KERNEL"],
                         f"--initrd={os.environ['DMEMFS_LAB_INITRAMFS']}", f"--command-line={' '.join((*line, *arguments))}"],
@@ -90,19 +90,19 @@ class Machine:
 
 
 def control(*arguments):
-    """What dmemfsctl prints."""
+    """The output of dmemfsctl."""
     program = Path(os.environ["DMEMFSD"]).parent / "dmemfsctl" / "dmemfsctl"
     return subprocess.run([program, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def leave_a_secret(root):
-    """In memory that is free afterwards, and most likely dirty."""
+    """Writes bytes to memory that is free afterwards, and most likely dirty."""
     (root / "secret").write_bytes(b"\xc3" * SECRET_SIZE)
     (root / "secret").unlink()
 
 
 def find_secrets(root):
-    """How many MiB of all memory that can be had are not zero."""
+    """The number of MiB, of all memory that a file can get, that are not zero."""
     path = root / "scanner"
     path.touch()
     os.truncate(path, os.statvfs(root).f_bavail * os.statvfs(root).f_frsize)
@@ -119,7 +119,7 @@ def spoil_last_page(machine):
 
 
 def write_files(root, seed):
-    """FILES of them; their checksums by name."""
+    """Makes FILES files. Returns their checksums by name."""
     rng = random.Random(seed)
     sums = {}
     for number in range(FILES):
@@ -138,7 +138,7 @@ def zeroed(root, names):
 
 
 def first(machine):
-    """Firmware boot: files and a guest, which is saved without its RAM."""
+    """Boot by the firmware: makes files and a guest, and saves the guest without its RAM."""
     machine.start("memory error at 0x[0-9a-f]+: 4 KiB that no file has", zero_in_advance="true")
     spoil_last_page(machine)
     sums = write_files(machine.root, 1)
@@ -158,7 +158,7 @@ def first(machine):
 
 
 def second(machine):
-    """The kexec that was prepared: all is there, the guest goes on."""
+    """After the prepared kexec: all files are there, and the guest goes on."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start()
     kept = "the contents were kept through a kexec" in machine.daemon.log
@@ -177,7 +177,7 @@ def second(machine):
 
 
 def third(machine):
-    """A kexec without preparation, then one with less memory reserved."""
+    """After a kexec without preparation; then a kexec with less reserved memory."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start("the contents are lost: no dmemfsctl prepare-kexec")
     clean = machine.clean()
@@ -193,7 +193,7 @@ def third(machine):
 
 
 def fourth(machine):
-    """Prepared, but the reserved range is another one."""
+    """Prepared, but another range is reserved."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start("the contents are lost: prepared for a kexec, but a region has changed", "is empty now|keep their names")
     clean = machine.clean()
@@ -206,7 +206,7 @@ def fourth(machine):
 
 
 def fifth(machine):
-    """Prepared and with the right argument, but the machine was switched off: test_kexec.py boots it anew."""
+    """Prepared, and with the right argument, but the machine was switched off: test_kexec.py boots it anew."""
     known = json.loads((DISK / "known.json").read_text())
     machine.start("the contents are lost: prepared for a kexec, but this kernel was started by the firmware")
     report("fifth", lost=zeroed(machine.root, known["sums"]), clean=machine.clean())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What several tests on the host's side need."""
+"""Fixtures that several tests on the host share."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ BUILD = Path(__file__).parents[2] / "setup" / "build-packages"
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory):
     """
-    A directory with our Debian packages. DMEMFS_PACKAGES in the environment names one with packages that were built before; else
-    they are built, in a minute.
+    A directory with the Debian packages. DMEMFS_PACKAGES names one with packages that were built before; else they
+    are built, which takes a minute.
     """
     if "DMEMFS_PACKAGES" in os.environ:
         return Path(os.environ["DMEMFS_PACKAGES"]).resolve()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The initramfs of the guest inside the VM. It is made on the host: compiling there takes a moment, in the VM ages."""
+"""The initramfs of the guest inside the VM. It is made on the host, because compiling in the VM is slow."""
 
 import shutil
 import subprocess

@@ -9,7 +9,10 @@ USER_MODE_TIMEOUT = 60  # seconds
 
 
 class Qmp:
-    """Commands go out unanswered, or else nothing else of the VM is listened to until the answer comes."""
+    """
+    Sends commands and does not wait for their answers, so that the caller can still read the other channels of the
+    VM.
+    """
 
     def __init__(self, connection):
         self._socket = connection
@@ -37,7 +40,7 @@ class Qmp:
                 self._answer = message
 
     def _ask(self, name, **arguments):
-        """As command(), and what it returns."""
+        """Sends a command and returns its answer."""
         self._answer = None
         self._send(name, arguments, id="asked")
         while self._answer is None:
@@ -49,7 +52,7 @@ class Qmp:
 
     @contextmanager
     def stopped_in_user_mode(self, cpu):
-        """The VM stands still, and @cpu is at no system call and no interrupt."""
+        """Within the block the VM is stopped, with @cpu in user mode."""
         until = time.monotonic() + USER_MODE_TIMEOUT
         self._ask("stop")
         while "CPL=3" not in self._ask("human-monitor-command", **{"command-line": "info registers", "cpu-index": cpu}):

@@ -26,7 +26,7 @@ COMPLAINT = re.compile(r"(WARNING: |BUG: |Oops|general protection fault|kernel B
 
 @dataclass
 class Verdict:
-    """How it ended. Only @status 0 with no @failure is a success."""
+    """How the session ended. It was a success only with @status 0 and no @failure."""
 
     status: int | None = None  # of the command, when it told
     failure: str | None = None  # why its word does not count, or that there was none
@@ -156,7 +156,7 @@ class Session:
         return any(time.monotonic() >= end for end, _ in self._limits())
 
     def _end_hung(self):
-        """Has the kernel tell what it is doing, on the console, then ends the VM."""
+        """Has the kernel print to the console what it is doing, then ends the VM."""
         reason = next(text for end, text in self._limits() if time.monotonic() >= end)
         where = f", in {self._running_test}" if self._running_test else ""
         self._verdict.kind = "hang"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a claim of memory refuses, and what a claimed region keeps the machine from."""
+"""Which ranges the module refuses to claim, and what the machine cannot do while a region is claimed."""
 
 import argparse
 import json

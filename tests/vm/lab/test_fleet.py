@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-From a plain Debian host to guests on dmemfs, on the host's side: a VM with a disk of its own, with Debian's kernel, libvirt and
-GRUB, is booted, prepared as README.Debian says (../fleet/bare.py), and booted again by that GRUB (../fleet/running.py). So the
-drop-in of dmemfsctl plan goes through update-grub and GRUB as on any host.
+From a plain Debian host to guests on dmemfs. A VM with its own disk, Debian's kernel, libvirt and GRUB boots, is
+prepared as README.Debian says (../fleet/bare.py), and boots again by that GRUB (../fleet/running.py). So the drop-in of
+dmemfsctl plan goes through update-grub and GRUB, as on any host. This file is the host's side.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def names(boot):
 
 
 def make_disk(path, tree):
-    """GRUB, and one partition that has the rest: ext4, with what is in @tree, as ../fleet/install-host leaves it."""
+    """GRUB, and one ext4 partition with the contents of @tree, which ../fleet/install-host makes."""
     with open(path, "wb") as disk:
         disk.truncate(DISK_SIZE)
         disk.write((tree / "grub" / "boot.img").read_bytes()[:440])
@@ -47,7 +47,7 @@ def make_disk(path, tree):
 
 
 class Host:
-    """The machine, off. @directory: its disk, and what the sessions leave."""
+    """The machine, switched off. @directory: its disk, and the logs of the sessions."""
 
     def __init__(self, directory, packages):
         self._directory = directory
@@ -55,7 +55,7 @@ class Host:
         self._install()
 
     def _install(self):
-        """What was there before anybody thought of dmemfs, and the module."""
+        """Makes the disk of a Debian host without dmemfs, but with the package of the module."""
         debian = subprocess.run([SETUP / "fetch-packages", *DEBIAN], check=True, stdout=subprocess.PIPE,
                                 text=True).stdout.strip()
         tree = self._directory / "tree"
@@ -66,7 +66,7 @@ class Host:
         shutil.rmtree(tree)
 
     def boot(self, name, *arguments):
-        """{test: outcome} of ../fleet/@name.py, and "output": what pytest wrote."""
+        """{test: outcome} of ../fleet/@name.py, and the output of pytest as "output"."""
         logs = self._directory / name
         parser = argparse.ArgumentParser()
         add_options(parser)
