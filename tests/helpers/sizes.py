@@ -6,12 +6,12 @@ On the host, DMEMFS_TEST_PROFILE=quick leaves out ONLY_IN_FULL and runs the file
 VM, `tests/vm/run --core` runs CORE and nothing else. A test is named as pytest names it below tests/, or by how that begins.
 """
 
-# Files whose tests are about names and records: the size of a page makes them no other.
+# Files whose tests are about names and records, where the page size makes no difference.
 ONE_PAGE_SIZE = {f"test_{name}" for name in ("attributes", "command_line", "durable", "lifecycle", "links", "names",
                                              "permissions", "rename", "takeover", "xattr")}
 
-# Why it is left out: tests that take more than ten seconds each, and find what a shorter one finds, or what only a change of
-# the tests themselves breaks.
+# By the reason. These tests take more than ten seconds each, and find what a shorter test finds too, or what only a change of the
+# tests themselves breaks.
 ONLY_IN_FULL = {
     "the test machinery itself": ("mount/test_harness.py",),
     "it boots a guest on the host; the guest in the VM covers it": ("ctl/test_ctl_readme.py::test_quickstart",),

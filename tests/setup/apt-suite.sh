@@ -107,7 +107,7 @@ apt_suite()
 	read -r uri signed < <(apt_archive) || exit 1
 	keyring=$(apt_keyring "$signed") || exit 1
 	mkdir -p "$directory"/{lists,cache}/partial
-	: >"$directory/status" # nothing is installed as far as this apt knows
+	: >"$directory/status" # this apt sees no installed packages
 	cat >"$directory/sources.list" <<-EOT
 		deb [arch=$own${more:+,$more} signed-by=$keyring] $uri $suite main
 		deb-src [signed-by=$keyring] $uri $suite main
@@ -127,7 +127,7 @@ apt_suite()
 	EOT
 	export APT_CONFIG=$directory/apt.conf
 	run_logged "$(cache_directory)/log/apt-update-$suite" apt-get --error-on=any update ||
-		die "cannot read the index of $suite from $uri: is the network up, and does that mirror carry it?"
+		die "cannot read the index of $suite from $uri: check the network, and that this mirror has the suite"
 }
 
 # apt_download DIRECTORY PACKAGE...: the .deb files, verified, into DIRECTORY.

@@ -8,8 +8,16 @@ die()
 	exit 1
 }
 
-# own_mounts "$@": makes the script go on in a mount namespace of its own. Else whoever makes such a namespace meanwhile (a
-# container, unshare(1)) has a copy of what the script mounts, and the file system lives on when the script unmounts it.
+# explain "$@": if the first argument asks for help, prints the comment at the top of the script and exits.
+explain()
+{
+	case ${1:-} in
+	-h | --help) sed -n '3,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
+	esac
+}
+
+# own_mounts "$@": restarts the script in a mount namespace of its own. Else a namespace that is made meanwhile (by a container, by
+# unshare(1)) gets a copy of what the script mounts, and the file system stays alive when the script unmounts it.
 own_mounts()
 {
 	[ "${DMEMFS_OWN_MOUNTS-}" = "$$" ] ||
