@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Keeps tests that do one thing at a time on one CPU. A request to the daemon wakes it, and to wake another emulated CPU
-takes longer than the request.
+Runs tests that do one thing at a time on one CPU. A request wakes the daemon, and waking another emulated CPU takes
+longer than the request.
 """
 
 import os

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Fails a test during which the kernel logged a warning, or anything worse, that the test does not expect:
-@pytest.mark.kernel_log("regular expression") on a test is what it must log.
+Fails a test during which the kernel logs a warning, or worse, that the test does not expect.
+@pytest.mark.kernel_log("regular expression") on a test says what the kernel must log.
 """
 
 import os
@@ -46,7 +46,7 @@ class KernelLog:
 
 
 def is_complaint(level, text):
-    """Whether a record says that something is wrong."""
+    """Whether a record reports a problem."""
     return bool(COMPLAINT.search(text) or (level <= WARNING and not HARMLESS.search(text)))
 
 
@@ -57,7 +57,7 @@ def kernel_log():
 
 @pytest.fixture(autouse=True)
 def kernel_log_guard(request, kernel_log):
-    """Around every test."""
+    """Runs around each test."""
     with suppress(OSError), open("/dev/kmsg", "w", encoding="utf-8") as kmsg:
         kmsg.write(f"<6>test: {request.node.nodeid}\n")
     kernel_log.read()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""On a kernel with kmemleak: after the last test, memory that the module took and nobody refers to any more is an error."""
+"""
+On a kernel with kmemleak: after the last test, memory that the module allocated and that nothing refers to is an error.
+"""
 
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ OURS = "[dmemfs]"
 
 
 def _scan():
-    """The records of what looks lost. It takes two scans: a pointer may be on its way during one."""
+    """The records of memory that looks lost. It takes two scans, because a pointer may move during one."""
     for _ in range(2):
         time.sleep(OLD_ENOUGH)
         KMEMLEAK.write_text("scan")

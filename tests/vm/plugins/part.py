@@ -8,7 +8,10 @@ PART = os.environ.get("DMEMFS_LAB_PART", "0/1")
 
 
 def pytest_collection_modifyitems(config, items):
-    """By a hash of the name: which VM runs a test does not change with the others, and variants of one are spread."""
+    """
+    Assigns each test by a hash of its name. So the VM of a test does not depend on other tests, and variants of one
+    test are spread.
+    """
     number, count = map(int, PART.split("/"))
     mine = [zlib.crc32(item.nodeid.encode()) % count == number for item in items]
     config.hook.pytest_deselected(items=[item for item, keep in zip(items, mine) if not keep])

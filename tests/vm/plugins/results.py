@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tells the laboratory, on its own channel, which test runs and how each ended. The terminal keeps the details."""
+"""
+Reports to the laboratory, on a channel of its own, which test runs and how each ended. The terminal shows the details.
+"""
 
 import json
 import os
@@ -8,7 +10,7 @@ import pytest
 
 
 class Results:
-    """One JSON object a line; see session.py and boot for who reads them."""
+    """Sends one JSON object a line. lab/session.py and lab/progress.py read them."""
 
     def __init__(self, path):
         self._channel = os.open(path, os.O_WRONLY)
@@ -40,7 +42,7 @@ class Results:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report):
-        """No letters: whoever watches has the channel's lines."""
+        """Prints no letters: the laboratory shows the progress."""
         if report.skipped:
             return "skipped", "", ""
         if report.failed:

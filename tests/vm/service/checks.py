@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The installed unit under the systemd that is the first process of this machine; ../lab/test_systemd.py boots one for it.
+Tests of the installed unit under systemd as the first process of this machine. ../lab/test_systemd.py boots a VM for
+them.
 
-Environment: DMEMFS_DESTDIR holds what `meson install` installs; DMEMFS_BACKEND and DMEMFS_MODULE as for other tests.
+Environment: DMEMFS_DESTDIR has what `meson install` installs; DMEMFS_BACKEND and DMEMFS_MODULE as for other tests.
 """
 
 import os
@@ -26,7 +27,7 @@ WATCHDOG = 2 * SCALE
 
 @pytest.fixture(scope="session")
 def unit():
-    """Installed, with a shorter watchdog; not started."""
+    """The installed unit with a shorter watchdog. It is not started."""
     subprocess.run(["cp", "-r", os.environ["DMEMFS_DESTDIR"] + "/.", "/"], check=True)
     use_module()
     ROOT.mkdir(exist_ok=True)
@@ -38,7 +39,7 @@ def unit():
 
 @pytest.fixture
 def running(unit):
-    """Started, with nothing on the mount that the test did not put there."""
+    """The started unit. The mount has no files but those of the test."""
     if not unit.is_active():
         unit.start()
     yield unit
@@ -85,19 +86,19 @@ def reload(unit):
 
 
 def kill(unit):
-    """A crash."""
+    """The daemon crashes."""
     with unit.replaced():
         unit.signal("KILL")
 
 
 def terminate(unit):
-    """Somebody who means well."""
+    """SIGTERM, which another process may send."""
     with unit.replaced():
         unit.signal("TERM")
 
 
 def stop_process(unit):
-    """Neither its main loop nor its threads get anywhere: only the watchdog finds out."""
+    """All threads stop, so that only the watchdog finds out."""
     with unit.replaced():
         freeze(unit.pid)
 
@@ -121,7 +122,10 @@ def test_clients_see_a_pause(running, name, record_property):
 
 
 def test_main_loop_that_hangs(running):
-    """Requests are served meanwhile, but memory of removed files does not come back: no work for the usual clients."""
+    """
+    The daemon still serves requests, but memory of removed files does not become free. So the client here removes
+    none.
+    """
     def run(pipe):
         while not pipe.poll():
             path.write_bytes(b"x")
@@ -138,14 +142,14 @@ def test_main_loop_that_hangs(running):
 
 
 def test_many_crashes_in_a_row(running):
-    """No limit is hit: giving up would be an error for whoever waits."""
+    """systemd's limit of restarts is not reached: if systemd gave up, clients would see an error."""
     with load():
         for _ in range(8):
             kill(running)
 
 
 def test_wrong_configuration(running):
-    """A reload refuses it and nothing changes; after a restart clients wait until it is mended."""
+    """A reload is refused and changes nothing. After a restart clients wait until the configuration is corrected."""
     good = CONFIG.read_text()
     mounted = device()
     with load():
@@ -175,7 +179,7 @@ def test_stop_unmounts_and_start_brings_everything_back(running):
 
 
 def test_stop_while_a_guest_runs(running):
-    """It keeps its memory; the log says so."""
+    """The guest keeps its memory, and the log says so."""
     with guest("vm1") as path:
         running.systemctl("stop")
         assert device() is None
@@ -187,7 +191,7 @@ def test_stop_while_a_guest_runs(running):
 
 
 def test_stop_while_the_daemon_hangs(running):
-    """It is killed in the end; no dead mount stays behind."""
+    """systemd kills the daemon at its time limit. No dead mount stays."""
     running.configure(WatchdogSec=0, TimeoutStopSec=2 * SCALE)
     running.systemctl("restart")
     with running.halted_main_loop():
@@ -199,7 +203,7 @@ def test_stop_while_the_daemon_hangs(running):
 
 
 def test_unmount_is_a_stop(running):
-    """Refused while somebody uses a file; then nothing starts the daemon again."""
+    """It is refused while a process uses a file. After it, systemd does not start the daemon again."""
     with guest("vm1") as path:
         done = subprocess.run(["fusermount3", "-u", ROOT], capture_output=True, text=True, check=False)
         assert done.returncode and "busy" in done.stderr
@@ -220,7 +224,7 @@ def test_restart_of_a_stopped_unit(running):
 
 @pytest.fixture
 def helper(running):
-    """mount.fuse.dmemfs where mount(8) looks, and the unit out of its way."""
+    """mount.fuse.dmemfs is where mount(8) looks, and the unit is stopped."""
     running.systemctl("stop")
     link = Path("/sbin/mount.fuse.dmemfs")
     if not link.exists():
@@ -235,14 +239,16 @@ def fstab():
     before = table.read_text() if table.exists() else ""
     table.write_text(f"{before}\n{CONFIG} {ROOT} fuse.dmemfs defaults,nofail 0 0\n")
     subprocess.run(["systemctl", "daemon-reload"], check=True)
-    yield
-    table.write_text(before)
-    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    try:
+        yield
+    finally:
+        table.write_text(before)
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
 
 
 @contextmanager
 def in_use():
-    """The mount answers; the block unmounts it, and its daemon ends."""
+    """The mount answers. The block must unmount it, and then its daemon ends."""
     (ROOT / "file").write_bytes(b"x")
     (ROOT / "file").unlink()
     pid = int(Path("/var/lib/dmemfs/lock").read_text().split()[0])
@@ -273,6 +279,6 @@ def test_device_of_the_module():
 
 
 def test_exposure(unit):
-    """By systemd's own scale, from 0 to 10; what a service must have that mounts and owns a device."""
+    """By systemd's own scale from 0 to 10. A service that mounts and owns a device cannot reach 0."""
     said = subprocess.run(["systemd-analyze", "security", UNIT], capture_output=True, text=True, check=True).stdout
     assert float(re.search(r"exposure level for \S+: ([0-9.]+)", said)[1]) < 4

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The Debian package, in the order of its life: installed, used, upgraded and removed under a guest, installed again, purged.
+The life of the Debian package: installed, used, upgraded and removed under a guest, installed again, purged.
 
 Environment: DMEMFS_PACKAGES is the directory that tests/setup/build-packages was given; the rest as for checks.py.
 """
@@ -19,7 +19,7 @@ STATE = Path("/var/lib/dmemfs")
 
 @pytest.fixture(scope="module")
 def package():
-    """What was built. Its dependencies are those of the tests, or the module, which is no package here."""
+    """The package that was built. Its dependencies are installed for the tests; the module comes from elsewhere."""
     (found,) = Path(os.environ["DMEMFS_PACKAGES"]).glob("dmemfs_*.deb")
     use_module()
     # What keeps services from starting in a container, which this machine's root may be that of.
@@ -29,7 +29,7 @@ def package():
 
 @pytest.fixture(scope="module")
 def newer(package, tmp_path_factory):
-    """The same with a higher version."""
+    """The same package with a higher version."""
     work = tmp_path_factory.mktemp("newer")
     subprocess.run(["dpkg-deb", "-R", package, work / "tree"], check=True)
     control = work / "tree" / "DEBIAN" / "control"
@@ -75,7 +75,7 @@ def test_upgrade_is_a_pause(newer, unit):
 
 
 def test_upgrade_of_a_stopped_service(package, unit):
-    """dpkg calls it a downgrade; the scripts are the same."""
+    """For dpkg it is a downgrade, which runs the same scripts."""
     unit.systemctl("disable", "--now")
     dpkg("--install", package)
     assert not unit.is_active() and device() is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The mount that an installed service serves, and who uses it."""
+"""The mount of an installed service, and its users."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ CLIENTS = 3
 
 
 class Place:
-    """What helpers.clients wants of a mount."""
+    """The mount as helpers.clients needs it."""
 
     unit = 2 << 20
 
@@ -29,7 +29,7 @@ class Place:
 
 
 def use_module():
-    """As if it were in /lib/modules: what Wants=modprobe@dmemfs.service runs is to find it."""
+    """Puts the module where modprobe@dmemfs.service, which the unit wants, finds it."""
     if PFN:
         Path("/etc/modprobe.d").mkdir(exist_ok=True)
         Path("/etc/modprobe.d/dmemfs-test.conf").write_text(f"install dmemfs insmod {os.environ['DMEMFS_MODULE']}\n")
@@ -41,13 +41,13 @@ def write_config():
 
 
 def device():
-    """Of the mount, without asking it; None: not mounted."""
+    """The device number of the mount, read without a request to it. None: not mounted."""
     return mounts_under(ROOT).get(str(ROOT))
 
 
 @contextmanager
 def load(record_property=None):
-    """Clients at work for the block, and a moment before and after. None sees an error."""
+    """Clients work during the block, and half a second before and after. None may see an error."""
     clients = [Client(Place(), number) for number in range(CLIENTS)]
     time.sleep(0.5)
     yield
@@ -61,7 +61,7 @@ def load(record_property=None):
 
 @contextmanager
 def guest(name):
-    """A process that maps a file, and finds at the end what it has written during the block."""
+    """A process that maps a file, and at the end still finds what it wrote."""
     path = ROOT / name
     with opened(path, os.O_RDWR | os.O_CREAT) as fd:
         os.ftruncate(fd, Place.unit)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dmemfsd.service, as an operator handles it."""
+"""dmemfsd.service as an operator handles it."""
 
 import ctypes
 import os
@@ -26,7 +26,7 @@ def _wait_for_end(pid):
 
 
 class Unit:
-    """Commands that must succeed, unless the method says otherwise."""
+    """Commands must succeed unless the method says otherwise."""
 
     def __init__(self):
         self._expected = ["Failed with result 'signal'"]
@@ -34,7 +34,7 @@ class Unit:
 
     @staticmethod
     def configure(**settings):
-        """A drop-in with these keys of [Service]."""
+        """Writes a drop-in with these keys of [Service]."""
         DROP_IN.parent.mkdir(parents=True, exist_ok=True)
         DROP_IN.write_text("[Service]\n" + "".join(f"{key}={value}\n" for key, value in settings.items()))
         subprocess.run(["systemctl", "daemon-reload"], check=True)
@@ -48,7 +48,7 @@ class Unit:
         assert done.returncode == 0, f"systemctl {verb}: {done.stderr}\n{self.log()}"
 
     def fails(self, verb):
-        """What the unit's log says to a command that must not succeed."""
+        """The command must fail. Returns what the log of the unit says about it."""
         assert self._run(verb).returncode != 0
         return self.log()
 
@@ -56,7 +56,7 @@ class Unit:
         self.systemctl("start")
 
     def signal(self, name):
-        """To the daemon alone."""
+        """Sends a signal to the daemon only."""
         self.systemctl("kill", "--kill-who=main", f"--signal={name}")
 
     @staticmethod
@@ -73,21 +73,21 @@ class Unit:
 
     @contextmanager
     def replaced(self):
-        """What happens in the block makes systemd start another daemon; returns when that serves."""
+        """The block must make systemd start another daemon. Returns when that one serves."""
         known = self.show("NRestarts")
         yield
         wait_until(lambda: self.show("NRestarts") != known and self.is_active(), "there is another daemon", 60 * SCALE)
 
     @contextmanager
     def halted_main_loop(self):
-        """The main thread of the daemon stands still, as ptrace(2) has it; the others do not. The block must be its end."""
+        """Stops the main thread of the daemon by ptrace(2), but not the others. The daemon must end in the block."""
         libc = ctypes.CDLL(None, use_errno=True)
         pid = self.pid
         for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
             if libc.ptrace(request, pid, None, None) < 0:
                 raise OSError(ctypes.get_errno(), "ptrace")
         # systemd hears of its end only after its tracer has.
-        waiter = threading.Thread(target=_wait_for_end, args=[pid])
+        waiter = threading.Thread(target=_wait_for_end, args=[pid], daemon=True)  # a failure in the block must not wait for it
         waiter.start()
         yield
         waiter.join()
@@ -108,7 +108,7 @@ class Unit:
         self._expected.append(pattern)
 
     def check_log(self):
-        """Nobody complains of anything but what was expected; forgets what was expected."""
+        """Fails if the log has a complaint that the test does not expect. Forgets the expectations."""
         text, self._cursor = self._read_log(self._cursor)
         found = [line for line in text.splitlines() if COMPLAINT.search(line)
                  and not any(re.search(pattern, line) for pattern in self._expected)]
