@@ -37,7 +37,7 @@ HERE = ("dmemfsctl quota", "dmemfsctl wait-clean", "dmemfsctl status", "dmemfsct
 # says where they run.
 LONG = {
     "./run-tests": "it is what runs this test",
-    "./run-bench": "figures of an hour; the benchmarks' own programs are built with the daemon",
+    "./run-bench": "figures of half an hour; the benchmarks' own programs are built with the daemon",
     "tests/vm/run": "./run-tests vm is this, with two VMs",
     "tests/vm/run-on": "the same on another kernel",
     "tests/vm/shell": "for a person; it is boot with a terminal",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ./run-bench makes of its figures: one file of rows, tables, and a word on each goal."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -78,6 +79,18 @@ def test_summary_has_its_panels_or_is_not_drawn():
     assert [[row.system for row in group] for _, group in panels[:2]] == [
         [goals.OURS, "device-dax 1G", "memfd 4K"], [goals.OURS, "device-dax 1G"]]
     assert report.summary(rows[3:]) == []
+
+
+def test_each_figure_that_compares_is_in_one_plot_or_left_out_with_a_reason():
+    figures = Path(report.__file__).parent / "figures"
+    rows = results.load(figures / "results.json")
+    compared = {figure for figure, group in report.by_figure(rows) if len(group) > 1}
+    left_out = {figure for figure in compared if figure[0].startswith(report.NOISE + report.REPETITION)}
+    plots = report.plotted(rows)
+    assert sorted(figure for group in plots.values() for figure, _ in group) == sorted(compared - left_out)
+    assert plots.keys() == report.GROUPS.keys()
+    text = (figures / "README.md").read_text()
+    assert {path.stem for path in figures.glob("*.svg")} == {*plots, "summary"} == set(re.findall(r"\((\S+)\.svg\)", text))
 
 
 def test_summary_is_of_systems_that_were_measured():
