@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The Debian packages, as built: what is in them, what lintian says, what their scripts do, and that the module builds from
-what DKMS gets. How they behave is tried in a VM, by ../vm/lab/test_systemd.py.
+The Debian packages as built: their files, the findings of lintian, their scripts, and that the module builds from what
+DKMS gets. ../vm/lab/test_systemd.py installs them in a VM.
 
-Environment: DMEMFS_PACKAGES names a directory with packages that were built before; else they are built, in a minute.
+Environment: DMEMFS_PACKAGES names a directory with packages that were built before; else they are built, which takes a
+minute.
 """
 
 import os
@@ -31,7 +32,7 @@ def packages(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unpacked(packages, tmp_path_factory):
-    """{name: its tree, with DEBIAN/ in it}"""
+    """{name: its files, with DEBIAN/ beside them}"""
     trees = {}
     for name, package in packages.items():
         trees[name] = tmp_path_factory.mktemp(name) / "tree"
@@ -87,7 +88,7 @@ def test_files_of_the_module(unpacked):
 
 
 def test_scripts_restart_at_the_end_of_an_upgrade(unpacked):
-    """And stop at a removal only."""
+    """They stop the service only when the package is removed."""
     scripts = unpacked["dmemfs"] / "DEBIAN"
     assert re.search(r"_dh_action=restart", (scripts / "postinst").read_text())
     stops = re.findall(r"if (.*?); then\n\s*deb-systemd-invoke stop 'dmemfsd.service'", (scripts / "prerm").read_text())
@@ -96,18 +97,18 @@ def test_scripts_restart_at_the_end_of_an_upgrade(unpacked):
 
 
 def test_daemon_is_the_release_build(unpacked):
-    """No place where a test could have it die."""
+    """It has no crash points."""
     assert b"DMEMFS_CRASH_AT" not in (unpacked["dmemfs"] / "usr/sbin/dmemfsd").read_bytes()
 
 
 def headers():
-    """Of the laboratory's kernel."""
+    """The headers of the laboratory's kernel."""
     from lab.kernel import Kernel
     return (Kernel.find().modules / "build").resolve()
 
 
 def test_module_builds_from_its_package(unpacked):
-    """As DKMS does it."""
+    """With the command that DKMS runs."""
     (tree,) = (unpacked["dmemfs-dkms"] / "usr" / "src").iterdir()
     config = subprocess.run(["bash", "-c", '. ./dkms.conf; printf "%s\\n" "${MAKE[0]}" "$BUILT_MODULE_LOCATION"'], cwd=tree,
                             env={"kernel_source_dir": str(headers())},
@@ -117,7 +118,7 @@ def test_module_builds_from_its_package(unpacked):
 
 
 def test_module_has_no_warning(tmp_path):
-    """Neither sparse's nor those of the compiler that are off by default."""
+    """No warning of sparse, and none of the compiler's that are off by default."""
     for part in ("kmod", "shared"):
         shutil.copytree(TOP / part, tmp_path / part)
     done = subprocess.run(["make", "-C", tmp_path / "kmod", f"KERNELDIR={headers()}", "check"], capture_output=True, text=True,

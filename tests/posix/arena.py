@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-A directory with something of every kind in it, calls on it by one user or another, and what comes of them: the error, or
-which times changed. A call that fails must have changed nothing at all.
+A directory with objects of each kind, calls on it by one user or another, and their results: the error, or which times
+changed. A call that fails must have changed nothing.
 """
 
 import errno
@@ -58,7 +58,7 @@ def populate(root):
 
 @contextmanager
 def identity(user):
-    """Its files are @user's, and so are its rights, until the end of the block."""
+    """Within the block, this process has @user's rights, and files that it makes belong to @user."""
     uid, gid, groups = USERS[user]
     mask = os.umask(0)
     before = os.getgroups()
@@ -155,7 +155,7 @@ CALLS = {
 
 
 class _State:
-    """All objects by inode, each with a descriptor: what becomes of one without a name is to be seen, too."""
+    """All objects by inode, each with a descriptor, so that one that loses its name can still be seen."""
 
     def __init__(self, root):
         self.names = {}
@@ -175,7 +175,7 @@ class _State:
 
 
 def _attributes(root):
-    """Everything that a failure must leave alone."""
+    """Everything that a call which fails must not change."""
     found = {}
     for path in [root, *root.rglob("*")]:
         status = os.lstat(path)
@@ -208,7 +208,7 @@ class Arena:
         return os.path.join(self._directory, text) if text != "{empty}" else ""
 
     def run(self, row):
-        """What comes of "USER CALL ARGUMENT...", as text in the words of the tables."""
+        """The result of "USER CALL ARGUMENT...", as text in the words of the tables."""
         user, name, *words = row.split()
         function, paths = CALLS[name]
         if self._directory is None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What comes of each call on the objects of arena.py, after the list of pjdfstest: USER CALL ARGUMENTS -> the error, or what
-a success shows. That is mode and owner of what the call made or changed, and NAME:TIMES for everything whose atime, mtime or
-ctime became another; "ok" is nothing of it.
+The result of each call on the objects of arena.py, following the list of pjdfstest: USER CALL ARGUMENTS -> the error,
+or what a success shows. That is mode and owner of what the call made or changed, and NAME:TIMES for each object whose
+atime, mtime or ctime changed; "ok" stands for neither.
 
 Rows that depend on fs.protected_* of sysctl(8) are left out: the kernel decides them before it asks a file system.
 """

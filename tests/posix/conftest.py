@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Each test runs on dmemfs and on its peer."""
+"""Each test runs on dmemfs and on tmpfs."""
 
 import subprocess
 
@@ -8,13 +8,13 @@ import pytest
 
 @pytest.fixture
 def page_size():
-    """Which it is makes no difference to any of them."""
+    """The page size makes no difference to these tests."""
     return "4K"
 
 
 @pytest.fixture
 def peer(work):
-    """The root of an empty tmpfs, of which only atime is handled as on dmemfs."""
+    """The root of an empty tmpfs, mounted with noatime as dmemfs is."""
     root = work / "tmpfs"
     root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "noatime,nosuid,nodev,mode=755", "peer", root], check=True)
@@ -24,5 +24,5 @@ def peer(work):
 
 @pytest.fixture(params=("dmemfs", "tmpfs"))
 def place(request):
-    """The root of one or the other. tmpfs shows that the tests themselves are right."""
+    """The root of dmemfs, then that of tmpfs, which shows that the tests themselves are right."""
     return request.getfixturevalue("fs").root if request.param == "dmemfs" else request.getfixturevalue("peer")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The calls of POSIX in all the ways that cases.py has of each."""
+"""The calls of POSIX, in all variants that cases.py lists."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from cases import CASES
 
 
 def rows(call):
-    """(what is called, what must come of it)"""
+    """(the call, its result)"""
     for line in CASES[call].strip().splitlines():
         row, _, expected = line.partition("->")
         yield " ".join(row.split()), expected.strip()
@@ -17,7 +17,7 @@ def rows(call):
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("call", CASES)
 def test_call_does_what_it_must(place, call):
-    """dmemfs as its peer: no row has an outcome of its own."""
+    """dmemfs and tmpfs give the same result in each row."""
     arena = Arena(place)
     outcomes = ((row, expected, arena.run(row)) for row, expected in rows(call))
     wrong = [f"{row} -> {found}, wanted {expected}" for row, expected, found in outcomes if found != expected]

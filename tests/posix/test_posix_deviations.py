@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Where dmemfs is not as tmpfs is, each with its reason. Both outcomes are demanded: a deviation that is none any more must
-leave the table.
+How dmemfs deviates from tmpfs, each deviation with its reason. Both results are checked, so a deviation that has ended
+must leave the table.
 """
 
 import errno
@@ -22,7 +22,7 @@ PAST = 10**18
 
 
 def _outcome(function, *arguments):
-    """What it returns; of an error its name."""
+    """What the call returns, or the name of its error."""
     try:
         return function(*arguments)
     except OSError as error:
@@ -104,5 +104,5 @@ def _writing_to_a_running_program(root):
 
 @pytest.mark.memory_only("there, a program cannot be mapped: private mappings are refused")
 def test_running_program_is_protected_as_on_tmpfs(fs, peer):
-    """ETXTBSY, but for the few kernels that had given it up."""
+    """ETXTBSY, except on those kernels that did not have it."""
     assert _writing_to_a_running_program(fs.root) == _writing_to_a_running_program(peer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a program's file loses when it is changed: set-user-id, set-group-id and capabilities, as on tmpfs."""
+"""A file that is changed loses set-user-id, set-group-id and capabilities, as on tmpfs."""
 
 import os
 import struct

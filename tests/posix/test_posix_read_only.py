@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A mount that was made read-only: everything that would change something is EROFS, and the rest goes on."""
+"""A mount that was made read-only: each change is EROFS, and everything else works."""
 
 import errno
 import subprocess

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-A guest as the host sees it: a process that maps a file and knows what is in each page of it, while the file grows, shrinks
-and gives ranges back. What it finds instead of what it wrote is an error.
+A guest as the host sees it: a process that maps a file and knows the contents of each page, while the file grows,
+shrinks and gives ranges back. Other contents than those it wrote are an error.
 """
 
 import errno
@@ -19,7 +19,7 @@ ZERO = bytes(16)
 
 
 class Guest:
-    """Runs in a process of its own from start to leave(). pause() and go_on() are for the checks in between."""
+    """Runs in a process of its own from its start to leave(). The checks pause it by pause() and go_on()."""
 
     def __init__(self, path, seed):
         self.path = path
@@ -32,14 +32,14 @@ class Guest:
         self._child.pipe.send("pause")
 
     def paused(self):
-        """Once it has read all of its memory: {what: how often} since the last time."""
+        """Returns once it has read all of its memory: {what it did: how often} since the last time."""
         return self._child.receive(timeout=120)
 
     def go_on(self):
         self._child.pipe.send("go on")
 
     def leave(self):
-        """It ends without its file's name: the memory is its own until then."""
+        """It ends. Before, its file loses its name, and the memory stays until the end."""
         self._child.pipe.send("leave")
         self._child.wait(120)
 
@@ -89,7 +89,7 @@ class _Memory:
         self.counts[what] = self.counts.get(what, 0) + 1
 
     def _resize(self, size):
-        """False when there is no room; nothing has changed then."""
+        """False when there is not enough memory; nothing has changed then."""
         if self._mapping:
             self._mapping.unmap()
         try:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-A host for DMEMFS_SOAK_MINUTES: tenants with limits, page sizes and nodes of their own, guests and other clients in them,
-while the daemon is killed, stopped, reloaded, and limits and policies change. Each round ends with everybody quiet and with
-every invariant checked: contents, books, usage, place, and all of it again after one more death. A line a minute.
+A host for DMEMFS_SOAK_MINUTES: tenants with limits, page sizes and nodes of their own, with guests and other clients,
+while the daemon is killed, stopped and reloaded, and limits and policies change. At the end of each round all clients
+pause, and every invariant is checked (contents, accounting, usage, nodes), once more after another kill. Prints a line
+a minute.
 """
 
 import os
@@ -94,12 +95,12 @@ class Soak:
         assert self._daemon.manager.wait_for("READY=1", 30)
 
     def _change_limit(self):
-        """Also to less than what is there."""
+        """The new limit may be less than the usage."""
         size = self._rng.randrange(1, TENANT_SIZE // MIB) * MIB
         os.setxattr(self._rng.choice(self._tenants), MAX_BYTES, str(size).encode())
 
     def _change_tenant(self):
-        """What comes has another page size and another policy."""
+        """New files get another page size and another policy."""
         tenant, (page_size, node) = self._rng.choice(self._tenants), self._rng.choice(TENANTS)
         os.setxattr(tenant, "dmemfs.page_size", page_size.encode())
         os.setxattr(tenant, "dmemfs.node", node.encode())
@@ -160,7 +161,7 @@ class Soak:
         return sum(path.stat().st_size for path in Path(self._daemon.state_dir).iterdir())
 
     def end(self):
-        """Nothing is left of anybody."""
+        """All clients end, and nothing of theirs is left."""
         for guest in self._guests:
             guest.ask_to_pause()
         for guest in self._guests:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ./run-bench makes of its figures: one file of rows, tables, and a word on each goal."""
+"""What ./run-bench makes of its figures: a file with rows, tables, plots, and whether each goal is met."""
 
 import re
 import sys
@@ -71,7 +71,7 @@ def test_goal_of_a_clock_looks_at_no_other():
 
 
 def test_summary_has_its_panels_or_is_not_drawn():
-    """Each figure of it, dmemfs first, and of many systems those that matter."""
+    """Each figure with dmemfs first; of a figure with many systems those that matter."""
     rows = [results.row(figure, system, 1, "s", "host") for figure in report.SUMMARY
             for system in ("device-dax 1G", "memfd 4K", goals.OURS)]
     panels = report.summary(rows)
@@ -94,7 +94,7 @@ def test_each_figure_that_compares_is_in_one_plot_or_left_out_with_a_reason():
 
 
 def test_summary_is_of_systems_that_were_measured():
-    """Those of the results in the tree; the README shows the figure."""
+    """The results in the tree have all systems of the summary. The README shows the picture."""
     figures = Path(report.__file__).parent / "figures"
     panels = report.summary(results.load(figures / "results.json"))
     assert len(panels) == 4

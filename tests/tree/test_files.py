@@ -51,13 +51,16 @@ def test_every_file_names_its_licence():
 
 
 def test_test_modules_have_names_of_their_own():
-    """Those that one pytest runs together, in the laboratory; two of one name are one module to it."""
+    """One pytest runs all of these in the laboratory. It takes two modules of the same name for one."""
     together = [path.name for suite in ("mount", "posix", "ctl", "vm") for path in (TOP / "tests" / suite).glob("*.py")
                 if path.name != "conftest.py"]
     assert sorted(together) == sorted(set(together))
 
 
 def test_nothing_is_imported_from_a_conftest():
-    """Each suite may have one, and pytest loads them all by that name: which of them comes first is chance."""
+    """
+    Each suite may have a conftest, and pytest loads each as "conftest": which of them an import finds is a matter
+    of order.
+    """
     imports = re.compile(r"^\s*(from conftest import|import conftest)\b", re.MULTILINE)
     assert offenders(lambda path: path.suffix == ".py" and imports.search(path.read_text())) == []

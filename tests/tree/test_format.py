@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All C files are as clang-format of Debian 12 writes them; other versions of it differ."""
+"""All C files are formatted by clang-format of Debian 12. Other versions format differently."""
 
 import subprocess
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""shared/dmemfs_ioctl.h is the protocol: any compiler reads the same layout out of it, alone and without a warning."""
+"""shared/dmemfs_ioctl.h compiles alone and without a warning, with the same layout for each compiler."""
 
 import re
 import runpy

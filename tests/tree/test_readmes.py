@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The READMEs: short, and of files that exist."""
+"""The READMEs are short, and the files that they name exist."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ NAME = r"`((?:\.\./)*[a-z][\w./-]*\.(?:c|h|py|md|scd|sh|conf|build))`"
 
 @pytest.fixture(scope="module")
 def paths():
-    """Of all files, from the top."""
+    """The paths of all files, from the top of the tree."""
     folders = ("configs", "debian", "fuse-daemon", "kmod", "shared", "tests")
     return [f"/{path.relative_to(TOP)}" for folder in folders for path in (TOP / folder).rglob("*")]
 
@@ -38,13 +38,13 @@ def test_links_lead_somewhere(readme):
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(TOP)))
 def test_files_that_it_names_exist(readme, paths):
-    """By the end of their path: `backend_pfn.c`, `pool/allocator.c`."""
+    """A name is the end of a path: `backend_pfn.c`, `pool/allocator.c`."""
     names = set(re.findall(NAME, readme.read_text()))
     assert {name for name in names if not any(path.endswith(f"/{name.removeprefix('../')}") for path in paths)} == set()
 
 
 def test_rooms_are_those_that_may_be_used():
-    """As test_rooms.py holds them."""
+    """The table of the README is that of test_rooms.py."""
     text = (TOP / "fuse-daemon" / "README.md").read_text()
     rows = re.findall(r"^\| `(\w+)/` \| .* \| (.*) \|$", text.split("## Rooms\n")[1].split("\n## ")[0], re.MULTILINE)
     assert {room: set() if uses == "-" else set(uses.split(", ")) for room, uses in rows} == {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rooms of fuse-daemon/: who may use whom, and that nobody calls in a circle."""
+"""The rooms of fuse-daemon/: which room may use which, and that there are no circles."""
 
 import re
 from pathlib import Path

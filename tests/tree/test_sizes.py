@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every test that tests/helpers/sizes.py names is there."""
+"""Each test that tests/helpers/sizes.py names exists."""
 
 import re
 from pathlib import Path

@@ -112,6 +112,6 @@ class Allocator:
         return (run.start, run.length) if found else None
 
     def check(self):
-        """None, or what does not hold."""
+        """None, or the invariant that does not hold."""
         reason = c_char_p()
         return None if self._library.allocator_check(self._self, byref(reason)) else reason.value.decode()

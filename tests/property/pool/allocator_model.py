@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the allocator must agree with: a byte per page that says whether it is used, and nothing clever."""
+"""The model of the allocator: one byte for each page, which says whether the page is used."""
 
 from allocator_library import ANY_REGION, GIB, KIB, MIB
 
@@ -7,7 +7,7 @@ PAGE = 4 * KIB
 
 
 def pieces(size, start, length):
-    """How many whole aligned pieces of @size lie in [start, start + length)."""
+    """The number of whole aligned pieces of @size in [start, start + length)."""
     return max(0, (start + length) // size - -(-start // size))
 
 
@@ -36,7 +36,7 @@ class Model:
         self.regions = []
 
     def parts(self, start, length):
-        """(region, start, end) for each region that the range lies in; None when some of it lies in none."""
+        """(region, start, end) for each region that the range touches. None when a part of it is in no region."""
         found = []
         while length > 0:
             region = next((r for r in self.regions if r.start <= start < r.end), None)
@@ -70,7 +70,7 @@ class Model:
 
 
 class File:
-    """The runs of one request as a file sees them."""
+    """The runs of a request, as a file has them."""
 
     def __init__(self, offset, runs):
         self.runs = []
@@ -79,7 +79,7 @@ class File:
             offset += length
 
     def large_pages(self, size):
-        """How many whole aligned pieces of the file one page table entry of @size each could map."""
+        """The number of whole aligned pieces of the file that a page-table entry of @size could map."""
         return sum(pieces(size, offset, length) for offset, start, length in self.runs if offset % size == start % size)
 
 

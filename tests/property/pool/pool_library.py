@@ -100,7 +100,7 @@ class Pool:
         self._library.pool_destroy(self._self)
 
     def alloc(self, length, unit, file_offset=0, policy=None, promised=False):
-        """(error, runs). @policy: as in dmemfs.node. @promised: by promise(), which this redeems."""
+        """(error, runs). @policy: as in dmemfs.node. @promised: bytes that promise() has promised."""
         out = self._array(Extent)
         request = Request(length, unit, file_offset, NO_HINT, ANY_REGION)
         node = self._library.numa_policy_parse(policy.encode(), len(policy)) if policy else None
@@ -113,7 +113,7 @@ class Pool:
         return error, self._taken(out)
 
     def promise(self, length):
-        """0 or the error."""
+        """0 or a negative errno."""
         return self._library.pool_promise(self._self, length)
 
     def forgo(self, length):
@@ -144,7 +144,7 @@ class Pool:
         return self._taken(out)
 
     def poison(self, run):
-        """What of it was not known to be bad."""
+        """Marks the run as bad. Returns the parts of it that were not known to be bad."""
         out = self._array(Extent)
         self._library.pool_poison(self._self, Extent(*run), out)
         return self._taken(out)
@@ -161,7 +161,7 @@ class Pool:
         return usage
 
     def begin(self, max_bytes, regions):
-        """The piece, or None. To be ended."""
+        """The piece to zero, or None. The caller must end it."""
         piece = Piece(regions=regions, max_bytes=max_bytes, hurry=self._hurry)
         piece.runs = ctypes.cast(self._array(Extent), POINTER(GArray))
         if self._library.pool_begin_zeroing(self._self, byref(piece), False):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Random calls of the allocator against the model: the same answers, the same free memory, after every step."""
+"""Random calls of the allocator and of the model: the same answers, and after each step the same free memory."""
 
 import errno
 
@@ -11,7 +11,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 
 def counts_of(*sizes):
-    """Lengths in bytes: a few of one size or of several, so that odd ends and whole large pages both come up."""
+    """
+    Lengths in bytes: small numbers of one or of several page sizes, so that odd ends and whole large pages both
+    occur.
+    """
     return st.one_of(*(st.integers(1, most).map(lambda n, size=size: n * size) for size, most in sizes))
 
 
@@ -44,7 +47,7 @@ class AllocatorMachine(RuleBasedStateMachine):
             self.model.regions.append(Region(start, length))
 
     def address(self, position):
-        """An address that is likely to matter: a page in a region, or near one end of a free run."""
+        """An address that is likely to matter: a page in a region, or near the end of a free run."""
         edges = [edge for _, start, length in self.model.free_runs() for edge in (start, start + length)]
         edges += [edge for region in self.model.regions for edge in (region.start, region.end)]
         if position % 2:
@@ -58,7 +61,7 @@ class AllocatorMachine(RuleBasedStateMachine):
 
     @rule(target=runs, run=runs, length=LENGTHS, unit=st.sampled_from(UNITS), mask=MASKS)
     def alloc_behind(self, run, length, unit, mask):
-        """As a file that grows."""
+        """A file grows."""
         offset, start, behind = run
         return self.check_alloc(length, unit, offset + behind, mask, start + behind)
 
@@ -85,14 +88,17 @@ class AllocatorMachine(RuleBasedStateMachine):
         return multiple(*File(offset, runs).runs)
 
     def hint_fits(self, length, unit, offset, mask, hint):
-        """Must the request continue there? Where offset and address agree it costs no large page."""
+        """
+        Must the allocator continue at the hint? If offset and address have the same alignment, that costs no
+        large page.
+        """
         region = self.model.region_of(hint)
         if region is None or not mask >> region & 1 or hint % GIB != offset % GIB:
             return False
         return hint + unit <= self.model.regions[region].end and self.model.is_all(hint, unit, False)
 
     def large_pages_there(self, length, offset, unit, mask):
-        """The sizes of page for which the region that serves has all that the file could use."""
+        """The page sizes for which the region that serves has all pages that the file could use."""
         for index, region in enumerate(self.model.regions):
             if mask >> index & 1 and region.available(unit) >= length:
                 # Both ends of each chunk-sized piece may break a block on their own.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Random lives of memory: taken, used, given back, zeroed in advance and in need. The model knows what is in each 2 MiB; the
-pool must never have memory for zero that is not, and never forget that some is.
+Random use of memory: taken, written, given back, zeroed in advance and on request. The model knows the state of each 2
+MiB. The pool must never call memory clean that is not, and never lose memory that is clean.
 """
 
 import threading
@@ -24,7 +24,7 @@ CHOICES = st.integers(0, 1 << 16)
 
 
 def units_of(runs):
-    """Addresses of the units in @runs."""
+    """The addresses of the units in @runs."""
     return [address for start, length in runs for address in range(start, start + length, UNIT)]
 
 
@@ -61,7 +61,7 @@ class PlacementMachine(RuleBasedStateMachine):
 
     @rule(length=LENGTHS)
     def promise(self, length):
-        """What is promised and what is taken are never more than there is."""
+        """Promised and taken memory together are never more than there is."""
         error = self.pool.promise(length * UNIT)
         assert (error == 0) == (self.promised + length <= len(self.free))
         self.promised += 0 if error else length
@@ -76,7 +76,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.promised)
     @rule(which=CHOICES, policy=POLICIES)
     def redeem(self, which, policy):
-        """Without a policy, in the pool's own units, and if what was promised has not gone bad, a promise holds."""
+        """Promised memory can be taken, unless memory has gone bad: without a policy and in the pool's own unit."""
         self.take_units(1 + which % self.promised, policy, UNIT, 0, True)
 
     @precondition(lambda self: self.files)
@@ -124,7 +124,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.stale.append((runs, dirty))
 
     def come_back(self, runs, state_of):
-        """@runs are nobody's any more. What is bad does not come back."""
+        """Gives @runs back. Bad memory does not become free."""
         for address in units_of(runs):
             if address in self.bad:
                 self.retired.add(address)
@@ -187,7 +187,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.pieces)
     @rule(size=st.integers(1, 300))
     def begin(self, size):
-        """A piece for each node, as the workers do."""
+        """Takes a piece of each node, as the workers do."""
         for node in sorted(self.nodes()):
             mask = sum(1 << index for index, region in enumerate(self.regions) if region[2] == node)
             there = units_of([region[:2] for region in self.regions if region[2] == node])
