@@ -249,7 +249,7 @@ def mount_namespaces_made():
 @pytest.mark.timeout(300)
 def test_quickstart(dmemfsd, work):
     if dmemfsd.parents[1] != TOP / "build":
-        pytest.skip("it builds in build, and tries what is built there: once is enough")
+        pytest.skip("quickstart uses the build directory build: it is tested with that one only")
     with mount_namespaces_made():
         done = subprocess.run([TOP / "quickstart"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                               cwd=work)

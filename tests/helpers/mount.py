@@ -61,5 +61,5 @@ def wait_until(condition, what, timeout=10):
     """Polls until condition() is true."""
     deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, f"not so after {timeout} s: {what}"
+        assert time.monotonic() < deadline, f"not the case after {timeout} s: {what}"
         time.sleep(0.005)

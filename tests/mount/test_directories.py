@@ -170,7 +170,7 @@ def test_listing_ends_while_what_it_finds_is_renamed(fs):
     with os.scandir(fs.root) as entries:
         for entry in entries:
             seen.append(entry.name)
-            assert len(seen) <= len(names), "entries that came while it went on"
+            assert len(seen) <= len(names), "the listing has entries that were made after it began"
             os.rename(fs / entry.name, fs / "away")
             os.rename(fs / "away", fs / entry.name)
     assert set(seen) == names == set(os.listdir(fs.root))

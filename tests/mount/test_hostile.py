@@ -166,7 +166,7 @@ def stuck(fs, playground):
     if fs.daemon.running:
         fs.daemon.kill()
     fs.daemon.take_over()
-    wait_until(lambda: holders_of(str(fs.root)) == NO_HOLDERS, "whoever was stuck has had an answer, and ends")
+    wait_until(lambda: holders_of(str(fs.root)) == NO_HOLDERS, "processes that waited for the daemon have got an answer and ended")
 
 
 def use(directory):

@@ -80,7 +80,7 @@ def is_ended(sizer, number, meanwhile):
     """
     deadline = time.monotonic() + LONG
     while not sizer.has_ended:
-        assert time.monotonic() < deadline, "the signal does not end it"
+        assert time.monotonic() < deadline, "the process does not end after the signal"
         os.kill(sizer.pid, number)
         meanwhile()
     return sizer.status < 0 or not sizer.wait()
@@ -146,7 +146,7 @@ def test_a_signal_ends_zeroing(fs, backend):
         assert path.read_bytes() == b"kept".ljust(fs.capacity, b"\0")
         os.truncate(path, fs.unit)
     else:
-        pytest.fail("no signal of a hundred came while it was zeroed")
+        pytest.fail("a hundred signals were sent, and none came while memory was zeroed")
     assert (fs.extents(path), os.stat(path)[:7]) == (before[0], before[1][:7])
     os.truncate(path, fs.capacity)
     assert path.read_bytes() == b"kept".ljust(fs.capacity, b"\0")

@@ -442,7 +442,7 @@ def test_descriptor_is_needed_only_while_a_file_is_open(fs):
     before = descriptors()
     for number in range(200):
         fs.make_file(f"file{number}", b"x")
-    wait_until(lambda: descriptors() <= before + 8, "no descriptor for files at rest")
+    wait_until(lambda: descriptors() <= before + 8, "the daemon has no descriptors for files that nobody has open")
 
 
 def cpu_time_of(pid):

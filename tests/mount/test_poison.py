@@ -55,7 +55,7 @@ def fill(fs):
 def empty(fs):
     os.unlink(fs / "all" / "file")
     os.rmdir(fs / "all")
-    wait_until(lambda: free(fs) == fs.capacity - poisoned(fs)[0], "all but that is free")
+    wait_until(lambda: free(fs) == fs.capacity - poisoned(fs)[0], "all memory but the bad pages is free")
 
 
 def overlaps(runs, start, length):

@@ -19,7 +19,7 @@ LARGEST = (1 << 63) - 1
 def test_size_is_exact_and_memory_is_whole_units(fs, units, extra):
     size = units * fs.unit + extra
     if size < 0:
-        pytest.skip("the unit is smaller than the difference")
+        pytest.skip("the size would be less than 0")
     path = fs.make_file("file", size=size)
     held = fs.round_up(size)
     assert path.stat().st_size == size

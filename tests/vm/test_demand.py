@@ -177,7 +177,7 @@ def test_a_daemon_that_dies_at_a_punch(kept, place):
         kept.daemon.ended_by_test = True
         kept.daemon.take_over()
         assert [guest.do("read", at, 6) for at in (2 * MIB, 4 * MIB, 10 * MIB)] == [b"secret", bytes(6), b"secret"]
-        wait_until(lambda: kept.allocated(path) == 12 * MIB, "the memory came back, but for what was read")
+        wait_until(lambda: kept.allocated(path) == 12 * MIB, "the memory is free again, except units that were read")
         guest.end()
 
 
@@ -236,7 +236,7 @@ def test_holes_give_memory_back(fs, guest, way):
     else:
         with opened(path) as fd:
             fallocate(fd, PUNCH, MIB, 6 * MIB)
-    wait_until(lambda: fs.allocated(path) == 12 * MIB, "two units came back")
+    wait_until(lambda: fs.allocated(path) == 12 * MIB, "two units are back in the pool")
     assert promised(fs) == 4 * MIB
     assert [guest.do("read", at, 6) for at in (0, 2 * MIB, 4 * MIB, 6 * MIB, 8 * MIB)] == [
         b"secret", bytes(6), bytes(6), bytes(6), b"secret"]

@@ -65,7 +65,7 @@ def write_byte_when_told(pipe, fd, length, offset):
 def wait_asked(device, count):
     deadline = time.monotonic() + WAIT
     while device.info(1).asked != count:
-        assert time.monotonic() < deadline, f"{device.info(1).asked} units are asked for"
+        assert time.monotonic() < deadline, f"faults wait for {device.info(1).asked} units, not {count}"
         time.sleep(0.01)
 
 
@@ -76,7 +76,7 @@ def next_fault(device):
         for event in device.events(WAIT):
             if event.kind == FAULT:
                 return event
-    raise AssertionError("nobody asks")
+    raise AssertionError("no FAULT event came")
 
 
 def is_asked(device):

@@ -119,7 +119,7 @@ def test_memory_of_the_next_owner(fs, edu, how):
     theirs.close()
     assert fs.wait_free(fs.capacity) == fs.capacity
     fs.make_file("victim", SECRET * (fs.capacity // len(SECRET)), size=fs.capacity)
-    assert error or SECRET not in edu.read(IOVA), "the device reads what is the victim's"
+    assert error or SECRET not in edu.read(IOVA), "the device reads the victim's memory"
     assert error == errno.EOPNOTSUPP
 
 

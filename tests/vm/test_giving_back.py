@@ -63,7 +63,7 @@ def test_balloon(fs, work, memory):
         running.wait("free-1")
         full = fs.allocated(memory)
         monitor.execute("balloon", value=SIZE - BALLOON)
-        wait_until(lambda: fs.allocated(memory) <= full - BALLOON * 0.9, "the balloon is blown up", PATIENCE)
+        wait_until(lambda: fs.allocated(memory) <= full - BALLOON * 0.9, "the balloon is inflated", PATIENCE)
         monitor.execute("balloon", value=SIZE)
         assert running.wait("full-2") == "1"
         assert fs.allocated(memory) > FILLED

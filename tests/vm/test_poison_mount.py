@@ -51,7 +51,7 @@ def spoil(fs, path, offset=BAD):
     """Poisons a page, and returns its physical address when the daemon knows of it."""
     address, before = address_of(fs, path, offset), sum(poisoned(fs))
     inject(address)
-    wait_until(lambda: sum(poisoned(fs)) == before + PAGE and re.search(WARNING, fs.daemon.log), "the daemon knows")
+    wait_until(lambda: sum(poisoned(fs)) == before + PAGE and re.search(WARNING, fs.daemon.log), "the daemon knows of the error")
     return address
 
 
@@ -97,13 +97,13 @@ def test_guest_is_told_and_the_page_never_comes_back(spoiled, program):
     assert os.getxattr(other, "dmemfs.poison") == b""
     check_books(fs, 2 * SIZE)
     os.unlink(path)
-    wait_until(lambda: poisoned(fs) == (PAGE, 0), "the file has let it go")
+    wait_until(lambda: poisoned(fs) == (PAGE, 0), "the file no longer has the memory")
     check_books(fs, SIZE)
     assert not covers(fill(fs, "rest"), address)
     for name in ("rest/all", "vm2"):
         os.unlink(fs / name)
     os.rmdir(fs / "rest")
-    wait_until(lambda: fs.stats()["free_bytes"] == fs.capacity - PAGE, "all but that is free")
+    wait_until(lambda: fs.stats()["free_bytes"] == fs.capacity - PAGE, "all memory but the bad pages is free")
 
 
 def test_free_memory(spoiled):
@@ -113,7 +113,7 @@ def test_free_memory(spoiled):
     os.unlink(path)
     fs.wait_free(fs.capacity)
     inject(address)
-    wait_until(lambda: poisoned(fs) == (PAGE, 0) and re.search(WARNING, fs.daemon.log), "the daemon knows")
+    wait_until(lambda: poisoned(fs) == (PAGE, 0) and re.search(WARNING, fs.daemon.log), "the daemon knows of the error")
     assert f"memory error at {address:#x}: 4 KiB that no file has" in fs.daemon.log
     assert not covers(fill(fs, "all"), address)
     os.unlink(fs / "all" / "all")
@@ -145,7 +145,7 @@ def test_restart(spoiled, program, how):
         with opened(path) as fd, victim(program, fd, SIZE) as guest:
             assert guest.get(BAD) == lost(BAD) and guest.get(BAD + PAGE) == "done 0"
     os.unlink(path)
-    wait_until(lambda: poisoned(fs) == (PAGE, 0), "it is nobody's")
+    wait_until(lambda: poisoned(fs) == (PAGE, 0), "the memory has no owner")
     assert not covers(fill(fs, "all"), address)
     os.unlink(fs / "all" / "all")
     os.rmdir(fs / "all")
@@ -168,7 +168,7 @@ def test_crash(spoiled, point):
         fs.daemon.expected.append(WARNING)
     assert poisoned(fs) == (0, PAGE)
     os.unlink(path)
-    wait_until(lambda: poisoned(fs) == (PAGE, 0), "it is nobody's")
+    wait_until(lambda: poisoned(fs) == (PAGE, 0), "the memory has no owner")
 
 
 @pytest.mark.dmemfs(alloc="demand")

@@ -75,7 +75,7 @@ def test_cutting_a_mapping_while_others_fault(programs, device, gibibyte):
     racers = start(programs / "racers", gibibyte, "cut", SECONDS, stdout=subprocess.PIPE)
     said, _ = racers.communicate()
     assert racers.returncode == 0 and int(said) > 0
-    assert device.info(1).faults_1g > 1, "no 1-GiB page was there to be cut"
+    assert device.info(1).faults_1g > 1, "no page of 1 GiB was mapped"
 
 
 def test_memory_comes_and_goes_while_others_fault(programs, device, region, gibibyte):

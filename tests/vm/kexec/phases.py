@@ -115,7 +115,7 @@ def find_secrets(root):
 def spoil_last_page(machine):
     start, length = map(int, os.getxattr(machine.root, "dmemfs.regions").splitlines()[-1].split()[:2])
     inject(start + length - 4096)
-    wait_until(lambda: machine.poisoned() == 4096, "the daemon knows")
+    wait_until(lambda: machine.poisoned() == 4096, "the daemon knows of the error")
 
 
 def write_files(root, seed):

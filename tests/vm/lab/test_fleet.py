@@ -111,7 +111,7 @@ def bare(host):
 
 @pytest.fixture(scope="module")
 def running(host, bare):
-    assert bare.get("test_update_grub") == "passed", "there is nothing to boot"
+    assert bare.get("test_update_grub") == "passed", "update-grub failed in the first boot, so there is nothing to boot"
     return host.boot("running", "--from-disk")
 
 
