@@ -127,6 +127,15 @@ def test_module_has_no_warning(tmp_path):
     assert (tmp_path / "kmod" / "dmemfs.ko").exists()
 
 
+def test_module_is_installed_by_make(tmp_path):
+    """As README.md says, below another root."""
+    for part in ("kmod", "shared"):
+        shutil.copytree(TOP / part, tmp_path / part)
+    subprocess.run(["make", "-C", tmp_path / "kmod", f"KERNELDIR={headers()}", f"INSTALL_MOD_PATH={tmp_path / 'root'}", "install"],
+                   check=True, stdout=subprocess.DEVNULL)
+    assert [path.name.partition(".")[0] for path in (tmp_path / "root").rglob("dmemfs.ko*")] == ["dmemfs"]
+
+
 @pytest.mark.parametrize("release, built", [
     ("6.12.0-1-amd64", True), ("6.18.44", True), ("6.99.1", True), ("7.0.0", True), ("7.3.4-1", True), ("10.1.2", True),
     ("6.1.0-49-amd64", False), ("6.11.10", False), ("6.9.7", False), ("5.10.0", False), ("6.2.0", False)])

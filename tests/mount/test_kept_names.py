@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The keys, attributes and metrics of earlier versions still work: configurations, scripts and alerts use them."""
+
+import errno
+import os
+import re
+import subprocess
+
+import pytest
+
+from helpers.expect import refused
+from helpers.mount import wait_until
+from mount.test_metrics import QUOTAS
+
+KEYS = {
+    "daemon": {"mountpoint", "state-dir", "backend", "page-size", "size", "alloc", "memory-dir", "populate", "threads",
+               "lost-contents", "zero-in-advance", "zero-rate", "overcommit", "demand-extent", "max-metadata", "metrics-file",
+               "metrics-interval"},
+    "region": {"start", "size", "node"},
+    "quota": {"path", "max-bytes", "max-files"},
+}
+OF_FILES = ("alloc", "discard", "extents", "node_bytes", "page_size", "poison")
+OF_FILES_OF_THE_MODULE = ("faults",)
+OF_DIRECTORIES = ("alloc", "discard", "page_size", "quota.max_bytes", "quota.max_files", "quota.used_bytes",
+                  "quota.used_files")
+OF_THE_ROOT = ("daemon", "regions", "stats")
+STATS = {"capacity_bytes", "free_bytes", "free_2m_bytes", "free_1g_bytes", "pending_bytes", "allocated_bytes", "promised_bytes",
+         "inodes", "files", "directories", "clean_bytes", "dirty_bytes", "zeroing_bytes", "zeroed_bytes", "zeroing_rate",
+         "zeroing_workers", "poisoned_bytes", "poisoned_used_bytes"}
+METRICS = {"dmemfs_allocated_bytes", "dmemfs_build_info", "dmemfs_capacity_bytes", "dmemfs_free_bytes", "dmemfs_free_page_bytes",
+           "dmemfs_free_state_bytes", "dmemfs_inodes", "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes",
+           "dmemfs_oldest_request_seconds", "dmemfs_pending_bytes", "dmemfs_poisoned_bytes", "dmemfs_promised_bytes",
+           "dmemfs_quota_limit_bytes", "dmemfs_quota_limit_inodes", "dmemfs_quota_used_bytes", "dmemfs_quota_used_inodes",
+           "dmemfs_refused_sizings_total", "dmemfs_request_seconds_total", "dmemfs_request_threads", "dmemfs_requests_in_progress",
+           "dmemfs_requests_total", "dmemfs_start_time_seconds", "dmemfs_written_time_seconds", "dmemfs_zeroed_bytes_total"}
+
+pytestmark = pytest.mark.page_sizes("4K")
+
+
+@pytest.mark.parametrize("group", KEYS)
+def test_keys(daemon, group):
+    """The error about an unknown key lists those that the group has."""
+    config = daemon.work / "keys.conf"
+    config.write_text(f"[{group}]\nno-such-key=1\n" if group == "daemon" else f"[daemon]\n[{group} name]\nno-such-key=1\n")
+    said = subprocess.run([daemon.program, "--config", config, "--check-config"], capture_output=True, text=True, check=False)
+    assert KEYS[group] <= set(re.search(r"this group has (.*)", said.stderr)[1].split(", "))
+
+
+def test_attributes(fs):
+    path = fs.make_file("file", size=fs.unit)
+    directory = fs / "directory"
+    directory.mkdir()
+    for name, value in (("max_bytes", b"1M"), ("max_files", b"9")):
+        os.setxattr(directory, f"trusted.dmemfs.quota.{name}", value)
+    for target in (path, directory):
+        refused(errno.EINVAL, os.setxattr, target, "dmemfs.node", b"no policy")
+    of_files = OF_FILES if fs.backend.looks_inside else OF_FILES + OF_FILES_OF_THE_MODULE
+    for target, names in ((path, of_files), (directory, OF_DIRECTORIES), (fs.root, OF_THE_ROOT)):
+        for name in names:
+            os.getxattr(target, f"dmemfs.{name}")  # ENODATA if it is not served
+    assert STATS <= fs.stats().keys()
+
+
+def test_metrics(fs):
+    path = fs.daemon.work / "dmemfs.prom"
+    fs.daemon.config.write_text(fs.daemon.config.read_text().replace("[daemon]\n", f"[daemon]\nmetrics-file={path}\n") + QUOTAS)
+    fs.daemon.stop()
+    fs.daemon.start()
+    wait_until(path.exists, "the file is written")
+    assert METRICS <= set(re.findall(r"^# TYPE (\w+) ", path.read_text(), re.MULTILINE))
