@@ -32,6 +32,8 @@ static int name_offset(uint32_t opcode)
 		return sizeof(struct fuse_rename2_in);
 	case FUSE_LINK:
 		return sizeof(struct fuse_link_in);
+	case FUSE_SETXATTR: /* without FUSE_SETXATTR_EXT, which the daemon does not ask for */
+		return FUSE_COMPAT_SETXATTR_IN_SIZE;
 	case FUSE_GETXATTR:
 		return sizeof(struct fuse_getxattr_in);
 	default:
@@ -50,10 +52,11 @@ void request_trace(const void *request, size_t size, int result, int64_t us)
 
 	int offset = name_offset(in.opcode);
 	size_t begin = sizeof(in) + (size_t)MAX(offset, 0);
-	const char *operation = request_count_name(in.opcode);
+	const char *known = request_count_name(in.opcode);
+	g_autofree char *operation = known ? g_strdup(known) : g_strdup_printf("operation %u", in.opcode);
 	g_autofree char *name = offset < 0 || begin >= size ? NULL : g_strndup(bytes + begin, size - begin);
 
-	log_debug("%s inode %" PRIu64 "%s%s%s: %s, %" PRId64 " us, pid %u, uid %u",
-	          operation ? operation : "unknown operation", (uint64_t)in.nodeid, name ? " \"" : "", name ? name : "",
-	          name ? "\"" : "", result ? g_strerror(-result) : "ok", us, in.pid, in.uid);
+	log_debug("%s inode %" PRIu64 "%s%s%s: %s, %" PRId64 " us, pid %u, uid %u", operation, (uint64_t)in.nodeid,
+	          name ? " \"" : "", name ? name : "", name ? "\"" : "", result ? g_strerror(-result) : "ok", us,
+	          in.pid, in.uid);
 }

@@ -285,8 +285,10 @@ static void serve(struct worker *worker, void *request_data, size_t size)
 	uid_t uid = is_the_kernels(&in) ? 0 : in.uid;
 	enum turn turn = fair_queue_begin(session->queue, uid, request_data, size);
 
-	if (turn == TURN_REFUSED)
+	if (turn == TURN_REFUSED) {
 		refuse(session, &in);
+		request_trace(request_data, size, -ENOMEM, 0);
+	}
 	if (turn != TURN_NOW)
 		return;
 	process(worker, request_data, size);

@@ -333,6 +333,9 @@ def test_debug_log_has_a_line_for_each_request(daemon, page_size):
     (directory / "c").mkdir(parents=True)
     with pytest.raises(OSError):
         directory.rmdir()
+    ino = os.stat(directory).st_ino
+    os.setxattr(directory, "user.name", b"value")
     daemon.stop()
-    for said in (r'mkdir inode 1 "a\nb": ok', r'rmdir inode 1 "a\nb": Directory not empty'):
+    for said in (r'mkdir inode 1 "a\nb": ok', r'rmdir inode 1 "a\nb": Directory not empty',
+                 f'setxattr inode {ino} "user.name": ok'):
         assert re.search(rf"^dmemfsd: debug: {re.escape(said)}, \d+ us, pid {os.getpid()}, uid 0$", daemon.log, re.MULTILINE)
