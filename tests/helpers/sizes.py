@@ -8,7 +8,8 @@ VM, `tests/vm/run --core` runs CORE and nothing else. A test is named as pytest 
 
 # Files whose tests are about names and records, where the page size makes no difference.
 ONE_PAGE_SIZE = {f"test_{name}" for name in ("attributes", "command_line", "durable", "lifecycle", "links", "names",
-                                             "permissions", "rename", "takeover", "xattr")}
+                                             "permissions", "quota_record", "rename", "supervise", "takeover", "watchdog",
+                                             "xattr")}
 
 # By the reason. These tests take more than ten seconds each, and find what a shorter test finds too, or what only a change of the
 # tests themselves breaks.
