@@ -68,7 +68,7 @@ def test_packages_are_installed():
 
 def test_doctor_says_what_comes_first():
     text = run("dmemfsctl", "doctor", status=FOUND)
-    assert re.search(r"^note +reserved .*\n +-> dmemfsctl plan --size", text, re.MULTILINE), text
+    assert re.search(r"^note +reserved .*\n +-> run dmemfsctl plan --size", text, re.MULTILINE), text
 
 
 def test_plan_writes_the_drop_in():
