@@ -14,6 +14,8 @@ from device import PATH, Device
 from helpers.backends import GIB
 
 KVM_CREATE_VM = 0xAE01
+KVM_CREATE_VCPU = 0xAE41
+KVM_CREATE_IRQCHIP = 0xAE60
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GIB}
 
 
@@ -58,17 +60,21 @@ def public():
 @pytest.fixture(scope="session")
 def kvm():
     """
-    -cpu max has SVM with nested paging, emulated or not. The fixture keeps a KVM guest of its own: when the first
-    guest starts or the last one ends, the kernel patches its scheduler, and QEMU before 8.1 may run code that it
-    translated half-way through that.
+    -cpu max has SVM with nested paging, emulated or not. The fixture keeps a KVM guest of its own, with a vCPU whose
+    local APIC is switched off. Without them the kernel patches its scheduler when the first guest starts or the last
+    one ends, and KVM's interrupt delivery when a guest switches its first APIC on. QEMU before 8.1 may run code that it
+    translated half-way through that: the VM's kernel then ends with "Oops: int3".
     """
     subprocess.run(["modprobe", "kvm-amd"], check=True)
     if not Path("/dev/kvm").exists():
         pytest.skip("this CPU has no SVM")
     with open("/dev/kvm", "rb", buffering=0) as device:
-        held = fcntl.ioctl(device, KVM_CREATE_VM, 0)
+        machine = fcntl.ioctl(device, KVM_CREATE_VM, 0)
+        fcntl.ioctl(machine, KVM_CREATE_IRQCHIP)
+        cpu = fcntl.ioctl(machine, KVM_CREATE_VCPU, 0)
         yield
-        os.close(held)
+        os.close(cpu)
+        os.close(machine)
 
 
 @pytest.fixture(scope="session")
