@@ -14,6 +14,7 @@ class Progress:
     def __init__(self):
         self.count = {"passed": 0, "failed": 0, "skipped": 0}
         self._seconds = []  # (seconds, test)
+        self._running = set()
         self._start = self._shown = time.monotonic()
         self._total = 0
         self._terminal = sys.stdout.isatty()
@@ -27,12 +28,14 @@ class Progress:
         if "collected" in message:
             self._total += message["collected"]
         elif "begin" in message:
+            self._running.add(message["begin"])
             self._show(message["begin"])
         elif "end" in message:
+            self._running.discard(message["end"])
             self.count[message["outcome"]] += 1
             self._seconds.append((message["seconds"], message["end"]))
             if message["outcome"] == "failed":
-                self._line(f"FAILED {message['end']} ({message['seconds']:.1f} s)")
+                self._line(f"FAILED {message['end']} ({message['seconds']:.1f} s) {message.get('reason', '')}".rstrip())
 
     def _line(self, text, end="\n"):
         clear = "\r\033[K" if self._terminal else ""
@@ -51,6 +54,16 @@ class Progress:
         """A line for each of the tests that took longest, as tests/setup/results.py --slowest prints them."""
         return [f"{seconds:.1f} s  {test}" for seconds, test in sorted(self._seconds, reverse=True)[:number]]
 
+    def finish(self):
+        """To be called when all VMs have ended. A test that has not ended was interrupted by the end of its VM: it failed."""
+        for test in sorted(self._running):
+            self._line(f"FAILED {test}: its VM ended")
+        self.count["failed"] += len(self._running)
+        self._running.clear()
+
     def summary(self):
-        text = f"{self.count['passed']} passed, {self.count['failed']} failed"
-        return text + (f", {self.count['skipped']} skipped" if self.count["skipped"] else "")
+        """Tests that were collected and never began are "not run"."""
+        left = max(self._total - sum(self.count.values()), 0)
+        rest = ((self.count["skipped"], "skipped"), (left, "not run"))
+        return ", ".join([f"{self.count['passed']} passed, {self.count['failed']} failed",
+                          *(f"{number} {what}" for number, what in rest if number)])

@@ -112,3 +112,15 @@ def test_progress_is_counted():
     for outcome in ("passed", "failed", "passed", "skipped"):
         progress.message({"end": "a", "outcome": outcome, "seconds": 1})
     assert progress.summary() == "2 passed, 1 failed, 1 skipped"
+
+
+def test_tests_that_a_crash_interrupts_have_failed(capsys):
+    progress = Progress()
+    progress.message({"collected": 4})
+    progress.message({"begin": "a"})
+    progress.message({"end": "a", "outcome": "failed", "seconds": 1, "reason": "assert 1 == 2"})
+    progress.message({"begin": "b"})
+    progress.finish()
+    assert progress.summary() == "0 passed, 2 failed, 2 not run"
+    said = capsys.readouterr().out
+    assert "FAILED a (1.0 s) assert 1 == 2\n" in said and "FAILED b: its VM ended\n" in said

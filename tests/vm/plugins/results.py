@@ -16,6 +16,7 @@ class Results:
         self._channel = os.open(path, os.O_WRONLY)
         self._outcome = {}
         self._seconds = {}
+        self._reason = {}
 
     def _send(self, **message):
         os.write(self._channel, json.dumps(message).encode() + b"\n")
@@ -36,9 +37,14 @@ class Results:
         self._seconds[report.nodeid] += report.duration
         if report.outcome != "passed" and self._outcome[report.nodeid] != "failed":
             self._outcome[report.nodeid] = report.outcome
+        if report.failed:
+            # pytest prints details when all tests have ended, which a VM that crashes does not reach.
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self._reason[report.nodeid] = (crash.message if crash else str(report.longrepr)).partition("\n")[0][:200]
 
     def pytest_runtest_logfinish(self, nodeid):
-        self._send(end=nodeid, outcome=self._outcome.pop(nodeid), seconds=round(self._seconds.pop(nodeid), 2))
+        reason = {"reason": self._reason.pop(nodeid)} if nodeid in self._reason else {}
+        self._send(end=nodeid, outcome=self._outcome.pop(nodeid), seconds=round(self._seconds.pop(nodeid), 2), **reason)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report):
