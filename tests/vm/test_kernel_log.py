@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guard around each test reads the kernel log and recognises warnings."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from memory_errors import COMPLAINT
 from plugins.kernel_log import KernelLog, is_complaint
 
 KMSG = Path("/dev/kmsg")
@@ -35,3 +37,14 @@ def test_records_come_once_and_with_their_level():
 ])
 def test_complaints_are_told_from_noise(level, text, expected):
     assert is_complaint(level, text) == expected
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("mce: [Hardware Error]: TSC 771abf8f70 ADDR 100503040 ", True),
+    ("ADDR 100503040 ", True),
+    ("MISC d012000100000000 IPID 100b000000000 ", True),
+    ("dmemfs: ADDR 100503040 ", False),
+    ("BUG: Bad page map in process sh", False),
+])
+def test_pieces_of_a_memory_error_are_known(text, expected):
+    assert bool(re.search(COMPLAINT, text)) == expected
