@@ -263,12 +263,13 @@ static bool is_the_kernels(const struct fuse_in_header *in)
 /*
  * The answer has the number as it was read: for a resent request the kernel's list has FUSE_UNIQUE_RESEND in it, too.
  */
-static void refuse(struct session *session, const struct fuse_in_header *in)
+static void refuse(struct session *session, const struct fuse_in_header *in, const void *request, size_t size)
 {
 	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOMEM, .unique = in->unique };
 	ssize_t written = write(fuse_session_fd(session->fuse), &out, sizeof(out));
 
 	(void)written; /* it fails when the client no longer waits for the answer */
+	request_trace(request, size, out.error, 0);
 	if (is_resent(in))
 		count_answered(session);
 }
@@ -285,10 +286,8 @@ static void serve(struct worker *worker, void *request_data, size_t size)
 	uid_t uid = is_the_kernels(&in) ? 0 : in.uid;
 	enum turn turn = fair_queue_begin(session->queue, uid, request_data, size);
 
-	if (turn == TURN_REFUSED) {
-		refuse(session, &in);
-		request_trace(request_data, size, -ENOMEM, 0);
-	}
+	if (turn == TURN_REFUSED)
+		refuse(session, &in, request_data, size);
 	if (turn != TURN_NOW)
 		return;
 	process(worker, request_data, size);
