@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The keys, attributes and metrics of earlier versions still work: configurations, scripts and alerts use them."""
+"""The keys, attributes and statistics of earlier versions still work: configurations and scripts use them."""
 
 import errno
 import os
@@ -9,8 +9,6 @@ import subprocess
 import pytest
 
 from helpers.expect import refused
-from helpers.mount import wait_until
-from mount.test_metrics import QUOTAS
 
 KEYS = {
     "daemon": {"mountpoint", "state-dir", "backend", "page-size", "size", "alloc", "memory-dir", "populate", "threads",
@@ -27,12 +25,6 @@ OF_THE_ROOT = ("daemon", "regions", "stats")
 STATS = {"capacity_bytes", "free_bytes", "free_2m_bytes", "free_1g_bytes", "pending_bytes", "allocated_bytes", "promised_bytes",
          "inodes", "files", "directories", "clean_bytes", "dirty_bytes", "zeroing_bytes", "zeroed_bytes", "zeroing_rate",
          "zeroing_workers", "poisoned_bytes", "poisoned_used_bytes"}
-METRICS = {"dmemfs_allocated_bytes", "dmemfs_build_info", "dmemfs_capacity_bytes", "dmemfs_free_bytes", "dmemfs_free_page_bytes",
-           "dmemfs_free_state_bytes", "dmemfs_inodes", "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes",
-           "dmemfs_oldest_request_seconds", "dmemfs_pending_bytes", "dmemfs_poisoned_bytes", "dmemfs_promised_bytes",
-           "dmemfs_quota_limit_bytes", "dmemfs_quota_limit_inodes", "dmemfs_quota_used_bytes", "dmemfs_quota_used_inodes",
-           "dmemfs_refused_sizings_total", "dmemfs_request_seconds_total", "dmemfs_request_threads", "dmemfs_requests_in_progress",
-           "dmemfs_requests_total", "dmemfs_start_time_seconds", "dmemfs_written_time_seconds", "dmemfs_zeroed_bytes_total"}
 
 pytestmark = pytest.mark.page_sizes("4K")
 
@@ -59,12 +51,3 @@ def test_attributes(fs):
         for name in names:
             os.getxattr(target, f"dmemfs.{name}")  # ENODATA if it is not served
     assert STATS <= fs.stats().keys()
-
-
-def test_metrics(fs):
-    path = fs.daemon.work / "dmemfs.prom"
-    fs.daemon.config.write_text(fs.daemon.config.read_text().replace("[daemon]\n", f"[daemon]\nmetrics-file={path}\n") + QUOTAS)
-    fs.daemon.stop()
-    fs.daemon.start()
-    wait_until(path.exists, "the file is written")
-    assert METRICS <= set(re.findall(r"^# TYPE (\w+) ", path.read_text(), re.MULTILINE))

@@ -23,6 +23,13 @@ parser = pytest.importorskip("prometheus_client.parser")
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUOTAS = '\n[quota tenant]\npath=/a"b\nmax-bytes=8M\n[quota files]\npath=/dir\nmax-files=10\n'
 INTERVAL = 1
+# Of version 0.1.0: alerts and dashboards use them.
+KEPT = {"dmemfs_allocated_bytes", "dmemfs_build_info", "dmemfs_capacity_bytes", "dmemfs_free_bytes", "dmemfs_free_page_bytes",
+        "dmemfs_free_state_bytes", "dmemfs_inodes", "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes",
+        "dmemfs_oldest_request_seconds", "dmemfs_pending_bytes", "dmemfs_poisoned_bytes", "dmemfs_promised_bytes",
+        "dmemfs_quota_limit_bytes", "dmemfs_quota_limit_inodes", "dmemfs_quota_used_bytes", "dmemfs_quota_used_inodes",
+        "dmemfs_refused_sizings_total", "dmemfs_request_seconds_total", "dmemfs_request_threads", "dmemfs_requests_in_progress",
+        "dmemfs_requests_total", "dmemfs_start_time_seconds", "dmemfs_written_time_seconds", "dmemfs_zeroed_bytes_total"}
 
 pytestmark = pytest.mark.page_sizes("4K")
 
@@ -81,6 +88,10 @@ def test_names_units_and_types(fs, metrics):
             assert sample.labels["mountpoint"] == str(fs.root)
         assert not re.search(r"_(us|ms|kb|mb|kib|mib|gib|minutes|percent)(_|$)", name)
     assert re.search(r"^# TYPE dmemfs_requests_total counter$", (fs.daemon.work / "dmemfs.prom").read_text(), re.MULTILINE)
+
+
+def test_names_of_earlier_versions(fs, metrics):
+    assert KEPT <= set(re.findall(r"^# TYPE (\w+) ", (fs.daemon.work / "dmemfs.prom").read_text(), re.MULTILINE))
 
 
 def test_memory(fs, metrics):
