@@ -6,7 +6,7 @@ On the host, DMEMFS_TEST_PROFILE=quick leaves out ONLY_IN_FULL and runs the file
 VM, `tests/vm/run --core` runs CORE and nothing else. A test is named as pytest names it below tests/, or by how that begins.
 """
 
-# Files whose tests are about names and records, where the page size makes no difference.
+# Files whose tests are about names, records and the life of the daemon, where the page size makes no difference.
 ONE_PAGE_SIZE = {f"test_{name}" for name in ("attributes", "command_line", "durable", "lifecycle", "links", "names",
                                              "permissions", "quota_record", "rename", "supervise", "takeover", "watchdog",
                                              "xattr")}
