@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Reads the groups [region NAME] (ranges of reserved memory) and [quota NAME] (limits of directory trees). */
+/* Reads and writes the groups [region NAME] (ranges of reserved memory) and [quota NAME] (limits of directory trees). */
 #include "config/config_groups.h"
 
 #include <string.h>
@@ -8,6 +8,18 @@
 #include "config/config_keys.h"
 
 #define NODE_MAX 1023 /* the largest node number of any kernel: CONFIG_NODES_SHIFT is at most 10 */
+
+static const char *const region_keys[] = { "start", "size", "node", NULL };
+static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
+
+const char **config_group_keys(const char *group)
+{
+	if (g_str_has_prefix(group, CONFIG_REGION_PREFIX))
+		return g_memdup2(region_keys, sizeof(region_keys));
+	if (g_str_has_prefix(group, CONFIG_QUOTA_PREFIX))
+		return g_memdup2(quota_keys, sizeof(quota_keys));
+	return NULL;
+}
 
 void config_region_free(gpointer data)
 {
@@ -170,4 +182,38 @@ bool config_load_groups(const struct config_text *text, struct config *config, G
 	}
 	g_ptr_array_sort(config->regions, compare_regions);
 	return check_regions(text, config, error);
+}
+
+static void dump_region(gpointer data, gpointer keys)
+{
+	const struct region_config *region = data;
+	g_autofree char *group = g_strconcat(CONFIG_REGION_PREFIX, region->name, NULL);
+	g_autofree char *start = g_strdup_printf("0x%" G_GINT64_MODIFIER "x", region->start);
+
+	g_key_file_set_string(keys, group, "start", region->automatic ? "auto" : start);
+	if (region->automatic)
+		return;
+	config_text_set_size(keys, group, "size", region->size);
+	if (region->node < 0)
+		g_key_file_set_string(keys, group, "node", "auto");
+	else
+		g_key_file_set_integer(keys, group, "node", region->node);
+}
+
+static void dump_quota(gpointer data, gpointer keys)
+{
+	const struct quota_config *quota = data;
+	g_autofree char *group = g_strconcat(CONFIG_QUOTA_PREFIX, quota->name, NULL);
+
+	config_text_set_path(keys, group, "path", quota->path);
+	if (quota->max_bytes != CONFIG_UNLIMITED)
+		config_text_set_size(keys, group, "max-bytes", quota->max_bytes);
+	if (quota->max_files != CONFIG_UNLIMITED)
+		g_key_file_set_uint64(keys, group, "max-files", quota->max_files);
+}
+
+void config_groups_dump(GKeyFile *keys, const struct config *config)
+{
+	g_ptr_array_foreach(config->regions, dump_region, keys);
+	g_ptr_array_foreach(config->quotas, dump_quota, keys);
 }

@@ -6,8 +6,12 @@
 #include "config/config.h"
 #include "config/config_text.h"
 
+/* The names of the keys of the group, as config_daemon_keys() gives them; NULL when there is no such group. */
+const char **config_group_keys(const char *group);
 /* Fills config->regions, sorted by start, and config->quotas. The [daemon] group must have been read. */
 bool config_load_groups(const struct config_text *text, struct config *config, GError **error);
+/* Writes the groups. */
+void config_groups_dump(GKeyFile *keys, const struct config *config);
 void config_region_free(gpointer region);
 void config_quota_free(gpointer quota);
 

@@ -1,38 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The names of groups, keys and values that the configuration knows. */
+/* Refuses groups and keys that the configuration does not know. */
 #include "config/config_keys.h"
 
 #include <string.h>
 
 #include "base/log.h"
-#include "config/config.h"
+#include "config/config_daemon.h"
+#include "config/config_groups.h"
 
 #define NAME_MAX_BYTES 63
 
-static const char *const daemon_keys[] = {
-	"mountpoint",      "state-dir",        "backend",    "page-size",     "size",
-	"alloc",           "memory-dir",       "populate",   "threads",       "lost-contents",
-	"zero-in-advance", "zero-rate",        "overcommit", "demand-extent", "max-metadata",
-	"metrics-file",    "metrics-interval", NULL
-};
-static const char *const region_keys[] = { "start", "size", "node", NULL };
 /* Keys of earlier versions. They have no effect; the daemon warns, and starts. */
 static const char *const obsolete_daemon_keys[] = { "busy-poll", NULL };
-static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
 
-const char *const config_backend_names[] = { [BACKEND_MEMORY] = "memory", [BACKEND_PFN] = "pfn", NULL };
-const char *const config_alloc_names[] = { [ALLOC_EAGER] = "eager", [ALLOC_DEMAND] = "demand", NULL };
-const char *const config_lost_names[] = { [LOST_ZERO] = "zero", [LOST_REMOVE] = "remove", NULL };
-
-static const char *const *keys_of_group(const char *group)
+/* To be freed, but not the names in it; NULL: there is no such group. */
+static const char **keys_of_group(const char *group)
 {
-	if (g_str_equal(group, CONFIG_DAEMON))
-		return daemon_keys;
-	if (g_str_has_prefix(group, CONFIG_REGION_PREFIX))
-		return region_keys;
-	if (g_str_has_prefix(group, CONFIG_QUOTA_PREFIX))
-		return quota_keys;
-	return NULL;
+	return g_str_equal(group, CONFIG_DAEMON) ? config_daemon_keys() : config_group_keys(group);
 }
 
 static bool is_obsolete(const struct config_text *text, const char *group, const char *key)
@@ -77,7 +61,7 @@ bool config_check_names(const struct config_text *text, GError **error)
 	g_auto(GStrv) groups = g_key_file_get_groups(text->keys, NULL);
 
 	for (char **group = groups; *group; group++) {
-		const char *const *known = keys_of_group(*group);
+		g_autofree const char **known = keys_of_group(*group);
 
 		if (!known)
 			return config_text_fail(text, *group, NULL, error,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The names of all groups, keys and values of the configuration. Internal to config*.c. */
+/* The names of the groups of the configuration, and the check that no name is unknown. Internal to config*.c. */
 #ifndef DMEMFS_CONFIG_KEYS_H
 #define DMEMFS_CONFIG_KEYS_H
 
@@ -12,11 +12,6 @@
 #define CONFIG_REGION_PREFIX "region "
 #define CONFIG_QUOTA_PREFIX  "quota "
 #define CONFIG_UNLIMITED     UINT64_MAX
-
-/* Indexed by enum backend_kind, enum alloc_mode and enum lost_contents; ended by NULL. */
-extern const char *const config_backend_names[];
-extern const char *const config_alloc_names[];
-extern const char *const config_lost_names[];
 
 /* Checks that all groups and keys are known, and that there is a group [daemon]. Warns of obsolete keys. */
 bool config_check_names(const struct config_text *text, GError **error);

@@ -67,4 +67,8 @@ bool config_text_get_choice(const struct config_text *text, const char *group, c
 /* Is the key in the file, with exactly this value? */
 bool config_text_is(const struct config_text *text, const char *group, const char *key, const char *value);
 
+/* These write a value so that the functions above read the same; a path that is NULL is left out. */
+void config_text_set_size(GKeyFile *keys, const char *group, const char *key, uint64_t bytes);
+void config_text_set_path(GKeyFile *keys, const char *group, const char *key, const char *path);
+
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Reads the values of a configuration file: one function for each type. */
+/* Reads and writes the values of a configuration file: one function for each type. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -197,4 +197,27 @@ bool config_text_get_bool(const struct config_text *text, const char *group, con
 		return false;
 	*value = index;
 	return true;
+}
+
+void config_text_set_size(GKeyFile *keys, const char *group, const char *key, uint64_t bytes)
+{
+	g_autofree char *text = config_format_size(bytes);
+
+	g_key_file_set_string(keys, group, key, text);
+}
+
+/* Escapes a space at the end, which would be stripped when the file is read. GKeyFile escapes leading ones only. */
+void config_text_set_path(GKeyFile *keys, const char *group, const char *key, const char *path)
+{
+	if (!path)
+		return;
+	g_key_file_set_string(keys, group, key, path);
+	if (g_str_has_suffix(path, " ")) {
+		g_autofree char *raw = g_key_file_get_value(keys, group, key, NULL);
+		g_autofree char *escaped = NULL;
+
+		raw[strlen(raw) - 1] = '\0';
+		escaped = g_strconcat(raw, "\\s", NULL);
+		g_key_file_set_value(keys, group, key, escaped);
+	}
 }
