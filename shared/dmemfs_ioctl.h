@@ -4,11 +4,13 @@
  *
  * Terms
  *
- *   The module maps reserved RAM that has no struct page into processes. It makes no decisions about files: the daemon
- *   tells it which run of physical memory backs which part of which file. The module refuses every request that would
- *   give the same memory to two owners.
+ *   The module maps reserved RAM into processes. It makes no decisions about files: the daemon tells it which run of
+ *   physical memory backs which part of which file. The module refuses every request that would give the same memory
+ *   to two owners.
  *
- *   A *region* is a range of physical memory that the daemon has claimed. Its start address identifies it.
+ *   A *region* is a range of physical memory that the daemon has claimed. Its start address identifies it. A region is
+ *   *raw* if no struct page describes its memory, or *paged* if it consists of folios (compound pages) of one size.
+ *   Everything that needs a struct page works on paged memory: O_DIRECT, io_uring, RDMA, VFIO. See "Pins".
  *   An *object* is the memory of one file. The daemon chooses the id. An id identifies one object at a time. It is
  *   neither 0 nor 2^64 - 1, so that "the next id" always exists.
  *   An *extent* is a run of file offsets of an object that is backed by a run of physical memory. A *hole* is a run of
@@ -27,6 +29,10 @@
  *   as well. The number and the struct of HELLO never change. Every other ioctl, and read(2), fails with EPROTO until
  *   HELLO has succeeded on this open file description.
  *
+ *   HELLO may be called again. .huge, .page_sizes and .discard_page_sizes describe raw memory. The module sets its
+ *   guards when the first raw region is claimed. Until then, on kernels that need a guard for large pages, these
+ *   members say what the module will try; from then on, what it does.
+ *
  * Rules for all ioctls
  *
  *   Structs have fixed-width members and no implicit padding; 32-bit and 64-bit callers use the same layout.
@@ -42,21 +48,26 @@
  *
  * Regions
  *
- *   REGION_CLAIM takes .start and .length and answers with the rest of the struct. The memory is not zeroed.
+ *   REGION_CLAIM takes .start, .length and .order and answers with the rest of the struct. The memory is not zeroed.
+ *     .order is 0 for a raw region, or the order of the folios of a paged one: 9 (2 MiB) or 18 (1 GiB). .start and
+ *     .length of a paged region are multiples of its folios and of DMEMFS_PAGES_ALIGNMENT.
  *     Errors:
- *     EINVAL  not aligned, empty, wraps, or beyond the physical addresses of this CPU
+ *     EINVAL  not aligned, empty, wraps, beyond the physical addresses of this CPU, or an unknown order
  *     EEXIST  overlaps a claimed region
  *     ENXIO   the kernel uses some of it as System RAM: it was not reserved with memmap=LENGTH$START
  *     ENODEV  some of it is not "Reserved" in /proc/iomem: memmap= did not reserve it, it may be a device
  *     EADDRNOTAVAIL  the firmware's memory map (/sys/firmware/memmap) does not list all of it as RAM
- *     EOPNOTSUPP  memory encryption (SME, SEV, TDX) is on: kernel and processes would not see the same bytes
+ *     EOPNOTSUPP  memory encryption (SME, SEV, TDX) is on: kernel and processes would not see the same bytes; or
+ *             .order is not 0 and hello.features lacks DMEMFS_FEATURE_PAGES
  *     EPERM   the kernel is locked down (kernel_lockdown(7))
  *     EBUSY   another driver holds some of it (/proc/iomem)
- *     EIO     it cannot be mapped write-back
+ *     EIO     it cannot be mapped write-back, or the kernel refuses to make its struct pages
+ *     ENOMEM  no memory for the struct pages
  *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
+ *     EUNATCH raw regions: ftrace cannot keep devices away from the memory; the kernel's log has the reason
  *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.
  *   REGION_RELEASE takes .start and .length exactly as they were claimed (else ENOENT). It fails with EBUSY while an
- *     object owns memory of the region, or OBJECT_ZERO zeroes some of it.
+ *     object owns memory of the region, OBJECT_ZERO zeroes some of it, or some of it is pinned.
  *   While a region is claimed the machine does not hibernate: the image would not contain the region's memory.
  *
  * Objects
@@ -89,19 +100,24 @@
  *     After EINTR a smaller size has taken effect, a larger one has not; the guarantee about zeroes holds again after
  *     the next RESIZE that succeeds. EFBIG: more than the kernel's largest file.
  *
- *   OBJECT_MODE sets the mode, .mode (or-ed enum dmemfs_object_mode_bit), and the unit, .unit: the size in which the
- *     object receives and gives back memory on demand, a power of two from DMEMFS_ALIGNMENT to 1 GiB. A new object has
- *     mode 0 and the smallest unit. Faults that wait are retried. Existing mappings keep the mode in which they were
- *     made.
+ *   OBJECT_MODE sets
+ *     - the mode, .mode (or-ed enum dmemfs_object_mode_bit),
+ *     - the unit, .unit: the size in which the object receives and gives back memory on demand, a power of two from
+ *       DMEMFS_ALIGNMENT, or one folio if that is more, to 1 GiB (EINVAL), and
+ *     - the order of the regions that its memory comes from, .order. It cannot change any more (EBUSY) when the object
+ *       has extents or has been opened.
+ *     A new object has mode 0, the smallest unit and order 0. Faults that wait are retried. Existing mappings keep the
+ *     mode in which they were made.
  *     DEMAND   holes inside the size receive memory when they are touched: see "Demand". Without it, access to a hole
  *              is SIGBUS.
  *     DISCARD  madvise(MADV_DONTNEED) works on mappings made from now on: it drops page-table entries, the
- *              memory stays. Such mappings use only pages of the sizes in hello.discard_page_sizes.
+ *              memory stays. Such mappings use only pages of the sizes in hello.discard_page_sizes. It has no effect
+ *              on objects of paged memory: MADV_DONTNEED always works on their mappings.
  *
  *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0, .offset is a physical address: the range must lie in
- *     one region (ENXIO) and have no owner (EBUSY); it cannot get an owner while it is being zeroed. With an
- *     object's id, the range may reach past the size and over holes, which are skipped. After EINTR some of it is
- *     zeroed.
+ *     one region (ENXIO), have no owner and not be pinned (EBUSY); it cannot get an owner while it is being zeroed.
+ *     With an object's id, the range may reach past the size and over holes, which are skipped. After EINTR some of it
+ *     is zeroed.
  *
  * Extents
  *
@@ -109,18 +125,30 @@
  *     caller has zeroed it (OBJECT_ZERO) or knows that it holds zeroes. It may lie past the size. The module joins
  *     neighbouring extents that continue each other in the file and in memory. Faults that wait for some of the range
  *     are retried. NAMED and DROPPED objects only. Errors:
+ *     EINVAL  the region has another order than the object; or start, length or offset are not multiples of its folio
  *     ENOENT  no such object, or it is IDLE
  *     EFBIG   past the kernel's largest file
  *     EEXIST  the object has memory in that range of the file already
  *     ENXIO   not inside one region
- *     EBUSY   some of the memory has an owner, or is being zeroed
+ *     EBUSY   some of the memory has an owner, is pinned, or is being zeroed
  *     ENOMEM  no memory for the book-keeping
  *   EXTENT_REMOVE takes the memory under [.offset, .offset + .length) away from the object (.start is 0). Extents
- *     are cut where needed, holes are skipped. When it returns 0, no mapping reaches the memory, no read or write
- *     on the object accesses it, and it has no owner. After EINTR or ENOMEM some may be gone: call again. ENOENT as
- *     above.
+ *     are cut where needed, but not inside a folio (EINVAL); holes are skipped. When it returns 0, no mapping reaches
+ *     the memory, no read or write on the object accesses it, and it has no owner; but some of it may be pinned. After
+ *     EINTR or ENOMEM some may be gone: call again. ENOENT as above.
  *   EXTENT_NEXT answers with the first extent of .id that ends after .offset; ENOENT when there is none, or no
  *     such object. Works in every state. .flags has DMEMFS_EXTENT_PUNCHED if it is punched (below).
+ *
+ * Pins
+ *
+ *   A device, or a request of another process that the kernel works on, may hold a folio longer than any mapping, file
+ *   or object does. When paged memory leaves an object, by EXTENT_REMOVE or OBJECT_REAP, each folio that is still held
+ *   becomes *pinned*: it has no owner and cannot get one. A request to add, zero or release it fails with EBUSY. The
+ *   module cannot be unloaded while a pinned folio, or one of an object that no file or mapping reaches, is held.
+ *
+ *   PINNED_NEXT tests all pinned folios from .start on again, and answers with the first run that is still pinned;
+ *   ENOENT when there is none. Only this request ends the state, and no event tells that a holder is gone: the daemon
+ *   calls it after it has taken memory away, when it starts, and from time to time while something is pinned.
  *
  * Demand
  *
@@ -144,8 +172,8 @@
  *     second. The daemon answers each event with EXTENT_ADD or FAULT_ANSWER. No fault need wait in the range. ENOENT as
  *     for extents.
  *
- *   Reading a hole by read(2), or through /proc/PID/mem, returns zeroes and takes no memory. write(2) to a hole of the
- *   object is ENOSPC as in other modes: the daemon adds memory first.
+ *   Reading a hole by read(2), or through /proc/PID/mem where the order is 0, returns zeroes and takes no memory.
+ *   write(2) to a hole of the object is ENOSPC as in other modes: the daemon adds memory first.
  *
  *   Punching a hole (fallocate on the object, madvise(MADV_REMOVE)) zeroes parts of units in place. Whole units
  *   become *punched*: no mapping, read or write reaches their memory any more, and an access to them is an access to a
@@ -174,7 +202,9 @@
  *
  *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A mapping that ends past the size, where there is no
  *   extent either, is ENOMEM unless the mode is DEMAND. A fault is served with the largest page that the
- *   mapping's address and length, the file offset, the memory's address, the size and hello.page_sizes allow.
+ *   mapping's address and length, the file offset, the memory's address, the size and hello.page_sizes allow; or, of
+ *   paged memory, the kernel and the order: up to Linux 6.12 pages no larger than the folio, since 7.3 4 KiB or the
+ *   folio.
  *   Where there is no extent, access is SIGBUS unless the mode is DEMAND, read(2) reads zeroes and write(2) is
  *   ENOSPC. fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), and so madvise(MADV_REMOVE), zeroes in place
  *   unless the mode is DEMAND.
@@ -189,8 +219,8 @@
  *
  *     IDLE        .id: the object became IDLE; see OBJECT_DROP.
  *     UNALIGNED   .id, .pid, .comm, .address, .offset, .length: a mapping long enough for large pages was made,
- *                 whose address and file offset differ modulo a page size in hello.page_sizes. .page_size is the
- *                 largest that it can still use.
+ *                 whose address and file offset differ modulo a page size that its memory could have. .page_size is
+ *                 the largest that it can still use.
  *     PRIVATE     .id, .pid, .comm, .length: a MAP_PRIVATE mapping was refused.
  *
  *     FAULT       .id, .offset, .length, .address, .pid, .comm: this unit needs memory; the process is the first that
@@ -209,12 +239,14 @@
 /* Raised with each change of the protocol that an older peer would misunderstand. */
 #define DMEMFS_ABI_VERSION 2
 
-#define DMEMFS_DEVICE      "/dev/dmemfs"
-#define DMEMFS_ALIGNMENT   4096
-#define DMEMFS_REGIONS_MAX 64
-#define DMEMFS_OBJECTS_MAX (1 << 22)
-#define DMEMFS_FAULTS_MAX  64
-#define DMEMFS_POISON_MAX  16384
+#define DMEMFS_DEVICE    "/dev/dmemfs"
+#define DMEMFS_ALIGNMENT 4096
+/* Of paged regions: a section of x86-64 (arch/x86/include/asm/sparsemem.h), which must not be shared with others. */
+#define DMEMFS_PAGES_ALIGNMENT 134217728
+#define DMEMFS_REGIONS_MAX     64
+#define DMEMFS_OBJECTS_MAX     (1 << 22)
+#define DMEMFS_FAULTS_MAX      64
+#define DMEMFS_POISON_MAX      16384
 
 /* dmemfs_hello.huge: whether pages larger than 4 KiB are used, and why. */
 enum dmemfs_huge {
@@ -226,7 +258,12 @@ enum dmemfs_huge {
 };
 
 /* dmemfs_hello.features, or-ed: what this module supports beyond the first version of the protocol. */
-enum dmemfs_feature { DMEMFS_FEATURE_DEMAND = 1, DMEMFS_FEATURE_DISCARD = 2, DMEMFS_FEATURE_POISON = 4 };
+enum dmemfs_feature {
+	DMEMFS_FEATURE_DEMAND = 1,
+	DMEMFS_FEATURE_DISCARD = 2,
+	DMEMFS_FEATURE_POISON = 4,
+	DMEMFS_FEATURE_PAGES = 8 /* paged regions, on this kernel */
+};
 
 struct dmemfs_hello {
 	__u32 abi;                /* in: the daemon's, out: the module's DMEMFS_ABI_VERSION */
@@ -249,7 +286,7 @@ struct dmemfs_region {
 	__u64 owned;       /* out: bytes that belong to objects */
 	__u64 node_length; /* out: bytes from .start on that lie on .node; less than .length if it spans nodes */
 	__s32 node;        /* out: NUMA node, -1 when unknown */
-	__u32 flags;
+	__u32 order;       /* in CLAIM, out in NEXT: 0, or of the folios */
 	__u64 reserved[2];
 };
 
@@ -273,8 +310,8 @@ enum dmemfs_object_mode_bit { DMEMFS_MODE_DEMAND = 1, DMEMFS_MODE_DISCARD = 2 };
 struct dmemfs_object_mode {
 	__u64 id;
 	__u64 unit;
-	__u32 mode; /* enum dmemfs_object_mode_bit */
-	__u32 flags;
+	__u32 mode;  /* enum dmemfs_object_mode_bit */
+	__u32 order; /* of the regions that its memory comes from */
 };
 
 struct dmemfs_object_zero {
@@ -299,7 +336,8 @@ struct dmemfs_object_info {
 	__u64 unit;    /* of OBJECT_MODE */
 	__u64 punched; /* bytes in punched extents */
 	__u64 asked;   /* number of units that faults wait for */
-	__u64 reserved;
+	__u32 order;   /* of OBJECT_MODE */
+	__u32 reserved;
 };
 
 /* dmemfs_extent.flags, out in NEXT */
@@ -328,6 +366,14 @@ struct dmemfs_fault_answer {
 struct dmemfs_poison {
 	__u64 start;  /* physical address */
 	__u64 length; /* out in NEXT */
+	__u32 flags;
+	__u32 reserved;
+};
+
+/* PINNED_NEXT */
+struct dmemfs_pinned {
+	__u64 start;  /* physical address */
+	__u64 length; /* out */
 	__u32 flags;
 	__u32 reserved;
 };
@@ -387,6 +433,7 @@ struct dmemfs_event {
 #define DMEMFS_IOC_FAULT_ANSWER   _IOW(DMEMFS_IOC_MAGIC, 0x38, struct dmemfs_fault_answer)
 #define DMEMFS_IOC_POISON_ADD     _IOW(DMEMFS_IOC_MAGIC, 0x40, struct dmemfs_poison)
 #define DMEMFS_IOC_POISON_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x41, struct dmemfs_poison)
+#define DMEMFS_IOC_PINNED_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x42, struct dmemfs_pinned)
 
 /* The layout of the structs is part of the protocol. */
 #if defined(__cplusplus)
@@ -405,6 +452,7 @@ DMEMFS_ASSERT_SIZE(dmemfs_object_info, 96);
 DMEMFS_ASSERT_SIZE(dmemfs_extent, 40);
 DMEMFS_ASSERT_SIZE(dmemfs_fault_answer, 32);
 DMEMFS_ASSERT_SIZE(dmemfs_poison, 24);
+DMEMFS_ASSERT_SIZE(dmemfs_pinned, 24);
 DMEMFS_ASSERT_SIZE(dmemfs_event, 80);
 #undef DMEMFS_ASSERT_SIZE
 
