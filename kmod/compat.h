@@ -31,6 +31,22 @@
  */
 #define DMEMFS_DISCARD_HUGE (LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0))
 
+/*
+ * Regions with struct pages need to know how the kernel counts the references of page-table entries to ZONE_DEVICE
+ * pages: not at all (DEVMAP), or as those to all pages (COUNTED). It changed in many steps from 6.13 to 7.2; see
+ * pages.c. Kernels whose source was not read for this are left out: memory could get an owner while it is held.
+ */
+#if defined(CONFIG_X86) && defined(CONFIG_ZONE_DEVICE)
+#define DMEMFS_PAGES_DEVMAP (LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0))
+#define DMEMFS_PAGES_COUNTED                                                           \
+	(IS_ENABLED(CONFIG_FS_DAX) && LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0) && \
+	 LINUX_VERSION_CODE < KERNEL_VERSION(7, 4, 0))
+#else
+#define DMEMFS_PAGES_DEVMAP  0
+#define DMEMFS_PAGES_COUNTED 0
+#endif
+#define DMEMFS_PAGES (DMEMFS_PAGES_DEVMAP || DMEMFS_PAGES_COUNTED)
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>
 #define DMEMFS_PFN(pfn) __pfn_to_pfn_t(pfn, PFN_DEV)
@@ -38,12 +54,25 @@
 #define DMEMFS_PFN(pfn) (pfn)
 #endif
 
-/* vmf_insert_pfn() BUGs on a VM_MIXEDMAP mapping if the page frame number is valid (pfn_valid()). */
-static inline vm_fault_t dmemfs_insert_pte(struct vm_fault *vmf, unsigned long pfn)
+/*
+ * Inserts an entry for raw memory. vmf_insert_pfn() BUGs on a VM_MIXEDMAP mapping if the page frame number is valid
+ * (pfn_valid()).
+ */
+static inline vm_fault_t dmemfs_insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
-	if (vmf->vma->vm_flags & VM_MIXEDMAP)
+	if (!order && (vmf->vma->vm_flags & VM_MIXEDMAP))
 		return vmf_insert_mixed(vmf->vma, vmf->address, DMEMFS_PFN(pfn));
-	return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+	if (!order)
+		return vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	if (order == PMD_ORDER)
+		return vmf_insert_pfn_pmd(vmf, DMEMFS_PFN(pfn), false);
+#endif
+#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
+	if (order == PUD_ORDER)
+		return vmf_insert_pfn_pud(vmf, DMEMFS_PFN(pfn), false);
+#endif
+	return VM_FAULT_FALLBACK;
 }
 
 /* Whether the task is in KVM_RUN or another ioctl of a vCPU: only KVM uses preempt notifiers. */

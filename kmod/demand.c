@@ -306,18 +306,27 @@ void dmemfs_demand_exit(struct dmemfs_object *obj)
 		kfree(fault);
 }
 
-int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit)
+int dmemfs_object_set_mode(struct dmemfs_object *obj, const struct dmemfs_object_mode *arg)
 {
-	if (mode & ~(DMEMFS_MODE_DEMAND | DMEMFS_MODE_DISCARD))
+	int ret = 0;
+
+	if (arg->mode & ~(DMEMFS_MODE_DEMAND | DMEMFS_MODE_DISCARD))
 		return -EINVAL;
-	if (!is_power_of_2(unit) || unit < DMEMFS_ALIGNMENT || unit > SZ_1G)
+	if (arg->order && arg->order != PMD_ORDER && arg->order != PUD_ORDER)
+		return -EINVAL;
+	if (!is_power_of_2(arg->unit) || arg->unit < PAGE_SIZE << arg->order || arg->unit > SZ_1G)
 		return -EINVAL;
 	down_write(&obj->lock);
-	WRITE_ONCE(obj->mode, mode);
-	obj->unit = unit;
-	dmemfs_demand_answer(obj, (struct dmemfs_range){ 0, ULONG_MAX }, 0);
+	if (arg->order != obj->order && (obj->nr_pages || obj->opened)) {
+		ret = -EBUSY;
+	} else {
+		WRITE_ONCE(obj->mode, arg->mode);
+		obj->order = arg->order;
+		obj->unit = arg->unit;
+		dmemfs_demand_answer(obj, (struct dmemfs_range){ 0, ULONG_MAX }, 0);
+	}
 	up_write(&obj->lock);
-	return 0;
+	return ret;
 }
 
 /* Punches [start, end), which consists of whole units, and tells the daemon. */

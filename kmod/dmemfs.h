@@ -17,7 +17,8 @@
  *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->events,
  *                               ->pending_faults (object.c, events.c, demand.c)
  *
- * The xarray of poisoned pages has its own lock; looking up a page takes none (poison.c).
+ * The mutex of region.c that serializes claims and releases of regions is taken before dmemfs_region_lock, and never
+ * together with object->lock. The xarray of poisoned pages has its own lock; looking up a page takes none (poison.c).
  *
  * Only the module's faults make page-table entries: fork() copies none (->open), mremap() moves them. When memory is
  * taken away, the module removes the entries under object->lock. The kernel also drops, splits or write-protects
@@ -30,12 +31,13 @@
  *   smaps, smaps_rollup, numa_maps, mbind and other walks of page tables   mmap_lock for reading, or more; drop 1-GiB
  *                               entries
  *   a write to a large entry that is write-protected   the lock of the fault; drops the entry
- *   MADV_DONTNEED and similar advice, VM_MIXEDMAP only   mmap_lock or VMA lock for reading; for a part of a 2-MiB
+ *   MADV_DONTNEED and similar advice, not on VM_PFNMAP   mmap_lock or VMA lock for reading; for a part of a 2-MiB
  *                               entry, drops all of it
  *   UFFDIO_WRITEPROTECT, PAGEMAP_SCAN with write protection, on kernels that let VM_SPECIAL mappings be registered
  *                               mmap_lock for reading; drop large entries and put tables with markers in their place
  *
- * Reclaim, migration, NUMA balancing, khugepaged, KSM and the OOM reaper do not touch VM_PFNMAP or VM_IO mappings.
+ * Reclaim, migration, NUMA balancing, khugepaged, KSM and the OOM reaper do not touch VM_PFNMAP or VM_IO mappings, nor
+ * ZONE_DEVICE pages in shared mappings.
  *
  * A fault that waits for the daemon holds none of these locks, except the mmap_lock if its caller does not allow the
  * fault to drop it; see demand.c.
@@ -87,7 +89,9 @@ struct dmemfs_object {
 	unsigned long nr_pages;	  /* in extents, punched ones included */
 	unsigned long nr_punched; /* in punched extents, which no process can access */
 	u32 mode;		  /* DMEMFS_MODE_* */
-	u64 unit;		  /* bytes, a power of two */
+	u32 order;		  /* of its regions; does not change once the object was opened, */
+	bool opened;		  /* which it was */
+	u64 unit;		  /* bytes, a power of two, a folio at least */
 	u64 size;
 	u64 stale_end; /* bytes of memory in [size, stale_end) may not be zero yet */
 
@@ -119,11 +123,17 @@ int dmemfs_regions_init(void);
 void dmemfs_regions_exit(void);
 /*
  * Makes @obj the owner of @pfns, or removes the owner if @obj is NULL, in two steps, so that the caller can do other
- * things that may fail in between: prepare() checks and allocates; then the caller calls either
- * mas_store_prealloc(@mas, @obj) or mas_destroy(@mas). The caller holds dmemfs_region_lock throughout.
- * Errors: -ENXIO, -EBUSY (as EXTENT_ADD), -ENOMEM.
+ * things that may fail in between: prepare() checks and allocates; then the caller calls either dmemfs_own() or
+ * mas_destroy(@mas). The caller holds dmemfs_region_lock throughout, and no page table maps the memory. Folios without
+ * an owner that somebody still holds become pinned.
+ * Errors: -ENXIO, -EBUSY, -EINVAL (as EXTENT_ADD), -ENOMEM.
  */
 int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
+void dmemfs_own(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj);
+/* As PINNED_NEXT. */
+int dmemfs_pinned_next(struct dmemfs_pinned *arg);
+/* No file or mapping reaches @obj any more: keeps the module loaded while somebody holds memory of @obj. */
+void dmemfs_hold_module(struct dmemfs_object *obj);
 /* The object that owns @pfn, with a reference that the caller puts, or NULL. */
 struct dmemfs_object *dmemfs_owner_get(unsigned long pfn);
 /* Whether all of @pfns lies in one region. May be called in any context, without a lock. */
@@ -139,6 +149,8 @@ size_t dmemfs_map(u64 start, size_t length, void **addr);
  * caller keeps the region as for dmemfs_map().
  */
 int dmemfs_clear(u64 start, size_t length);
+/* When it returns, nothing zeroes a page that was recorded as poisoned before the call. */
+void dmemfs_clear_barrier(void);
 
 /* reserved.c */
 /*
@@ -146,6 +158,27 @@ int dmemfs_clear(u64 start, size_t length);
  * the caller holds no lock.
  */
 int dmemfs_check_reserved(u64 start, u64 length);
+
+/* pages.c */
+struct dmemfs_pages;
+/* Struct pages for a region, which all are frozen then. Errors: as of REGION_CLAIM, and whatever the kernel says. */
+struct dmemfs_pages *dmemfs_pages_new(u64 start, u64 length, unsigned int order);
+/* Waits for memory failures that are being dealt with, so the caller does not hold dmemfs_region_lock. */
+void dmemfs_pages_destroy(struct dmemfs_pages *pages);
+/* Freezes folios from the first of @pfns up to one that somebody holds: how many pages. Nobody can get hold of them. */
+unsigned long dmemfs_pages_freeze(struct dmemfs_range pfns, unsigned int order);
+/* The caller holds dmemfs_region_lock. */
+void dmemfs_pages_unfreeze(struct dmemfs_range pfns, unsigned int order);
+/* Whether somebody holds some of @pfns, which nothing maps. */
+bool dmemfs_pages_held(struct dmemfs_range pfns, unsigned int order);
+/* The sizes of page-table entries that such memory can have, or-ed. */
+u64 dmemfs_pages_sizes(unsigned int order);
+/* An entry for the folio, or a part of it, at vmf->address. @pfn is aligned to @order, one of dmemfs_pages_sizes(). */
+vm_fault_t dmemfs_pages_insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn);
+/* i_flags of an object's inode. */
+unsigned int dmemfs_pages_inode_flags(unsigned int order);
+/* Makes a mapping one of such memory; may change vma->vm_file, but not its f_mapping. */
+int dmemfs_pages_mmap(struct vm_area_struct *vma, unsigned int order);
 
 /* extent.c */
 /* Sets @range to the pages of [start, start + length). -EINVAL if it is not aligned, is empty or wraps. */
@@ -196,6 +229,8 @@ int dmemfs_object_next(struct dmemfs_object_info *arg);
 /* The object, in any state, with a reference for dmemfs_object_put(), or NULL. */
 struct dmemfs_object *dmemfs_object_get(u64 id);
 bool dmemfs_object_is_idle(struct dmemfs_object *obj);
+/* Whether a file or a mapping reaches it. */
+bool dmemfs_object_is_open(struct dmemfs_object *obj);
 void dmemfs_object_put(struct dmemfs_object *obj);
 /* The object's inode and its mount, with references for dmemfs_inode_put(). NULL when the object is at rest. */
 struct inode *dmemfs_inode_get(struct dmemfs_object *obj, struct vfsmount **mnt);
@@ -209,11 +244,17 @@ extern const struct file_operations dmemfs_file_operations;
 /* map.c */
 extern const struct vm_operations_struct dmemfs_vm_operations;
 int dmemfs_mmap(struct file *file, struct vm_area_struct *vma);
+/* Whether @vma maps raw memory. */
+static __always_inline bool dmemfs_vma_is_raw(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & (VM_PFNMAP | VM_IO);
+}
+
 /* Whether @vma maps page @index of the object. The caller holds the mmap_lock. */
 bool dmemfs_vma_shows(const struct vm_area_struct *vma, const struct dmemfs_object *obj, unsigned long index);
 
 /* demand.c */
-int dmemfs_object_set_mode(struct dmemfs_object *obj, u32 mode, u64 unit);
+int dmemfs_object_set_mode(struct dmemfs_object *obj, const struct dmemfs_object_mode *arg);
 /*
  * Requests the unit at vmf->pgoff, which is in a hole. Returns the pending fault to pass to dmemfs_demand_wait(), which
  * ends the reference to it. Errors: -EIO (the daemon refused the unit), -ENOMEM. The caller has held obj->lock since it
@@ -239,6 +280,8 @@ int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 star
 bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn);
 bool dmemfs_poison_exists(void);
 int dmemfs_poison_add(const struct dmemfs_poison *arg);
+/* The machine reports an error in a page of a region. When it returns 0 the page is unmapped. Sleeps. */
+int dmemfs_poison_failed(unsigned long pfn);
 int dmemfs_poison_next(struct dmemfs_poison *arg);
 int dmemfs_poison_init(void);
 void dmemfs_poison_exit(void);
@@ -262,10 +305,11 @@ ssize_t dmemfs_events_read(struct file *file, char __user *buffer, size_t length
 __poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);
 
 /* guard.c */
-/* Keeps devices away from the memory. If it fails, the module must not be loaded. */
-int dmemfs_guard_devices(void);
-/* Keeps unsafe page-table walkers away from large pages. Returns whether large pages may be used, and why. */
-enum dmemfs_huge dmemfs_guard_walks(void);
+/*
+ * Sets the guards that raw memory needs, unless they are set: keeps devices away from the memory, and unsafe page-table
+ * walkers from large pages; sets dmemfs_huge. -EUNATCH: raw memory must not be claimed.
+ */
+int dmemfs_guard_raw(void);
 void dmemfs_guards_exit(void);
 
 #endif

@@ -105,6 +105,12 @@ static int insert_run(struct dmemfs_object *obj, struct dmemfs_range range, unsi
 	return 0;
 }
 
+/* Whether @range, of the file or of memory, consists of whole folios. The caller holds obj->lock. */
+static bool is_whole(const struct dmemfs_object *obj, struct dmemfs_range range)
+{
+	return IS_ALIGNED(range.first | (range.last + 1), 1UL << obj->order);
+}
+
 int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg)
 {
 	struct dmemfs_range range, pfns;
@@ -118,14 +124,17 @@ int dmemfs_extent_add(struct dmemfs_object *obj, const struct dmemfs_extent *arg
 	down_write(&obj->lock);
 	mutex_lock(&dmemfs_region_lock);
 	/* Checked under obj->lock, which REAP takes as well: so REAP cannot miss the extent that is added here. */
-	ret = dmemfs_object_is_idle(obj) ? -ENOENT : dmemfs_own_prepare(&owners, pfns, obj);
+	ret = dmemfs_object_is_idle(obj) ? -ENOENT : 0;
+	if (!ret && (!is_whole(obj, range) || !is_whole(obj, pfns)))
+		ret = -EINVAL;
+	ret = ret ?: dmemfs_own_prepare(&owners, pfns, obj);
 	if (ret)
 		goto out;
 	ret = insert_run(obj, range, pfns.first);
 	if (ret)
 		mas_destroy(&owners);
 	else
-		mas_store_prealloc(&owners, obj);
+		dmemfs_own(&owners, pfns, obj);
 	if (!ret)
 		dmemfs_demand_answer(obj, range, 0);
 out:
@@ -140,11 +149,12 @@ static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct
 	MA_STATE(mas, &obj->extents, cut.first, cut.last);
 	unsigned long pages = cut.last - cut.first + 1;
 	unsigned long pfn = entry_pfn(entry, cut.first);
+	struct dmemfs_range pfns = { pfn, pfn + pages - 1 };
 	struct ma_state owners;
 	int ret;
 
 	mutex_lock(&dmemfs_region_lock);
-	ret = dmemfs_own_prepare(&owners, (struct dmemfs_range){ pfn, pfn + pages - 1 }, NULL);
+	ret = dmemfs_own_prepare(&owners, pfns, NULL);
 	if (ret)
 		goto out;
 	ret = mas_store_gfp(&mas, NULL, GFP_KERNEL);
@@ -152,7 +162,7 @@ static int remove_run(struct dmemfs_object *obj, struct dmemfs_range run, struct
 		mas_destroy(&owners);
 		goto out;
 	}
-	mas_store_prealloc(&owners, NULL);
+	dmemfs_own(&owners, pfns, NULL);
 	obj->nr_extents += (run.first < cut.first) + (cut.last < run.last) - 1;
 	obj->nr_pages -= pages;
 	if (is_punched(entry))
@@ -283,6 +293,10 @@ int dmemfs_extent_remove(struct dmemfs_object *obj, u64 offset, u64 length)
 	if (ret)
 		return ret;
 	down_write(&obj->lock);
+	if (!is_whole(obj, range)) {
+		up_write(&obj->lock);
+		return -EINVAL;
+	}
 	inode = dmemfs_inode_get(obj, &mnt);
 	mas_init(&mas, &obj->extents, range.first);
 	if (inode && find_visible(&mas, range.last))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guards: ftrace handlers that keep two kernel functions away from memory that has no struct page. ftrace calls a
- * guard before the guarded function runs. If the call is about a mapping of this module, the guard makes the function
- * return at once.
+ * Guards: ftrace handlers that keep two kernel functions away from raw memory, which has no struct page. ftrace calls a
+ * guard before the guarded function runs. If the call is about a mapping of raw memory of this module, the guard makes
+ * the function return at once. The module sets its guards when the first raw region is claimed.
  *
  * - follow_pfnmap_start(), for every caller except KVM. VFIO type 1 maps the memory that this function finds for a
  *   device. It pins nothing, and nothing tells it when the file loses the memory: the device would go on accessing
@@ -63,7 +63,7 @@ static void notrace guard_follow(unsigned long ip, unsigned long caller, struct 
 {
 	const struct follow_pfnmap_args *args = (void *)ftrace_regs_get_argument(fregs, 0);
 
-	if (args->vma->vm_ops != &dmemfs_vm_operations || is_kvm(caller))
+	if (args->vma->vm_ops != &dmemfs_vm_operations || !dmemfs_vma_is_raw(args->vma) || is_kvm(caller))
 		return;
 	pr_warn_ratelimited("%s[%d]: refused: %pS asked for memory that cannot be pinned; no device can use it\n",
 			    current->comm, task_tgid_nr(current), (void *)caller);
@@ -76,7 +76,7 @@ static void notrace guard_walk(unsigned long ip, unsigned long caller, struct ft
 {
 	const struct mm_walk *walk = (void *)ftrace_regs_get_argument(fregs, 3);
 
-	if (walk->vma->vm_ops == &dmemfs_vm_operations)
+	if (walk->vma->vm_ops == &dmemfs_vm_operations && dmemfs_vma_is_raw(walk->vma))
 		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)return_success);
 }
 
@@ -89,25 +89,26 @@ static void notrace guard_walk(unsigned long ip, unsigned long caller, struct ft
 static struct ftrace_ops follow_guard = GUARD(guard_follow);
 static struct ftrace_ops walk_guard = GUARD(guard_walk);
 
-/* @effect says in the log what follows if the guard cannot be set. */
+/*
+ * @effect says in the log what follows if the guard cannot be set. It may be tried again: so the filter stays, because
+ * ftrace_free_filter() of Linux 6.12 leaves a pointer to what it has freed.
+ */
 static int set(struct ftrace_ops *guard, char *function, const char *effect)
 {
 	int ret = ftrace_set_filter(guard, function, strlen(function), 1);
 
 	ret = ret ?: register_ftrace_function(guard);
-	if (!ret)
-		return 0;
-	ftrace_free_filter(guard);
-	pr_warn("cannot guard %s: %d%s; %s\n", function, ret,
-		ret != -EBUSY ? "" : ": kernel.ftrace_enabled is 0, or a live patch or probe has the function", effect);
+	if (ret)
+		pr_warn("cannot guard %s: %d%s; %s\n", function, ret,
+			ret != -EBUSY ? "" : ": kernel.ftrace_enabled is 0, or a live patch or probe has the function",
+			effect);
 	return ret;
 }
 
 static void lift(struct ftrace_ops *guard)
 {
-	if (!(guard->flags & FTRACE_OPS_FL_ENABLED))
-		return;
-	unregister_ftrace_function(guard);
+	if (guard->flags & FTRACE_OPS_FL_ENABLED)
+		unregister_ftrace_function(guard);
 	ftrace_free_filter(guard);
 }
 
@@ -121,30 +122,28 @@ static int forget_calls(struct notifier_block *block, unsigned long event, void 
 
 static struct notifier_block modules = { .notifier_call = forget_calls };
 
-int __init dmemfs_guard_devices(void)
+int dmemfs_guard_raw(void)
 {
-	int ret = register_module_notifier(&modules);
+	int ret;
 
+	if (follow_guard.flags & FTRACE_OPS_FL_ENABLED)
+		return 0;
+	ret = register_module_notifier(&modules);
 	if (ret)
 		return ret;
-	ret = set(&follow_guard, "follow_pfnmap_start", "the module is not loaded");
-	if (ret)
+	if (set(&follow_guard, "follow_pfnmap_start", "no region without struct pages can be claimed")) {
 		unregister_module_notifier(&modules);
-	return ret;
-}
-
-enum dmemfs_huge __init dmemfs_guard_walks(void)
-{
-	if (!DMEMFS_MBIND_NEEDS_GUARD)
-		return DMEMFS_HUGE_SAFE;
-	if (set(&walk_guard, "queue_folios_pte_range", "only pages of 4 KiB are used"))
-		return DMEMFS_HUGE_NO_GUARD;
-	return DMEMFS_HUGE_GUARDED;
+		return -EUNATCH;
+	}
+	if (dmemfs_huge == DMEMFS_HUGE_GUARDED &&
+	    set(&walk_guard, "queue_folios_pte_range", "only pages of 4 KiB are used"))
+		dmemfs_huge = DMEMFS_HUGE_NO_GUARD;
+	return 0;
 }
 
 void dmemfs_guards_exit(void)
 {
 	lift(&walk_guard);
 	lift(&follow_guard);
-	unregister_module_notifier(&modules);
+	unregister_module_notifier(&modules); /* does nothing if it is not registered */
 }

@@ -15,7 +15,7 @@ static bool huge_pages = true;
 module_param(huge_pages, bool, 0444);
 MODULE_PARM_DESC(huge_pages, "use pages of 2 MiB and 1 GiB (default: Y); reads N if this kernel cannot do so safely");
 
-enum dmemfs_huge dmemfs_huge __ro_after_init;
+enum dmemfs_huge dmemfs_huge;
 
 /* Bit 0: the device is open. */
 static unsigned long controlled;
@@ -37,6 +37,7 @@ union request {
 	struct dmemfs_extent extent;
 	struct dmemfs_fault_answer answer;
 	struct dmemfs_poison poison;
+	struct dmemfs_pinned pinned;
 };
 
 u64 dmemfs_page_sizes(void)
@@ -65,9 +66,23 @@ static int do_hello(union request *req)
 	hello->huge = dmemfs_huge;
 	hello->page_sizes = dmemfs_page_sizes();
 	hello->discard_page_sizes = dmemfs_discard_page_sizes();
-	hello->features = DMEMFS_FEATURE_DEMAND | DMEMFS_FEATURE_DISCARD | DMEMFS_FEATURE_POISON;
+	hello->features = DMEMFS_FEATURE_DEMAND | DMEMFS_FEATURE_DISCARD | DMEMFS_FEATURE_POISON |
+			  (DMEMFS_PAGES ? DMEMFS_FEATURE_PAGES : 0);
 	strscpy(hello->version, DMEMFS_VERSION);
 	return match ? 0 : -EPROTO;
+}
+
+/* .order comes after what is answered. */
+static int do_region_claim(union request *req)
+{
+	const struct dmemfs_region *region = &req->region;
+	int ret;
+
+	if (region->owned || region->node_length || region->node)
+		return -EINVAL;
+	ret = dmemfs_region_claim(&req->region);
+	huge_pages = dmemfs_page_sizes() > PAGE_SIZE;
+	return ret;
 }
 
 static int do_object_create(union request *req)
@@ -105,7 +120,6 @@ static int do_object_zero(struct dmemfs_object *obj, union request *req)
 /* clang-format off */
 #define RUN(name, call) static int do_##name(union request *req) { return call; }
 #define ON_OBJECT(name, call) static int do_##name(struct dmemfs_object *obj, union request *req) { return call; }
-RUN(region_claim, dmemfs_region_claim(&req->region))
 RUN(region_next, dmemfs_region_next(&req->region))
 RUN(region_release, dmemfs_region_release(&req->region))
 RUN(object_open, dmemfs_object_open(req->op.id))
@@ -113,10 +127,11 @@ RUN(object_drop, dmemfs_object_drop(req->op.id, &req->op.state))
 RUN(object_reap, dmemfs_object_reap(req->op.id))
 RUN(object_next, dmemfs_object_next(&req->info))
 ON_OBJECT(object_resize, dmemfs_object_resize(obj, req->resize.size))
-ON_OBJECT(object_mode, dmemfs_object_set_mode(obj, req->mode.mode, req->mode.unit))
+ON_OBJECT(object_mode, dmemfs_object_set_mode(obj, &req->mode))
 RUN(region_zero, dmemfs_region_zero(req->zero.offset, req->zero.length))
 RUN(poison_add, dmemfs_poison_add(&req->poison))
 RUN(poison_next, dmemfs_poison_next(&req->poison))
+RUN(pinned_next, dmemfs_pinned_next(&req->pinned))
 ON_OBJECT(extent_add, dmemfs_extent_add(obj, &req->extent))
 ON_OBJECT(extent_remove, req->extent.start ? -EINVAL :
 	  dmemfs_extent_remove(obj, req->extent.offset, req->extent.length))
@@ -141,7 +156,7 @@ static const struct request_kind {
 	{ DMEMFS_IOC_HELLO, INPUTS(dmemfs_hello, abi), .run = do_hello },
 	{ DMEMFS_IOC_MARK_SET, INPUTS(dmemfs_mark, bytes), .run = do_mark_set },
 	{ DMEMFS_IOC_MARK_GET, 0, .run = do_mark_get },
-	{ DMEMFS_IOC_REGION_CLAIM, INPUTS(dmemfs_region, length), .run = do_region_claim },
+	{ DMEMFS_IOC_REGION_CLAIM, INPUTS(dmemfs_region, order), .run = do_region_claim },
 	{ DMEMFS_IOC_REGION_NEXT, INPUTS(dmemfs_region, start), .run = do_region_next },
 	{ DMEMFS_IOC_REGION_RELEASE, INPUTS(dmemfs_region, length), .run = do_region_release },
 	{ DMEMFS_IOC_OBJECT_CREATE, INPUTS(dmemfs_object_op, id), .run = do_object_create },
@@ -150,7 +165,7 @@ static const struct request_kind {
 	{ DMEMFS_IOC_OBJECT_REAP, INPUTS(dmemfs_object_op, id), .run = do_object_reap },
 	{ DMEMFS_IOC_OBJECT_NEXT, INPUTS(dmemfs_object_info, id), .run = do_object_next },
 	{ DMEMFS_IOC_OBJECT_RESIZE, INPUTS(dmemfs_object_resize, size), .on_object = do_object_resize },
-	{ DMEMFS_IOC_OBJECT_MODE, INPUTS(dmemfs_object_mode, mode), .on_object = do_object_mode },
+	{ DMEMFS_IOC_OBJECT_MODE, INPUTS(dmemfs_object_mode, order), .on_object = do_object_mode },
 	{ DMEMFS_IOC_OBJECT_ZERO, INPUTS(dmemfs_object_zero, length), .run = do_region_zero,
 	  .on_object = do_object_zero },
 	{ DMEMFS_IOC_EXTENT_ADD, INPUTS(dmemfs_extent, length), .on_object = do_extent_add },
@@ -159,6 +174,7 @@ static const struct request_kind {
 	{ DMEMFS_IOC_FAULT_ANSWER, INPUTS(dmemfs_fault_answer, error), .on_object = do_fault_answer },
 	{ DMEMFS_IOC_POISON_ADD, INPUTS(dmemfs_poison, length), .run = do_poison_add },
 	{ DMEMFS_IOC_POISON_NEXT, INPUTS(dmemfs_poison, start), .run = do_poison_next },
+	{ DMEMFS_IOC_PINNED_NEXT, INPUTS(dmemfs_pinned, start), .run = do_pinned_next },
 #undef INPUTS
 };
 
@@ -254,20 +270,21 @@ static enum dmemfs_huge __init choose_huge(void)
 {
 	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		return DMEMFS_HUGE_KERNEL;
-	return huge_pages ? dmemfs_guard_walks() : DMEMFS_HUGE_PARAMETER;
+	if (!huge_pages)
+		return DMEMFS_HUGE_PARAMETER;
+	/* Or not, as will be seen when the guard is needed. */
+	return DMEMFS_MBIND_NEEDS_GUARD ? DMEMFS_HUGE_GUARDED : DMEMFS_HUGE_SAFE;
 }
 
 static int __init dmemfs_init(void)
 {
-	int ret = dmemfs_guard_devices();
+	int ret;
 
-	if (ret)
-		return ret;
 	dmemfs_huge = choose_huge();
 	huge_pages = dmemfs_page_sizes() > PAGE_SIZE;
 	ret = dmemfs_poison_init();
 	if (ret)
-		goto err_guards;
+		return ret;
 	ret = dmemfs_regions_init();
 	if (ret)
 		goto err_poison;
@@ -280,23 +297,21 @@ err_regions:
 	dmemfs_regions_exit();
 err_poison:
 	dmemfs_poison_exit();
-err_guards:
-	dmemfs_guards_exit();
 	return ret;
 }
 
-/* The device is closed and no inode exists, because each of them holds a reference to the module. */
+/* The device is closed, no inode exists and nothing holds memory: each of them would hold a reference to the module. */
 static void __exit dmemfs_exit(void)
 {
 	misc_deregister(&dmemfs_device);
+	dmemfs_regions_exit();
 	dmemfs_poison_exit();
 	dmemfs_objects_exit();
-	dmemfs_regions_exit();
 	dmemfs_guards_exit();
 }
 
 module_init(dmemfs_init);
 module_exit(dmemfs_exit);
-MODULE_DESCRIPTION("Maps reserved RAM without struct page as files");
+MODULE_DESCRIPTION("Maps reserved RAM as files");
 MODULE_VERSION(DMEMFS_VERSION);
 MODULE_LICENSE("GPL");

@@ -14,9 +14,15 @@
 #include <linux/uaccess.h>
 #include <linux/userfaultfd_k.h>
 
+/* Not file_inode(): dmemfs_pages_mmap() may have set another file, of the same address space. */
+static struct inode *vma_inode(const struct vm_area_struct *vma)
+{
+	return vma->vm_file->f_mapping->host;
+}
+
 static struct dmemfs_object *vma_object(const struct vm_area_struct *vma)
 {
-	return file_inode(vma->vm_file)->i_private;
+	return vma_inode(vma)->i_private;
 }
 
 /* Whether address and file offset of the mapping are equal modulo @size, as pages of that size need. */
@@ -72,33 +78,28 @@ static bool is_demanded(struct dmemfs_object *obj, pgoff_t index)
  */
 static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn)
 {
-	vm_fault_t ret = VM_FAULT_FALLBACK;
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
-	if (order && (vmf->flags & FAULT_FLAG_WRITE) && !pte_write(pfn_pte(pfn, vmf->vma->vm_page_prot)))
-		return ret;
-	if (!order) {
-		/* Another thread has inserted a 2-MiB entry, which will do. vmf_insert_pfn() treats it as a bug. */
-		if (pmd_trans_huge(pmdp_get_lockless(vmf->pmd)))
-			return VM_FAULT_NOPAGE;
-		ret = dmemfs_insert_pte(vmf, pfn);
-	}
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	if (order == PMD_ORDER) {
+	if (order && write && !pte_write(pfn_pte(pfn, vmf->vma->vm_page_prot)))
+		return VM_FAULT_FALLBACK;
+	/* Another thread has inserted a 2-MiB entry, which will do. The kernel's functions treat it as a bug. */
+	if (!order && pmd_leaf(pmdp_get_lockless(vmf->pmd)))
+		return VM_FAULT_NOPAGE;
+	if (order == PMD_ORDER && write) {
 		pmd_t old = pmdp_get_lockless(vmf->pmd);
 
-		if (!(vmf->flags & FAULT_FLAG_WRITE) || !pmd_trans_huge(old) || pmd_write(old))
-			ret = vmf_insert_pfn_pmd(vmf, DMEMFS_PFN(pfn), false);
+		if (pmd_leaf(old) && !pmd_write(old))
+			return VM_FAULT_FALLBACK;
 	}
-#endif
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
-	if (order == PUD_ORDER) {
+	if (order == PUD_ORDER && write) {
 		pud_t old = READ_ONCE(*vmf->pud);
 
-		if (!(vmf->flags & FAULT_FLAG_WRITE) || !pud_trans_huge(old) || pud_write(old))
-			ret = vmf_insert_pfn_pud(vmf, DMEMFS_PFN(pfn), false);
+		if (pud_leaf(old) && !pud_write(old))
+			return VM_FAULT_FALLBACK;
 	}
 #endif
-	return ret;
+	return dmemfs_vma_is_raw(vmf->vma) ? dmemfs_insert(vmf, order, pfn) : dmemfs_pages_insert(vmf, order, pfn);
 }
 
 static void count(struct dmemfs_object *obj, unsigned int order)
@@ -113,6 +114,8 @@ static void count(struct dmemfs_object *obj, unsigned int order)
 
 static u64 page_sizes(const struct vm_area_struct *vma)
 {
+	if (!dmemfs_vma_is_raw(vma))
+		return dmemfs_pages_sizes(vma_object(vma)->order);
 	return vma->vm_flags & VM_MIXEDMAP ? dmemfs_discard_page_sizes() : dmemfs_page_sizes();
 }
 
@@ -188,22 +191,37 @@ static vm_fault_t dmemfs_fault(struct vm_fault *vmf)
 	return dmemfs_huge_fault(vmf, 0);
 }
 
+/* The file's pages, wherever they are mapped. */
+static void zap_everywhere(struct vm_area_struct *vma, unsigned long addr, unsigned long size)
+{
+	struct dmemfs_object *obj = vma_object(vma);
+	u64 offset = (u64)linear_page_index(vma, addr) << PAGE_SHIFT;
+
+	if (!atomic64_read(&obj->faults_1g))
+		return;
+	down_write(&obj->lock);
+	dmemfs_zap(vma_inode(vma), offset, offset + size);
+	up_write(&obj->lock);
+}
+
 /*
- * Called before the kernel splits a VMA. The kernel cannot split a 1-GiB entry that has no struct page: it would use
- * the memory itself as a page table. So the entry at the split is dropped here. The VMA is locked first, because faults
- * need not hold the mmap_lock.
+ * Called before the kernel splits a VMA. The kernel cannot split a 1-GiB entry of raw memory: it would use the memory
+ * itself as a page table. Nor is it known to split other ones well. So the entry at the split is dropped here. The VMA
+ * is locked first, because faults need not hold the mmap_lock.
  */
 static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	unsigned long start = ALIGN_DOWN(addr, PUD_SIZE);
 
-	/* VM_MIXEDMAP mappings have no 1-GiB entries. */
-	if (vma->vm_flags & VM_MIXEDMAP)
+	if (!(page_sizes(vma) & PUD_SIZE))
 		return 0;
 	if (addr == start || start < vma->vm_start || start + PUD_SIZE > vma->vm_end)
 		return 0;
 	vma_start_write(vma);
-	dmemfs_zap_vma(vma, start, PUD_SIZE);
+	if (dmemfs_vma_is_raw(vma))
+		dmemfs_zap_vma(vma, start, PUD_SIZE);
+	else
+		zap_everywhere(vma, start, PUD_SIZE);
 	return 0;
 }
 
@@ -219,20 +237,14 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
  */
 static void dmemfs_vma_open(struct vm_area_struct *vma)
 {
-	struct dmemfs_object *obj = vma_object(vma);
-	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
-
 	if (vma->vm_mm != current->mm) {
 		/* Keeps fork() from copying entries. Nothing is wiped, because the memory belongs to the file. */
 		vm_flags_set(vma, VM_WIPEONFORK);
 		return;
 	}
 	/* At a split, the old VMA is still found at this address. mremap() moves to a place without a VMA. */
-	if (vma_lookup(vma->vm_mm, vma->vm_start) || !atomic64_read(&obj->faults_1g))
-		return;
-	down_write(&obj->lock);
-	dmemfs_zap(file_inode(vma->vm_file), offset, offset + (vma->vm_end - vma->vm_start));
-	up_write(&obj->lock);
+	if (!vma_lookup(vma->vm_mm, vma->vm_start))
+		zap_everywhere(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 }
 
 /* Access by gdb and /proc/PID/mem, which cannot use the struct page that other memory has. */
@@ -276,31 +288,37 @@ const struct vm_operations_struct dmemfs_vm_operations = {
 /* Tells the daemon if the mapping's address keeps it from using large pages. */
 static void report_alignment(struct dmemfs_object *obj, const struct vm_area_struct *vma)
 {
+	const unsigned long large[] = { PMD_SIZE, PUD_SIZE };
 	u64 sizes = page_sizes(vma);
-	unsigned long length = vma->vm_end - vma->vm_start;
 	struct dmemfs_event event = {
 		.kind = DMEMFS_EVENT_UNALIGNED,
 		.address = vma->vm_start,
 		.offset = (u64)vma->vm_pgoff << PAGE_SHIFT,
-		.length = length,
+		.length = vma->vm_end - vma->vm_start,
 		.page_size = PAGE_SIZE,
 	};
 
-	if ((sizes & PMD_SIZE) && length >= PMD_SIZE && !is_congruent(vma, PMD_SIZE)) {
-		dmemfs_event_mapping(obj, event);
-	} else if ((sizes & PUD_SIZE) && length >= PUD_SIZE && !is_congruent(vma, PUD_SIZE)) {
-		event.page_size = PMD_SIZE;
-		dmemfs_event_mapping(obj, event);
+	for (int i = 0; i < ARRAY_SIZE(large); i++) {
+		if (!(sizes & large[i]) || event.length < large[i])
+			continue;
+		if (!is_congruent(vma, large[i])) {
+			dmemfs_event_mapping(obj, event);
+			return;
+		}
+		event.page_size = large[i];
 	}
 }
 
 /*
- * The VMA flags. The kernel refuses MADV_DONTNEED on VM_PFNMAP, so mode DISCARD uses VM_MIXEDMAP. VM_IO keeps
- * get_user_pages() from looking for struct pages, and makes KVM call this module's fault handler.
+ * Sets the VMA flags. Raw memory: the kernel refuses MADV_DONTNEED on VM_PFNMAP, so mode DISCARD uses VM_MIXEDMAP.
+ * VM_IO keeps get_user_pages() from looking for struct pages, and makes KVM call this module's fault handler.
  */
-static vm_flags_t kind_of_mapping(struct dmemfs_object *obj)
+static int set_kind_of_mapping(struct dmemfs_object *obj, struct vm_area_struct *vma)
 {
-	return READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP;
+	if (obj->order)
+		return dmemfs_pages_mmap(vma, obj->order);
+	vm_flags_set(vma, READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP);
+	return 0;
 }
 
 /*
@@ -325,6 +343,7 @@ int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct dmemfs_object *obj = file_inode(file)->i_private;
 	struct dmemfs_event refused = { .kind = DMEMFS_EVENT_PRIVATE, .length = vma->vm_end - vma->vm_start };
+	int ret;
 
 	if (!(vma->vm_flags & VM_MAYSHARE)) {
 		pr_info_ratelimited("%s[%d]: MAP_PRIVATE refused: it copies memory; use MAP_SHARED (QEMU: share=on)\n",
@@ -335,9 +354,12 @@ int dmemfs_mmap(struct file *file, struct vm_area_struct *vma)
 	/* As on hugetlbfs. QEMU ignores an error when it sizes its file; mmap must tell it that there is no memory. */
 	if (!has_memory(obj, vma))
 		return -ENOMEM;
+	ret = set_kind_of_mapping(obj, vma);
+	if (ret)
+		return ret;
 	vma->vm_ops = &dmemfs_vm_operations;
 	/* VM_HUGEPAGE: without it, the THP setting "madvise" would keep the kernel from calling ->huge_fault. */
-	vm_flags_set(vma, kind_of_mapping(obj) | VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_HUGEPAGE);
 	report_alignment(obj, vma);
 	return 0;
 }

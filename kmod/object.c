@@ -103,6 +103,7 @@ static void dmemfs_evict_inode(struct inode *inode)
 		}
 	}
 	xa_unlock(&dmemfs_objects);
+	dmemfs_hold_module(obj);
 	dmemfs_object_put(obj);
 	simple_release_fs(&dmemfs_mnt, &dmemfs_mnt_count);
 }
@@ -152,7 +153,9 @@ static struct inode *inode_new(struct dmemfs_object *obj, struct vfsmount *mnt)
 	inode->i_op = &dmemfs_inode_operations;
 	inode->i_fop = &dmemfs_file_operations;
 	inode->i_private = obj;
+	inode->i_flags |= obj->order ? dmemfs_pages_inode_flags(obj->order) : 0;
 	i_size_write(inode, obj->size);
+	obj->opened = true;
 	kref_get(&obj->ref);
 
 	xa_lock(&dmemfs_objects);
@@ -303,6 +306,16 @@ bool dmemfs_object_is_idle(struct dmemfs_object *obj)
 	return idle;
 }
 
+bool dmemfs_object_is_open(struct dmemfs_object *obj)
+{
+	bool open;
+
+	xa_lock(&dmemfs_objects);
+	open = obj->inode;
+	xa_unlock(&dmemfs_objects);
+	return open;
+}
+
 int dmemfs_object_reap(u64 id)
 {
 	struct dmemfs_object *obj = dmemfs_object_get(id);
@@ -312,7 +325,7 @@ int dmemfs_object_reap(u64 id)
 	if (!obj)
 		return -ENOENT;
 	if (dmemfs_object_is_idle(obj))
-		ret = dmemfs_extent_remove(obj, 0, round_down(MAX_LFS_FILESIZE, DMEMFS_ALIGNMENT));
+		ret = dmemfs_extent_remove(obj, 0, round_down(MAX_LFS_FILESIZE, PAGE_SIZE << obj->order));
 	if (!ret) {
 		xa_lock(&dmemfs_objects);
 		last = __xa_cmpxchg(&dmemfs_objects, id, obj, NULL, 0) == obj;
@@ -348,6 +361,7 @@ int dmemfs_object_next(struct dmemfs_object_info *arg)
 	arg->punched = (u64)obj->nr_punched << PAGE_SHIFT;
 	arg->mode = obj->mode;
 	arg->unit = obj->unit;
+	arg->order = obj->order;
 	up_read(&obj->lock);
 	arg->faults_4k = atomic64_read(&obj->faults_4k);
 	arg->faults_2m = atomic64_read(&obj->faults_2m);

@@ -8,7 +8,8 @@
  * read, written or zeroed any more.
  *
  * The handling of all machine checks waits for the notifier in this file, so the notifier never sleeps. Each error gets
- * its own work item, which may wait for the owner's lock: the lock of one object does not delay errors in others.
+ * its own work item, which may wait for the owner's lock: the lock of one object does not delay errors in others. Only
+ * memory_failure(), which the kernel calls for memory with struct pages, waits until the page is unmapped.
  */
 #include "dmemfs.h"
 
@@ -107,7 +108,6 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 	return 0;
 }
 
-#ifdef CONFIG_X86_MCE
 #define TELL_ROUNDS   50
 #define TELL_PAUSE_MS 20
 
@@ -217,36 +217,57 @@ static void handle_error(struct work_struct *work)
 	kfree(error);
 }
 
+/* One page of a region is lost, and its work queued. 1: it was poisoned before. */
+static int take_error(unsigned long pfn, gfp_t gfp)
+{
+	struct error *error = kmalloc(sizeof(*error), gfp);
+	int ret = error ? poison_page(pfn, gfp) : -ENOMEM;
+
+	if (ret) {
+		kfree(error);
+		return ret;
+	}
+	INIT_WORK(&error->work, handle_error);
+	error->pfn = pfn;
+	queue_work(errors, &error->work);
+	return 0;
+}
+
+int dmemfs_poison_failed(unsigned long pfn)
+{
+	unsigned long index;
+	int ret = take_error(pfn, GFP_KERNEL);
+	struct dmemfs_object *obj = unmap_page(pfn, &index);
+
+	if (obj)
+		dmemfs_object_put(obj);
+	/* The kernel will remove the page from its own page tables, by which memory without an owner is zeroed. */
+	dmemfs_clear_barrier();
+	return min(ret, 0);
+}
+
+#ifdef CONFIG_X86_MCE
 /*
  * Called from the kernel's work item that processes machine checks. Which of them mean a lost page is decided as in
  * uc_decode_notifier() in arch/x86/kernel/cpu/mce/core.c.
  *
- * The kernel also calls memory_failure(), which does not know this memory: it kills the process whose CPU consumed the
- * error. Since 6.19 the module could register the memory with it (register_pfn_address_space()). But then
- * memory_failure() would treat the error as handled, while the page may still be mapped.
+ * The kernel also calls memory_failure(). If the memory has struct pages, that calls dmemfs_poison_failed(). It does
+ * not know raw memory, and kills the process whose CPU consumed the error. Since 6.19 the module could register raw
+ * memory with it (register_pfn_address_space()). But then memory_failure() would treat the error as handled, while the
+ * page may still be mapped.
  */
 static int on_machine_check(struct notifier_block *block, unsigned long value, void *data)
 {
 	struct mce *mce = data;
-	struct error *error;
 	unsigned long pfn;
-	int ret = -ENOMEM;
+	int ret;
 
 	if (!mce || mce_is_correctable(mce) || !mce_usable_address(mce))
 		return NOTIFY_DONE;
 	pfn = PHYS_PFN(mce->addr & MCI_ADDR_PHYSADDR);
 	if (!dmemfs_in_region((struct dmemfs_range){ pfn, pfn }))
 		return NOTIFY_DONE;
-	error = kmalloc(sizeof(*error), GFP_ATOMIC);
-	if (error)
-		ret = poison_page(pfn, GFP_ATOMIC);
-	if (!ret) {
-		INIT_WORK(&error->work, handle_error);
-		error->pfn = pfn;
-		queue_work(errors, &error->work);
-		return NOTIFY_DONE;
-	}
-	kfree(error);
+	ret = take_error(pfn, GFP_ATOMIC);
 	if (ret < 0)
 		pr_err("memory error at 0x%llx: cannot record it: %d; the page stays mapped\n", PFN_PHYS(pfn), ret);
 	return NOTIFY_DONE;
@@ -257,24 +278,18 @@ static struct notifier_block machine_checks = {
 	.priority = MCE_PRIO_NFIT,
 };
 
-int __init dmemfs_poison_init(void)
+static void listen(void)
 {
-	errors = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
-	if (!errors)
-		return -ENOMEM;
 	mce_register_decode_chain(&machine_checks);
-	return 0;
 }
 
 static void stop_listening(void)
 {
 	mce_unregister_decode_chain(&machine_checks);
-	destroy_workqueue(errors);
 }
 #else
-int __init dmemfs_poison_init(void)
+static void listen(void)
 {
-	return 0;
 }
 
 static void stop_listening(void)
@@ -282,8 +297,18 @@ static void stop_listening(void)
 }
 #endif
 
+int __init dmemfs_poison_init(void)
+{
+	errors = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
+	if (!errors)
+		return -ENOMEM;
+	listen();
+	return 0;
+}
+
 void dmemfs_poison_exit(void)
 {
 	stop_listening();
+	destroy_workqueue(errors);
 	xa_destroy(&poisoned);
 }

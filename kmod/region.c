@@ -3,25 +3,33 @@
  * Claimed regions of reserved memory, and which object owns which page of them.
  *
  * dmemfs_region_lock protects all data of this file. Two trees are indexed by page frame number: regions, and owners,
- * in which every run of owned pages points to its object. A region cannot be released while an object owns memory in
- * it, or while some of it is being zeroed.
+ * in which every run of owned pages points to its object and every run of pinned folios to a mark. A region cannot be
+ * released while some of it is owned, pinned or being zeroed.
+ *
+ * The mutex claims serializes claims and releases of regions, and is taken first. While struct pages are made or
+ * destroyed only this mutex is held: dmemfs_pages_destroy() waits for memory failures, which take dmemfs_region_lock.
  */
 #include "dmemfs.h"
+#include "compat.h"
 
 #include <linux/io.h>
 #include <linux/ioport.h>
+#include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/numa.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/suspend.h>
+#include <linux/workqueue.h>
 
 struct region {
 	u64 start;
 	u64 length;
 	u64 node_length;
 	int node;
+	unsigned int order;	    /* of the folios; 0: raw */
+	struct dmemfs_pages *pages; /* NULL: raw */
 	void *kaddr; /* mapped write-back; while it exists, mappings of processes are write-back as well (PAT) */
 	struct resource *resource;
 };
@@ -38,6 +46,13 @@ static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
 static LIST_HEAD(clearings);
+static DEFINE_MUTEX(claims);
+/* The entry of pinned folios in owners. */
+#define PINNED xa_mk_value(0)
+/* Whether the module is held because somebody holds memory that no file or mapping reaches. */
+static bool holds_module;
+static void look_at_holders(struct work_struct *work);
+static DECLARE_DELAYED_WORK(holders, look_at_holders);
 
 static struct dmemfs_range region_pfns(const struct region *region)
 {
@@ -74,9 +89,11 @@ static u64 owned_bytes(struct dmemfs_range pfns)
 {
 	MA_STATE(mas, &owners, pfns.first, pfns.first);
 	u64 pages = 0;
+	void *owner;
 
-	while (mas_find(&mas, pfns.last)) {
-		pages += min(mas.last, pfns.last) - max(mas.index, pfns.first) + 1;
+	while ((owner = mas_find(&mas, pfns.last))) {
+		if (owner != PINNED)
+			pages += min(mas.last, pfns.last) - max(mas.index, pfns.first) + 1;
 		cond_resched();
 	}
 	return pages << PAGE_SHIFT;
@@ -98,12 +115,31 @@ static void find_node(struct region *region)
 
 static void region_destroy(struct region *region)
 {
-	memunmap(region->kaddr);
+	if (region->pages)
+		dmemfs_pages_destroy(region->pages);
+	else
+		memunmap(region->kaddr);
 	release_mem_region(region->start, region->length);
 	kfree(region);
 }
 
-static struct region *region_new(u64 start, u64 length)
+/* Both ways fail unless the range can be write-back: MTRRs and other mappings of it are taken into account. */
+static int region_map(struct region *region)
+{
+	int ret;
+
+	if (!region->order) {
+		region->kaddr = memremap(region->start, region->length, MEMREMAP_WB);
+		return region->kaddr ? 0 : -EIO;
+	}
+	region->pages = dmemfs_pages_new(region->start, region->length, region->order);
+	ret = PTR_ERR_OR_ZERO(region->pages);
+	if (!ret)
+		region->kaddr = __va(region->start);
+	return !ret || ret == -ENOMEM ? ret : -EIO;
+}
+
+static struct region *region_new(u64 start, u64 length, unsigned int order)
 {
 	struct region *region;
 	int ret;
@@ -113,15 +149,14 @@ static struct region *region_new(u64 start, u64 length)
 		return ERR_PTR(-ENOMEM);
 	region->start = start;
 	region->length = length;
+	region->order = order;
 
 	ret = -EBUSY;
 	region->resource = request_mem_region(start, length, KBUILD_MODNAME);
 	if (!region->resource)
 		goto err_free;
-	/* memremap() fails if MTRRs or other mappings of the range do not allow write-back. */
-	ret = -EIO;
-	region->kaddr = memremap(start, length, MEMREMAP_WB);
-	if (!region->kaddr)
+	ret = region_map(region);
+	if (ret)
 		goto err_release;
 	find_node(region);
 	return region;
@@ -141,7 +176,19 @@ static void region_describe(const struct region *region, struct dmemfs_region *a
 		.owned = owned_bytes(region_pfns(region)),
 		.node = region->node,
 		.node_length = region->node_length,
+		.order = region->order,
 	};
+}
+
+static int check_order(const struct dmemfs_region *arg)
+{
+	if (!arg->order)
+		return 0;
+	if (arg->order != PMD_ORDER && arg->order != PUD_ORDER)
+		return -EINVAL;
+	if (!IS_ALIGNED(arg->start | arg->length, max((u64)DMEMFS_PAGES_ALIGNMENT, (u64)PAGE_SIZE << arg->order)))
+		return -EINVAL;
+	return DMEMFS_PAGES ? 0 : -EOPNOTSUPP;
 }
 
 int dmemfs_region_claim(struct dmemfs_region *arg)
@@ -152,7 +199,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	unsigned int flags;
 	int ret;
 
-	ret = dmemfs_pages(arg->start, arg->length, &pfns);
+	ret = dmemfs_pages(arg->start, arg->length, &pfns) ?: check_order(arg);
 	if (ret)
 		return ret;
 	if (pfns.last >= PHYS_PFN(1ULL << MAX_PHYSMEM_BITS))
@@ -163,7 +210,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 
 	/* Wait if the machine is hibernating: on_sleep() has been asked already. */
 	flags = lock_system_sleep();
-	mutex_lock(&dmemfs_region_lock);
+	mutex_lock(&claims);
 	index = pfns.first;
 	ret = -EEXIST;
 	if (mt_find(&regions, &index, pfns.last))
@@ -171,19 +218,24 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	ret = -ENOSPC;
 	if (nr_regions == DMEMFS_REGIONS_MAX)
 		goto out;
-	region = region_new(arg->start, arg->length);
+	ret = arg->order ? 0 : dmemfs_guard_raw();
+	if (ret)
+		goto out;
+	region = region_new(arg->start, arg->length, arg->order);
 	ret = PTR_ERR_OR_ZERO(region);
 	if (ret)
 		goto out;
+	mutex_lock(&dmemfs_region_lock);
 	ret = mtree_insert_range(&regions, pfns.first, pfns.last, region, GFP_KERNEL);
-	if (ret) {
-		region_destroy(region);
-		goto out;
+	if (!ret) {
+		nr_regions++;
+		region_describe(region, arg);
 	}
-	nr_regions++;
-	region_describe(region, arg);
-out:
 	mutex_unlock(&dmemfs_region_lock);
+	if (ret)
+		region_destroy(region);
+out:
+	mutex_unlock(&claims);
 	unlock_system_sleep(flags);
 	return ret;
 }
@@ -210,6 +262,7 @@ int dmemfs_region_release(const struct dmemfs_region *arg)
 	struct region *region;
 	int ret = 0;
 
+	mutex_lock(&claims);
 	mutex_lock(&dmemfs_region_lock);
 	region = mtree_load(&regions, PHYS_PFN(arg->start));
 	if (!region || region->start != arg->start || region->length != arg->length) {
@@ -219,10 +272,134 @@ int dmemfs_region_release(const struct dmemfs_region *arg)
 	} else {
 		mtree_erase(&regions, PHYS_PFN(region->start));
 		nr_regions--;
-		region_destroy(region);
 	}
 	mutex_unlock(&dmemfs_region_lock);
+	if (!ret)
+		region_destroy(region);
+	mutex_unlock(&claims);
 	return ret;
+}
+
+/* Of the region that @pfn is in. */
+static unsigned int order_at(unsigned long pfn)
+{
+	const struct region *region = mtree_load(&regions, pfn);
+
+	return region->order;
+}
+
+/* Of @pfns, which nobody owns and nothing maps, what nobody holds any more is not pinned any more. */
+static void unpin(struct dmemfs_range pfns)
+{
+	unsigned int order = order_at(pfns.first);
+
+	while (pfns.first <= pfns.last) {
+		unsigned long pages = dmemfs_pages_freeze(pfns, order);
+		struct dmemfs_range frozen = { pfns.first, pfns.first + pages - 1 };
+		MA_STATE(mas, &owners, frozen.first, frozen.last);
+
+		if (pages && mas_store_gfp(&mas, NULL, GFP_KERNEL))
+			dmemfs_pages_unfreeze(frozen, order);
+		/* Behind those, which stay pinned if the books could not be changed; else one that is held. */
+		pfns.first += pages ?: 1UL << order;
+		cond_resched();
+	}
+}
+
+/* Whether somebody holds memory of @obj; NULL: memory that is pinned, or of any object that is at rest. */
+static bool is_held(const struct dmemfs_object *obj)
+{
+	MA_STATE(mas, &owners, 0, 0);
+	unsigned int order;
+	void *owner;
+
+	mas_for_each(&mas, owner, ULONG_MAX) {
+		cond_resched();
+		if (obj ? owner != obj : owner != PINNED && dmemfs_object_is_open(owner))
+			continue;
+		order = order_at(mas.index);
+		if (order && dmemfs_pages_held((struct dmemfs_range){ mas.index, mas.last }, order))
+			return true;
+	}
+	return false;
+}
+
+/* The caller holds the module as well. */
+static void hold_module(void)
+{
+	lockdep_assert_held(&dmemfs_region_lock);
+	if (!holds_module)
+		__module_get(THIS_MODULE);
+	holds_module = true;
+	schedule_delayed_work(&holders, HZ);
+}
+
+static void hold_module_no_longer(void)
+{
+	if (holds_module && !is_held(NULL)) {
+		holds_module = false;
+		module_put(THIS_MODULE);
+	}
+}
+
+/* The module may go as soon as this lets go of it, but not before this is over: dmemfs_regions_exit() waits. */
+static void look_at_holders(struct work_struct *work)
+{
+	mutex_lock(&dmemfs_region_lock);
+	hold_module_no_longer();
+	if (holds_module)
+		hold_module();
+	mutex_unlock(&dmemfs_region_lock);
+}
+
+void dmemfs_hold_module(struct dmemfs_object *obj)
+{
+	if (!obj->order)
+		return;
+	mutex_lock(&dmemfs_region_lock);
+	if (is_held(obj))
+		hold_module();
+	mutex_unlock(&dmemfs_region_lock);
+}
+
+/* The first run in @pfns that is pinned; false: there is none. */
+static bool find_pinned(struct dmemfs_range pfns, struct dmemfs_range *run)
+{
+	MA_STATE(mas, &owners, pfns.first, pfns.first);
+	void *owner;
+
+	do {
+		owner = mas_find(&mas, pfns.last);
+	} while (owner && owner != PINNED);
+	*run = (struct dmemfs_range){ mas.index, mas.last };
+	return owner;
+}
+
+int dmemfs_pinned_next(struct dmemfs_pinned *arg)
+{
+	unsigned long first = PHYS_PFN(arg->start) + !!offset_in_page(arg->start);
+	struct dmemfs_range all = { first, ULONG_MAX }, run;
+	bool found;
+
+	mutex_lock(&dmemfs_region_lock);
+	for (; find_pinned(all, &run); all.first = run.last + 1)
+		unpin(run);
+	all.first = first;
+	found = find_pinned(all, &run);
+	hold_module_no_longer();
+	mutex_unlock(&dmemfs_region_lock);
+	if (!found)
+		return -ENOENT;
+	first = max(first, run.first);
+	arg->start = PFN_PHYS(first);
+	arg->length = PFN_PHYS(run.last - first + 1);
+	return 0;
+}
+
+/* What @pfns are in the books when @obj owns them, or nobody does. */
+static void *owner_entry(unsigned long pfn, struct dmemfs_object *obj)
+{
+	return obj ?: order_at(pfn) ? PINNED : NULL;
 }
 
 int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj)
@@ -232,6 +409,8 @@ int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dm
 	if (obj) {
 		if (!dmemfs_in_region(pfns))
 			return -ENXIO;
+		if (order_at(pfns.first) != obj->order)
+			return -EINVAL;
 		if (!is_unused(pfns))
 			return -EBUSY;
 		/* One entry for runs that touch and have the same owner. */
@@ -239,7 +418,24 @@ int dmemfs_own_prepare(struct ma_state *mas, struct dmemfs_range pfns, struct dm
 	} else {
 		mas_set_range(mas, pfns.first, pfns.last);
 	}
-	return mas_preallocate(mas, obj, GFP_KERNEL);
+	return mas_preallocate(mas, owner_entry(pfns.first, obj), GFP_KERNEL);
+}
+
+void dmemfs_own(struct ma_state *mas, struct dmemfs_range pfns, struct dmemfs_object *obj)
+{
+	unsigned int order = order_at(pfns.first);
+	struct dmemfs_range pinned;
+
+	mas_store_prealloc(mas, owner_entry(pfns.first, obj));
+	if (!order)
+		return;
+	if (obj) {
+		dmemfs_pages_unfreeze(pfns, order);
+		return;
+	}
+	unpin(pfns);
+	if (find_pinned(pfns, &pinned))
+		hold_module();
 }
 
 struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
@@ -249,6 +445,8 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 
 	mutex_lock(&dmemfs_region_lock);
 	obj = mas_walk(&mas);
+	if (obj == PINNED)
+		obj = NULL;
 	/* An object that owns memory has references, and it cannot lose the memory while this lock is held. */
 	if (obj)
 		kref_get(&obj->ref);
@@ -295,16 +493,22 @@ static void stream_zeroes(void *addr, size_t length)
 #endif
 }
 
+/* Held for reading from the look at the record of poisoned pages until the memory is zeroed. */
+static DECLARE_RWSEM(zeroing);
+
 static int clear_by(void (*zero)(void *addr, size_t length), u64 start, size_t length)
 {
 	while (length) {
 		void *addr;
-		size_t step = dmemfs_map(start, min_t(size_t, length, SZ_2M), &addr);
+		size_t step;
 
+		down_read(&zeroing);
+		step = dmemfs_map(start, min_t(size_t, length, SZ_2M), &addr);
 		if (step)
 			zero(addr, step);
 		else
 			step = min_t(size_t, length, PAGE_SIZE - offset_in_page(start));
+		up_read(&zeroing);
 		start += step;
 		length -= step;
 		if (fatal_signal_pending(current))
@@ -317,6 +521,12 @@ static int clear_by(void (*zero)(void *addr, size_t length), u64 start, size_t l
 int dmemfs_clear(u64 start, size_t length)
 {
 	return clear_by(write_zeroes, start, length);
+}
+
+void dmemfs_clear_barrier(void)
+{
+	down_write(&zeroing);
+	up_write(&zeroing);
 }
 
 int dmemfs_region_zero(u64 start, u64 length)
@@ -366,17 +576,18 @@ int __init dmemfs_regions_init(void)
 	return register_pm_notifier(&sleep);
 }
 
-/* The module is being unloaded. The objects were freed before, so their entries in owners are not used any more. */
+/* The module is being unloaded. Called before the objects are freed: memory failures find no owner any more. */
 void dmemfs_regions_exit(void)
 {
 	unsigned long index = 0;
 	struct region *region;
 
 	unregister_pm_notifier(&sleep);
+	cancel_delayed_work_sync(&holders);
 	mutex_lock(&dmemfs_region_lock);
 	__mt_destroy(&owners);
+	mutex_unlock(&dmemfs_region_lock);
 	mt_for_each(&regions, region, index, ULONG_MAX)
 		region_destroy(region);
-	mutex_unlock(&dmemfs_region_lock);
 	mtree_destroy(&regions);
 }

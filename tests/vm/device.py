@@ -9,13 +9,14 @@ import select
 from dmemfs_ioctl import CONSTANTS, REQUESTS, STRUCTS
 
 PATH = "/dev/dmemfs"
+PAGE = 4096
 
 
 class Device:
     """The control device. HELLO is sent unless @hello is false."""
 
-    def __init__(self, hello=True, flags=os.O_RDWR):
-        self.fd = os.open(PATH, flags | os.O_CLOEXEC)
+    def __init__(self, hello=True, flags=os.O_RDWR, path=PATH):
+        self.fd = os.open(path, flags | os.O_CLOEXEC)
         self.hello = None
         if hello:
             self.hello = self.call("HELLO", abi=CONSTANTS["ABI_VERSION"])
@@ -38,8 +39,8 @@ class Device:
         fcntl.ioctl(self.fd, number, argument)
         return argument
 
-    def claim(self, start, length):
-        return self.call("REGION_CLAIM", start=start, length=length)
+    def claim(self, start, length, order=0):
+        return self.call("REGION_CLAIM", start=start, length=length, order=order)
 
     def open_object(self, object_id):
         """A descriptor of the object."""
@@ -51,9 +52,11 @@ class Device:
         self.call("OBJECT_ZERO", offset=start, length=length)
         self.call("EXTENT_ADD", id=object_id, offset=offset, start=start, length=length)
 
-    def create(self, object_id, start, size):
+    def create(self, object_id, start, size, order=0):
         """Makes an object of @size with the memory at @start, and returns a descriptor."""
         self.call("OBJECT_CREATE", id=object_id)
+        if order:
+            self.call("OBJECT_MODE", id=object_id, unit=PAGE << order, order=order)
         self.add(object_id, 0, start, size)
         self.call("OBJECT_RESIZE", id=object_id, size=size)
         return self.open_object(object_id)
@@ -76,6 +79,10 @@ class Device:
 
     def regions(self):
         return self._walk("REGION_NEXT", "start", 0, lambda found: found.start + found.length)
+
+    def pinned(self):
+        """What is pinned, after another look at all of it."""
+        return self._walk("PINNED_NEXT", "start", 0, lambda found: found.start + found.length)
 
     def poison(self):
         return self._walk("POISON_NEXT", "start", 0, lambda found: found.start + found.length)
