@@ -12,6 +12,7 @@ import pytest
 
 from device import PATH, Device
 from helpers.backends import GIB
+from holder import DISK, Holder, build_holder, prepare_disk
 
 KVM_CREATE_VM = 0xAE01
 KVM_CREATE_VCPU = 0xAE41
@@ -46,6 +47,34 @@ def toucher(tmp_path_factory):
 def vcpu(tmp_path_factory):
     """The program demand/vcpu.c."""
     return compile_program(tmp_path_factory, "vcpu")
+
+
+@pytest.fixture(scope="session")
+def disk():
+    """A descriptor, with O_DIRECT, of a small disk whose transfers are to and from the caller's own pages."""
+    prepare_disk()
+    fd = os.open(DISK, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture(scope="session")
+def holder_program(tmp_path_factory):
+    return build_holder(tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture
+def hold(holder_program):
+    """hold(fd, length, offset, size): a process that holds memory of the object as a device does."""
+    holders = []
+
+    def start(*arguments):
+        holders.append(Holder(holder_program, *arguments))
+        return holders[-1]
+
+    yield start
+    for holder in holders:
+        holder.kill()
 
 
 @pytest.fixture
@@ -96,6 +125,12 @@ def device():
 
 
 @pytest.fixture
-def region(device, reserved):
+def order():
+    """The order of the region: raw memory, unless the test says otherwise."""
+    return 0
+
+
+@pytest.fixture
+def region(device, reserved, order):
     """A claimed region of 1 GiB, aligned to 1 GiB."""
-    return device.claim(reserved[0][0], GIB)
+    return device.claim(reserved[0][0], GIB, order)

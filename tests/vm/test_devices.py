@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 import vfio
-from device import Device
+from device import PAGE, Device
 from dmemfs_ioctl import CONSTANTS
 from helpers.backends import GIB, MIB
 from helpers.children import Child
+from helpers.expect import fails_with
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, Mapping, fallocate, opened
+from holder import pinned, wait_unpinned
 from kvm_guest import guest
 from test_module import load, unloaded
 
@@ -160,6 +162,29 @@ def test_other_memory_is_mapped_as_ever(edu, kind):
     pool.write_text("0")
 
 
+@pytest.mark.parametrize("end", ["unmap", "close"])
+@pytest.mark.parametrize("order", [9, 18], ids=["2M folios", "1G folios"])
+def test_memory_with_struct_pages(device, region, edu, order, end):
+    """The device gets it, and as long as it has it nobody else does, whatever becomes of the file."""
+    fd = device.create(1, region.start, GIB, order)
+    with Mapping(fd, 2 * MIB, skew=0) as mapping:
+        mapping.write(mmap.PAGESIZE, b"seen by the device")
+        assert try_map(edu, mapping) == 0
+        assert edu.read(IOVA + mmap.PAGESIZE).startswith(b"seen by the device")
+    os.close(fd)
+    device.call("OBJECT_DROP", id=1)
+    device.call("OBJECT_REAP", id=1)
+    assert pinned(device) == [(region.start, PAGE << order)]
+    with fails_with(errno.EBUSY):
+        device.call("OBJECT_ZERO", offset=region.start, length=PAGE << order)
+    assert edu.read(IOVA + mmap.PAGESIZE).startswith(b"seen by the device")
+    if end == "unmap":
+        edu.unmap(IOVA, 2 * MIB)
+    else:
+        edu.close()
+    wait_unpinned(device)
+
+
 def ftrace_off():
     """Tries kernel.ftrace_enabled=0. Returns whether the kernel accepted it; Linux 7.3 and later never do."""
     try:
@@ -204,30 +229,35 @@ def test_order_of_loading(reserved, first):
         device.clear()
 
 
-def refused_module(path):
-    done = subprocess.run(["insmod", path], stderr=subprocess.PIPE, text=True, check=False)
-    return done.returncode != 0 and "Device or resource busy" in done.stderr
-
-
-def test_not_loaded_without_ftrace(kernel_log):
+def test_raw_memory_is_not_claimed_without_ftrace(reserved, kernel_log):
     with unloaded():
-        if ftrace_off():
-            kernel_log.read()
-            try:
-                assert refused_module(os.environ["DMEMFS_MODULE"])
-                said = [text for _, text in kernel_log.read()]
-            finally:
-                FTRACE.write_text("1")
-            assert any("cannot guard follow_pfnmap_start: -16: kernel.ftrace_enabled is 0" in text for text in said)
+        pass  # the guards that were set go with the module
+    if ftrace_off():
+        kernel_log.read()
+        try:
+            with Device() as device, fails_with(errno.EUNATCH):
+                device.claim(reserved[0][0], GIB)
+            said = [text for _, text in kernel_log.read()]
+        finally:
+            FTRACE.write_text("1")
+        assert any("cannot guard follow_pfnmap_start: -16: kernel.ftrace_enabled is 0" in text for text in said)
+    with Device() as device:
+        device.claim(reserved[0][0], GIB)
+        device.clear()
 
 
 @pytest.mark.kernel_log("cannot guard follow_pfnmap_start: -16")
-def test_not_loaded_where_the_function_is_taken(work, device):
+@pytest.mark.usefixtures("region")
+def test_raw_memory_is_not_claimed_where_the_function_is_taken(work, reserved):
     """Another ftrace user has the function, as a live patch would. Here it is the same module under another name."""
     module = work / "second.ko"
     module.write_bytes(Path(os.environ["DMEMFS_MODULE"]).read_bytes().replace(b"dmemfs\0", b"second\0"))
-    assert refused_module(module)
-    assert device.hello.huge in (CONSTANTS["HUGE_SAFE"], CONSTANTS["HUGE_GUARDED"])
+    subprocess.run(["insmod", module], check=True)
+    try:
+        with Device(path="/dev/second") as second, fails_with(errno.EUNATCH):
+            second.claim(reserved[0][0] + GIB, GIB)
+    finally:
+        subprocess.run(["rmmod", "second"], check=True)
 
 
 @logs_refusal

@@ -13,7 +13,7 @@ from helpers.syscalls import MAP_ANONYMOUS, MAP_SHARED, Mapping
 # linux/vfio.h
 _BASE = 0x3B64  # _IO(';', 100)
 SET_IOMMU, GROUP_SET_CONTAINER, GROUP_GET_DEVICE_FD = _BASE + 2, _BASE + 4, _BASE + 6
-DEVICE_GET_REGION_INFO, IOMMU_MAP_DMA = _BASE + 8, _BASE + 13
+DEVICE_GET_REGION_INFO, IOMMU_MAP_DMA, IOMMU_UNMAP_DMA = _BASE + 8, _BASE + 13, _BASE + 14
 TYPE1_IOMMU = 1
 READ_WRITE = 3
 BAR0, CONFIG = 0, 7
@@ -62,6 +62,9 @@ class Edu:
         return self
 
     def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
         while self._files:
             os.close(self._files.pop())
 
@@ -90,6 +93,10 @@ class Edu:
         """VFIO_IOMMU_MAP_DMA: the device gets the whole mapping, at its address @iova."""
         request = struct.pack("2I3Q", 32, READ_WRITE, mapping.address, iova, mapping.length)
         fcntl.ioctl(self.container, IOMMU_MAP_DMA, request)
+
+    def unmap(self, iova, length):
+        """VFIO_IOMMU_UNMAP_DMA"""
+        fcntl.ioctl(self.container, IOMMU_UNMAP_DMA, struct.pack("2I2Q", 24, 0, iova, length))
 
     def _copy(self, source, target, direction):
         for register, value in ((SOURCE, source), (TARGET, target), (COUNT, PIECE), (COMMAND, START | direction)):
