@@ -163,7 +163,7 @@ def test_other_memory_is_mapped_as_ever(edu, kind):
 
 
 @pytest.mark.parametrize("end", ["unmap", "close"])
-@pytest.mark.parametrize("order", [9, 18], ids=["2M folios", "1G folios"])
+@pytest.mark.parametrize("order", [9, 18], ids=["pages=2M", "pages=1G"])
 def test_memory_with_struct_pages(device, region, edu, order, end):
     """The device gets it, and as long as it has it nobody else does, whatever becomes of the file."""
     fd = device.create(1, region.start, GIB, order)

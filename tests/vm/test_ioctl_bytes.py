@@ -7,6 +7,8 @@ import mmap
 import os
 import random
 
+import pytest
+
 from dmemfs_ioctl import REQUESTS
 
 PAGE = 4096
@@ -35,11 +37,13 @@ class Edge:
         return result if result >= 0 else -ctypes.get_errno()
 
 
-def test_random_bytes(device, region):
+@pytest.mark.parametrize("order", [0, 9, 18], ids=["raw", "pages=2M", "pages=1G"])
+def test_random_bytes(device, region, order):
     chance = random.Random(7)
     edge = Edge()
     values = [0, 1, 2, 7, PAGE - 1, PAGE, PAGE + 1, 2 << 20, 16 << 20, region.start, region.start + PAGE,
-              region.start + region.length, (1 << 63) - 1, (1 << 63) - PAGE, 1 << 63, (1 << 64) - PAGE, (1 << 64) - 1]
+              region.start + region.length, (1 << 63) - 1, (1 << 63) - PAGE, 1 << 63, (1 << 64) - PAGE, (1 << 64) - 1,
+              order << 32]
     addresses = [edge.address] * 12 + [0, edge.address + PAGE - 8, edge.address + PAGE, (1 << 64) - 8, 1 << 47]
     seen = set()
     for _ in range(CALLS):

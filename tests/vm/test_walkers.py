@@ -39,7 +39,7 @@ def gibibyte(device, region, order):
 
 
 # Raw memory, and memory with struct pages.
-every_order = pytest.mark.parametrize("order", [0, 9, 18], ids=["raw", "2M folios", "1G folios"])
+every_order = pytest.mark.parametrize("order", [0, 9, 18], ids=["raw", "pages=2M", "pages=1G"])
 
 
 def start(program, fd, *arguments, **options):
@@ -157,7 +157,7 @@ def read_pagemap(mapping):
 
 @pytest.mark.parametrize("skew", [4096, 2 * MIB, 0], ids=["4K", "2M", "1G"])
 @pytest.mark.parametrize("order, discards", [(0, False), (0, True), (9, False), (18, False)],
-                         ids=["plain", "discards", "2M folios", "1G folios"])
+                         ids=["plain", "discards", "pages=2M", "pages=1G"])
 def test_writes_while_soft_dirty_bits_are_tracked(device, gibibyte, discards, skew):
     """The kernel makes entries read-only for that, large ones too. Each write ends and is in the file."""
     if discards:
@@ -185,7 +185,7 @@ def test_writes_while_soft_dirty_bits_are_tracked(device, gibibyte, discards, sk
         assert os.pread(gibibyte, 7, at) == b"turn 2\0"
 
 
-@pytest.mark.parametrize("order, unit", [(0, 2 * MIB), (9, 2 * MIB), (18, GIB)], ids=["raw", "2M folios", "1G folios"])
+@pytest.mark.parametrize("order, unit", [(0, 2 * MIB), (9, 2 * MIB), (18, GIB)], ids=["raw", "pages=2M", "pages=1G"])
 @pytest.mark.parametrize("what", ["fork", "move"])
 def test_memory_goes_while_page_tables_change(programs, device, region, gibibyte, what, order, unit):
     """Memory that is taken from object 1 goes to object 2. No other process may then see or change it."""
