@@ -29,6 +29,7 @@ def test_records_come_once_and_with_their_level():
 @pytest.mark.parametrize("level, text, expected", [
     (4, "dmemfs: a region is lost", True),
     (0, "any emergency", True),
+    (4, "", False),
     (6, "dmemfs: loaded", False),
     (6, "BUG: Bad page map in process sh", True),
     (6, "WARNING: possible circular locking dependency detected", True),
