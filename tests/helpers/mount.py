@@ -4,7 +4,7 @@
 import os
 import time
 
-from helpers.accounting import check_accounting, read_extents, read_stats, settle
+from helpers.accounting import SETTLE_TIMEOUT, check_accounting, read_extents, read_stats
 
 
 class Mount:
@@ -32,8 +32,13 @@ class Mount:
         return status.f_bfree * status.f_frsize
 
     def wait_free(self, size):
-        """The free bytes, after waiting until they are @size or a removal has had enough time."""
-        settle(self.root, {"free_bytes": size})
+        """
+        The free bytes, after waiting until they are @size or a removal has had enough time. dmemfs.stats is no measure:
+        a removed file without memory may still be promised some.
+        """
+        deadline = time.monotonic() + SETTLE_TIMEOUT
+        while self.free() != size and time.monotonic() < deadline:
+            time.sleep(0.005)
         return self.free()
 
     def extents(self, path_or_fd):
