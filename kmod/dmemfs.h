@@ -144,14 +144,6 @@ bool dmemfs_in_region(struct dmemfs_range pfns);
  * can be accessed from there on: 0 when the first page is poisoned.
  */
 size_t dmemfs_map(u64 start, size_t length, void **addr);
-/*
- * Clears @length bytes at the physical address @start, except poisoned pages. -EINTR when the task is being killed. The
- * caller keeps the region as for dmemfs_map().
- */
-int dmemfs_clear(u64 start, size_t length);
-/* When it returns, nothing zeroes a page that was recorded as poisoned before the call. */
-void dmemfs_clear_barrier(void);
-
 /* reserved.c */
 /*
  * Returns 0 if the memory may be claimed, else the error of REGION_CLAIM that says why not. Reads files in sysfs, so
@@ -179,6 +171,17 @@ vm_fault_t dmemfs_pages_insert(struct vm_fault *vmf, unsigned int order, unsigne
 unsigned int dmemfs_pages_inode_flags(unsigned int order);
 /* Makes a mapping one of such memory; may change vma->vm_file, but not its f_mapping. */
 int dmemfs_pages_mmap(struct vm_area_struct *vma, unsigned int order);
+
+/* zero.c */
+/*
+ * Clears @length bytes at the physical address @start, except poisoned pages. -EINTR when the task is being killed. The
+ * caller keeps the region as for dmemfs_map().
+ */
+int dmemfs_clear(u64 start, size_t length);
+/* The same past the caches, so that other data stays cached, for memory that is not read soon: whole pages. */
+int dmemfs_clear_uncached(u64 start, size_t length);
+/* When it returns, nothing zeroes a page that was recorded as poisoned before the call. */
+void dmemfs_clear_barrier(void);
 
 /* extent.c */
 /* Sets @range to the pages of [start, start + length). -EINVAL if it is not aligned, is empty or wraps. */

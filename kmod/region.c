@@ -17,7 +17,6 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/numa.h>
-#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/suspend.h>
@@ -467,68 +466,6 @@ size_t dmemfs_map(u64 start, size_t length, void **addr)
 	return bad == PHYS_PFN(start) ? 0 : PFN_PHYS(bad) - start;
 }
 
-static void write_zeroes(void *addr, size_t length)
-{
-	memset(addr, 0, length);
-}
-
-/*
- * Writes zeroes past the caches, for memory that is not read soon, so that other data stays cached. It is as fast as
- * memset(): neither reads a cache line before it is overwritten. @length is a multiple of 256.
- */
-static void stream_zeroes(void *addr, size_t length)
-{
-#ifdef CONFIG_X86_64
-	unsigned long *word = addr, *end = addr + length;
-
-	for (; word < end; word += 32) {
-#pragma GCC unroll 32
-		for (int i = 0; i < 32; i++)
-			asm volatile("movnti %1, %0" : "=m"(word[i]) : "r"(0UL));
-	}
-	/* Locks do not order these stores. They must be visible before the memory gets an owner. */
-	wmb();
-#else
-	write_zeroes(addr, length);
-#endif
-}
-
-/* Held for reading from the look at the record of poisoned pages until the memory is zeroed. */
-static DECLARE_RWSEM(zeroing);
-
-static int clear_by(void (*zero)(void *addr, size_t length), u64 start, size_t length)
-{
-	while (length) {
-		void *addr;
-		size_t step;
-
-		down_read(&zeroing);
-		step = dmemfs_map(start, min_t(size_t, length, SZ_2M), &addr);
-		if (step)
-			zero(addr, step);
-		else
-			step = min_t(size_t, length, PAGE_SIZE - offset_in_page(start));
-		up_read(&zeroing);
-		start += step;
-		length -= step;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
-	return 0;
-}
-
-int dmemfs_clear(u64 start, size_t length)
-{
-	return clear_by(write_zeroes, start, length);
-}
-
-void dmemfs_clear_barrier(void)
-{
-	down_write(&zeroing);
-	up_write(&zeroing);
-}
-
 int dmemfs_region_zero(u64 start, u64 length)
 {
 	struct clearing clearing;
@@ -549,7 +486,7 @@ int dmemfs_region_zero(u64 start, u64 length)
 	if (ret)
 		return ret;
 
-	ret = clear_by(stream_zeroes, start, length);
+	ret = dmemfs_clear_uncached(start, length);
 
 	mutex_lock(&dmemfs_region_lock);
 	list_del(&clearing.link);
