@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/extent.h"
 #include "config/config_daemon.h"
 #include "config/config_groups.h"
 #include "config/config_keys.h"
@@ -22,6 +23,13 @@ void config_destroy(struct config *config)
 	g_ptr_array_unref(config->regions);
 	g_ptr_array_unref(config->quotas);
 	g_free(config);
+}
+
+/* Reserved memory is for guests, whose RAM is whole gigabytes. */
+static void set_default_page_size(const struct config_text *text, struct config *config)
+{
+	if (config->backend == BACKEND_PFN && !config_text_has(text, CONFIG_DAEMON, "page-size"))
+		config->page_size = DMEMFS_PAGE_1G;
 }
 
 /* By default, two daemons with different state directories must have different memory directories. */
@@ -129,8 +137,10 @@ static bool check_directories(const struct config_text *text, const struct confi
 
 static bool load(const struct config_text *text, struct config *config, GError **error)
 {
-	if (!config_check_names(text, error) || !config_daemon_load(text, config, error) ||
-	    !config_load_groups(text, config, error) || !config_daemon_check_backend(text, config, error))
+	if (!config_check_names(text, error) || !config_daemon_load(text, config, error))
+		return false;
+	set_default_page_size(text, config);
+	if (!config_load_groups(text, config, error) || !config_daemon_check_backend(text, config, error))
 		return false;
 	if (!(config->backend == BACKEND_PFN ? check_pfn_backend(text, config, error)
 	                                     : check_memory_backend(text, config, error)))

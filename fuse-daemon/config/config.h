@@ -20,9 +20,11 @@ enum lost_contents { LOST_ZERO, LOST_REMOVE };
 struct region_config {
 	char *name;     /* of the group: [region NAME] */
 	bool automatic; /* start=auto: the ranges that memmap= on the kernel command line reserved (pfn backend) */
-	uint64_t start; /* bytes, multiple of page_size; 0 when automatic */
-	uint64_t size;  /* bytes, multiple of page_size; 0 when automatic */
+	uint64_t start; /* bytes, multiple of page_size and page_order_alignment(); 0 when automatic */
+	uint64_t size;  /* the same */
 	int node;       /* NUMA node, or -1: ask the backend */
+	unsigned order; /* of its compound pages: page_order.h */
+	bool any_order; /* pages= is not given: @order is the default, and the backend may use another */
 };
 
 struct quota_config {
@@ -41,7 +43,7 @@ struct config {
 	enum backend_kind backend;
 	enum alloc_mode alloc;
 	enum lost_contents lost_contents;
-	uint64_t page_size;     /* allocation unit: 4 KiB, 2 MiB or 1 GiB */
+	uint64_t page_size;     /* allocation unit: 4 KiB, 2 MiB or 1 GiB; whole compound pages of each region */
 	double overcommit;      /* demand allocation may promise this factor of the capacity, above 0 */
 	uint64_t demand_extent; /* the most that one fault allocates (at least one unit): 4 KiB, 2 MiB or 1 GiB */
 	uint64_t size;        /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */

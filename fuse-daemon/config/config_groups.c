@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-#include "base/extent.h"
+#include "base/page_order.h"
 #include "config/config_keys.h"
 
 #define NODE_MAX 1023 /* the largest node number of any kernel: CONFIG_NODES_SHIFT is at most 10 */
 
-static const char *const region_keys[] = { "start", "size", "node", NULL };
+static const char *const region_keys[] = { "start", "size", "node", "pages", NULL };
 static const char *const quota_keys[] = { "path", "max-bytes", "max-files", NULL };
 
 const char **config_group_keys(const char *group)
@@ -73,28 +73,81 @@ static bool get_node(const struct config_text *text, const char *group, int *nod
 	return true;
 }
 
+static bool check_end(const struct config_text *text, const char *group, const struct region_config *region,
+                      GError **error)
+{
+	if (region->start <= INT64_MAX && region->size <= (uint64_t)INT64_MAX - region->start)
+		return true;
+	return config_text_fail(text, group, "size", error, "start + size is past 2^63: use smaller numbers");
+}
+
+/* Fails when start or size do not fit the pages of the region, and names the nearest that do. */
+static bool check_alignment(const struct config_text *text, const char *group, const struct region_config *region,
+                            GError **error)
+{
+	const struct extent range = { region->start, region->size };
+	uint64_t alignment = page_order_alignment(region->order);
+	g_autofree char *unit = config_format_size(alignment);
+	g_autofree char *advice = page_order_advice(range, alignment);
+	bool bad_start = range.start % alignment;
+
+	if (!bad_start && range.length % alignment == 0)
+		return true;
+	return config_text_fail(text, group, bad_start ? "start" : "size", error,
+	                        "is not a multiple of %s, as pages=%s needs: use %s, or pages=none", unit,
+	                        page_order_name(region->order), advice);
+}
+
+/* Files own whole compound pages. */
+static bool check_page_size(const struct config_text *text, const char *group, uint64_t page_size, unsigned order,
+                            GError **error)
+{
+	g_autofree char *page = config_format_size(page_size);
+
+	if (page_size % page_order_bytes(order) == 0)
+		return true;
+	return config_text_fail(text, group, "pages", error,
+	                        "page-size is %s, but a file has whole compound pages, of %s: use page-size=%s in "
+	                        "[daemon], or smaller pages here",
+	                        page, page_order_name(order), page_order_name(order));
+}
+
 static bool load_fixed_region(const struct config_text *text, const char *group, uint64_t page_size,
                               struct region_config *region, GError **error)
 {
 	if (!require(text, group, "size", "give it in bytes", error) ||
 	    !config_text_get_size(text, group, "start", &region->start, error) ||
+	    !config_text_get_size(text, group, "size", &region->size, error) ||
+	    !check_end(text, group, region, error) || !check_alignment(text, group, region, error) ||
 	    !config_text_check_multiple(text, group, "start", region->start, page_size, error) ||
 	    !config_text_get_pages(text, group, "size", page_size, &region->size, error) ||
 	    !get_node(text, group, &region->node, error))
 		return false;
-	if (region->size > (uint64_t)INT64_MAX - region->start)
-		return config_text_fail(text, group, "size", error, "start + size is past 2^63: use smaller numbers");
 	return true;
+}
+
+/* That of the largest compound pages that page-size is a multiple of. The memory backend has no pages of its own. */
+static unsigned default_order(const struct config *config)
+{
+	if (config->backend != BACKEND_PFN || config->page_size < DMEMFS_PAGE_2M)
+		return PAGE_ORDER_NONE;
+	return config->page_size < DMEMFS_PAGE_1G ? PAGE_ORDER_2M : PAGE_ORDER_1G;
 }
 
 static bool load_region(const struct config_text *text, const char *group, struct config *config, GError **error)
 {
 	struct region_config *region = g_new0(struct region_config, 1);
+	unsigned kind = default_order(config) / PAGE_ORDER_STEP;
 
 	g_ptr_array_add(config->regions, region);
 	region->name = g_strdup(group + strlen(CONFIG_REGION_PREFIX));
 	region->node = -1;
-	if (!require(text, group, "start", "give an address, or auto", error))
+	if (!require(text, group, "start", "give an address, or auto", error) ||
+	    !config_text_get_choice(text, group, "pages", page_order_names, &kind, error))
+		return false;
+	region->order = kind * PAGE_ORDER_STEP;
+	region->any_order = !config_text_has(text, group, "pages");
+	if (!check_page_size(text, group, config->page_size, region->order, error))
 		return false;
 	region->automatic = config_text_is(text, group, "start", "auto");
 	return region->automatic ? load_automatic_region(text, group, config, error)
@@ -191,6 +244,7 @@ static void dump_region(gpointer data, gpointer keys)
 	g_autofree char *start = g_strdup_printf("0x%" G_GINT64_MODIFIER "x", region->start);
 
 	g_key_file_set_string(keys, group, "start", region->automatic ? "auto" : start);
+	g_key_file_set_string(keys, group, "pages", page_order_name(region->order));
 	if (region->automatic)
 		return;
 	config_text_set_size(keys, group, "size", region->size);

@@ -45,7 +45,7 @@ def mount_dmemfs():
     state.mkdir()
     config = Path("/tmp/memory.conf")
     config.write_text(f"[daemon]\nmountpoint={WORK}\nstate-dir={state}\nbackend=pfn\npage-size=1G\n"
-                      "[region all]\nstart=auto\n")
+                      "[region all]\nstart=auto\npages=none\n")
     subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)
     subprocess.run([os.environ["DMEMFSD"], "--config", config], check=True)
 

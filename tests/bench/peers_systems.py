@@ -75,7 +75,7 @@ def daemon(mountpoint, **settings):
     keys = {"mountpoint": mountpoint, "state-dir": STATE, "backend": "pfn"}
     keys |= {name.replace("_", "-"): value for name, value in settings.items()}
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
-    CONFIG.write_text(f"[daemon]\n{lines}[region all]\nstart=auto\n")
+    CONFIG.write_text(f"[daemon]\n{lines}[region all]\nstart=auto\npages=none\n")
     run(os.environ["DMEMFSD"], "--config", CONFIG)
     try:
         yield

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/extent.h"
+#include "base/page_order.h"
 #include "config/config.h"
 #include "unit/config/config_file.h"
 
@@ -149,6 +150,35 @@ static void pfn_backend_takes_regions(void)
 	g_assert_cmpuint(region->start, ==, 0);
 	g_assert_cmpuint(region->size, ==, 0);
 	g_assert_cmpint(region->node, ==, -1);
+	g_assert_cmpuint(config->page_size, ==, DMEMFS_PAGE_1G);
+	g_assert_cmpuint(region->order, ==, PAGE_ORDER_1G);
+}
+
+static unsigned order_of(const struct config *config, guint index)
+{
+	return ((const struct region_config *)g_ptr_array_index(config->regions, index))->order;
+}
+
+static void compound_pages_are_as_large_as_the_unit_allows(void)
+{
+	g_autoptr(config_t) large = load("[daemon]\nbackend=pfn\npage-size=2M\n[region r]\nstart=auto\n");
+	g_autoptr(config_t) small = load("[daemon]\nbackend=pfn\npage-size=4K\n[region r]\nstart=auto\n");
+	g_autoptr(config_t) memory = load("[daemon]\n[region r]\nstart=0\nsize=6M\n");
+
+	g_assert_cmpuint(order_of(large, 0), ==, PAGE_ORDER_2M);
+	g_assert_cmpuint(order_of(small, 0), ==, PAGE_ORDER_NONE);
+	g_assert_cmpuint(order_of(memory, 0), ==, PAGE_ORDER_NONE);
+}
+
+static void regions_have_pages_of_their_own(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\nbackend=pfn\n[region a]\nstart=4G\nsize=1G\n"
+	                                  "[region b]\nstart=5G\nsize=1G\npages=2M\n"
+	                                  "[region c]\nstart=6G\nsize=1G\npages=none\n");
+
+	g_assert_cmpuint(order_of(config, 0), ==, PAGE_ORDER_1G);
+	g_assert_cmpuint(order_of(config, 1), ==, PAGE_ORDER_2M);
+	g_assert_cmpuint(order_of(config, 2), ==, PAGE_ORDER_NONE);
 }
 
 static void a_region_may_end_at_the_last_address(void)
@@ -193,6 +223,7 @@ static void regions_equal(const struct config *a, const struct config *b)
 		g_assert_cmpuint(first->start, ==, second->start);
 		g_assert_cmpuint(first->size, ==, second->size);
 		g_assert_cmpint(first->node, ==, second->node);
+		g_assert_cmpuint(first->order, ==, second->order);
 	}
 }
 
@@ -254,6 +285,9 @@ static const struct {
 	{ "escapes", "[daemon]\nmountpoint=/\\sa\\\\b;c,d=e#f \xc3\xa4\nmemory-dir=/x\\s\n" },
 	{ "imaginary-regions", "[daemon]\n[region b]\nstart=4G\nsize=6M\nnode=3\n[region a]\nstart=0\nsize=2G\n" },
 	{ "pfn", "[daemon]\nbackend=pfn\n[region x]\nstart=6G\nsize=2G\n" },
+	{ "pfn-pages",
+	  "[daemon]\nbackend=pfn\n[region x]\nstart=6G\nsize=2G\npages=none\n[region y]\nstart=9G\nsize=1G\npages=2M\n" },
+	{ "memory-pages", "[daemon]\npage-size=1G\n[region x]\nstart=6G\nsize=2G\npages=1G\n" },
 	{ "pfn-auto", "[daemon]\nbackend=pfn\n[region x]\nstart=auto\nsize=auto\nnode=auto\n" },
 	{ "demand", "[daemon]\nbackend=pfn\nalloc=demand\ndemand-extent=1G\novercommit=1.7\n[region x]\nstart=auto\n" },
 	{ "quotas", "[daemon]\n[quota a]\npath=/a\nmax-bytes=3\n[quota b]\npath=/b\nmax-files=9223372036854775807\n" },
@@ -332,6 +366,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/keys", every_key_is_read);
 	g_test_add_func("/config/regions", regions_are_sorted_by_start);
 	g_test_add_func("/config/regions/pfn", pfn_backend_takes_regions);
+	g_test_add_func("/config/regions/pages/default", compound_pages_are_as_large_as_the_unit_allows);
+	g_test_add_func("/config/regions/pages", regions_have_pages_of_their_own);
 	g_test_add_func("/config/regions/last", a_region_may_end_at_the_last_address);
 	g_test_add_func("/config/demand", demand_allocation_has_its_keys);
 	g_test_add_func("/config/crlf", lines_may_end_as_on_windows);

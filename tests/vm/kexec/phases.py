@@ -51,7 +51,7 @@ class Machine:
         self.daemon = Daemon(os.environ["DMEMFSD"], WORK, {"backend": "pfn", "page-size": "2M",
                                                             "state-dir": DISK / "state",
                                                             "zero-in-advance": zero_in_advance},
-                             "\n[region all]\nstart=auto\nsize=auto\n", ready_timeout=120)
+                             "\n[region all]\nstart=auto\nsize=auto\npages=none\n", ready_timeout=120)
         self.daemon.expected += expected
         started = time.monotonic()
         subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)

@@ -15,7 +15,7 @@ from helpers.syscalls import Mapping, opened
 PFN = os.environ.get("DMEMFS_BACKEND") == "pfn"
 ROOT = Path("/mnt/dmemfs")
 CONFIG = Path("/etc/dmemfs/dmemfsd.conf")
-SETTINGS = "backend=pfn\n[region all]\nstart=auto\n" if PFN else "backend=memory\nsize=1G\n"
+SETTINGS = "backend=pfn\npage-size=2M\n[region all]\nstart=auto\n" if PFN else "backend=memory\nsize=1G\n"
 CLIENTS = 3
 
 
