@@ -53,6 +53,13 @@ enum backend_mode {
 	BACKEND_DISCARD = 2, /* mappings that are made from now on allow MADV_DONTNEED */
 };
 
+/* How an object gets its memory, and which memory that is. */
+struct object_kind {
+	unsigned mode;  /* flags of enum backend_mode */
+	uint64_t unit;  /* the allocation unit of the file, for the ranges of faults: whole compound pages */
+	unsigned order; /* of the compound pages of its memory: page_order.h */
+};
+
 /* A thread touched a hole, and waits for memory. */
 struct backend_fault {
 	uint64_t id;
@@ -104,17 +111,19 @@ struct backend_ops {
 	/*
 	 * Gets the object of a file on record: the one that an earlier daemon left, or a new one. Makes its memory exactly
 	 * the @count @runs, and its size @size. Does not zero memory that it adds. *@object is NULL when there is no object,
-	 * and @count is 0. -ESTALE: the id is in use by an object that was dropped.
+	 * and @count is 0. -ESTALE: the id is in use by an object that was dropped. @kind counts for a new object only: the
+	 * caller calls set_mode() next.
 	 */
-	int (*attach)(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
-	              uint64_t size, struct backend_object **object);
+	int (*attach)(struct backend *backend, uint64_t id, const struct object_kind *kind,
+	              const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object);
 	/* As drop(), for an object of an earlier daemon, in any state. True also when there is none. */
 	bool (*discard)(struct backend *backend, uint64_t id);
 	/* Frees @object when the daemon ends. What it stands for stays, for the next daemon. */
 	void (*release)(struct backend_object *object);
 
 	/* Creates an empty object of size 0. -EEXIST: the id is in use, also by a dropped object that is not idle yet. */
-	int (*create)(struct backend *backend, uint64_t id, struct backend_object **object);
+	int (*create)(struct backend *backend, uint64_t id, const struct object_kind *kind,
+	              struct backend_object **object);
 	/*
 	 * Gives up the object of a removed file, and frees @object. True: no process maps its memory. False: one may, and
 	 * the idle callback is called when none does.
@@ -156,8 +165,8 @@ struct backend_ops {
 	 * answer() was called: with @err 0 the thread touches the memory again, else the fault fails (SIGBUS).
 	 */
 	void (*set_demand)(struct backend *backend, const struct backend_demand_fns *fns, void *data);
-	/* @mode: flags of enum backend_mode. @unit: the allocation unit of the file, for the ranges of faults. */
-	int (*set_mode)(struct backend_object *object, unsigned mode, uint64_t unit);
+	/* -EBUSY: @kind has another order than the object, which has memory or has been opened. */
+	int (*set_mode)(struct backend_object *object, const struct object_kind *kind);
 	int (*answer)(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err);
 	/* Finds the first punched run that ends after @from. False when there is none. */
 	bool (*next_punched)(struct backend_object *object, uint64_t from, struct extent_map_run *run);

@@ -22,6 +22,7 @@
 
 #include "backend/backend.h"
 #include "base/log.h"
+#include "base/page_order.h"
 #include "base/private.h"
 
 /* The address of the made-up region when the configuration has none: above the devices of a PC. */
@@ -66,12 +67,12 @@ static void report_regions(const struct config *config, GArray *regions)
 {
 	for (guint i = 0; i < config->regions->len; i++) {
 		const struct region_config *wanted = g_ptr_array_index(config->regions, i);
-		struct memory_region region = { wanted->start, wanted->size, wanted->node };
+		struct memory_region region = { wanted->start, wanted->size, wanted->node, wanted->order };
 
 		g_array_append_val(regions, region);
 	}
 	if (config->regions->len == 0) {
-		struct memory_region region = { IMAGINARY_START, config->size, 0 };
+		struct memory_region region = { IMAGINARY_START, config->size, 0, PAGE_ORDER_NONE };
 
 		g_array_append_val(regions, region);
 	}
@@ -290,10 +291,12 @@ static struct backend_object *new_object(struct backend *backend, uint64_t id)
 	return object;
 }
 
-static int memory_create(struct backend *backend, uint64_t id, struct backend_object **object)
+static int memory_create(struct backend *backend, uint64_t id, const struct object_kind *kind,
+                         struct backend_object **object)
 {
 	int fd = openat(backend->dir, object_name(id).text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
+	(void)kind;
 	if (fd < 0)
 		return -errno;
 	close(fd);
@@ -381,13 +384,14 @@ static int punch(int fd, uint64_t offset, uint64_t length)
 	return 0;
 }
 
-static int memory_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
-                         uint64_t size, struct backend_object **object)
+static int memory_attach(struct backend *backend, uint64_t id, const struct object_kind *kind,
+                         const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object)
 {
 	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (count ? O_CREAT : 0);
 	backend_fd fd = openat(backend->dir, object_name(id).text, flags, 0600);
 	int err = 0;
 
+	(void)kind;
 	if (fd < 0)
 		return errno == ENOENT && !count ? 0 : -errno;
 

@@ -263,9 +263,32 @@ static struct backend_object *new_object(struct backend *backend, uint64_t id)
 	return object;
 }
 
-static int pfn_create(struct backend *backend, uint64_t id, struct backend_object **object)
+static int set_kind(struct backend *backend, uint64_t id, const struct object_kind *kind)
+{
+	struct dmemfs_object_mode request = { .id = id, .unit = kind->unit, .order = kind->order };
+
+	request.mode |= kind->mode & BACKEND_DEMAND ? DMEMFS_MODE_DEMAND : 0;
+	request.mode |= kind->mode & BACKEND_DISCARD ? DMEMFS_MODE_DISCARD : 0;
+	return pfn_call(backend->device, DMEMFS_IOC_OBJECT_MODE, &request);
+}
+
+/* Creates an object of @kind: the module gives memory only to objects of the same order. */
+static int create(struct backend *backend, uint64_t id, const struct object_kind *kind)
 {
 	int err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
+
+	if (err || (!kind->mode && !kind->order))
+		return err;
+	err = set_kind(backend, id, kind);
+	if (err)
+		give_up(backend, id);
+	return err;
+}
+
+static int pfn_create(struct backend *backend, uint64_t id, const struct object_kind *kind,
+                      struct backend_object **object)
+{
+	int err = create(backend, id, kind);
 
 	if (err)
 		return err;
@@ -337,13 +360,16 @@ static int add_missing(struct backend *backend, uint64_t id, const struct extent
 	return err;
 }
 
-static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
-                      uint64_t size, struct backend_object **object)
+static int pfn_attach(struct backend *backend, uint64_t id, const struct object_kind *kind,
+                      const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object)
 {
 	struct dmemfs_object_info info = look(backend, id);
 	struct dmemfs_object_resize resize = { .id = id, .size = size };
 	int err = 0;
 
+	/* The object was made for other pages. It has no memory, because else the region would still have these pages. */
+	if (info.state == DMEMFS_OBJECT_NAMED && info.order != kind->order && give_up(backend, id))
+		info = (struct dmemfs_object_info){ .id = id };
 	if (!info.state && !count && !size)
 		return 0;
 	/* A dropped object can still be touched. Memory on record that the last daemon did not give to it is added. */
@@ -352,7 +378,7 @@ static int pfn_attach(struct backend *backend, uint64_t id, const struct extent_
 	if (info.state && info.state != DMEMFS_OBJECT_NAMED)
 		return err ? err : -ESTALE;
 	if (!info.state)
-		err = object_call(backend, DMEMFS_IOC_OBJECT_CREATE, id, NULL);
+		err = create(backend, id, kind);
 	if (!err)
 		err = remove_surplus(backend, id, runs, count);
 	/* The size comes last: to make it smaller zeroes what lies past it, and that must not be memory on record. */
@@ -454,13 +480,9 @@ static void pfn_set_demand(struct backend *backend, const struct backend_demand_
 	backend->demand_data = data;
 }
 
-static int pfn_set_mode(struct backend_object *object, unsigned mode, uint64_t unit)
+static int pfn_set_mode(struct backend_object *object, const struct object_kind *kind)
 {
-	struct dmemfs_object_mode request = { .id = object->id, .unit = unit };
-
-	request.mode |= mode & BACKEND_DEMAND ? DMEMFS_MODE_DEMAND : 0;
-	request.mode |= mode & BACKEND_DISCARD ? DMEMFS_MODE_DISCARD : 0;
-	return pfn_call(object->backend->device, DMEMFS_IOC_OBJECT_MODE, &request);
+	return set_kind(object->backend, object->id, kind);
 }
 
 static int pfn_answer(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err)

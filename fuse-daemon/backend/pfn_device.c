@@ -146,7 +146,7 @@ static bool claim(int device, const char *name, struct extent range, GArray *reg
 	if (region.node_length < region.length)
 		log_warning("[region %s]: spans several NUMA nodes: give each node a region of its own", name);
 
-	struct memory_region claimed = { region.start, region.length, region.node };
+	struct memory_region claimed = { region.start, region.length, region.node, region.order };
 
 	g_array_append_val(regions, claimed);
 	return true;

@@ -18,11 +18,12 @@ struct extent {
 
 #define DMEMFS_MAX_REGIONS 64
 
-/* One contiguous range of reserved memory, all on one NUMA node. */
+/* One contiguous range of reserved memory, all on one NUMA node, and with one size of compound pages. */
 struct memory_region {
 	uint64_t start; /* bytes, as in struct extent */
 	uint64_t length;
-	int node; /* -1: unknown */
+	int node;       /* -1: unknown */
+	unsigned order; /* of its compound pages: page_order.h */
 };
 
 /* An empty GArray of struct extent; the caller frees it. */

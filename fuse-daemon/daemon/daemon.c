@@ -173,6 +173,7 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->pool = pool_new(regions, config->threads - config->threads / 4 - 1, error);
 	if (!storage->pool)
 		return false;
+	storage->order = pool_largest_order(storage->pool);
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
 		pool_need_zeroing(storage->pool);
 	pool_set_overcommit(storage->pool, config->overcommit);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/crash_point.h"
+#include "base/current_request.h"
 #include "base/log.h"
 #include "file/file_internal.h"
 
@@ -68,6 +69,8 @@ int file_open(struct file *file, void *request, int *backing_id)
 		err = register_backing(file, request);
 	*backing_id = file->backing_id;
 	pthread_rwlock_unlock(&file->lock);
+	if (!err)
+		atomic_store_explicit(&file->opener, current_request()->caller, memory_order_relaxed);
 	return err;
 }
 

@@ -48,9 +48,10 @@ struct storage {
 	struct zeroer *zeroer;
 	struct unlinked_mapped *unlinked_mapped; /* removed files that are still mapped, with demand allocation */
 	uint64_t max_metadata;                   /* bytes; see inode_room() */
-	uint64_t page_size;                      /* allocation unit, unless a directory sets another */
-	uint64_t demand_extent;                  /* the most that one fault allocates */
-	bool demand;                             /* new files have demand allocation, unless a directory sets another */
+	uint64_t page_size;     /* allocation unit, unless a directory sets another; whole compound pages */
+	unsigned order;         /* of the compound pages of files, unless a directory sets another */
+	uint64_t demand_extent; /* the most that one fault allocates */
+	bool demand;            /* new files have demand allocation, unless a directory sets another */
 	/* Registers @fd for FUSE passthrough. Returns an id > 0 or a negative errno. @request: the current FUSE request. */
 	int (*backing_open)(void *request, int fd);
 	void (*backing_close)(int id);
@@ -74,15 +75,21 @@ void file_destroy(struct file *file);
 void file_release(struct file *file);
 
 /*
- * At the start of the daemon, without the lock: sets size and runs from the record. file_attach() then makes the backend object
- * equal to them.
+ * At the start of the daemon, without the lock: sets size, attributes and runs from the record. file_attach() then makes the
+ * backend object equal to them.
  */
 void file_restore(struct file *file, uint64_t size);
 /*
- * False: the memory is in no region, or belongs to another file. Makes the file's unit smaller if the run is not a multiple of
- * it, because the configuration had another page size when the file got the run.
+ * -EBUSY: the memory is in no region, or belongs to another file. Makes the file's unit smaller if the run is not a multiple of
+ * it, because the configuration had another page size when the file got the run. The file's order becomes that of the region;
+ * -EINVAL: the run is not whole compound pages of it, or the file has a run in a region with another order.
  */
-bool file_restore_extent(struct file *file, struct extent_map_run run);
+int file_restore_extent(struct file *file, struct extent_map_run run);
+/*
+ * After file_restore_extent(): chooses the order of a file without memory, if @may_change: the default, when no order is on record or
+ * no region has it. True: the order of the file, with or without memory, is not the one on record.
+ */
+bool file_restore_pages(struct file *file, bool may_change);
 int file_attach(struct file *file);
 /*
  * Inside a transaction: replaces the file's memory on record by other memory, because the contents are lost. file_attach()
@@ -97,6 +104,15 @@ int file_backing_id(const struct file *file);
 /* The allocation unit: DMEMFS_PAGE_4K, _2M or _1G. The default is page_size; may be set before the file is used. */
 uint64_t file_unit(const struct file *file);
 void file_set_unit(struct file *file, uint64_t unit);
+
+/* The order of the compound pages of its memory (page_order.h). The unit is a multiple of such a page. */
+unsigned file_order(const struct file *file);
+/* For a file that is new or being restored: does not commit. Raises the unit to one compound page if it is less. */
+void file_set_order(struct file *file, unsigned order);
+/* Commits. -EBUSY: the file is not empty, or was opened once; -EINVAL: its unit is less than such a page. */
+int file_change_order(struct file *file, unsigned order);
+/* Name of the extended attribute of the record that holds the order, as a name of page_order.h. */
+#define FILE_RECORD_PAGES "dmemfs.pages"
 
 /* What the file has charged to a quota tree. The namespace, which knows the tree, assigns it. */
 struct quota_account *file_account(struct file *file);

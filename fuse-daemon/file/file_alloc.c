@@ -43,6 +43,44 @@ static int set_mode(struct file *file, const char *name, const char *value, bool
 	return err;
 }
 
+static bool is_empty(const struct file *file)
+{
+	return file->size == 0 && extent_map_bytes(file->map) == 0;
+}
+
+static int change_order(struct file *file, unsigned order)
+{
+	struct store *store = file->storage->store;
+	unsigned old = file->order;
+	int err;
+
+	if (file->unit % page_order_bytes(order))
+		return -EINVAL;
+	file->order = order;
+	err = file_apply_alloc(file);
+	if (!err) {
+		store_begin(store);
+		store_put_text(store, file->ino, FILE_RECORD_PAGES, page_order_name(order));
+		err = store_commit(store);
+	}
+	if (err) {
+		file->order = old;
+		file_apply_alloc(file);
+	}
+	return err;
+}
+
+int file_change_order(struct file *file, unsigned order)
+{
+	int err = 0;
+
+	pthread_rwlock_wrlock(&file->lock);
+	if (order != file->order)
+		err = is_empty(file) ? change_order(file, order) : -EBUSY;
+	pthread_rwlock_unlock(&file->lock);
+	return err;
+}
+
 int file_set_demand(struct file *file, bool demand)
 {
 	int err = 0;
@@ -50,7 +88,7 @@ int file_set_demand(struct file *file, bool demand)
 	if (demand && !file->storage->ops->set_mode)
 		return -EOPNOTSUPP;
 	pthread_rwlock_wrlock(&file->lock);
-	if (demand != file->demand && (file->size > 0 || extent_map_bytes(file->map) > 0))
+	if (demand != file->demand && !is_empty(file))
 		err = -EBUSY;
 	else if (demand != file->demand)
 		err = set_mode(file, FILE_RECORD_ALLOC, demand ? "demand" : NULL, demand, file->discard);

@@ -51,7 +51,7 @@ static int demand_grow(struct file *file, uint64_t size)
 		err = quota_charge(storage->quotas, &file->account, more);
 	if (err)
 		return err;
-	err = pool_promise(storage->pool, more);
+	err = pool_promise(storage->pool, file_regions(file), more);
 	if (!err) {
 		file->promised += more;
 		store_begin(storage->store);
@@ -76,7 +76,7 @@ static int take_promised(struct file *file, const struct numa_policy *policy, in
 		.unit = unit,
 		.file_offset = gap.offset,
 		.hint = ALLOCATOR_NO_HINT,
-		.regions = ALLOCATOR_ANY_REGION,
+		.regions = file_regions(file),
 	};
 	int err = pool_alloc_promised(file->storage->pool, policy, node, &request, extents);
 

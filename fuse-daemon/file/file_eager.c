@@ -17,7 +17,7 @@ int file_eager_alloc(struct file *file, uint64_t offset, uint64_t length, GArray
 		.unit = file->unit,
 		.file_offset = offset,
 		.hint = ALLOCATOR_NO_HINT,
-		.regions = ALLOCATOR_ANY_REGION,
+		.regions = file_regions(file),
 	};
 	int err;
 
@@ -105,7 +105,7 @@ static uint64_t eager_reach(struct file *file)
 {
 	const struct storage *storage = file->storage;
 	uint64_t allowed = file_unit_down(file, quota_room(storage->quotas, &file->account));
-	uint64_t there = pool_available(storage->pool, file->policy, file->unit);
+	uint64_t there = pool_available(storage->pool, file->policy, file_regions(file), file->unit);
 
 	return extent_map_end(file->map) + MIN(there, allowed);
 }

@@ -14,12 +14,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/page_order.h"
 #include "file/file.h"
 
 struct file {
 	const struct storage *storage;
 	uint64_t ino;
-	uint64_t unit;                 /* the allocation unit; set before the file is used */
+	uint64_t unit;                 /* the allocation unit, whole compound pages; set before the file is used */
+	atomic_uint order;             /* of the compound pages of its memory; changes only while the file is empty */
 	pthread_rwlock_t lock;         /* guards all below */
 	struct backend_object *object; /* NULL until the first open or byte */
 	struct extent_map *map;
@@ -29,6 +31,9 @@ struct file {
 	struct quota_account account; /* under the lock of the quotas; bytes change only under this lock, too */
 	int backing_id;               /* 0: not registered */
 	bool restored;      /* loaded from the record: the backend may have an object, although none is attached */
+	bool has_pages;     /* the record says which compound pages the file has */
+	bool other_pages;   /* the file has other compound pages than the record says */
+	_Atomic int opener; /* pid of the process that opened it last; 0: none did since the daemon started */
 	bool renewed;       /* file_renew() replaced the memory, which is not zeroed yet */
 	atomic_bool demand; /* demand allocation, else eager; changes only while the file is empty */
 	atomic_bool discard;
@@ -63,10 +68,18 @@ static inline uint64_t file_unit_up(const struct file *file, uint64_t bytes)
 	return file_unit_down(file, bytes + file->unit - 1);
 }
 
+/* The mask of the regions that the memory of the file comes from, as in struct allocator_request. */
+static inline uint64_t file_regions(const struct file *file)
+{
+	return pool_regions_of(file->storage->pool, file->order);
+}
+
 /* file_memory.c */
 /* Creates the backend object if there is none. */
 int file_need_object(struct file *file);
-/* Sets the mode of the object: demand allocation and discard, as the file has them. */
+/* The kind of object that the file needs. */
+struct object_kind file_kind(const struct file *file);
+/* Sets mode, unit and order of the object, as the file has them. */
 int file_apply_alloc(struct file *file);
 
 GArray *file_runs_new(void);

@@ -17,6 +17,7 @@ struct file *file_new(const struct storage *storage, uint64_t ino)
 	file->storage = storage;
 	file->ino = ino;
 	file->unit = storage->page_size;
+	file->order = storage->order;
 	file->map = extent_map_new();
 	pthread_rwlock_init(&file->lock, NULL);
 	return file;
@@ -40,6 +41,18 @@ uint64_t file_unit(const struct file *file)
 void file_set_unit(struct file *file, uint64_t unit)
 {
 	file->unit = unit;
+}
+
+unsigned file_order(const struct file *file)
+{
+	return file->order;
+}
+
+void file_set_order(struct file *file, unsigned order)
+{
+	file->order = order;
+	file->has_pages = true;
+	file->unit = MAX(file->unit, page_order_bytes(order));
 }
 
 struct quota_account *file_account(struct file *file)
@@ -71,9 +84,9 @@ void file_settle_promise(struct file *file)
 	uint64_t wanted = all - MIN(all, extent_map_bytes(file->map) + file->inflight);
 
 	if (file->promised > wanted)
-		pool_forgo(pool, file->promised - wanted);
+		pool_forgo(pool, file_regions(file), file->promised - wanted);
 	else if (file->promised < wanted)
-		pool_restore_promise(pool, wanted - file->promised);
+		pool_restore_promise(pool, file_regions(file), wanted - file->promised);
 	file->promised = wanted;
 }
 
@@ -83,30 +96,30 @@ void file_settle(struct file *file)
 	file_settle_promise(file);
 }
 
+struct object_kind file_kind(const struct file *file)
+{
+	return (struct object_kind){
+		.mode = (file->demand ? BACKEND_DEMAND : 0u) | (file->discard ? BACKEND_DISCARD : 0u),
+		.unit = file->unit,
+		.order = file->order,
+	};
+}
+
 int file_apply_alloc(struct file *file)
 {
-	unsigned mode = (file->demand ? BACKEND_DEMAND : 0u) | (file->discard ? BACKEND_DISCARD : 0u);
+	const struct object_kind kind = file_kind(file);
 	const struct backend_ops *ops = file->storage->ops;
 
-	return file->object && ops->set_mode ? ops->set_mode(file->object, mode, file->unit) : 0;
+	return file->object && ops->set_mode ? ops->set_mode(file->object, &kind) : 0;
 }
 
 int file_need_object(struct file *file)
 {
-	int err;
+	const struct object_kind kind = file_kind(file);
 
 	if (file->object)
 		return 0;
-	err = file->storage->ops->create(file->storage->backend, file->ino, &file->object);
-	if (err)
-		return err;
-	/* A new object has neither demand allocation nor discard. */
-	err = file->demand || file->discard ? file_apply_alloc(file) : 0;
-	if (err) {
-		file->storage->ops->drop(file->object);
-		file->object = NULL;
-	}
-	return err;
+	return file->storage->ops->create(file->storage->backend, file->ino, &kind, &file->object);
 }
 
 static const struct extent_map_run *run_at(const GArray *runs, guint i)

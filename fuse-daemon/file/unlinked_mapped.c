@@ -74,7 +74,7 @@ static bool retire_memory(struct file *file)
 	extent_map_remove(file->map, 0, UINT64_MAX, extents);
 	had = extents->len > 0;
 	pool_retire(file->storage->pool, file->ino, extents);
-	pool_forgo(file->storage->pool, file->promised);
+	pool_forgo(file->storage->pool, file_regions(file), file->promised);
 	return had;
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "base/page_order.h"
 #include "file/file.h"
 #include "namespace/directory.h"
 #include "namespace/namespace.h"
@@ -40,6 +41,8 @@ struct inode {
 			struct quota *quota;        /* the tree that begins here, NULL: none */
 			struct numa_policy *policy; /* for new files and directories in it; NULL: none */
 			uint64_t unit;              /* the same: allocation unit in bytes; 0: the configuration's */
+			bool has_order; /* the same: the order of compound pages is @order, else the default */
+			unsigned order;
 			enum dir_alloc alloc;
 			bool discard;
 		};

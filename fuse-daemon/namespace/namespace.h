@@ -180,11 +180,21 @@ int namespace_get_numa(struct namespace *ns, uint64_t ino, struct numa_policy **
 /*
  * Sets the allocation unit of files that are made in the directory @ino from now on: DMEMFS_PAGE_4K, _2M, _1G, or 0
  * for the unit of the configuration. @uid and @flags as for namespace_set_numa(); -ENODATA: there is no unit to
- * remove.
+ * remove; -EINVAL: the unit is less than a compound page of these files.
  */
 int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint64_t unit, int flags);
 /* The unit of the file @ino, or of files that are made in the directory @ino, in bytes. */
 int namespace_get_page_size(struct namespace *ns, uint64_t ino, uint64_t *unit);
+
+/*
+ * Sets the compound pages of files that are made in the directory @ino from now on: a name of page_order.h, or NULL for
+ * those of the configuration. On a file it sets those of the file (-EBUSY: the file is not empty, or was opened once).
+ * -EINVAL: no such name, or such a page is larger than the unit of these files; -ENODEV: no region has such pages. @uid,
+ * @flags and other errors as for namespace_set_numa().
+ */
+int namespace_set_pages(struct namespace *ns, uint64_t ino, uid_t uid, const char *value, int flags);
+/* The order of the file @ino, or of files that are made in the directory @ino. -ENODATA: it is neither. */
+int namespace_get_pages(struct namespace *ns, uint64_t ino, unsigned *order);
 
 /*
  * Sets how files that are made in the directory @ino get memory from now on: "eager", "demand", or NULL for what the

@@ -18,7 +18,8 @@ static bool makes_demand(const struct namespace *ns, const struct inode *dir)
 }
 
 /* Puts the settings of @dir on record for @ino, in the text form of the virtual attributes of the same names. */
-static void record(const struct namespace *ns, const struct inode *dir, uint64_t ino, const char *alloc)
+static void record(const struct namespace *ns, const struct inode *dir, uint64_t ino, const char *alloc,
+                   const char *pages)
 {
 	struct store *store = ns->storage->store;
 	g_autofree char *unit = config_format_size(dir->unit);
@@ -29,24 +30,34 @@ static void record(const struct namespace *ns, const struct inode *dir, uint64_t
 		store_put_text(store, ino, RECORD_PAGE_SIZE, unit);
 	if (alloc)
 		store_put_text(store, ino, FILE_RECORD_ALLOC, alloc);
+	if (pages)
+		store_put_text(store, ino, FILE_RECORD_PAGES, pages);
 	if (dir->discard)
 		store_put_text(store, ino, FILE_RECORD_DISCARD, "1");
 }
 
 void alloc_inherit(const struct namespace *ns, const struct inode *dir, struct inode *inode)
 {
+	unsigned order = page_size_order(ns, dir);
+
 	if (S_ISREG(inode->mode)) {
 		file_restore_policy(inode->file, dir->policy);
 		if (dir->unit)
 			file_set_unit(inode->file, dir->unit);
+		file_set_order(inode->file, order);
 		file_restore_alloc(inode->file, makes_demand(ns, dir), dir->discard);
-		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL);
+		/* Files without compound pages have no record of it, as files of earlier versions. */
+		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL,
+		       order == PAGE_ORDER_NONE ? NULL : page_order_name(order));
 	} else if (S_ISDIR(inode->mode)) {
 		inode->policy = numa_policy_ref(dir->policy);
 		inode->unit = dir->unit;
+		inode->has_order = dir->has_order;
+		inode->order = dir->order;
 		inode->alloc = dir->alloc;
 		inode->discard = dir->discard;
-		record(ns, dir, inode->ino, alloc_names[dir->alloc]);
+		record(ns, dir, inode->ino, alloc_names[dir->alloc],
+		       dir->has_order ? page_order_name(dir->order) : NULL);
 	}
 }
 

@@ -81,6 +81,9 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 	if (strcmp(name, RECORD_PAGE_SIZE) == 0)
 		return page_size_restore(inode, value, size) ||
 		       load_error(error, "the allocation unit on record is not valid", ino);
+	if (strcmp(name, FILE_RECORD_PAGES) == 0)
+		return pages_restore(inode, value, size) ||
+		       load_error(error, "the compound pages on record are not valid", ino);
 	if (alloc_is_record(name))
 		return alloc_restore(inode, name, value, size) ||
 		       load_error(error, "the kind of allocation on record is not valid", ino);
@@ -98,15 +101,20 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GError **error)
 {
 	const struct load *load = data;
+	int err = load->kept ? file_restore_extent(inode_find(load->ns, ino)->file, run) : 0;
 
-	if (!load->kept || file_restore_extent(inode_find(load->ns, ino)->file, run))
+	if (!err)
 		return true;
-	g_set_error(error, STORE_ERROR, STORE_ERROR_IO,
-	            "inode %" G_GUINT64_FORMAT ": cannot use its memory at 0x%" G_GINT64_MODIFIER
-	            "x+0x%" G_GINT64_MODIFIER
-	            "x: no [region] of the configuration contains it, or a process still maps it as part of another "
-	            "file: restore the region, or end that process",
-	            ino, run.extent.start, run.extent.length);
+	g_set_error(
+		error, STORE_ERROR, STORE_ERROR_IO,
+		"inode %" G_GUINT64_FORMAT ": cannot use its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+		"x: %s",
+		ino, run.extent.start, run.extent.length,
+		err == -EINVAL
+			? "it is not whole compound pages of its [region]: set pages= of the region to what it was when "
+			  "the file got the memory, which is none or 2M for a file of dmemfs 0.1"
+			: "no [region] of the configuration contains it, a process still maps it as part of another "
+			  "file, or a device holds it: restore the region, or end that process");
 	return false;
 }
 
@@ -135,6 +143,35 @@ static bool load_done(const struct store_done *done, void *data, GError **error)
 	g_hash_table_insert(load->ns->done, g_memdup2(&done->unique, sizeof(done->unique)),
 	                    g_memdup2(&done->ino, sizeof(done->ino)));
 	return true;
+}
+
+/*
+ * Files whose memory is in a region that has other compound pages than it had before get the pages of the region, also on
+ * record. So do files without memory for whose pages there is no region, if @may_change.
+ */
+static int settle_pages(struct namespace *ns, bool may_change)
+{
+	GHashTableIter iter;
+	gpointer value;
+	unsigned changed = 0;
+
+	record_begin(ns);
+	g_hash_table_iter_init(&iter, ns->inodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const struct inode *inode = value;
+
+		if (!S_ISREG(inode->mode) || !file_restore_pages(inode->file, may_change))
+			continue;
+		store_put_text(ns->storage->store, inode->ino, FILE_RECORD_PAGES,
+		               page_order_name(file_order(inode->file)));
+		changed++;
+	}
+	if (changed)
+		log_warning(
+			"%u files had other compound pages than their regions have now (pages= of [region]): they keep "
+			"their contents, and have the pages of their regions from now on",
+			changed);
+	return store_commit(ns->storage->store);
 }
 
 /*
@@ -179,8 +216,10 @@ bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **err
 	if (!store_load(store, &visitor, &load, error))
 		return false;
 
-	int err = kept ? 0 : renew_files(ns);
+	int err = settle_pages(ns, !takeover);
 
+	if (!err && !kept)
+		err = renew_files(ns);
 	quota_count_all(ns, quotas);
 	if (!err && !takeover)
 		err = store_forget_connection(store);

@@ -15,22 +15,22 @@ uint64_t node_map_regions(const struct node_map *map, int node)
 	return regions;
 }
 
-/* The regions of all nodes of a strict policy; all regions for other policies. */
-static uint64_t regions_of(const struct node_map *map, const struct numa_policy *policy)
+/* Those of @regions that are on the nodes of a strict policy; all of them for other policies. */
+static uint64_t allowed(const struct node_map *map, const struct numa_policy *policy, uint64_t regions)
 {
-	uint64_t regions = 0;
+	uint64_t found = 0;
 
 	if (!policy || policy->mode != NODE_STRICT)
-		return ALLOCATOR_ANY_REGION;
+		return regions;
 	for (unsigned i = 0; i < policy->count; i++)
-		regions |= node_map_regions(map, policy->nodes[i]);
-	return regions;
+		found |= node_map_regions(map, policy->nodes[i]);
+	return found & regions;
 }
 
 uint64_t numa_policy_available(const struct allocator *allocator, const struct node_map *map,
-                               const struct numa_policy *policy, uint64_t unit)
+                               const struct numa_policy *policy, uint64_t regions, uint64_t unit)
 {
-	return allocator_available(allocator, unit, regions_of(map, policy));
+	return allocator_available(allocator, unit, allowed(map, policy, regions));
 }
 
 /* Takes @length bytes from @regions for the file at @offset. */
@@ -56,7 +56,8 @@ static int take_preferred(struct allocator *allocator, const struct allocator_re
 
 	if (err)
 		return err;
-	return take(allocator, request, ~first, request->file_offset + there, request->length - there, out);
+	return take(allocator, request, request->regions & ~first, request->file_offset + there,
+	            request->length - there, out);
 }
 
 /* Runs that were taken, and are not yet assigned to parts of the file. */
@@ -166,7 +167,7 @@ static int stock_up(struct interleaving *work, const struct node_map *map, uint6
 
 	each_turn(work, add_wanted, wanted);
 	for (unsigned i = 0; i < work->policy->count && !err; i++) {
-		uint64_t regions = node_map_regions(map, work->policy->nodes[i]);
+		uint64_t regions = node_map_regions(map, work->policy->nodes[i]) & all;
 		uint64_t there = MIN(wanted[i].length, allocator_available(work->allocator, request->unit, regions));
 
 		err = take(work->allocator, request, regions, wanted[i].offset, there, work->stocks[i].runs);
@@ -211,7 +212,7 @@ static int interleave(struct allocator *allocator, const struct node_map *map, c
 int numa_policy_alloc(struct allocator *allocator, const struct node_map *map, const struct numa_policy *policy,
                       int local, const struct allocator_request *request, GArray *out)
 {
-	uint64_t all = regions_of(map, policy), first;
+	uint64_t all = allowed(map, policy, request->regions), first;
 
 	if (allocator_available(allocator, request->unit, all) < request->length)
 		return -ENOSPC;
@@ -219,7 +220,7 @@ int numa_policy_alloc(struct allocator *allocator, const struct node_map *map, c
 		return interleave(allocator, map, policy, request, all, out);
 	if (!policy || policy->mode == NODE_STRICT)
 		return take(allocator, request, all, request->file_offset, request->length, out);
-	first = node_map_regions(map, policy->mode == NODE_LOCAL ? local : policy->nodes[0]);
+	first = node_map_regions(map, policy->mode == NODE_LOCAL ? local : policy->nodes[0]) & all;
 	return first ? take_preferred(allocator, request, first, out)
 	             : take(allocator, request, all, request->file_offset, request->length, out);
 }

@@ -19,13 +19,13 @@ struct node_map {
 uint64_t node_map_regions(const struct node_map *map, int node);
 
 /*
- * As allocator_alloc(), from the regions that @policy allows (NULL: all); request->regions is ignored. @local: the node of
- * the caller, or NODE_UNKNOWN.
+ * As allocator_alloc(), from those of request->regions that @policy allows (NULL: all). @local: the node of the caller, or
+ * NODE_UNKNOWN.
  */
 int numa_policy_alloc(struct allocator *allocator, const struct node_map *map, const struct numa_policy *policy,
                       int local, const struct allocator_request *request, GArray *out);
-/* The bytes that numa_policy_alloc() can allocate in units of @unit. */
+/* The bytes that numa_policy_alloc() can allocate from @regions in units of @unit. */
 uint64_t numa_policy_available(const struct allocator *allocator, const struct node_map *map,
-                               const struct numa_policy *policy, uint64_t unit);
+                               const struct numa_policy *policy, uint64_t regions, uint64_t unit);
 
 #endif

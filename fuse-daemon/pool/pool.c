@@ -48,6 +48,7 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 			pool_destroy(pool);
 			return NULL;
 		}
+		pool->kinds[region->order / PAGE_ORDER_STEP] |= UINT64_C(1) << index;
 		pool->map.nodes[pool->map.count++] = region->node;
 	}
 	pool->poisoned = pool_new_set(pool);
@@ -87,18 +88,27 @@ static void wait_returned(struct pool *pool)
 	pool->waiting--;
 }
 
-/* The bytes that may still be taken or promised, when @factor times the capacity may be in all. */
-static uint64_t room(const struct pool *pool, double factor)
+/* The bytes of @regions that may still be taken or promised, when @factor times their capacity may be in all. */
+static uint64_t room(const struct pool *pool, double factor, uint64_t regions)
 {
-	struct allocator_stats stats;
+	uint64_t capacity = pool_capacity(pool, regions);
+	double most = factor * (double)capacity;
+	uint64_t limit = factor == 1 ? capacity : most < (double)INT64_MAX ? (uint64_t)most : INT64_MAX;
+	uint64_t taken = capacity - allocator_available(pool->allocator, DMEMFS_PAGE_4K, regions);
 
-	allocator_get_stats(pool->allocator, &stats);
-
-	double most = factor * (double)stats.capacity;
-	uint64_t limit = factor == 1 ? stats.capacity : most < (double)INT64_MAX ? (uint64_t)most : INT64_MAX;
-	uint64_t taken = stats.capacity - stats.free + pool->promised;
-
+	for (unsigned i = 0; i < PAGE_ORDER_KINDS; i++)
+		taken += pool->kinds[i] & regions ? pool->promised[i] : 0;
 	return limit > taken ? limit - taken : 0;
+}
+
+/* What is promised of @regions, which are of one kind. */
+static uint64_t *promised_of(struct pool *pool, uint64_t regions)
+{
+	unsigned i = 0;
+
+	while (i + 1 < PAGE_ORDER_KINDS && !(pool->kinds[i] & regions))
+		i++;
+	return &pool->promised[i];
 }
 
 static int try_alloc(struct pool *pool, const struct numa_policy *policy, int local,
@@ -106,10 +116,10 @@ static int try_alloc(struct pool *pool, const struct numa_policy *policy, int lo
 {
 	int err = -ENOSPC;
 
-	if (promised || request->length <= room(pool, MAX(pool->overcommit, 1)))
+	if (promised || request->length <= room(pool, MAX(pool->overcommit, 1), request->regions))
 		err = clean_alloc(pool, policy, local, request, out);
 	if (!err && promised)
-		pool->promised -= request->length;
+		*promised_of(pool, request->regions) -= request->length;
 	return err;
 }
 
@@ -150,43 +160,43 @@ void pool_set_overcommit(struct pool *pool, double factor)
 	pool->overcommit = factor;
 }
 
-int pool_promise(struct pool *pool, uint64_t bytes)
+int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
 {
 	int err = 0;
 
 	g_mutex_lock(&pool->lock);
-	while (bytes > room(pool, pool->overcommit) && may_wait(pool))
+	while (bytes > room(pool, pool->overcommit, regions) && may_wait(pool))
 		wait_returned(pool);
-	if (bytes > room(pool, pool->overcommit))
+	if (bytes > room(pool, pool->overcommit, regions))
 		err = current_request_is_interrupted() ? -EINTR : -ENOSPC;
 	else
-		pool->promised += bytes;
+		*promised_of(pool, regions) += bytes;
 	g_mutex_unlock(&pool->lock);
 	return err;
 }
 
-void pool_restore_promise(struct pool *pool, uint64_t bytes)
+void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
 {
 	g_mutex_lock(&pool->lock);
-	pool->promised += bytes;
+	*promised_of(pool, regions) += bytes;
 	g_mutex_unlock(&pool->lock);
 }
 
-void pool_forgo(struct pool *pool, uint64_t bytes)
+void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes)
 {
 	g_mutex_lock(&pool->lock);
-	pool->promised -= bytes;
+	*promised_of(pool, regions) -= bytes;
 	g_cond_broadcast(&pool->returned);
 	g_mutex_unlock(&pool->lock);
 }
 
-uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t unit)
+uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t regions, uint64_t unit)
 {
 	uint64_t bytes;
 
 	g_mutex_lock(&pool->lock);
-	bytes = MIN(numa_policy_available(pool->allocator, &pool->map, policy, unit),
-	            room(pool, MAX(pool->overcommit, 1)) / unit * unit);
+	bytes = MIN(numa_policy_available(pool->allocator, &pool->map, policy, regions, unit),
+	            room(pool, MAX(pool->overcommit, 1), regions) / unit * unit);
 	g_mutex_unlock(&pool->lock);
 	return bytes;
 }
@@ -241,7 +251,8 @@ void pool_free_unused(struct pool *pool, const struct extent *runs, guint count)
 void pool_free_promised(struct pool *pool, const struct extent *runs, guint count)
 {
 	g_mutex_lock(&pool->lock);
-	pool->promised += runs_bytes(runs, count);
+	for (guint i = 0; i < count; i++)
+		pool->promised[pool_order_at(pool, runs[i].start) / PAGE_ORDER_STEP] += runs[i].length;
 	free_locked(pool, runs, count, false);
 	g_mutex_unlock(&pool->lock);
 }
@@ -319,32 +330,14 @@ void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 		.capacity = stats.capacity,
 		.free = stats.free,
 		.pending = pool->pending_bytes,
-		.promised = pool->promised,
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};
+	for (unsigned i = 0; i < PAGE_ORDER_KINDS; i++)
+		usage->promised += pool->promised[i];
 	clean_get_usage(pool, usage);
 	usage->poisoned = extent_set_bytes(pool->retired);
 	usage->poisoned_used = extent_set_bytes(pool->poisoned) - usage->poisoned;
 	usage->allocated = usage->capacity - usage->free - usage->pending - usage->poisoned;
 	g_mutex_unlock(&pool->lock);
-}
-
-GArray *pool_get_regions(struct pool *pool)
-{
-	GArray *found = g_array_new(FALSE, FALSE, sizeof(struct pool_region));
-
-	g_mutex_lock(&pool->lock);
-	for (guint i = 0; i < pool->regions->len; i++) {
-		const struct memory_region *region = &g_array_index(pool->regions, struct memory_region, i);
-		struct pool_region entry = {
-			.extent = { region->start, region->length },
-			.node = region->node,
-			.free = allocator_available(pool->allocator, DMEMFS_PAGE_4K, UINT64_C(1) << i),
-		};
-
-		g_array_append_val(found, entry);
-	}
-	g_mutex_unlock(&pool->lock);
-	return found;
 }

@@ -15,6 +15,9 @@
  * promise may raise it to the capacity, or to overcommit times the capacity if that is more. With an overcommit of 1 or
  * less, promised memory can always be had, unless what is free does not fit the file's unit or nodes.
  *
+ * Regions have compound pages of different sizes, or none (page_order.h). A file takes all its memory from regions of one kind;
+ * it names them by a mask, pool_regions_of(). Promises are counted for each kind, and each kind has its own limit.
+ *
  * The memory of a removed file becomes free a moment after rm returns: when the kernel has sent FORGET, and the backend has
  * reported the file's object as idle. So that "rm big; create big" works, a request for which there is not enough memory
  * waits for that, up to POOL_PATIENCE_MS after the latest removal. Otherwise it fails with ENOSPC at once.
@@ -51,8 +54,9 @@ struct pool_usage {
 
 struct pool_region {
 	struct extent extent;
-	int node;      /* NUMA node; -1: unknown */
-	uint64_t free; /* bytes */
+	int node;       /* NUMA node; -1: unknown */
+	unsigned order; /* of its compound pages */
+	uint64_t free;  /* bytes */
 };
 
 /*
@@ -62,28 +66,37 @@ struct pool_region {
 struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **error);
 void pool_destroy(struct pool *pool);
 
+/* The mask of the regions whose compound pages have this order, as in struct allocator_request; 0: there are none. */
+uint64_t pool_regions_of(const struct pool *pool, unsigned order);
+/* The bytes of the regions in the mask. */
+uint64_t pool_capacity(const struct pool *pool, uint64_t regions);
+/* The largest order of any region: the default of files. */
+unsigned pool_largest_order(const struct pool *pool);
+/* The order of the region that @address lies in; PAGE_ORDER_NONE when it lies in none. */
+unsigned pool_order_at(const struct pool *pool, uint64_t address);
+
 /*
- * As allocator_alloc(), from the regions that @policy allows (NULL: all). May wait; -EINTR when the current request was
- * interrupted. Appends to @out (GArray of struct extent). The memory may be dirty: the caller calls zeroer_clean() before
- * any process can read it.
+ * As allocator_alloc(), from those of the request's regions that @policy allows (NULL: all). May wait; -EINTR when the current
+ * request was interrupted. Appends to @out (GArray of struct extent). The memory may be dirty: the caller calls zeroer_clean()
+ * before any process can read it.
  */
 int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct allocator_request *request,
                GArray *out);
 /* The factor of the capacity that may be promised; the default is 1. To be called before the first allocation. */
 void pool_set_overcommit(struct pool *pool, double factor);
-/* Promises @bytes more. 0, or -ENOSPC or -EINTR. May wait as pool_alloc() does. */
-int pool_promise(struct pool *pool, uint64_t bytes);
+/* Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC or -EINTR. May wait as pool_alloc() does. */
+int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* Promises @bytes more regardless of the limit: for files on record, which have their promises already. */
-void pool_restore_promise(struct pool *pool, uint64_t bytes);
+void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* Takes back the promise of @bytes. */
-void pool_forgo(struct pool *pool, uint64_t bytes);
+void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* As pool_alloc(), for promised memory: reduces the promise by as much. @local: as in numa_policy_alloc(). */
 int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
                         const struct allocator_request *request, GArray *out);
 /* As pool_free(), and promises as much memory again. */
 void pool_free_promised(struct pool *pool, const struct extent *runs, guint count);
-/* The bytes that pool_alloc() could give now in units of @unit. */
-uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t unit);
+/* The bytes of @regions that pool_alloc() could give now in units of @unit. */
+uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t regions, uint64_t unit);
 /* Does every node that the policy names have a region? */
 bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy);
 /* Adds to @bytes[i] the bytes of @run in region i, in the order of pool_get_regions(). */

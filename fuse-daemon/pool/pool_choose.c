@@ -125,7 +125,8 @@ static uint64_t clean_part(const struct choice *choice)
 {
 	const struct pool *pool = choice->pool;
 	const struct allocator_request *request = choice->request;
-	uint64_t there = numa_policy_available(pool->clean, &pool->map, choice->policy, request->unit);
+	uint64_t there =
+		numa_policy_available(pool->clean, &pool->map, choice->policy, request->regions, request->unit);
 	uint64_t size = DMEMFS_PAGE_1G, end;
 
 	if (there >= request->length)

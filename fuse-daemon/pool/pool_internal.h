@@ -3,6 +3,7 @@
 #ifndef DMEMFS_POOL_INTERNAL_H
 #define DMEMFS_POOL_INTERNAL_H
 
+#include "base/page_order.h"
 #include "pool/numa_policy_alloc.h"
 #include "pool/pool.h"
 #include "pool/pool_clean.h"
@@ -10,6 +11,8 @@
 struct pool {
 	GArray *regions;     /* struct memory_region, by index in the allocator; never changes */
 	struct node_map map; /* the nodes of the regions; never changes */
+	uint64_t kinds
+		[PAGE_ORDER_KINDS]; /* masks of the regions of each kind, by order / PAGE_ORDER_STEP; never change */
 	GMutex lock;
 	GCond returned;              /* signalled when memory was freed, or a piece was ended */
 	GCond work;                  /* signalled when there is memory to zero, or zeroing was stopped */
@@ -22,7 +25,7 @@ struct pool {
 	bool stopped;              /* pool_stop_zeroing() was called */
 	GHashTable *pending;       /* id (owned guint64) -> GArray of struct extent */
 	uint64_t pending_bytes;
-	uint64_t promised;
+	uint64_t promised[PAGE_ORDER_KINDS]; /* of memory of each */
 	double overcommit;
 	gint64 patience_until; /* monotonic time, us */
 	unsigned waiting;

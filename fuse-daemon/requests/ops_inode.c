@@ -82,22 +82,27 @@ void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct server *server = ops_server(req);
 	uint64_t inodes, free_inodes, unit;
-	struct pool_usage pool;
+	struct pool *pool = server->storage.pool;
 	struct quota_usage quota;
+	unsigned order = server->storage.order;
 
-	pool_get_usage(server->storage.pool, &pool);
 	namespace_get_inodes(server->ns, &inodes, &free_inodes);
 	namespace_get_room(server->ns, ino, &quota);
 	namespace_get_page_size(server->ns, ino, &unit);
+	namespace_get_pages(server->ns, ino, &order);
 
-	/* Only whole units count: files with smaller units may have fragmented the free memory. */
-	uint64_t available = pool_available(server->storage.pool, NULL, unit);
+	/*
+	 * Only memory of the kind that files here get counts, in whole units: files with smaller units may have fragmented
+	 * the free memory.
+	 */
+	uint64_t regions = pool_regions_of(pool, order);
+	uint64_t available = pool_available(pool, NULL, regions, unit);
 	uint64_t free = MIN(available, quota.room.of[QUOTA_BYTES]) / unit;
 	uint64_t files = MIN(free_inodes, quota.room.of[QUOTA_FILES]);
 	struct statvfs figures = {
 		.f_bsize = unit,
 		.f_frsize = unit,
-		.f_blocks = MIN(pool.capacity, quota.size.of[QUOTA_BYTES]) / unit,
+		.f_blocks = MIN(pool_capacity(pool, regions), quota.size.of[QUOTA_BYTES]) / unit,
 		.f_bfree = free,
 		.f_bavail = free,
 		.f_files = MIN(inodes + free_inodes, quota.size.of[QUOTA_FILES]),

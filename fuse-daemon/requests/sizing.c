@@ -7,31 +7,50 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "base/page_order.h"
 #include "pool/pool.h"
 
 static _Atomic uint64_t refused;
+
+/* "N are free", and where: files get memory of one kind only. */
+static char *free_text(const struct server *server, uint64_t ino)
+{
+	g_autoptr(GArray) regions = pool_get_regions(server->storage.pool);
+	unsigned order = server->storage.order;
+	uint64_t free = 0, others = 0;
+
+	namespace_get_pages(server->ns, ino, &order);
+	for (guint i = 0; i < regions->len; i++) {
+		const struct pool_region *region = &g_array_index(regions, struct pool_region, i);
+
+		*(region->order == order ? &free : &others) += region->free;
+	}
+	if (!others)
+		return g_strdup_printf("%" PRIu64 " are free", free);
+	return g_strdup_printf("%" PRIu64 " are free in regions with pages=%s, where the file gets memory, and %" PRIu64
+	                       " in others (see dmemfs.pages in dmemfs(7))",
+	                       free, page_order_name(order), others);
+}
 
 void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	const struct fuse_ctx *who = fuse_req_ctx(req);
-	struct pool_usage usage;
 
 	if (err != -ENOSPC && err != -EDQUOT)
 		return;
 	atomic_fetch_add(&refused, 1);
-	pool_get_usage(ops_server(req)->storage.pool, &usage);
 
+	g_autofree char *free = free_text(ops_server(req), ino);
 	g_autofree char *path = g_strdup_printf("/proc/%d/comm", who->pid);
 	g_autofree char *name = NULL;
 
 	if (g_file_get_contents(path, &name, NULL, NULL))
 		g_strchomp(name);
 	log_limited(&limit, LOG_LEVEL_INFO,
-	            "inode %" PRIu64 ": %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %" PRIu64
-	            " are free%s",
-	            ino, err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid,
-	            who->uid, size, usage.free, err == -EDQUOT ? " outside its quota" : "");
+	            "inode %" PRIu64 ": %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %s%s", ino,
+	            err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid, who->uid,
+	            size, free, err == -EDQUOT ? " outside its quota" : "");
 }
 
 uint64_t sizing_refused(void)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/page_order.h"
 #include "file/zeroer.h"
 #include "pool/pool.h"
 #include "quota/quota_limit.h"
@@ -79,6 +80,21 @@ static int set_page_size(struct server *server, uid_t uid, uint64_t ino, const c
 	if (text && !config_parse_page_size(text, &unit))
 		return -EINVAL;
 	return namespace_set_page_size(server->ns, ino, uid, unit, flags);
+}
+
+static int get_pages(struct server *server, uint64_t ino, char **value)
+{
+	unsigned order;
+	int err = namespace_get_pages(server->ns, ino, &order);
+
+	if (!err)
+		*value = g_strdup(page_order_name(order));
+	return err;
+}
+
+static int set_pages(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
+{
+	return namespace_set_pages(server->ns, ino, uid, text, flags);
 }
 
 static int get_alloc(struct server *server, uint64_t ino, char **value)
@@ -158,7 +174,7 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* One "START LENGTH FREE NODE" line for each region; in bytes, and node -1 where it is unknown. */
+/* One "START LENGTH FREE NODE PAGES" line for each region; in bytes, and node -1 where it is unknown. */
 static int get_regions(struct server *server, uint64_t ino, char **value)
 {
 	(void)ino;
@@ -169,9 +185,10 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
 	for (guint i = 0; i < regions->len; i++) {
 		const struct pool_region *region = &g_array_index(regions, struct pool_region, i);
 
-		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
+		g_string_append_printf(text,
+		                       "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %s",
 		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free,
-		                       region->node);
+		                       region->node, page_order_name(region->order));
 	}
 	*value = g_string_free(text, FALSE);
 	return 0;
@@ -269,6 +286,7 @@ static const struct attribute attributes[] = {
 	{ PREFIX "node", .get = get_node, .set = set_node },
 	{ PREFIX "node_bytes", .of_file = file_describe_nodes }, /* "NODE BYTES" */
 	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },
+	{ PREFIX "pages", .get = get_pages, .set = set_pages },
 	{ PREFIX "poison", ROOT_READS,
 	  .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
 	{ PREFIX "quota.max_bytes", .of_quota = tell_limit, .resource = QUOTA_BYTES },

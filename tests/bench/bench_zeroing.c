@@ -18,6 +18,7 @@
 
 #include <glib/gstdio.h>
 
+#include "base/page_order.h"
 #include "file/zeroer.h"
 #include "pool/numa_host.h"
 #include "pool/pool_clean.h"
@@ -144,7 +145,7 @@ static double time_in_need(struct bench *bench)
 
 static bool set_up(struct bench *bench)
 {
-	const struct memory_region region = { START, BYTES, bench->node };
+	const struct memory_region region = { START, BYTES, bench->node, PAGE_ORDER_NONE };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	bench->backend.memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/page_order.h"
 #include "fuzz.h"
 #include "kernel.h"
 #include "pool/pool_clean.h"
@@ -36,7 +37,7 @@ static int register_backing(void *request, int fd)
 /* Nobody waits for memory: one thread alone brings it back. */
 static void replace_pool(struct fake *fake)
 {
-	struct memory_region region = { (uint64_t)4 << 30, CAPACITY, 0 };
+	struct memory_region region = { (uint64_t)4 << 30, CAPACITY, 0, PAGE_ORDER_NONE };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);

@@ -187,11 +187,13 @@ def test_virtual_stats_have_every_key(fs):
 
 def test_virtual_regions_and_daemon(fs, path):
     os.truncate(path, 3 * fs.unit)
-    regions = [tuple(map(int, line.split())) for line in os.getxattr(fs.root, "dmemfs.regions").decode().splitlines()]
+    lines = [line.split() for line in os.getxattr(fs.root, "dmemfs.regions").decode().splitlines()]
+    regions = [tuple(map(int, line[:4])) for line in lines]
     assert sum(length for _, length, _, _ in regions) == fs.capacity
     assert sum(free for _, _, free, _ in regions) == fs.capacity - 3 * fs.unit
     assert all(start <= run.start and run.start + run.length <= start + length
                for start, length, _, _ in regions for run in fs.extents(path))
+    assert [line[4:] for line in lines] == [["none"]] * len(regions)
     said = dict(line.split(" ", 1) for line in os.getxattr(fs.root, "dmemfs.daemon").decode().splitlines())
     assert said.keys() == {"version", "pid", "backend", "state_dir"}
     assert (said["pid"], said["state_dir"]) == (str(fs.daemon.pid), str(fs.daemon.state_dir))
@@ -199,7 +201,8 @@ def test_virtual_regions_and_daemon(fs, path):
 
 def test_addresses_are_for_root_only(fs, path):
     os.truncate(path, fs.unit)
-    attributes = ((path, "dmemfs.extents"), (path, "dmemfs.extents@0"), (path, "dmemfs.poison"), (fs.root, "dmemfs.regions"))
+    attributes = ((path, "dmemfs.extents"), (path, "dmemfs.extents@0"), (path, "dmemfs.poison"), (fs.root, "dmemfs.regions"),
+                  (fs.root, "dmemfs.pinned"))
     for target, name in attributes:
         assert os.getxattr(target, f"trusted.{name}") == os.getxattr(target, name)
 
@@ -223,7 +226,7 @@ def test_virtual_attributes_are_read_only_and_not_listed(fs, path):
 
 
 def test_virtual_attribute_in_the_wrong_place_is_enodata(fs, path):
-    for name in ("dmemfs.stats", "dmemfs.regions", "dmemfs.daemon"):
+    for name in ("dmemfs.stats", "dmemfs.regions", "dmemfs.pinned", "dmemfs.daemon"):
         refused(errno.ENODATA, os.getxattr, path, name)
     refused(errno.ENODATA, os.getxattr, fs.root, "dmemfs.extents")
     with fails_with(errno.ENODATA, errno.EOPNOTSUPP):

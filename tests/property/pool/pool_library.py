@@ -14,7 +14,7 @@ _HURRY = CFUNCTYPE(None, c_void_p)
 
 
 class BackendRegion(Structure):
-    _fields_ = [("start", c_uint64), ("length", c_uint64), ("node", c_int)]
+    _fields_ = [("start", c_uint64), ("length", c_uint64), ("node", c_int), ("order", c_uint)]
 
 
 class Usage(Structure):
@@ -37,8 +37,8 @@ _SIGNATURES = {
     "pool_need_zeroing": (None, c_void_p),
     "pool_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
     "pool_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_void_p),
-    "pool_promise": (c_int, c_void_p, c_uint64),
-    "pool_forgo": (None, c_void_p, c_uint64),
+    "pool_promise": (c_int, c_void_p, c_uint64, c_uint64),
+    "pool_forgo": (None, c_void_p, c_uint64, c_uint64),
     "pool_free": (None, *_RUNS),
     "pool_free_promised": (None, *_RUNS),
     "pool_free_unused": (None, *_RUNS),
@@ -66,7 +66,7 @@ def _extents(array):
 
 
 class Pool:
-    """@regions: (start, length, node). Runs are pairs of start and length; errors negative errno values."""
+    """@regions: (start, length, node, order). @kind: a mask of regions of one order. Runs are pairs of start and length; errors negative errno values."""
 
     _library = None
 
@@ -99,10 +99,10 @@ class Pool:
     def close(self):
         self._library.pool_destroy(self._self)
 
-    def alloc(self, length, unit, file_offset=0, policy=None, promised=False):
+    def alloc(self, length, unit, file_offset=0, policy=None, promised=False, kind=ANY_REGION):
         """(error, runs). @policy: as in dmemfs.node. @promised: bytes that promise() has promised."""
         out = self._array(Extent)
-        request = Request(length, unit, file_offset, NO_HINT, ANY_REGION)
+        request = Request(length, unit, file_offset, NO_HINT, kind)
         node = self._library.numa_policy_parse(policy.encode(), len(policy)) if policy else None
         if promised:
             error = self._library.pool_alloc_promised(self._self, node, -1, byref(request), out)
@@ -112,12 +112,12 @@ class Pool:
             self._library.numa_policy_unref(node)
         return error, self._taken(out)
 
-    def promise(self, length):
+    def promise(self, length, kind=ANY_REGION):
         """0 or a negative errno."""
-        return self._library.pool_promise(self._self, length)
+        return self._library.pool_promise(self._self, kind, length)
 
-    def forgo(self, length):
-        self._library.pool_forgo(self._self, length)
+    def forgo(self, length, kind=ANY_REGION):
+        self._library.pool_forgo(self._self, kind, length)
 
     def free_promised(self, runs):
         self._call("pool_free_promised", runs)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 Random use of memory: taken, written, given back, zeroed in advance and on request. The model knows the state of each 2
-MiB. The pool must never call memory clean that is not, and never lose memory that is clean.
+MiB. The pool must never call memory clean that is not, and never lose memory that is clean. Regions have one of two kinds of
+pages; a request for memory of one kind must get no other.
 """
 
 import threading
@@ -21,6 +22,7 @@ MOMENT = 0.05
 LENGTHS = st.one_of(st.integers(1, 12), st.integers(1, 600))  # units
 POLICIES = st.sampled_from((None, None, "0", "1", "0,1", "prefer:1"))
 CHOICES = st.integers(0, 1 << 16)
+ORDERS = st.sampled_from((0, 9))
 
 
 def units_of(runs):
@@ -37,7 +39,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.stale = []  # (runs, units that are not zero): taken, and not yet used
         self.pending = {}  # name: runs
         self.pieces = []  # (piece, units)
-        self.promised = 0  # units
+        self.promised = {0: 0, 9: 0}  # order: units
         self.bad, self.retired = set(), set()  # units; the second those that nobody has
         self.names = count(1)
 
@@ -46,11 +48,11 @@ class PlacementMachine(RuleBasedStateMachine):
             self.pool.end(piece, False)
         self.pool.close()
 
-    @initialize(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=3), gap=st.integers(0, 600))
+    @initialize(lengths=st.lists(st.tuples(st.integers(1, 700), ORDERS), min_size=1, max_size=3), gap=st.integers(0, 600))
     def make(self, lengths, gap):
         start, regions = 4 * GIB, []
-        for index, length in enumerate(lengths):
-            regions.append((start, length * UNIT, index % 2))
+        for index, (length, order) in enumerate(lengths):
+            regions.append((start, length * UNIT, index % 2, order))
             start += (length + gap) * UNIT
         self.regions = regions
         self.pool = Pool(regions)
@@ -59,25 +61,35 @@ class PlacementMachine(RuleBasedStateMachine):
     def nodes(self):
         return {region[2] for region in self.regions}
 
-    @rule(length=LENGTHS)
-    def promise(self, length):
-        """Promised and taken memory together are never more than there is."""
-        error = self.pool.promise(length * UNIT)
-        assert (error == 0) == (self.promised + length <= len(self.free))
-        self.promised += 0 if error else length
+    def kind(self, order):
+        """The mask of its regions."""
+        return sum(1 << index for index, region in enumerate(self.regions) if region[3] == order)
 
-    @precondition(lambda self: self.promised)
+    def free_of(self, order):
+        """Addresses of its free units."""
+        return self.free.keys() & set(units_of([region[:2] for region in self.regions if region[3] == order]))
+
+    @rule(length=LENGTHS, order=ORDERS)
+    def promise(self, length, order):
+        """Promised and taken memory of a kind together are never more than there is."""
+        error = self.pool.promise(length * UNIT, self.kind(order))
+        assert (error == 0) == (self.promised[order] + length <= len(self.free_of(order)))
+        self.promised[order] += 0 if error else length
+
+    @precondition(lambda self: any(self.promised.values()))
     @rule(which=CHOICES)
     def forgo(self, which):
-        length = 1 + which % self.promised
-        self.pool.forgo(length * UNIT)
-        self.promised -= length
+        order = max(self.promised, key=self.promised.get)
+        length = 1 + which % self.promised[order]
+        self.pool.forgo(length * UNIT, self.kind(order))
+        self.promised[order] -= length
 
-    @precondition(lambda self: self.promised)
+    @precondition(lambda self: any(self.promised.values()))
     @rule(which=CHOICES, policy=POLICIES)
     def redeem(self, which, policy):
         """Promised memory can be taken, unless memory has gone bad: without a policy and in the pool's own unit."""
-        self.take_units(1 + which % self.promised, policy, UNIT, 0, True)
+        order = max(self.promised, key=self.promised.get)
+        self.take_units(1 + which % self.promised[order], policy, UNIT, 0, True, order)
 
     @precondition(lambda self: self.files)
     @rule(which=CHOICES)
@@ -85,20 +97,23 @@ class PlacementMachine(RuleBasedStateMachine):
         runs = self.files.pop(which % len(self.files))
         self.pool.free_promised(runs)
         self.come_back(runs, lambda address: DIRTY)
-        self.promised += len(units_of(runs))
+        order = next(region[3] for region in self.regions if region[0] <= runs[0][0] < region[0] + region[1])
+        self.promised[order] += len(units_of(runs))
 
-    @rule(length=LENGTHS, policy=POLICIES, unit=st.sampled_from((UNIT, UNIT, UNIT, GIB)), offset=st.integers(0, 600))
-    def take(self, length, policy, unit, offset):
-        self.take_units(length, policy, unit, offset, False)
+    @rule(length=LENGTHS, policy=POLICIES, unit=st.sampled_from((UNIT, UNIT, UNIT, GIB)), offset=st.integers(0, 600),
+          order=ORDERS)
+    def take(self, length, policy, unit, offset, order):
+        self.take_units(length, policy, unit, offset, False, order)
 
-    def take_units(self, length, policy, unit, offset, promised):
+    def take_units(self, length, policy, unit, offset, promised, order):
         if policy and not {int(node) for node in policy.removeprefix("prefer:").split(",")} <= self.nodes():
             return
         if unit == GIB:
             length, offset = -(-length // 512) * 512, offset // 512 * 512
         answer = []
         thread = threading.Thread(
-            target=lambda: answer.append(self.pool.alloc(length * UNIT, unit, offset * UNIT, policy, promised)))
+            target=lambda: answer.append(self.pool.alloc(length * UNIT, unit, offset * UNIT, policy, promised,
+                                                         self.kind(order))))
         zeroed_meanwhile = set()
         thread.start()
         thread.join(MOMENT if self.pieces else None)
@@ -111,14 +126,15 @@ class PlacementMachine(RuleBasedStateMachine):
             assert waited_for
             thread.join()
         error, runs = answer[0]
+        free = self.free_of(order)
         if error:
             assert runs == []
-            assert policy or not promised or length > len(self.free)
+            assert policy or not promised or length > len(free)
             return
-        assert promised or length + self.promised <= len(self.free)
-        self.promised -= length if promised else 0
+        assert promised or length + self.promised[order] <= len(free)
+        self.promised[order] -= length if promised else 0
         taken = units_of(runs)
-        assert len(taken) == length == len(set(taken)) and set(taken) <= self.free.keys()
+        assert len(taken) == length == len(set(taken)) and set(taken) <= free
         dirty = {address for address in taken if self.free.pop(address) == DIRTY}
         assert set(units_of(self.pool.stale(runs))) == dirty
         self.stale.append((runs, dirty))
@@ -223,7 +239,7 @@ class PlacementMachine(RuleBasedStateMachine):
         in_work = {address for _, units in self.pieces for address in units if address in self.free}
         clean = [address for address, state in self.free.items() if state == CLEAN]
         assert (usage.clean, usage.zeroing) == (len(clean) * UNIT, len(in_work) * UNIT)
-        assert usage.promised == self.promised * UNIT
+        assert usage.promised == sum(self.promised.values()) * UNIT
         assert usage.free == usage.clean + usage.dirty + usage.zeroing == len(self.free) * UNIT
         used = self.files + [runs for runs, _ in self.stale]
         assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT

@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "base/page_order.h"
 #include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
 #include "pool/pool_clean.h"
@@ -21,6 +22,7 @@ struct backend {
 struct backend_object {
 	struct fake *fake;
 	uint64_t id;
+	struct object_kind kind;
 	GByteArray *bytes; /* the contents, as far as memory was given */
 	GByteArray *has;   /* for each 4 KiB page: has it memory? PUNCHED: it has, but a process punched it */
 	GArray *at;        /* guint64 for each page: the address of its memory */
@@ -31,11 +33,14 @@ struct backend_object {
 
 static struct backend the_backend;
 
-static int fake_create(struct backend *backend, uint64_t id, struct backend_object **object)
+static int fake_create(struct backend *backend, uint64_t id, const struct object_kind *kind,
+                       struct backend_object **object)
 {
 	struct backend_object *made = g_new0(struct backend_object, 1);
 
+	made->kind = *kind;
 	made->fake = backend->fake;
+	made->fake->mode = kind->mode;
 	made->id = id;
 	made->bytes = g_byte_array_new();
 	made->has = g_byte_array_new();
@@ -136,6 +141,7 @@ static void flip_pages(struct backend_object *object, uint64_t offset, uint64_t 
 
 static void add_memory(struct backend_object *object, uint64_t offset, struct extent extent)
 {
+	unsigned order = pool_order_at(object->fake->storage.pool, extent.start);
 	guint pages = (guint)((offset + extent.length) / DMEMFS_PAGE_4K), had = object->has->len;
 
 	if (pages > had) {
@@ -144,6 +150,9 @@ static void add_memory(struct backend_object *object, uint64_t offset, struct ex
 		g_byte_array_set_size(object->bytes, pages * DMEMFS_PAGE_4K);
 		g_array_set_size(object->at, pages);
 	}
+	/* The memory is whole compound pages of the order that the object has. The order of a followed object is not known. */
+	g_assert_true(object->followed || object->kind.order == order);
+	g_assert_cmpuint((offset | extent.start | extent.length) % page_order_bytes(order), ==, 0);
 	flip_pages(object, offset, extent.length, true);
 	for (uint64_t done = 0; done < extent.length; done += DMEMFS_PAGE_4K)
 		g_array_index(object->at, guint64, (offset + done) / DMEMFS_PAGE_4K) = extent.start + done;
@@ -164,10 +173,10 @@ static int fake_give(struct backend_object *object, uint64_t offset, struct exte
 	return 0;
 }
 
-static int fake_attach(struct backend *backend, uint64_t id, const struct extent_map_run *runs, guint count,
-                       uint64_t size, struct backend_object **object)
+static int fake_attach(struct backend *backend, uint64_t id, const struct object_kind *kind,
+                       const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object)
 {
-	fake_create(backend, id, object);
+	fake_create(backend, id, kind, object);
 	for (guint i = 0; i < count; i++)
 		add_memory(*object, runs[i].offset, runs[i].extent);
 	(*object)->size = size;
@@ -228,10 +237,14 @@ static void fake_set_demand(struct backend *backend, const struct backend_demand
 	(void)data;
 }
 
-static int fake_set_mode(struct backend_object *object, unsigned mode, uint64_t unit)
+static int fake_set_mode(struct backend_object *object, const struct object_kind *kind)
 {
-	g_assert_cmpuint(unit, >=, DMEMFS_PAGE_4K);
-	object->fake->mode = mode;
+	if (kind->order != object->kind.order && object->has->len > 0)
+		return -EBUSY;
+	g_assert_cmpuint(kind->unit, >=, DMEMFS_PAGE_4K);
+	g_assert_cmpuint(kind->unit % page_order_bytes(kind->order), ==, 0);
+	object->kind = *kind;
+	object->fake->mode = kind->mode;
 	return 0;
 }
 
@@ -258,7 +271,7 @@ static struct backend_object *fake_follow(struct backend *backend, uint64_t id)
 {
 	struct backend_object *object;
 
-	fake_create(backend, id, &object);
+	fake_create(backend, id, &(struct object_kind){ .unit = DMEMFS_PAGE_4K }, &object);
 	object->followed = true;
 	return object;
 }
@@ -312,7 +325,7 @@ static void backing_close(int id)
 
 static struct pool *new_placement(uint64_t capacity)
 {
-	struct memory_region region = { FAKE_START, capacity, 0 };
+	struct memory_region region = { FAKE_START, capacity, 0, PAGE_ORDER_NONE };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);

@@ -71,6 +71,7 @@ static int take(struct pool *pool, const char *text, int local, uint64_t offset,
 		.unit = DMEMFS_PAGE_4K,
 		.file_offset = offset,
 		.hint = ALLOCATOR_NO_HINT,
+		.regions = ALLOCATOR_ANY_REGION,
 	};
 
 	g_array_set_size(pool->out, 0);

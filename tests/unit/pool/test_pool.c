@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "backend/backend.h"
+#include "base/page_order.h"
 #include "pool/pool.h"
 
 #define UNIT  DMEMFS_PAGE_2M
@@ -11,7 +12,7 @@
 static struct pool *new_pool(uint64_t units)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
-	struct memory_region region = { START, units * UNIT, 0 };
+	struct memory_region region = { START, units * UNIT, 0, PAGE_ORDER_NONE };
 
 	g_array_append_val(regions, region);
 	return pool_new(regions, 1, NULL);
@@ -33,7 +34,7 @@ static void assert_usage(struct pool *pool, uint64_t free_units, uint64_t pendin
 	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.free, ==, free_units * UNIT);
 	g_assert_cmpuint(usage.pending, ==, pending_units * UNIT);
-	g_assert_cmpuint(pool_available(pool, NULL, UNIT), ==, free_units * UNIT);
+	g_assert_cmpuint(pool_available(pool, NULL, ALLOCATOR_ANY_REGION, UNIT), ==, free_units * UNIT);
 }
 
 static GArray *new_runs(void)
@@ -45,7 +46,7 @@ static void overlapping_regions_are_refused(void)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 	g_autoptr(GError) error = NULL;
-	struct memory_region region = { START, 4 * UNIT, 0 };
+	struct memory_region region = { START, 4 * UNIT, 0, PAGE_ORDER_NONE };
 
 	g_array_append_val(regions, region);
 	region.start += UNIT;
@@ -153,7 +154,8 @@ static void waiters_are_limited(void)
 static void regions_tell_their_free_memory(void)
 {
 	g_autoptr(GArray) given = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
-	struct memory_region low = { START, 4 * UNIT, 1 }, high = { 2 * START, 2 * UNIT, -1 };
+	struct memory_region low = { START, 4 * UNIT, 1, PAGE_ORDER_2M },
+			     high = { 2 * START, 2 * UNIT, -1, PAGE_ORDER_NONE };
 	g_autoptr(GArray) runs = new_runs();
 
 	g_array_append_val(given, high);
@@ -170,9 +172,11 @@ static void regions_tell_their_free_memory(void)
 	g_assert_cmphex(first[0].extent.start, ==, high.start);
 	g_assert_cmpuint(first[0].free, ==, 2 * UNIT);
 	g_assert_cmpint(first[0].node, ==, -1);
+	g_assert_cmpuint(first[0].order, ==, PAGE_ORDER_NONE);
 	g_assert_cmphex(first[1].extent.length, ==, low.length);
 	g_assert_cmpuint(first[1].free, ==, UNIT);
 	g_assert_cmpint(first[1].node, ==, 1);
+	g_assert_cmpuint(first[1].order, ==, PAGE_ORDER_2M);
 	pool_destroy(pool);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The pool: which of its free memory is zero, who is given it, and who waits for it. */
 #include "backend/backend.h"
+#include "base/page_order.h"
 #include "pool/pool.h"
 #include "pool/pool_clean.h"
 
@@ -24,7 +25,7 @@ static GArray *new_runs(void)
 static struct pool *new_pool(uint64_t bytes)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
-	struct memory_region region = { START, bytes, 0 };
+	struct memory_region region = { START, bytes, 0, PAGE_ORDER_NONE };
 	struct pool *pool;
 
 	g_array_append_val(regions, region);
@@ -91,7 +92,7 @@ static struct pool_piece new_piece(uint64_t max_bytes)
 static void without_zeroing_all_is_clean(void)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
-	struct memory_region region = { START, 8 * M2, 0 };
+	struct memory_region region = { START, 8 * M2, 0, PAGE_ORDER_NONE };
 	struct pool_piece piece = new_piece(M2);
 
 	g_array_append_val(regions, region);
@@ -236,7 +237,7 @@ static void a_piece_in_work_is_waited_for(void)
 
 	g_usleep(100000);
 	assert_usage(pool, 0, 0, 0);
-	g_assert_cmpuint(pool_available(pool, NULL, M2), ==, 0);
+	g_assert_cmpuint(pool_available(pool, NULL, ALLOCATOR_ANY_REGION, M2), ==, 0);
 	g_assert_cmpuint(hurries, ==, 1);
 	pool_end_zeroing(pool, &piece, true);
 	run = g_thread_join(thread);

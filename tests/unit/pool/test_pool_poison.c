@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "backend/backend.h"
+#include "base/page_order.h"
 #include "pool/pool.h"
 #include "pool/pool_clean.h"
 
@@ -20,7 +21,8 @@ static GArray *new_runs(void)
 static struct pool *new_pool(void)
 {
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
-	const struct memory_region both[] = { { START, SIZE / 2, 0 }, { START + SIZE / 2, SIZE / 2, 1 } };
+	const struct memory_region both[] = { { START, SIZE / 2, 0, PAGE_ORDER_NONE },
+		                              { START + SIZE / 2, SIZE / 2, 1, PAGE_ORDER_NONE } };
 	struct pool *pool;
 
 	g_array_append_vals(regions, both, G_N_ELEMENTS(both));
@@ -150,7 +152,7 @@ static void promises_are_kept_as_far_as_memory_goes(void)
 	};
 	g_autoptr(GArray) runs = new_runs();
 
-	g_assert_cmpint(pool_promise(pool, SIZE), ==, 0);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, SIZE), ==, 0);
 	g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, runs), ==, 0);
 	poison(pool, g_array_index(runs, struct extent, 0).start, K4);
 	pool_free_promised(pool, (const struct extent *)runs->data, runs->len);
