@@ -201,10 +201,16 @@ def capacity(request, page_size):
 
 
 @pytest.fixture
-def daemon(request, work, dmemfsd, backend, page_size, capacity):
+def pages():
+    """The compound pages of the memory, where it is reserved memory."""
+    return "none"
+
+
+@pytest.fixture
+def daemon(request, work, dmemfsd, backend, page_size, capacity, pages):
     """A daemon that is configured, but not started: for tests of its life. The others take `fs`."""
     backend.clear()
-    keys, groups = backend.settings(capacity)
+    keys, groups = backend.settings(capacity, pages)
     wanted = _daemon_settings(request)
     for key in ("size", *backend.foreign_keys):  # the size is @capacity
         wanted.pop(key, None)

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "backend/memmap_cmdline.h"
 #include "base/log.h"
+#include "base/page_order.h"
 
 int pfn_call(int device, unsigned long request, void *argument)
 {
@@ -36,24 +37,20 @@ static const char *open_remedy(int err)
 	}
 }
 
-static bool say_hello(int device, GError **error)
+static bool say_hello(int device, struct dmemfs_hello *hello, GError **error)
 {
-	struct dmemfs_hello hello = { .abi = DMEMFS_ABI_VERSION };
-	int err = pfn_call(device, DMEMFS_IOC_HELLO, &hello);
+	int err;
 
-	if (err == 0 && hello.abi == DMEMFS_ABI_VERSION) {
-		if (hello.huge == DMEMFS_HUGE_NO_GUARD)
-			log_warning(
-				"module dmemfs: no large pages: another module, a live patch for example, has replaced the kernel's "
-				"queue_folios_pte_range, which dmemfs must replace to make them safe: unload that one first");
+	*hello = (struct dmemfs_hello){ .abi = DMEMFS_ABI_VERSION };
+	err = pfn_call(device, DMEMFS_IOC_HELLO, hello);
+	if (err == 0 && hello->abi == DMEMFS_ABI_VERSION)
 		return true;
-	}
 	if (err == -EPROTO || err == 0)
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
 		            DMEMFS_DEVICE
 		            ": the module speaks version %u of the protocol, this daemon version %u: install "
 		            "module and daemon of the same release",
-		            hello.abi, DMEMFS_ABI_VERSION);
+		            hello->abi, DMEMFS_ABI_VERSION);
 	else
 		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, DMEMFS_DEVICE ": hello: %s", g_strerror(-err));
 	return false;
@@ -62,23 +59,61 @@ static bool say_hello(int device, GError **error)
 int pfn_device_open(GError **error)
 {
 	int device = open(DMEMFS_DEVICE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	struct dmemfs_hello hello;
 
 	if (device < 0) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), DMEMFS_DEVICE ": %s",
 		            open_remedy(errno));
 		return -1;
 	}
-	if (!say_hello(device, error)) {
+	if (!say_hello(device, &hello, error)) {
 		close(device);
 		return -1;
 	}
 	return device;
 }
 
-/* Why the range cannot be claimed, and the remedy. The caller frees it. */
-static char *claim_reason(int err, struct extent range)
+/* Has an earlier daemon claimed exactly this range, with other pages? Then @order is that of those pages. */
+static bool has_other_pages(int device, const struct memory_region *wanted, unsigned *order)
 {
-	g_autofree char *argument = memmap_cmdline_argument(range.start, range.length);
+	struct dmemfs_region region = { .start = wanted->start };
+
+	if (pfn_call(device, DMEMFS_IOC_REGION_NEXT, &region) < 0 || region.start != wanted->start ||
+	    region.length != wanted->length || region.order == wanted->order)
+		return false;
+	*order = region.order;
+	return true;
+}
+
+static char *overlap_reason(int device, const struct memory_region *wanted)
+{
+	unsigned order;
+
+	if (has_other_pages(device, wanted, &order))
+		return g_strdup_printf(
+			"it has pages=%s, which cannot change while files are in it or a device holds memory of it: keep "
+			"pages=%s, or remove those files first",
+			page_order_name(order), page_order_name(order));
+	return g_strdup("files of an earlier configuration are in a region that overlaps it: keep start and size as "
+	                "they were, or unload the module, which loses the contents of those files");
+}
+
+static char *alignment_reason(const struct memory_region *wanted)
+{
+	const struct extent range = { wanted->start, wanted->length };
+	uint64_t alignment = page_order_alignment(wanted->order);
+	g_autofree char *advice = page_order_advice(range, alignment);
+
+	if ((range.start | range.length) % alignment == 0)
+		return g_strdup("it is not physical memory of this machine: choose another range");
+	return g_strdup_printf("it is not aligned for pages=%s: use %s, or pages=none", page_order_name(wanted->order),
+	                       advice);
+}
+
+/* Why the range cannot be claimed, and the remedy. The caller frees it. */
+static char *claim_reason(int device, int err, const struct memory_region *wanted)
+{
+	g_autofree char *argument = memmap_cmdline_argument(wanted->start, wanted->length);
 
 	switch (err) {
 	case ENXIO:
@@ -102,51 +137,69 @@ static char *claim_reason(int err, struct extent range)
 			"the kernel is locked down (see kernel_lockdown(7)) and does not allow access to raw memory: use "
 			"backend=memory");
 	case EEXIST:
-		return g_strdup(
-			"files of an earlier configuration are in a region that overlaps it: keep start and size as "
-			"they were, or unload the module, which loses the contents of those files");
+		return overlap_reason(device, wanted);
 	case EBUSY:
 		return g_strdup("another driver holds some of it, see /proc/iomem: choose another range");
 	case EIO:
+		return wanted->order == PAGE_ORDER_NONE
+		               ? g_strdup(
+					 "it cannot be mapped write-back, so that guests would be a hundred times slower: choose "
+					 "another range")
+		               : g_strdup(
+					 "it cannot be mapped write-back, or the kernel refuses to make its struct pages, see "
+					 "dmesg: choose another range, or pages=none");
+	case ENOMEM:
+		return g_strdup_printf(
+			"the kernel has not enough memory for its struct pages, which take %s a gigabyte with pages=%s: "
+			"leave the kernel more memory, or use pages=1G or none",
+			wanted->order == PAGE_ORDER_2M ? "4 MiB" : "40 KiB", page_order_name(wanted->order));
+	case EUNATCH:
 		return g_strdup(
-			"it cannot be mapped write-back, so that guests would be a hundred times slower: choose another range");
+			"the module cannot hook the kernel functions by which devices reach raw memory (dmesg says why): use "
+			"pages=1G or 2M, which need no hook");
 	case EINVAL:
-		return g_strdup("it is not physical memory of this machine: choose another range");
+		return alignment_reason(wanted);
 	default:
 		return g_strdup(g_strerror(err));
 	}
 }
 
-/* Has an earlier daemon claimed exactly this range? */
-static bool is_claimed(int device, uint64_t start, uint64_t length, struct dmemfs_region *region)
+static bool is_same(const struct memory_region *wanted, const struct dmemfs_region *region)
 {
-	*region = (struct dmemfs_region){ .start = start };
-	return pfn_call(device, DMEMFS_IOC_REGION_NEXT, region) == 0 && region->start == start &&
-	       region->length == length;
+	return region->start == wanted->start && region->length == wanted->length && region->order == wanted->order;
 }
 
-static bool claim(int device, const char *name, struct extent range, GArray *regions, GError **error)
+/* Has an earlier daemon claimed exactly this range, with these pages? */
+static bool is_claimed(int device, const struct memory_region *wanted, struct dmemfs_region *region)
+{
+	*region = (struct dmemfs_region){ .start = wanted->start };
+	return pfn_call(device, DMEMFS_IOC_REGION_NEXT, region) == 0 && is_same(wanted, region);
+}
+
+static bool claim(int device, const char *name, const struct memory_region *wanted, GArray *regions, GError **error)
 {
 	struct dmemfs_region region;
 
-	if (!is_claimed(device, range.start, range.length, &region)) {
-		region = (struct dmemfs_region){ .start = range.start, .length = range.length };
+	if (!is_claimed(device, wanted, &region)) {
+		region = (struct dmemfs_region){ .start = wanted->start,
+			                         .length = wanted->length,
+			                         .order = wanted->order };
 
 		int err = pfn_call(device, DMEMFS_IOC_REGION_CLAIM, &region);
 
 		if (err) {
-			g_autofree char *reason = claim_reason(-err, range);
+			g_autofree char *reason = claim_reason(device, -err, wanted);
 
 			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
 			            "[region %s]: 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s", name,
-			            range.start, range.length, reason);
+			            wanted->start, wanted->length, reason);
 			return false;
 		}
 	}
 	if (region.node_length < region.length)
 		log_warning("[region %s]: spans several NUMA nodes: give each node a region of its own", name);
 
-	struct memory_region claimed = { region.start, region.length, region.node, region.order };
+	struct memory_region claimed = { region.start, region.length, region.node, wanted->order };
 
 	g_array_append_val(regions, claimed);
 	return true;
@@ -161,11 +214,8 @@ static void release_others(int device, const GArray *wanted)
 		uint64_t next = region.start + region.length;
 		bool keep = false;
 
-		for (guint i = 0; i < wanted->len; i++) {
-			const struct extent *range = &g_array_index(wanted, struct extent, i);
-
-			keep |= range->start == region.start && range->length == region.length;
-		}
+		for (guint i = 0; i < wanted->len; i++)
+			keep |= is_same(&g_array_index(wanted, struct memory_region, i), &region);
 		if (!keep) {
 			struct dmemfs_region release = { .start = region.start, .length = region.length };
 			int err = pfn_call(device, DMEMFS_IOC_REGION_RELEASE, &release);
@@ -179,63 +229,183 @@ static void release_others(int device, const GArray *wanted)
 	}
 }
 
-static struct extent trimmed(struct extent range, uint64_t unit)
+/* Adds the part of @reserved that is whole pages to @wanted. */
+static void add_automatic(const struct region_config *region, uint64_t alignment, struct extent reserved,
+                          GArray *wanted)
 {
-	uint64_t start = (range.start + unit - 1) / unit * unit;
-	uint64_t end = (range.start + range.length) / unit * unit;
+	struct extent fit = page_order_fit(reserved, alignment);
+	struct memory_region taken = { fit.start, fit.length, -1, region->order };
 
-	return (struct extent){ start, end > start ? end - start : 0 };
+	if (fit.length)
+		g_array_append_val(wanted, taken);
+	if (fit.length < reserved.length)
+		log_warning(
+			"[region %s] start=auto: %" G_GUINT64_FORMAT
+			" MiB of the reserved range at 0x%" G_GINT64_MODIFIER
+			"x are not used: with pages=%s and this page-size a region starts and ends at multiples of %" G_GUINT64_FORMAT
+			" MiB",
+			region->name, (reserved.length - fit.length) >> 20, reserved.start,
+			page_order_name(region->order), alignment >> 20);
 }
 
-/* The ranges that the configuration asks for. NULL and @error when start=auto finds none. */
-static GArray *wanted_ranges(const struct config *config, GError **error)
+static bool want_automatic(const struct config *config, const struct region_config *region, GArray *wanted,
+                           GError **error)
+{
+	g_autoptr(GArray) reserved = memmap_cmdline_read(error);
+	uint64_t alignment = MAX(config->page_size, page_order_alignment(region->order));
+	g_autofree char *argument = NULL;
+	struct extent nearest;
+
+	if (!reserved)
+		return false;
+	for (guint i = 0; i < reserved->len; i++)
+		add_automatic(region, alignment, g_array_index(reserved, struct extent, i), wanted);
+	if (wanted->len > 0)
+		return true;
+	if (reserved->len == 0) {
+		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
+		            "[region %s] start=auto: the kernel's command line reserves nothing: add memmap=SIZE$START "
+		            "and reboot",
+		            region->name);
+		return false;
+	}
+	nearest = page_order_nearest(g_array_index(reserved, struct extent, 0), alignment);
+	argument = memmap_cmdline_argument(nearest.start, nearest.length);
+	g_set_error(
+		error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
+		"[region %s] start=auto: no range that the kernel's command line reserves contains a whole multiple of %" G_GUINT64_FORMAT
+		" MiB, as pages=%s and page-size need: reserve %s, for example, or use pages=none and a smaller page-size",
+		region->name, alignment >> 20, page_order_name(region->order), argument);
+	return false;
+}
+
+/* The regions that the configuration asks for: GArray of struct memory_region. NULL and @error when start=auto finds none. */
+static GArray *wanted_regions(const struct config *config, GError **error)
 {
 	const struct region_config *first = g_ptr_array_index(config->regions, 0);
-	GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct extent));
+	g_autoptr(GArray) wanted = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 
-	if (first->automatic) {
-		g_autoptr(GArray) reserved = memmap_cmdline_read(error);
+	if (first->automatic && !want_automatic(config, first, wanted, error))
+		return NULL;
+	for (guint i = 0; i < config->regions->len && !first->automatic; i++) {
+		const struct region_config *region = g_ptr_array_index(config->regions, i);
+		struct memory_region range = { region->start, region->size, -1, region->order };
 
-		for (guint i = 0; reserved && i < reserved->len; i++) {
-			struct extent range = trimmed(g_array_index(reserved, struct extent, i), config->page_size);
-
-			if (range.length)
-				g_array_append_val(ranges, range);
-		}
-		if (reserved && ranges->len == 0)
-			g_set_error(
-				error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
-				"[region %s] start=auto: the kernel's command line reserves nothing: add memmap=SIZE$START "
-				"and reboot",
-				first->name);
-	} else {
-		for (guint i = 0; i < config->regions->len; i++) {
-			const struct region_config *region = g_ptr_array_index(config->regions, i);
-			struct extent range = { region->start, region->size };
-
-			g_array_append_val(ranges, range);
-		}
+		g_array_append_val(wanted, range);
 	}
-	return ranges;
+	return g_steal_pointer(&wanted);
 }
 
-static const char *region_name(const struct config *config, guint index)
+/* The group that element @index of wanted_regions() is of. start=auto makes several elements of its only group. */
+static const struct region_config *group_of(const struct config *config, guint index)
 {
-	const struct region_config *region = g_ptr_array_index(config->regions, MIN(index, config->regions->len - 1));
+	return g_ptr_array_index(config->regions, MIN(index, config->regions->len - 1));
+}
 
-	return region->name;
+static bool has_raw(const GArray *regions)
+{
+	for (guint i = 0; i < regions->len; i++) {
+		if (g_array_index(regions, struct memory_region, i).order == PAGE_ORDER_NONE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The module that is loaded may be an older one, or the kernel cannot have compound pages. Then regions without pages= have none,
+ * because a daemon that is upgraded under running guests must start. False and @error when the configuration asks for pages.
+ */
+static bool check_pages(const struct dmemfs_hello *hello, const struct config *config, GArray *wanted, GError **error)
+{
+	if (hello->features & DMEMFS_FEATURE_PAGES)
+		return true;
+	for (guint i = 0; i < wanted->len; i++) {
+		const struct region_config *group = group_of(config, i);
+		struct memory_region *region = &g_array_index(wanted, struct memory_region, i);
+
+		if (region->order == PAGE_ORDER_NONE)
+			continue;
+		if (!group->any_order) {
+			g_set_error(
+				error, G_FILE_ERROR, G_FILE_ERROR_NOSYS,
+				"[region %s] pages: the module that is loaded cannot make compound pages on this kernel: "
+				"use pages=none, which has the limitations of dmemfs(7), or another kernel or module",
+				group->name);
+			return false;
+		}
+		region->order = PAGE_ORDER_NONE;
+		log_warning(
+			"[region %s]: no compound pages, because the module that is loaded cannot make them on this kernel: "
+			"devices cannot use the memory, see LIMITATIONS in dmemfs(7); with pages=none this is no warning",
+			group->name);
+	}
+	return true;
+}
+
+/* A region without pages= keeps the pages that it has while it cannot be released: for the same reason. */
+static void keep_pages(int device, const struct config *config, const struct region_config *group,
+                       struct memory_region *wanted)
+{
+	unsigned order;
+
+	if (!group->any_order || !has_other_pages(device, wanted, &order) ||
+	    config->page_size % page_order_bytes(order))
+		return;
+	wanted->order = order;
+	log_warning(
+		"[region %s]: keeps pages=%s, because files are in it or a device holds memory of it: set pages=%s if it shall "
+		"stay so",
+		group->name, page_order_name(order), page_order_name(order));
 }
 
 bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error)
 {
-	g_autoptr(GArray) wanted = wanted_ranges(config, error);
+	g_autoptr(GArray) wanted = wanted_regions(config, error);
+	struct dmemfs_hello hello;
 
-	if (wanted->len == 0)
+	if (!wanted || !say_hello(device, &hello, error) || !check_pages(&hello, config, wanted, error))
 		return false;
 	release_others(device, wanted);
 	for (guint i = 0; i < wanted->len; i++) {
-		if (!claim(device, region_name(config, i), g_array_index(wanted, struct extent, i), regions, error))
+		const struct region_config *group = group_of(config, i);
+		struct memory_region *region = &g_array_index(wanted, struct memory_region, i);
+
+		keep_pages(device, config, group, region);
+		if (!claim(device, group->name, region, regions, error))
 			return false;
 	}
+	/* The module sets its guards when the first raw region is claimed: only now it knows whether they work. */
+	if (has_raw(regions) && say_hello(device, &hello, NULL) && hello.huge == DMEMFS_HUGE_NO_GUARD)
+		log_warning(
+			"module dmemfs: no large pages: another module, a live patch for example, has replaced the kernel's "
+			"queue_folios_pte_range, which dmemfs must replace to make them safe: unload that one first");
 	return true;
+}
+
+bool pfn_check_regions(const struct config *config, GError **error)
+{
+	g_autoptr(GArray) reserved = memmap_cmdline_read(NULL);
+	g_autoptr(GArray) wanted = NULL;
+
+	/* Nothing is reserved before the next boot. */
+	if (!reserved || reserved->len == 0)
+		return true;
+	wanted = wanted_regions(config, error);
+	return wanted;
+}
+
+int pfn_list_pinned(int device, struct extent range, GArray *runs)
+{
+	uint64_t end = range.start + range.length;
+	struct dmemfs_pinned pinned = { .start = range.start };
+	int err;
+
+	while ((err = pfn_call(device, DMEMFS_IOC_PINNED_NEXT, &pinned)) == 0 && pinned.start < end) {
+		uint64_t to = MIN(pinned.start + pinned.length, end);
+		struct extent run = { pinned.start, to - pinned.start };
+
+		g_array_append_val(runs, run);
+		pinned = (struct dmemfs_pinned){ .start = to };
+	}
+	return err == -ENOENT ? 0 : err;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/extent.h"
 #include "config/config.h"
 #include "dmemfs_ioctl.h"
 
@@ -21,8 +22,18 @@ int pfn_device_open(GError **error);
 
 /*
  * Claims the regions of @config, and appends them to @regions (GArray of struct memory_region). Regions that an earlier
- * daemon claimed are kept. False and @error, which names the region and the remedy.
+ * daemon claimed are kept. A region that has other pages than the configuration says is released first. False and @error, which
+ * names the region and the remedy.
  */
 bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error);
+
+/* Does the memory that this machine reserves fit the regions of @config? True also when it reserves none yet. */
+bool pfn_check_regions(const struct config *config, GError **error);
+
+/*
+ * Appends the parts of @range that a device holds and no object has (GArray of struct extent). 0 or a negative errno; -ENOTTY: the
+ * module is too old for compound pages.
+ */
+int pfn_list_pinned(int device, struct extent range, GArray *runs);
 
 #endif

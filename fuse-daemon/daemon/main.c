@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/pfn_device.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "config/options.h"
@@ -36,7 +37,7 @@ static int run(const struct options *options, char **argv, int connection, GErro
 		return EXIT_FAILURE;
 	if (options->check_config) {
 		quota_check(config);
-		return EXIT_SUCCESS;
+		return config->backend != BACKEND_PFN || pfn_check_regions(config, error) ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	if (!options->foreground && !daemonize()) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "cannot go into the background: %s",

@@ -32,7 +32,7 @@ class MemoryBackend:
         self._directory.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64G,mode=700", "dmemfs-tests", self._directory], check=True)
 
-    def settings(self, size):
+    def settings(self, size, _pages="none"):
         """Keys of [daemon] and the other groups, as text, for a daemon that owns @size bytes."""
         return {"backend": "memory", "memory-dir": str(self._directory), "size": str(size)}, ""
 
@@ -72,10 +72,10 @@ class PfnBackend:
         start, size = os.environ["DMEMFS_REGION"].split(",")
         self._start, self._size = int(start, 0), int(size, 0)
 
-    def settings(self, size):
+    def settings(self, size, pages="none"):
         if size > self._size:
             pytest.skip(f"wants {size >> 20} MiB, DMEMFS_REGION has {self._size >> 20}")
-        return {"backend": "pfn"}, f"\n[region test]\nstart={self._start}\nsize={size}\n"
+        return {"backend": "pfn"}, f"\n[region test]\nstart={self._start}\nsize={size}\npages={pages}\n"
 
     def clear(self):
         """Has the module forget the files of earlier tests: they would keep their region as it was."""
