@@ -6,15 +6,13 @@
 
 #include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
-#include "base/extent.h"
+#include "base/page_order.h"
 #include "dmemfs_ioctl.h"
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/machine.h"
 #include "dmemfsctl/plan.h"
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
-
-#define SECTION (UINT64_C(128) << 20) /* bytes; the unit of struct pages: 2^SECTION_SIZE_BITS on x86-64 */
 
 static uint64_t overlap(const GArray *ranges, const struct extent *extent)
 {
@@ -51,6 +49,8 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 {
 	g_autofree char *size = text_size(extent->length);
 	g_autofree char *name = g_strdup_printf("memmap=0x%" PRIx64 "$0x%" PRIx64, extent->length, extent->start);
+	g_autofree char *sections = page_order_advice(*extent, page_order_alignment(PAGE_ORDER_2M));
+	g_autofree char *gigabytes = page_order_advice(*extent, page_order_alignment(PAGE_ORDER_1G));
 
 	if (overlap(ram, extent) > 0)
 		doctor_add(doctor, LEVEL_PROBLEM,
@@ -58,14 +58,20 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 		           "%s: the kernel uses some of it as System RAM", name);
 	else if (has_memory_block(doctor, extent))
 		doctor_add(doctor, LEVEL_PROBLEM, "reboot", "%s: the kernel has struct pages for some of it", name);
-	else if ((extent->start | extent->length) % SECTION)
-		doctor_add(doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
-		           "%s: is not aligned to 128 MiB: the kernel keeps struct pages at its ends", name);
+	else if ((extent->start | extent->length) % page_order_alignment(PAGE_ORDER_2M))
+		doctor_add(
+			doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
+			"%s: is not aligned to 128 MiB: the kernel keeps struct pages at its ends; the next range for "
+			"pages=2M is %s",
+			name, sections);
 	else if ((extent->start | extent->length) % DMEMFS_PAGE_1G)
 		doctor_add(doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
-		           "%s: is not aligned to 1 GiB: pages of 1 GiB do not fit at its ends", name);
+		           "%s: is not aligned to 1 GiB: pages of 1 GiB do not fit at its ends; the next range for "
+		           "pages=1G is %s",
+		           name, gigabytes);
 	else
-		doctor_add(doctor, LEVEL_OK, NULL, "%s at 0x%" PRIx64 " are reserved, without struct page", size,
+		doctor_add(doctor, LEVEL_OK, NULL,
+		           "%s at 0x%" PRIx64 " are reserved, and the kernel does not manage them", size,
 		           extent->start);
 }
 

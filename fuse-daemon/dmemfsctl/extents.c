@@ -15,7 +15,7 @@ static int node_of(const struct view *view, uint64_t address)
 
 static void print_runs(const struct dmem_file *file, const struct view *view)
 {
-	static const char *const headers[] = { ">OFFSET", ">ADDRESS", ">LENGTH", ">NODE", "PAGES", NULL };
+	static const char *const headers[] = { ">OFFSET", ">ADDRESS", ">LENGTH", ">NODE", "PAGES", "COMPOUND", NULL };
 	g_autoptr(table_t) table = table_new(headers);
 	g_autofree char *text = NULL;
 
@@ -28,6 +28,7 @@ static void print_runs(const struct dmem_file *file, const struct view *view)
 		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", run->extent.length));
 		table_take(table, node < 0 ? g_strdup("?") : g_strdup_printf("%d", node));
 		table_take(table, text_page_sizes(page_share_sizes(file_run_pages(run))));
+		table_add(table, view_pages_at(view, run->extent.start));
 	}
 	text = table_text(table, "");
 	fputs(text, stdout);
@@ -59,6 +60,7 @@ static void describe(struct json *json, const struct dmem_file *file, const stru
 		json_unsigned(json, "address", run->extent.start);
 		json_unsigned(json, "length_bytes", run->extent.length);
 		json_node(json, node);
+		json_string(json, "pages", view_pages_at(view, run->extent.start));
 		json_end(json);
 	}
 	json_end(json);
@@ -95,7 +97,8 @@ const struct command command_extents = {
 	.operands = "FILE",
 	.summary = "Show which run of memory is which part of a file",
 	.details =
-		"NODE is that of the run's first byte. PAGES are the sizes that a well aligned mapping can use there.",
+		"NODE is that of the run's first byte. PAGES are the sizes that a well aligned mapping can use there,\n"
+		"COMPOUND the compound pages (struct page) that its region has.",
 	.operands_min = 1,
 	.operands_max = 1,
 	.run = run,

@@ -50,6 +50,7 @@ void dmem_file_free(struct dmem_file *file)
 	if (!file)
 		return;
 	g_free(file->path);
+	g_free(file->pages);
 	g_array_unref(file->runs);
 	g_array_unref(file->faults);
 	g_ptr_array_unref(file->users);
@@ -117,6 +118,7 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 	file->allocated = (uint64_t)st->st_blocks * 512; /* stat(2) */
 	file->uid = st->st_uid;
 	file->poisoned = read_poisoned(path);
+	file->pages = view_read_attribute(path, "dmemfs.pages", NULL);
 	return file;
 }
 

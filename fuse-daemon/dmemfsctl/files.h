@@ -23,6 +23,7 @@ struct dmem_file {
 	uint64_t size;
 	uint64_t allocated; /* bytes */
 	uint64_t poisoned;  /* bytes with uncorrected memory errors */
+	char *pages;        /* compound pages of its memory, as dmemfs.pages: "1G"; NULL: unknown */
 	uid_t uid;
 	GArray *runs;     /* struct extent_map_run, by offset */
 	GArray *faults;   /* struct file_faults; empty: the backend does not count */

@@ -15,9 +15,8 @@ static char *memory_text(const struct dmem_file *file)
 
 static void print_files(const GPtrArray *files, const struct view *view)
 {
-	static const char *const headers[] = {
-		">SIZE", ">MEMORY", ">RUNS", "PAGES", "NODES", "FILE", "MAPPED BY", NULL
-	};
+	static const char *const headers[] = { ">SIZE", ">MEMORY", ">RUNS",     "PAGES", "COMPOUND",
+		                               "NODES", "FILE",    "MAPPED BY", NULL };
 	g_autoptr(table_t) table = table_new(headers);
 	g_autofree char *text = NULL;
 
@@ -28,6 +27,7 @@ static void print_files(const GPtrArray *files, const struct view *view)
 		table_take(table, file->path ? memory_text(file) : g_strdup("?"));
 		table_take(table, file->path ? g_strdup_printf("%u", file->runs->len) : g_strdup("?"));
 		table_take(table, text_page_sizes(page_share_sizes(file_pages(file))));
+		table_add(table, file->pages ? file->pages : "?");
 		table_take(table, file_nodes(file, view));
 		table_take(table, file_name(file));
 		table_take(table, file_users(file));
@@ -74,6 +74,7 @@ static void describe_file(struct json *json, const struct dmem_file *file, const
 		json_unsigned(json, "runs", file->runs->len);
 		json_unsigned(json, "uid", file->uid);
 		json_string(json, "nodes", nodes);
+		json_string(json, "pages", file->pages);
 		describe_pages(json, file_pages(file));
 	}
 	describe_users(json, file->users);

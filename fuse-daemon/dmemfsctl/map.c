@@ -24,6 +24,7 @@ static void describe(struct json *json, const struct map *map)
 {
 	json_string(json, "mountpoint", map->view->root);
 	json_unsigned(json, "pending_bytes", view_figure(map->view, "pending_bytes"));
+	json_unsigned(json, "pinned_bytes", view_figure(map->view, "pinned_bytes"));
 	json_begin_array(json, "regions");
 	for (guint i = 0; i < map->pieces->len; i++) {
 		const struct view_region *region = &g_array_index(map->view->regions, struct view_region, i);

@@ -85,10 +85,16 @@ static void append_region(GString *text, const struct map *map, guint index, str
 	}
 }
 
+static void append_amount(GString *text, uint64_t bytes, const char *what)
+{
+	g_autofree char *size = text_size(bytes);
+
+	if (bytes)
+		g_string_append_printf(text, "%s %s\n", size, what);
+}
+
 static void append_legend(GString *text, const struct map *map, struct pen *pen)
 {
-	uint64_t pending = view_figure(map->view, "pending_bytes");
-
 	for (guint i = 0; i < MIN(map->files->len, LEGEND_MAX); i++) {
 		const struct dmem_file *file = g_ptr_array_index(map->files, i);
 		g_autofree char *size = text_size(file->allocated);
@@ -101,11 +107,8 @@ static void append_legend(GString *text, const struct map *map, struct pen *pen)
 	if (map->files->len > LEGEND_MAX)
 		g_string_append_printf(text, "%s %u more files\n", pen->colour ? "..." : "#",
 		                       map->files->len - LEGEND_MAX);
-	if (pending) {
-		g_autofree char *size = text_size(pending);
-
-		g_string_append_printf(text, "%s of removed files are pending\n", size);
-	}
+	append_amount(text, view_figure(map->view, "pending_bytes"), "of removed files are pending");
+	append_amount(text, view_figure(map->view, "pinned_bytes"), "that no file has are pinned by devices");
 }
 
 char *map_text(const struct map *map, bool colour, bool unicode)

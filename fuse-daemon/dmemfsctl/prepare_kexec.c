@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* dmemfsctl prepare-kexec: prepares the record, so that the contents of files survive a kexec. */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "backend/pfn_device.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/state_dir.h"
 #include "recovery/kexec.h"
@@ -17,11 +19,50 @@ static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAM
 	                                  "FILE" },
 	                                G_OPTION_ENTRY_NULL };
 
+/*
+ * Fails when a device holds memory that no file has: under the next kernel the device would write into other files. The caller has
+ * the store open, so no daemon of this record runs.
+ */
+static bool check_pins(GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	g_autoptr(GArray) pins = extents_new();
+	const struct extent *first;
+	uint64_t bytes = 0;
+	int device, err;
+
+	/* The module cannot be unloaded while memory is pinned. */
+	if (access(DMEMFS_DEVICE, F_OK) < 0)
+		return true;
+	device = pfn_device_open(&reason);
+	if (device < 0) {
+		command_fail(error, STATUS_FAILED, "cannot find out whether devices hold memory: %s", reason->message);
+		return false;
+	}
+	err = pfn_list_pinned(device, (struct extent){ 0, INT64_MAX }, pins);
+	close(device);
+	if (err && err != -ENOTTY) {
+		command_fail(error, STATUS_FAILED, "cannot find out whether devices hold memory: %s", g_strerror(-err));
+		return false;
+	}
+	for (guint i = 0; i < pins->len; i++)
+		bytes += g_array_index(pins, struct extent, i).length;
+	if (!bytes)
+		return true;
+	first = &g_array_index(pins, struct extent, 0);
+	command_fail(error, STATUS_FAILED,
+	             "a device still holds %" G_GUINT64_FORMAT
+	             " MiB that no file has any more, at 0x%" G_GINT64_MODIFIER
+	             "x: end the process that uses the device, then try again",
+	             bytes >> 20, first->start);
+	return false;
+}
+
 static enum status prepare(const char *state_dir, struct json *json, GError **error)
 {
 	g_autofree char *argument = NULL;
 	struct store *store = store_open(state_dir, getuid(), getgid(), error);
-	bool done = store && kexec_prepare(store, &argument, error);
+	bool done = store && check_pins(error) && kexec_prepare(store, &argument, error);
 
 	store_close(store);
 	if (!done)
@@ -42,9 +83,11 @@ const struct command command_prepare_kexec = {
 	.name = "prepare-kexec",
 	.operands = "[STATE_DIR]",
 	.summary = "Keep the contents of all files through a kexec, while the daemon is stopped",
-	.details = "Prints an argument for the command line of the next kernel, which must reserve the same memory:\n"
-		   "  kexec -s -l KERNEL --initrd=INITRD --append=\"$(cat /proc/cmdline) $(dmemfsctl prepare-kexec)\"\n"
-		   "A preparation is good for one boot by kexec, and void once the daemon was started again.",
+	.details =
+		"Prints an argument for the command line of the next kernel, which must reserve the same memory:\n"
+		"  kexec -s -l KERNEL --initrd=INITRD --append=\"$(cat /proc/cmdline) $(dmemfsctl prepare-kexec)\"\n"
+		"A preparation is good for one boot by kexec, and void once the daemon was started again. It is refused\n"
+		"while a device holds memory of a removed file, because the device would write into the next kernel's files.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

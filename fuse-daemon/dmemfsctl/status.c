@@ -24,7 +24,7 @@ static void print_line(const char *name, uint64_t bytes, uint64_t whole)
 
 static void print_regions(const struct view *view)
 {
-	static const char *const headers[] = { "REGION", ">START", ">SIZE", ">FREE", ">NODE", NULL };
+	static const char *const headers[] = { "REGION", ">START", ">SIZE", ">FREE", ">NODE", "COMPOUND", NULL };
 	g_autoptr(table_t) table = table_new(headers);
 	g_autofree char *text = NULL;
 
@@ -36,9 +36,55 @@ static void print_regions(const struct view *view)
 		table_take(table, text_size(region->extent.length));
 		table_take(table, text_size(region->free));
 		table_take(table, region->node < 0 ? g_strdup("?") : g_strdup_printf("%d", region->node));
+		table_add(table, region->pages ? region->pages : "?");
 	}
 	text = table_text(table, "  ");
 	fputs(text, stdout);
+}
+
+/* "qemu-system-x86(1234)": the name that process @pid has now, if it still exists. */
+static char *process_text(int pid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/comm", pid);
+	g_autofree char *comm = NULL;
+	g_autofree char *name = NULL;
+
+	if (pid <= 0)
+		return g_strdup("?");
+	if (!g_file_get_contents(path, &comm, NULL, NULL))
+		return g_strdup_printf("%d, which has ended", pid);
+	name = text_visible(g_strchomp(comm));
+	return g_strdup_printf("%s(%d)", name, pid);
+}
+
+static char *time_text(int64_t since)
+{
+	g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(since);
+
+	return time ? g_date_time_format(time, "%F %T") : g_strdup("?");
+}
+
+/* Prints nothing when no memory is pinned. */
+static void print_pins(const struct view *view)
+{
+	static const char *const headers[] = { ">PINNED",   ">SIZE",          "SINCE", ">INODE",
+		                               "LAST NAME", "LAST OPENED BY", NULL };
+	g_autoptr(table_t) table = table_new(headers);
+	g_autofree char *text = NULL;
+
+	for (guint i = 0; i < view->pins->len; i++) {
+		const struct view_pin *pin = &g_array_index(view->pins, struct view_pin, i);
+
+		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", pin->extent.start));
+		table_take(table, text_size(pin->extent.length));
+		table_take(table, time_text(pin->since));
+		table_take(table, pin->inode ? g_strdup_printf("%" G_GUINT64_FORMAT, pin->inode) : g_strdup("?"));
+		table_take(table, *pin->name ? text_visible(pin->name) : g_strdup("?"));
+		table_take(table, process_text(pin->pid));
+	}
+	text = table_text(table, "  ");
+	if (view->pins->len > 0)
+		fputs(text, stdout);
 }
 
 /* Counts each process once, even if it maps several files. */
@@ -63,6 +109,15 @@ static void print_zeroing(const struct view *view)
 
 	if (rate)
 		printf("  zeroing %s/s\n", text);
+}
+
+/* Prints nothing when no memory is pinned. */
+static void print_pinned(const struct view *view, uint64_t capacity)
+{
+	uint64_t pinned = view_figure(view, "pinned_bytes");
+
+	if (pinned)
+		print_line("pinned", pinned, capacity);
 }
 
 /* Prints nothing when there is no poisoned memory, as is normal. */
@@ -93,11 +148,31 @@ static void print_view(const struct view *view, guint processes)
 	print_line("  dirty", view_figure(view, "dirty_bytes") + view_figure(view, "zeroing_bytes"), capacity);
 	print_line("  in 2M", view_figure(view, "free_2m_bytes"), capacity);
 	print_line("  in 1G", view_figure(view, "free_1g_bytes"), capacity);
+	print_pinned(view, capacity);
 	print_poisoned(view, capacity);
 	printf("  %" G_GUINT64_FORMAT " files in %" G_GUINT64_FORMAT " directories, mapped by %u process%s\n",
 	       view_figure(view, "files"), view_figure(view, "directories"), processes, processes == 1 ? "" : "es");
 	print_zeroing(view);
 	print_regions(view);
+	print_pins(view);
+}
+
+static void describe_pins(struct json *json, const struct view *view)
+{
+	json_begin_array(json, "pinned");
+	for (guint i = 0; i < view->pins->len; i++) {
+		const struct view_pin *pin = &g_array_index(view->pins, struct view_pin, i);
+
+		json_begin_object(json, NULL);
+		json_unsigned(json, "start", pin->extent.start);
+		json_unsigned(json, "length_bytes", pin->extent.length);
+		json_signed(json, "since", pin->since);
+		json_unsigned(json, "inode", pin->inode);
+		json_string(json, "name", pin->name);
+		json_signed(json, "pid", pin->pid);
+		json_end(json);
+	}
+	json_end(json);
 }
 
 static void describe_regions(struct json *json, const struct view *view)
@@ -111,6 +186,7 @@ static void describe_regions(struct json *json, const struct view *view)
 		json_unsigned(json, "length_bytes", region->extent.length);
 		json_unsigned(json, "free_bytes", region->free);
 		json_node(json, region->node);
+		json_string(json, "pages", region->pages);
 		json_end(json);
 	}
 	json_end(json);
@@ -133,6 +209,7 @@ static void describe_view(struct json *json, const struct view *view, guint proc
 		json_unsigned(json, figure->name, figure->value);
 	}
 	describe_regions(json, view);
+	describe_pins(json, view);
 	json_end(json);
 }
 
@@ -180,7 +257,8 @@ const struct command command_status = {
 		"Shows the mount that PATH lies on, or all mounts. Memory is pending when its file was removed, but a\n"
 		"process still maps it. Free memory is dirty until it is zeroed for the next file. Promised memory is\n"
 		"what files with demand allocation may still touch. Memory is poisoned when an uncorrected error was\n"
-		"found in it: it leaves the pool as soon as no file has it any more.",
+		"found in it: it leaves the pool as soon as no file has it any more. Memory is pinned when no file has\n"
+		"it any more, but a device still holds it.",
 	.operands_max = 1,
 	.run = run,
 };

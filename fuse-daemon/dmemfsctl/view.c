@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mounts.h"
+#include "base/page_order.h"
 #include "config/config.h"
 #include "dmemfsctl/command.h"
 
@@ -101,11 +102,39 @@ static void parse_regions(GArray *regions, const char *text)
 	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
 
 	for (char **line = lines; *line; line++) {
-		struct view_region region;
+		struct view_region region = { 0 };
+		char pages[8] = "";
+		unsigned order;
 
-		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d",
-		           &region.extent.start, &region.extent.length, &region.free, &region.node) == 4)
-			g_array_append_val(regions, region);
+		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %7s",
+		           &region.extent.start, &region.extent.length, &region.free, &region.node, pages) < 4)
+			continue;
+		region.pages = page_order_parse(pages, &order) ? page_order_name(order) : NULL;
+		g_array_append_val(regions, region);
+	}
+}
+
+static void pin_clear(gpointer pin)
+{
+	g_free(((struct view_pin *)pin)->name);
+}
+
+/* Parses lines "START LENGTH SINCE INODE PID NAME" with escapes in the name. */
+static void parse_pins(GArray *pins, const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		struct view_pin pin = { 0 };
+		int end = 0;
+
+		if (sscanf(*line,
+		           "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GUINT64_FORMAT
+		           " %d%n",
+		           &pin.extent.start, &pin.extent.length, &pin.since, &pin.inode, &pin.pid, &end) < 5)
+			continue;
+		pin.name = g_strcompress(*line + end + ((*line)[end] == ' '));
+		g_array_append_val(pins, pin);
 	}
 }
 
@@ -118,6 +147,9 @@ static bool fill(struct view *view, GError **error)
 	bool root = geteuid() == 0;
 	g_autofree char *regions = page_size && root ? view_read_attribute(view->root, "dmemfs.regions", error) : NULL;
 
+	/* Older daemons do not have this attribute. */
+	g_autofree char *pins = regions ? view_read_attribute(view->root, "dmemfs.pinned", NULL) : NULL;
+
 	view->alloc = regions || (page_size && !root) ? view_read_attribute(view->root, "dmemfs.alloc", error) : NULL;
 	if (!view->alloc || !config_parse_size(page_size, &view->page_size, error))
 		return false;
@@ -125,6 +157,8 @@ static bool fill(struct view *view, GError **error)
 	parse_daemon(view->daemon, daemon);
 	if (regions)
 		parse_regions(view->regions, regions);
+	if (pins)
+		parse_pins(view->pins, pins);
 	return true;
 }
 
@@ -161,6 +195,8 @@ static struct view *view_new(const struct mount_point *mount)
 	view->figures = g_array_new(FALSE, FALSE, sizeof(struct view_figure));
 	g_array_set_clear_func(view->figures, figure_clear);
 	view->regions = g_array_new(FALSE, FALSE, sizeof(struct view_region));
+	view->pins = g_array_new(FALSE, FALSE, sizeof(struct view_pin));
+	g_array_set_clear_func(view->pins, pin_clear);
 	return view;
 }
 
@@ -312,6 +348,7 @@ void view_destroy(struct view *view)
 	g_hash_table_unref(view->daemon);
 	g_array_unref(view->figures);
 	g_array_unref(view->regions);
+	g_array_unref(view->pins);
 	g_free(view);
 }
 
@@ -335,4 +372,12 @@ int view_find_region(const struct view *view, uint64_t address)
 			return (int)i;
 	}
 	return -1;
+}
+
+const char *view_pages_at(const struct view *view, uint64_t address)
+{
+	int index = view_find_region(view, address);
+	const char *pages = index < 0 ? NULL : g_array_index(view->regions, struct view_region, index).pages;
+
+	return pages ? pages : "?";
 }

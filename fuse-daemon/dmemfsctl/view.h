@@ -14,8 +14,18 @@
 
 struct view_region {
 	struct extent extent;
-	uint64_t free; /* bytes */
-	int node;      /* -1 unknown */
+	uint64_t free;     /* bytes */
+	int node;          /* -1: unknown */
+	const char *pages; /* page_order_name(); NULL: an older daemon */
+};
+
+/* Memory that no file has any more, but that a device still holds. */
+struct view_pin {
+	struct extent extent;
+	int64_t since;  /* seconds since the epoch */
+	uint64_t inode; /* of the file that had it last; 0: unknown */
+	int pid;        /* of the process that opened the file last; 0: unknown */
+	char *name;     /* the last name of the file; "": unknown */
 };
 
 /* A "NAME VALUE" line of dmemfs.stats. */
@@ -33,6 +43,7 @@ struct view {
 	char *alloc;
 	GArray *figures; /* struct view_figure: all of dmemfs.stats, in its order */
 	GArray *regions; /* struct view_region; empty unless this process is root */
+	GArray *pins;    /* struct view_pin; empty unless this process is root */
 };
 
 /*
@@ -48,6 +59,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(view_t, view_destroy)
 
 /* The value of @name in dmemfs.stats; 0 when the daemon does not report it. */
 uint64_t view_figure(const struct view *view, const char *name);
+/* "1G", "2M", "none", "?": the compound pages of the region that @address lies in. */
+const char *view_pages_at(const struct view *view, uint64_t address);
 /* The index of the region that @address lies in, or -1. */
 int view_find_region(const struct view *view, uint64_t address);
 /* The value of the virtual attribute @name of @path, g_malloc'ed. NULL and @error. */

@@ -57,7 +57,7 @@ def test_healthy_machine(ctl, healthy):
                                                        "apparmor"]
     text = ctl.text("doctor", "--root", healthy.root)
     assert text.endswith("0 problems, 0 notes\n")
-    assert "16 GiB at 0x440000000 are reserved, without struct page" in text
+    assert "16 GiB at 0x440000000 are reserved, and the kernel does not manage them" in text
 
 
 LINUX_6_13 = {"proc/sys/kernel/osrelease": "6.13.0-amd64\n", "boot/config-6.13.0-amd64": "\nCONFIG_FUSE_PASSTHROUGH=y\n",
@@ -75,10 +75,10 @@ ILLS = {
                   {"proc/iomem": "100000000-103fffffff : System RAM\n"}),
     "struct-pages": ("reserved", "problem", "has struct pages", "reboot",
                      {f"sys/devices/system/memory/memory{20 * GIB >> 27}/state": "online\n"}),
-    "odd-end": ("reserved", "note", "not aligned to 128 MiB", "dmemfsctl plan",
+    "odd-end": ("reserved", "note", "the next range for pages=2M is start=0x440000000 size=128M", "dmemfsctl plan",
                 {"proc/cmdline": "memmap=64M$0x440000000\n"}),
-    "not-1g": ("reserved", "note", "not aligned to 1 GiB", "dmemfsctl plan",
-               {"proc/cmdline": "memmap=128M$0x440000000\n"}),
+    "not-1g": ("reserved", "note", "the next range for pages=1G is start=0x480000000 size=2048M", "dmemfsctl plan",
+               {"proc/cmdline": "memmap=3G$0x448000000\n"}),
     "who-is-not-root": ("reserved", "note", "cannot be read", "run as root", {"proc/iomem": "0-0 : System RAM\n"}),
     "plan-for-grub": ("reserved", "note", "no memory is reserved", "run update-grub, then reboot",
                       {"proc/cmdline": "quiet\n", "etc/default/grub.d/dmemfs.cfg": "#\n"}),

@@ -116,7 +116,7 @@ def test_extents(ctl, furnished):
         [tuple(run) for run in fs.extents(fs / "tenant" / "vm 2")]
     assert result["size_bytes"] == 2 * fs.unit + 1
     rows = ctl.text("extents", fs / "vm1").splitlines()
-    assert rows[0].split() == ["OFFSET", "ADDRESS", "LENGTH", "NODE", "PAGES"]
+    assert rows[0].split() == ["OFFSET", "ADDRESS", "LENGTH", "NODE", "PAGES", "COMPOUND"]
     run = fs.extents(fs / "vm1")[0]
     assert rows[1].split()[:3] == [f"{number:#x}" for number in run]
     assert len(ctl.text("extents", fs.make_file("empty")).splitlines()) in (1, 2)
