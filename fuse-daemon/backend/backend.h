@@ -145,7 +145,10 @@ struct backend_ops {
 	 * nothing has changed: the machine has not enough RAM.
 	 */
 	int (*give)(struct backend_object *object, uint64_t offset, struct extent extent);
-	/* Takes the memory of [offset, offset + length) from the object. When it returns, no process maps that memory. */
+	/*
+	 * Takes the memory of [offset, offset + length) from the object. When it returns, no process maps that memory. A device
+	 * may still hold it: list_pinned().
+	 */
 	int (*take)(struct backend_object *object, uint64_t offset, uint64_t length);
 	/*
 	 * Sets the size. When it returns, touching a page past @size is SIGBUS. Bytes between the smaller of the two sizes
@@ -181,6 +184,12 @@ struct backend_ops {
 	void (*set_poison)(struct backend *backend, void (*poisoned)(void *data), void *data);
 	int (*list_poison)(struct backend *backend, GArray *runs);
 	int (*add_poison)(struct backend *backend, struct extent extent);
+	/*
+	 * Appends the runs of @range that no object has, but that a device still holds, by address (GArray of struct extent).
+	 * Such memory can be neither given nor cleaned. No event tells when the device lets go: the caller asks again. NULL:
+	 * no memory of this backend can be held.
+	 */
+	int (*list_pinned)(struct backend *backend, struct extent range, GArray *runs);
 	/* How many faults were served with each page size, in lines "SIZE COUNT"; the caller frees it. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };

@@ -368,7 +368,7 @@ static int pfn_attach(struct backend *backend, uint64_t id, const struct object_
 	int err = 0;
 
 	/* The object was made for other pages. It has no memory, because else the region would still have these pages. */
-	if (info.state == DMEMFS_OBJECT_NAMED && info.order != kind->order && give_up(backend, id))
+	if (info.state == DMEMFS_OBJECT_NAMED && info.order != kind->order && !info.allocated && give_up(backend, id))
 		info = (struct dmemfs_object_info){ .id = id };
 	if (!info.state && !count && !size)
 		return 0;
@@ -533,6 +533,11 @@ static int pfn_add_poison(struct backend *backend, struct extent extent)
 	return pfn_call(backend->device, DMEMFS_IOC_POISON_ADD, &request);
 }
 
+static int list_pinned(struct backend *backend, struct extent range, GArray *runs)
+{
+	return pfn_list_pinned(backend->device, range, runs);
+}
+
 /* How many faults were served with each page size. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
@@ -576,5 +581,6 @@ const struct backend_ops backend_pfn_ops = {
 	.set_poison = pfn_set_poison,
 	.list_poison = pfn_list_poison,
 	.add_poison = pfn_add_poison,
+	.list_pinned = list_pinned,
 	.describe_faults = pfn_describe_faults,
 };

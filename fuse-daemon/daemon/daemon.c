@@ -19,6 +19,7 @@
 #include "daemon/reload.h"
 #include "daemon/state_lock.h"
 #include "daemon/watchdog.h"
+#include "file/pins.h"
 #include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
 #include "namespace/fault_service.h"
@@ -38,6 +39,7 @@ struct daemon {
 	int lock;         /* descriptor of the state directory's lock */
 	struct takeover takeover;
 	struct reload_check *reload_check;
+	struct pins_poll pins_poll;
 	bool unmounted; /* no process can reach removed files any more */
 	bool keep;      /* at the end the mount is left to the next daemon */
 	bool ending;    /* SIGINT came: later signals cannot set @keep */
@@ -60,9 +62,12 @@ static void memory_is_poisoned(void *storage)
 	poison_update(storage);
 }
 
-static gboolean flush(gpointer ns)
+static gboolean flush(gpointer data)
 {
-	namespace_flush(ns);
+	struct daemon *daemon = data;
+
+	namespace_flush(daemon->server.ns);
+	pins_poll(&daemon->server.storage, &daemon->pins_poll, g_get_monotonic_time());
 	return G_SOURCE_CONTINUE;
 }
 
@@ -230,7 +235,7 @@ static void add_sources(struct daemon *daemon)
 	daemon->sources[1] = g_unix_signal_add(SIGINT, on_interrupt, daemon);
 	daemon->sources[2] = g_unix_signal_add(SIGHUP, on_hangup, daemon);
 	daemon->sources[3] = g_unix_fd_add(fd, G_IO_IN, on_backend_event, storage);
-	daemon->sources[4] = g_timeout_add_seconds(NAMESPACE_FLUSH_PERIOD, flush, daemon->server.ns);
+	daemon->sources[4] = g_timeout_add_seconds(NAMESPACE_FLUSH_PERIOD, flush, daemon);
 }
 
 static void remove_sources(struct daemon *daemon)

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "connection/request_count.h"
+#include "file/pins.h"
 #include "file/zeroer.h"
 #include "requests/sizing.h"
 
@@ -90,6 +91,12 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
 	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that a process still uses.");
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
+	describe(text, "dmemfs_pinned_bytes", "gauge",
+	         "Memory that no file has any more, but that a device still holds.");
+	add(text, metrics, "dmemfs_pinned_bytes", "", (double)usage.pinned);
+	describe(text, "dmemfs_pinned_oldest_seconds", "gauge",
+	         "How long the oldest pinned memory has been held; 0: there is none.");
+	add(text, metrics, "dmemfs_pinned_oldest_seconds", "", (double)pins_oldest(&metrics->server->storage));
 	describe(text, "dmemfs_poisoned_bytes", "gauge", "Memory that went bad: out of use, or still some file's.");
 	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"retired\"", (double)usage.poisoned);
 	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"used\"", (double)usage.poisoned_used);

@@ -114,6 +114,9 @@ int file_change_order(struct file *file, unsigned order);
 /* Name of the extended attribute of the record that holds the order, as a name of page_order.h. */
 #define FILE_RECORD_PAGES "dmemfs.pages"
 
+/* Keeps @name, which the file is about to lose as its last one, for reports about memory that a device still holds. */
+void file_note_name(struct file *file, const char *name);
+
 /* What the file has charged to a quota tree. The namespace, which knows the tree, assigns it. */
 struct quota_account *file_account(struct file *file);
 

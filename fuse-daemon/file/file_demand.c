@@ -22,6 +22,7 @@
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "file/file_internal.h"
+#include "file/pins.h"
 
 /* How often a fault is retried when the file changes meanwhile. After that the thread touches the memory again. */
 #define ATTEMPTS 3
@@ -31,13 +32,25 @@ static bool is_hole(const struct file *file, uint64_t from, uint64_t to)
 	return extent_map_next_data(file->map, from) >= to;
 }
 
+static uint64_t bytes_of(const GArray *extents)
+{
+	uint64_t bytes = 0;
+
+	for (guint i = 0; i < extents->len; i++)
+		bytes += g_array_index(extents, struct extent, i).length;
+	return bytes;
+}
+
 /* Frees @runs to the pool, which promises them again. file_settle() takes back what a shorter file does not need. */
 static void demand_free(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) extents = file_extents(runs);
+	const struct pool_user last = file_last_user(file);
+	uint64_t all = bytes_of(extents);
 
-	for (guint i = 0; i < extents->len; i++)
-		file->promised += g_array_index(extents, struct extent, i).length;
+	file->promised += all;
+	pins_check(file->storage, &last, extents);
+	pool_restore_promise(file->storage->pool, file_regions(file), all - bytes_of(extents));
 	pool_free_promised(file->storage->pool, (const struct extent *)extents->data, extents->len);
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/page_order.h"
 #include "file/file.h"
+#include "pool/pool_pins.h"
 
 struct file {
 	const struct storage *storage;
@@ -37,8 +38,9 @@ struct file {
 	bool renewed;       /* file_renew() replaced the memory, which is not zeroed yet */
 	atomic_bool demand; /* demand allocation, else eager; changes only while the file is empty */
 	atomic_bool discard;
-	uint64_t promised; /* bytes that the pool has promised */
-	uint64_t inflight; /* bytes taken from the pool for this file that are not in the map yet */
+	char *_Atomic last_name; /* set once, by the namespace; NULL: it has a name, or never had one */
+	uint64_t promised;       /* bytes that the pool has promised */
+	uint64_t inflight;       /* bytes taken from the pool for this file that are not in the map yet */
 };
 
 /* A way to allocate. Each operation is all or nothing, and charges the quota tree before it takes memory. */
@@ -113,6 +115,9 @@ int file_zero(struct file *file, uint64_t offset, uint64_t end);
 /* Make the quota's charge and the pool's promise equal to what the file has or may get, after a change or a failure. */
 void file_settle(struct file *file);
 void file_settle_promise(struct file *file);
+
+/* Describes the file for memory that it gives up. */
+struct pool_user file_last_user(const struct file *file);
 
 /* file_eager.c: takes memory for [@offset, @offset + @length) in as few runs as possible, and appends it to @runs. */
 int file_eager_alloc(struct file *file, uint64_t offset, uint64_t length, GArray *runs);

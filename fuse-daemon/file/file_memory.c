@@ -29,6 +29,7 @@ void file_release(struct file *file)
 		file->storage->ops->release(file->object);
 	extent_map_destroy(file->map);
 	numa_policy_unref(file->policy);
+	g_free(file->last_name);
 	pthread_rwlock_destroy(&file->lock);
 	g_free(file);
 }
@@ -53,6 +54,25 @@ void file_set_order(struct file *file, unsigned order)
 	file->order = order;
 	file->has_pages = true;
 	file->unit = MAX(file->unit, page_order_bytes(order));
+}
+
+void file_note_name(struct file *file, const char *name)
+{
+	/* Only memory with compound pages can be held. Files without memory could take any amount of the daemon's for names. */
+	if (!file->last_name && file->order != PAGE_ORDER_NONE && file_allocated(file) > 0)
+		file->last_name = g_strndup(name, sizeof(((struct pool_user *)NULL)->name) - 1);
+}
+
+struct pool_user file_last_user(const struct file *file)
+{
+	struct pool_user last = {
+		.ino = file->ino,
+		.pid = atomic_load_explicit(&file->opener, memory_order_relaxed),
+	};
+	const char *name = file->last_name;
+
+	g_strlcpy(last.name, name ? name : "", sizeof(last.name));
+	return last;
 }
 
 struct quota_account *file_account(struct file *file)

@@ -4,6 +4,7 @@
 
 #include "base/crash_point.h"
 #include "file/file_internal.h"
+#include "file/pins.h"
 
 struct unlinked_mapped {
 	GMutex lock;
@@ -73,6 +74,11 @@ static bool retire_memory(struct file *file)
 
 	extent_map_remove(file->map, 0, UINT64_MAX, extents);
 	had = extents->len > 0;
+	if (had && file->order != PAGE_ORDER_NONE) {
+		const struct pool_user last = file_last_user(file);
+
+		pool_set_last_user(file->storage->pool, file->ino, &last);
+	}
 	pool_retire(file->storage->pool, file->ino, extents);
 	pool_forgo(file->storage->pool, file_regions(file), file->promised);
 	return had;
@@ -144,6 +150,7 @@ void storage_idle(const struct storage *storage, uint64_t ino)
 		retire_memory(file);
 		file_release(file);
 	}
+	pins_check_pending(storage, ino);
 	store_delete_inode_later(storage->store, ino);
 	store_flush(storage->store); /* if this fails, the memory stays pending until a transaction succeeds */
 }

@@ -238,6 +238,13 @@ int namespace_link(struct namespace *ns, uint64_t ino, uint64_t parent, const ch
 	return err;
 }
 
+/* Has the file note its last name: a report about memory that a device still holds shows it. */
+static void note_last_name(const struct inode *inode, const char *name)
+{
+	if (S_ISREG(inode->mode) && inode->nlink == 1)
+		file_note_name(inode->file, name);
+}
+
 /* Undoes the link counts of a name of @inode in @dir. The caller removes the entry, or gives it another inode. */
 static void drop_name(struct namespace *ns, struct inode *dir, struct inode *inode, struct timespec now)
 {
@@ -271,6 +278,7 @@ static int remove_entry(struct namespace *ns, struct inode *dir, struct director
 	err = record_commit(ns, 0);
 	if (err)
 		return err;
+	note_last_name(inode, entry->name);
 	inode_remove_name(ns, dir, entry);
 	drop_name(ns, dir, inode, now);
 	*dead = inode_unused(ns, inode);
@@ -386,6 +394,7 @@ static struct inode *move(struct namespace *ns, const struct rename_end *from, c
 
 	if (to->inode) {
 		to->entry->ino = from->inode->ino;
+		note_last_name(to->inode, new_name);
 		drop_name(ns, to->dir, to->inode, now);
 		dead = inode_unused(ns, to->inode);
 	} else {

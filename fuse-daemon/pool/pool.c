@@ -34,6 +34,8 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	pool->regions = g_array_copy((GArray *)regions);
 	pool->allocator = allocator_new();
 	pool->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
+	pool->last_users = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+	pool->pins = g_array_new(FALSE, FALSE, sizeof(struct pool_pin));
 	pool->max_waiting = max_waiting;
 	pool->overcommit = 1;
 
@@ -61,6 +63,8 @@ void pool_destroy(struct pool *pool)
 	if (!pool)
 		return;
 	g_hash_table_unref(pool->pending);
+	g_hash_table_unref(pool->last_users);
+	g_array_unref(pool->pins);
 	allocator_destroy(pool->allocator);
 	allocator_destroy(pool->clean);
 	allocator_destroy(pool->stale);
@@ -210,7 +214,7 @@ bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy)
 	return true;
 }
 
-static void free_locked(struct pool *pool, const struct extent *runs, guint count, bool unused)
+void pool_free_locked(struct pool *pool, const struct extent *runs, guint count, bool unused)
 {
 	g_autoptr(GArray) good = NULL;
 
@@ -234,7 +238,7 @@ static void free_locked(struct pool *pool, const struct extent *runs, guint coun
 static void give_back(struct pool *pool, const struct extent *runs, guint count, bool unused)
 {
 	g_mutex_lock(&pool->lock);
-	free_locked(pool, runs, count, unused);
+	pool_free_locked(pool, runs, count, unused);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -253,7 +257,7 @@ void pool_free_promised(struct pool *pool, const struct extent *runs, guint coun
 	g_mutex_lock(&pool->lock);
 	for (guint i = 0; i < count; i++)
 		pool->promised[pool_order_at(pool, runs[i].start) / PAGE_ORDER_STEP] += runs[i].length;
-	free_locked(pool, runs, count, false);
+	pool_free_locked(pool, runs, count, false);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -314,9 +318,10 @@ void pool_idle(struct pool *pool, uint64_t id)
 		const struct extent *first = (const struct extent *)runs->data;
 
 		pool->pending_bytes -= runs_bytes(first, runs->len);
-		free_locked(pool, first, runs->len, false);
+		pool_free_locked(pool, first, runs->len, false);
 		g_hash_table_remove(pool->pending, &id);
 	}
+	g_hash_table_remove(pool->last_users, &id);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -330,6 +335,7 @@ void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 		.capacity = stats.capacity,
 		.free = stats.free,
 		.pending = pool->pending_bytes,
+		.pinned = pool->pinned_bytes,
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};
@@ -338,6 +344,6 @@ void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 	clean_get_usage(pool, usage);
 	usage->poisoned = extent_set_bytes(pool->retired);
 	usage->poisoned_used = extent_set_bytes(pool->poisoned) - usage->poisoned;
-	usage->allocated = usage->capacity - usage->free - usage->pending - usage->poisoned;
+	usage->allocated = usage->capacity - usage->free - usage->pending - usage->pinned - usage->poisoned;
 	g_mutex_unlock(&pool->lock);
 }

@@ -3,12 +3,13 @@
  * The pool owns all memory that belongs to no live file, and decides which memory a file gets. It has one lock, a leaf: no
  * other lock is taken under it. All functions take it.
  *
- * Each byte is in exactly one of four states, so that free + in use + pending + poisoned = capacity:
+ * Each byte is in exactly one of five states, so that free + in use + pending + pinned + poisoned = capacity:
  *   free      the allocator has it
  *   in use    it is in the extent map of one live file (file.c)
  *   pending   its file was removed, and the backend has not yet reported that the memory is unused
+ *   pinned    it belongs to no file, but a device still holds it (pool_pins.h)
  *   poisoned  it went bad, and belongs to no file
- * Memory that goes bad while it is in use or pending becomes poisoned when it is freed.
+ * Memory that goes bad while it is in use, pending or pinned becomes poisoned when it is freed.
  *
  * Memory is promised to files with demand allocation, which take it when they are touched. The sum of all promises and all
  * memory that is not free is limited: a promise may raise it to overcommit times the capacity; an allocation without a
@@ -49,7 +50,8 @@ struct pool_usage {
 	uint64_t dirty;
 	uint64_t zeroing;
 	uint64_t poisoned;      /* bad bytes that belong to no file */
-	uint64_t poisoned_used; /* bad bytes that are in use or pending */
+	uint64_t poisoned_used; /* bad bytes that are in use, pending or pinned */
+	uint64_t pinned;
 };
 
 struct pool_region {

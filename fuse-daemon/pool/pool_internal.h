@@ -7,6 +7,7 @@
 #include "pool/numa_policy_alloc.h"
 #include "pool/pool.h"
 #include "pool/pool_clean.h"
+#include "pool/pool_pins.h"
 
 struct pool {
 	GArray *regions;     /* struct memory_region, by index in the allocator; never changes */
@@ -25,7 +26,10 @@ struct pool {
 	bool stopped;              /* pool_stop_zeroing() was called */
 	GHashTable *pending;       /* id (owned guint64) -> GArray of struct extent */
 	uint64_t pending_bytes;
-	uint64_t promised[PAGE_ORDER_KINDS]; /* of memory of each */
+	GHashTable *last_users; /* id (owned guint64) -> struct pool_user: the files of pending memory, if known */
+	GArray *pins;           /* struct pool_pin */
+	uint64_t pinned_bytes;
+	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
 	double overcommit;
 	gint64 patience_until; /* monotonic time, us */
 	unsigned waiting;
@@ -44,6 +48,8 @@ void clean_wait(struct pool *pool, const GArray *runs, guint first);
 void clean_note_freed(struct pool *pool, const struct extent *runs, guint count, bool unused);
 void clean_get_usage(struct pool *pool, struct pool_usage *usage);
 
+/* As pool_free(); @unused: as pool_free_unused(). */
+void pool_free_locked(struct pool *pool, const struct extent *runs, guint count, bool unused);
 /* An empty set (extent_set.h) over the pool's regions; the caller frees it. */
 struct allocator *pool_new_set(const struct pool *pool);
 /* As allocator_claim(), for memory that may be bad. True when all of it was free or retired. */

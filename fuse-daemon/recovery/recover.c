@@ -6,6 +6,7 @@
 
 #include "base/crash_point.h"
 #include "base/log.h"
+#include "file/pins.h"
 #include "pool/pool_clean.h"
 #include "recovery/kexec.h"
 #include "recovery/poison.h"
@@ -156,6 +157,7 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	if (!record_regions(storage, true, error) || !poison_load(storage, error))
 		return false;
 	poison_update(storage);
+	pins_load(storage);
 	if (!namespace_load(ns, recovery.kept, takeover, error))
 		return false;
 	namespace_skip_inos(ns, storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery));
@@ -163,6 +165,8 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	if (!namespace_attach(ns, error))
 		return false;
 	CRASH_POINT("attached");
+	/* Objects were given up, and files cut to what the record says. */
+	pins_load(storage);
 	if (!load_clean(storage, error) || !record_regions(storage, false, error))
 		return false;
 	/* Last, so that after a crash before this the next start finds the contents lost, too. */

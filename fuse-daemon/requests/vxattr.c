@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/page_order.h"
+#include "file/pins.h"
 #include "file/zeroer.h"
 #include "pool/pool.h"
 #include "quota/quota_limit.h"
@@ -162,6 +163,8 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "zeroed_bytes", zeroing.zeroed },
 		{ "zeroing_rate", zeroing.rate },
 		{ "zeroing_workers", zeroing.workers },
+		{ "pinned_bytes", usage.pinned },
+		{ "pinned_oldest_seconds", pins_oldest(&server->storage) },
 		{ "poisoned_bytes", usage.poisoned },
 		{ "poisoned_used_bytes", usage.poisoned_used },
 	};
@@ -189,6 +192,31 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
 		                       "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %s",
 		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free,
 		                       region->node, page_order_name(region->order));
+	}
+	*value = g_string_free(text, FALSE);
+	return 0;
+}
+
+/*
+ * One "START LENGTH SINCE INODE PID NAME" line for each run of pinned memory: bytes, and seconds since the epoch. A number that is
+ * unknown is 0, and such a name is empty.
+ */
+static int get_pinned(struct server *server, uint64_t ino, char **value)
+{
+	g_autoptr(GArray) pins = pool_get_pins(server->storage.pool);
+	GString *text = g_string_new(NULL);
+
+	(void)ino;
+	/* Stops before the value is too long for an attribute. */
+	for (guint i = 0; i < pins->len && text->len < XATTR_SIZE_MAX / 2; i++) {
+		const struct pool_pin *pin = &g_array_index(pins, struct pool_pin, i);
+		g_autofree char *name = g_strescape(pin->last.name, NULL);
+
+		g_string_append_printf(text,
+		                       "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GINT64_FORMAT
+		                       " %" G_GUINT64_FORMAT " %d %s",
+		                       i ? "\n" : "", pin->extent.start, pin->extent.length,
+		                       pin->since / G_USEC_PER_SEC, pin->last.ino, pin->last.pid, name);
 	}
 	*value = g_string_free(text, FALSE);
 	return 0;
@@ -287,6 +315,7 @@ static const struct attribute attributes[] = {
 	{ PREFIX "node_bytes", .of_file = file_describe_nodes }, /* "NODE BYTES" */
 	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },
 	{ PREFIX "pages", .get = get_pages, .set = set_pages },
+	{ PREFIX "pinned", ROOT_READS | OF_ROOT, .get = get_pinned },
 	{ PREFIX "poison", ROOT_READS,
 	  .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
 	{ PREFIX "quota.max_bytes", .of_quota = tell_limit, .resource = QUOTA_BYTES },

@@ -98,7 +98,7 @@ def test_memory(fs, metrics):
     fs.make_file("file", size=5 * fs.unit)
     metrics.next()
     stats = fs.stats()
-    for name in ("capacity", "free", "pending", "allocated", "promised"):
+    for name in ("capacity", "free", "pending", "pinned", "allocated", "promised"):
         assert metrics.value(f"dmemfs_{name}_bytes") == stats[f"{name}_bytes"], name
     assert metrics.value("dmemfs_free_page_bytes", page_size="2M") == stats["free_2m_bytes"]
     assert metrics.value("dmemfs_free_page_bytes", page_size="1G") == stats["free_1g_bytes"]
@@ -106,6 +106,7 @@ def test_memory(fs, metrics):
     assert len(states) == 3 and sum(states.values()) == metrics.value("dmemfs_free_bytes")
     assert metrics.value("dmemfs_zeroed_bytes_total") is not None
     assert metrics.samples("dmemfs_poisoned_bytes").keys() and not any(metrics.samples("dmemfs_poisoned_bytes").values())
+    assert metrics.value("dmemfs_pinned_oldest_seconds") == 0
     assert metrics.value("dmemfs_inodes", type="file") == 1
     assert metrics.value("dmemfs_inodes", type="directory") == stats["directories"]
     nodes = metrics.samples("dmemfs_node_capacity_bytes")

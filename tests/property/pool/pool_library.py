@@ -19,7 +19,7 @@ class BackendRegion(Structure):
 
 class Usage(Structure):
     _fields_ = [(name, c_uint64) for name in ("capacity", "free", "allocated", "pending", "promised", "free_2m", "free_1g", "clean",
-                                              "dirty", "zeroing", "poisoned", "poisoned_used")]
+                                              "dirty", "zeroing", "poisoned", "poisoned_used", "pinned")]
 
 
 class Piece(Structure):
@@ -47,6 +47,8 @@ _SIGNATURES = {
     "pool_list_clean": (None, *_RUNS, c_void_p),
     "pool_retire": (None, c_void_p, c_uint64, c_void_p),
     "pool_idle": (None, c_void_p, c_uint64),
+    "pool_pin_used": (None, c_void_p, Extent, c_void_p),
+    "pool_unpin": (None, c_void_p, Extent),
     "pool_believe": (None, c_void_p, Extent, c_void_p),
     "pool_poison": (None, c_void_p, Extent, c_void_p),
     "pool_get_usage": (None, c_void_p, POINTER(Usage)),
@@ -154,6 +156,13 @@ class Pool:
 
     def idle(self, name):
         self._library.pool_idle(self._self, name)
+
+    def pin(self, runs):
+        for run in runs:
+            self._library.pool_pin_used(self._self, Extent(*run), None)
+
+    def unpin(self, run):
+        self._library.pool_unpin(self._self, Extent(*run))
 
     def usage(self):
         usage = Usage()

@@ -38,6 +38,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.files = []  # runs, all zeroed and then used
         self.stale = []  # (runs, units that are not zero): taken, and not yet used
         self.pending = {}  # name: runs
+        self.pinned = set()  # units
         self.pieces = []  # (piece, units)
         self.promised = {0: 0, 9: 0}  # order: units
         self.bad, self.retired = set(), set()  # units; the second those that nobody has
@@ -193,6 +194,23 @@ class PlacementMachine(RuleBasedStateMachine):
         self.pool.retire(name, runs)
         self.pending[name] = runs
 
+    @precondition(lambda self: self.files)
+    @rule(which=CHOICES)
+    def give_back_what_a_device_holds(self, which):
+        runs = self.files.pop(which % len(self.files))
+        self.pool.pin(runs)
+        self.pinned |= set(units_of(runs))
+
+    @precondition(lambda self: self.pinned)
+    @rule(which=CHOICES, length=st.integers(1, 40))
+    def device_lets_go(self, which, length):
+        """Of a range that has some of it, and perhaps memory of others."""
+        run = (sorted(self.pinned)[which % len(self.pinned)], length * UNIT)
+        self.pool.unpin(run)
+        gone = self.pinned & set(units_of([run]))
+        self.pinned -= gone
+        self.come_back([(address, UNIT) for address in gone], lambda address: DIRTY)
+
     @precondition(lambda self: self.pending)
     @rule(which=CHOICES)
     def unmap(self, which):
@@ -244,7 +262,8 @@ class PlacementMachine(RuleBasedStateMachine):
         used = self.files + [runs for runs, _ in self.stale]
         assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT
         assert usage.allocated == len(units_of(sum(used, []))) * UNIT
-        assert usage.free + usage.pending + usage.poisoned + usage.allocated == usage.capacity
+        assert usage.pinned == len(self.pinned) * UNIT
+        assert usage.free + usage.pending + usage.pinned + usage.poisoned + usage.allocated == usage.capacity
         assert (usage.poisoned, usage.poisoned_used) == (len(self.retired) * UNIT, len(self.bad - self.retired) * UNIT)
         whole = [region[:2] for region in self.regions]
         assert set(units_of(self.pool.clean(whole))) == set(clean)

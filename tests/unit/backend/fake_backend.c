@@ -115,8 +115,46 @@ static guint8 *pages_of(const struct fake *fake, struct extent extent)
 	return fake->dirty->data + (extent.start - FAKE_START) / DMEMFS_PAGE_4K;
 }
 
+static bool is_pinned(const struct fake *fake, struct extent extent)
+{
+	for (guint i = 0; i < fake->pinned->len; i++) {
+		const struct extent *held = &g_array_index(fake->pinned, struct extent, i);
+
+		if (extent.start < held->start + held->length && held->start < extent.start + extent.length)
+			return true;
+	}
+	return false;
+}
+
+static int fake_list_pinned(struct backend *backend, struct extent range, GArray *runs)
+{
+	backend->fake->asked++;
+	for (guint i = 0; i < backend->fake->pinned->len; i++) {
+		const struct extent *held = &g_array_index(backend->fake->pinned, struct extent, i);
+		uint64_t from = MAX(held->start, range.start);
+		uint64_t to = MIN(held->start + held->length, range.start + range.length);
+		struct extent run = { from, to - from };
+
+		if (from < to)
+			g_array_append_val(runs, run);
+	}
+	return 0;
+}
+
+void fake_pin(struct fake *fake, struct extent extent)
+{
+	g_array_append_val(fake->pinned, extent);
+	g_array_sort(fake->pinned, extents_compare);
+}
+
+void fake_unpin(struct fake *fake)
+{
+	g_array_set_size(fake->pinned, 0);
+}
+
 static int fake_clean(struct backend *backend, struct extent extent)
 {
+	g_assert_false(is_pinned(backend->fake, extent));
 	memset(pages_of(backend->fake, extent), 0, extent.length / DMEMFS_PAGE_4K);
 	return 0;
 }
@@ -163,6 +201,7 @@ static int fake_give(struct backend_object *object, uint64_t offset, struct exte
 {
 	guint8 *dirty = pages_of(object->fake, extent);
 
+	g_assert_false(is_pinned(object->fake, extent));
 	if (object->fake->fail_give_in && --object->fake->fail_give_in == 0)
 		return -ENOSPC;
 	for (uint64_t i = 0; i < extent.length / DMEMFS_PAGE_4K; i++) {
@@ -306,6 +345,7 @@ static const struct backend_ops fake_ops = {
 	.set_mode = fake_set_mode,
 	.next_punched = fake_next_punched,
 	.follow = fake_follow,
+	.list_pinned = fake_list_pinned,
 };
 
 static int backing_open(void *request, int fd)
@@ -323,9 +363,9 @@ static void backing_close(int id)
 	the_backend.fake->registrations--;
 }
 
-static struct pool *new_placement(uint64_t capacity)
+static struct pool *new_placement(uint64_t capacity, unsigned order)
 {
-	struct memory_region region = { FAKE_START, capacity, 0, PAGE_ORDER_NONE };
+	struct memory_region region = { FAKE_START, capacity, 0, order };
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
 
 	g_array_append_val(regions, region);
@@ -347,6 +387,11 @@ static void open_store(struct fake *fake)
 
 struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 {
+	return fake_new_paged(capacity, page_size, PAGE_ORDER_NONE);
+}
+
+struct fake *fake_new_paged(uint64_t capacity, uint64_t page_size, unsigned order)
+{
 	struct fake *fake = g_new0(struct fake, 1);
 
 	the_backend.fake = fake;
@@ -356,11 +401,14 @@ struct fake *fake_new(uint64_t capacity, uint64_t page_size)
 	g_byte_array_set_size(fake->dirty, (guint)(capacity / DMEMFS_PAGE_4K));
 	memset(fake->dirty->data, 1, fake->dirty->len);
 	fake->held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	fake->pinned = extents_new();
+	fake->order = order;
 	fake->state_dir = g_dir_make_tmp("dmemfs-unit-XXXXXX", NULL);
 	fake->storage = (struct storage){
 		.ops = &fake_ops,
 		.backend = &the_backend,
-		.pool = new_placement(capacity),
+		.pool = new_placement(capacity, order),
+		.order = order,
 		.quotas = quotas_new(1),
 		.unlinked_mapped = unlinked_mapped_new(),
 		.page_size = page_size,
@@ -378,7 +426,7 @@ void fake_restart(struct fake *fake)
 	store_close(fake->storage.store);
 	pool_destroy(fake->storage.pool);
 	quotas_destroy(fake->storage.quotas);
-	fake->storage.pool = new_placement(fake->capacity);
+	fake->storage.pool = new_placement(fake->capacity, fake->order);
 	fake->storage.quotas = quotas_new(1);
 	fake->released = 0;
 	open_store(fake);
@@ -389,7 +437,7 @@ uint64_t fake_free_bytes(struct fake *fake)
 	struct pool_usage usage;
 
 	pool_get_usage(fake->storage.pool, &usage);
-	g_assert_cmpuint(usage.free + usage.pending + fake->given, ==, usage.capacity);
+	g_assert_cmpuint(usage.free + usage.pending + usage.pinned + fake->given, ==, usage.capacity);
 	return usage.free;
 }
 
@@ -432,6 +480,7 @@ void fake_destroy(struct fake *fake)
 	remove_state(fake->state_dir);
 	g_free(fake->state_dir);
 	g_array_unref(fake->held);
+	g_array_unref(fake->pinned);
 	g_byte_array_unref(fake->dirty);
 	g_free(fake);
 }

@@ -23,12 +23,20 @@ struct fake {
 	int next_backing_id;
 	uint64_t capacity; /* bytes */
 	uint64_t released; /* bytes of released objects, whose files are on record */
+	GArray *pinned;    /* struct extent by address: what a device holds */
+	unsigned asked;    /* number of calls of list_pinned() */
+	unsigned order;    /* of the compound pages of all memory */
 	GByteArray *dirty; /* for each 4 KiB page of the pool: has an object had it since it was zeroed? */
 	char *state_dir;   /* a temporary directory with the store */
 };
 
 /* A pool of @capacity bytes in units of @page_size. */
 struct fake *fake_new(uint64_t capacity, uint64_t page_size);
+/* As fake_new(), with memory that has compound pages of @order. */
+struct fake *fake_new_paged(uint64_t capacity, uint64_t page_size, unsigned order);
+/* A device holds @extent from now on, until fake_unpin() ends all such holds. */
+void fake_pin(struct fake *fake, struct extent extent);
+void fake_unpin(struct fake *fake);
 /* Does what a new daemon does: opens the store again, and makes a new pool. */
 void fake_restart(struct fake *fake);
 /* Asserts that nothing is left: no object, descriptor or registration, and all memory free. */

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Memory that left its file while a device still holds it. */
+#include "pool/pool_pins.h"
+
+#include "pool/extent_set.h"
+#include "pool/pool_internal.h"
+
+static void add_pin(struct pool *pool, struct extent run, const struct pool_user *last)
+{
+	struct pool_pin pin = { .extent = run, .since = g_get_real_time() };
+
+	if (last)
+		pin.last = *last;
+	g_array_append_val(pool->pins, pin);
+	pool->pinned_bytes += run.length;
+}
+
+void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last)
+{
+	g_mutex_lock(&pool->lock);
+	add_pin(pool, run, last);
+	g_mutex_unlock(&pool->lock);
+}
+
+void pool_pin_free(struct pool *pool, struct extent run)
+{
+	g_autoptr(GArray) free = extents_new();
+
+	g_mutex_lock(&pool->lock);
+	extent_set_find(pool->allocator, run, free);
+	for (guint i = 0; i < free->len; i++) {
+		const struct extent part = g_array_index(free, struct extent, i);
+
+		extent_set_remove(pool->allocator, part);
+		if (pool->clean)
+			extent_set_remove(pool->clean, part);
+		add_pin(pool, part, NULL);
+	}
+	g_mutex_unlock(&pool->lock);
+}
+
+/* Replaces the element at @index, which overlaps @run, by what it has before and behind it. The overlap is what is returned. */
+static struct extent cut(GArray *array, guint index, struct extent run)
+{
+	guint size = g_array_get_element_size(array);
+	g_autofree void *rest = g_memdup2(array->data + index * size, size);
+	struct extent *before = (struct extent *)(array->data + index * size), *behind = rest;
+	uint64_t end = before->start + before->length;
+	uint64_t from = MAX(before->start, run.start), to = MIN(end, run.start + run.length);
+
+	before->length = from - before->start;
+	*behind = (struct extent){ to, end - to };
+	if (end > to)
+		g_array_insert_vals(array, index + 1, rest, 1);
+	if (before->length == 0)
+		g_array_remove_index(array, index);
+	return (struct extent){ from, to - from };
+}
+
+static bool overlap(const struct extent *a, const struct extent *b)
+{
+	return a->start < b->start + b->length && b->start < a->start + a->length;
+}
+
+/* Takes what of @run is in @array, whose elements begin with a struct extent, out of it. */
+static GArray *take_out(GArray *array, struct extent run)
+{
+	guint size = g_array_get_element_size(array);
+	GArray *taken = extents_new();
+
+	for (guint i = array->len; i-- > 0;) {
+		if (overlap((const struct extent *)(array->data + i * size), &run)) {
+			struct extent part = cut(array, i, run);
+
+			g_array_append_val(taken, part);
+		}
+	}
+	return taken;
+}
+
+void pool_unpin(struct pool *pool, struct extent run)
+{
+	g_autoptr(GArray) taken = NULL;
+
+	g_mutex_lock(&pool->lock);
+	taken = take_out(pool->pins, run);
+	for (guint i = 0; i < taken->len; i++)
+		pool->pinned_bytes -= g_array_index(taken, struct extent, i).length;
+	pool_free_locked(pool, (const struct extent *)taken->data, taken->len, false);
+	g_mutex_unlock(&pool->lock);
+}
+
+GArray *pool_get_pins(struct pool *pool)
+{
+	GArray *pins;
+
+	g_mutex_lock(&pool->lock);
+	pins = g_array_copy(pool->pins);
+	g_mutex_unlock(&pool->lock);
+	return pins;
+}
+
+void pool_set_last_user(struct pool *pool, uint64_t id, const struct pool_user *last)
+{
+	g_mutex_lock(&pool->lock);
+	g_hash_table_insert(pool->last_users, g_memdup2(&id, sizeof(id)), g_memdup2(last, sizeof(*last)));
+	g_mutex_unlock(&pool->lock);
+}
+
+void pool_list_pending(struct pool *pool, uint64_t id, GArray *runs, struct pool_user *last)
+{
+	g_mutex_lock(&pool->lock);
+	const GArray *pending = g_hash_table_lookup(pool->pending, &id);
+	const struct pool_user *known = g_hash_table_lookup(pool->last_users, &id);
+
+	if (pending)
+		g_array_append_vals(runs, pending->data, pending->len);
+	*last = known ? *known : (struct pool_user){ .ino = id };
+	g_mutex_unlock(&pool->lock);
+}
+
+void pool_pin_pending(struct pool *pool, uint64_t id, struct extent run)
+{
+	const struct pool_user unknown = { .ino = id };
+	g_autoptr(GArray) taken = NULL;
+	const struct pool_user *last;
+
+	g_mutex_lock(&pool->lock);
+	last = g_hash_table_lookup(pool->last_users, &id);
+	taken = take_out(g_hash_table_lookup(pool->pending, &id), run);
+	for (guint i = 0; i < taken->len; i++) {
+		const struct extent part = g_array_index(taken, struct extent, i);
+
+		pool->pending_bytes -= part.length;
+		add_pin(pool, part, last ? last : &unknown);
+	}
+	g_mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Memory that a device holds when its file lets it go: who gets it, when it comes back, what the next daemon finds. */
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+
+#include "base/page_order.h"
+#include "file/pins.h"
+#include "unit/backend/fake_backend.h"
+
+#define UNIT  DMEMFS_PAGE_2M
+#define UNITS 8
+
+static struct pool_usage usage_of(struct fake *fake)
+{
+	struct pool_usage usage;
+
+	pool_get_usage(fake->storage.pool, &usage);
+	return usage;
+}
+
+static struct fake *new_fake(void)
+{
+	return fake_new_paged(UNITS * UNIT, UNIT, PAGE_ORDER_2M);
+}
+
+/* The memory of all of the file, which is one run. */
+static struct extent memory_of(struct file *file)
+{
+	g_autofree char *text = file_describe_extents(file);
+	uint64_t offset;
+	struct extent run;
+
+	g_assert_cmpint(sscanf(text, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT, &offset,
+	                       &run.start, &run.length),
+	                ==, 3);
+	g_assert_cmpuint(run.length, ==, file_allocated(file));
+	return run;
+}
+
+/* As the daemon does each second, from @from for so long; returns how often the backend was asked. */
+static unsigned poll(struct fake *fake, struct pins_poll *poll, gint64 *now, unsigned seconds)
+{
+	unsigned before = fake->asked;
+
+	for (unsigned i = 0; i < seconds; i++, *now += G_TIME_SPAN_SECOND)
+		pins_poll(&fake->storage, poll, *now);
+	return fake->asked - before;
+}
+
+static void what_a_device_holds_waits_until_it_lets_go(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2), *other = file_new(&fake->storage, 3);
+	struct pins_poll state = { 0 };
+	gint64 now = 1;
+	struct extent run;
+
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	run = memory_of(file);
+	fake_pin(fake, (struct extent){ run.start + UNIT, UNIT });
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, UNIT);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, (UNITS - 1) * UNIT);
+	/* The fake would notice if it was cleaned or given. */
+	g_assert_cmpint(file_truncate(other, UNITS * UNIT), ==, -ENOSPC);
+	g_assert_cmpint(file_truncate(other, (UNITS - 1) * UNIT), ==, 0);
+	poll(fake, &state, &now, 10);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, UNIT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 60);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpint(file_truncate(other, UNITS * UNIT), ==, 0);
+	file_destroy(other);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void it_is_asked_for_less_and_less_often(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { 0 };
+	gint64 now = 1;
+	struct extent run;
+
+	g_assert_cmpuint(poll(fake, &state, &now, 100), ==, 0);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	run = memory_of(file);
+	fake_pin(fake, run);
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	g_assert_cmpuint(poll(fake, &state, &now, 16), ==, 4); /* after 1, 3, 7 and 15 s */
+	g_assert_cmpuint(poll(fake, &state, &now, 600), <=, 11);
+	/* More of it is news. */
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
+	g_assert_cmpuint(poll(fake, &state, &now, 3), >=, 1);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 61);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(poll(fake, &state, &now, 600), ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void memory_of_a_removed_file_is_looked_at_when_it_is_idle(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { 0 };
+	g_autoptr(GArray) pins = NULL;
+	gint64 now = 1;
+
+	g_assert_cmpint(file_truncate(file, 2 * UNIT), ==, 0);
+	fake_pin(fake, memory_of(file));
+	fake->hold = true;
+	file_note_name(file, "vm1");
+	file_destroy(file);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(usage_of(fake).pending, ==, 2 * UNIT);
+	fake_release_held(fake);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 2 * UNIT);
+	g_assert_cmpuint(usage_of(fake).pending, ==, 0);
+	pins = pool_get_pins(fake->storage.pool);
+	g_assert_cmpuint(pins->len, ==, 1);
+	g_assert_cmpuint(g_array_index(pins, struct pool_pin, 0).last.ino, ==, 2);
+	g_assert_cmpstr(g_array_index(pins, struct pool_pin, 0).last.name, ==, "vm1");
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(usage_of(fake).free, ==, UNITS * UNIT);
+	fake_destroy(fake);
+}
+
+static void a_punched_hole_stays_promised(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { 0 };
+	gint64 now = 1;
+
+	file_restore_alloc(file, true, false);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, 0, 0, 4 * UNIT), ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(file).start, UNIT });
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * UNIT), ==, 0);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
+	g_assert_cmpint(file_allocate(file, 0, 0, 2 * UNIT), ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void the_next_daemon_finds_it(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { 0 };
+	gint64 now = 1;
+
+	g_assert_cmpint(file_truncate(file, 3 * UNIT), ==, 0);
+	fake_pin(fake, memory_of(file));
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
+	file_destroy(file);
+	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
+	fake_restart(fake);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	pins_load(&fake->storage);
+	pins_load(&fake->storage);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 3 * UNIT);
+	file = file_new(&fake->storage, 3);
+	g_assert_cmpint(file_truncate(file, (UNITS - 3) * UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(file, (UNITS - 2) * UNIT), ==, -ENOSPC);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpint(file_truncate(file, UNITS * UNIT), ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static void raw_memory_is_never_asked_about(void)
+{
+	struct fake *fake = fake_new(UNITS * UNIT, UNIT);
+	struct file *file = file_new(&fake->storage, 2);
+
+	g_assert_cmpint(file_truncate(file, 3 * UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	pins_load(&fake->storage);
+	file_destroy(file);
+	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
+	g_assert_cmpuint(fake->asked, ==, 0);
+	fake_destroy(fake);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_log_set_always_fatal(G_LOG_FATAL_MASK);
+	g_test_add_func("/pins/wait", what_a_device_holds_waits_until_it_lets_go);
+	g_test_add_func("/pins/back-off", it_is_asked_for_less_and_less_often);
+	g_test_add_func("/pins/removed", memory_of_a_removed_file_is_looked_at_when_it_is_idle);
+	g_test_add_func("/pins/punched", a_punched_hole_stays_promised);
+	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
+	g_test_add_func("/pins/raw", raw_memory_is_never_asked_about);
+	return g_test_run();
+}
