@@ -289,6 +289,9 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
 	daemon->fault_service = fault_service_start(daemon->server.ns, storage, config->threads);
+	if (daemon->fault_service)
+		daemon->pins_poll =
+			(struct pins_poll){ .unpinned = fault_service_unpinned, .data = daemon->fault_service };
 	add_sources(daemon);
 	reload_unblock_signals();
 	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))

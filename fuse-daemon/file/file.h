@@ -12,6 +12,8 @@
  *  - the backing id stays registered from the first open until the file is destroyed, also across daemons. So later opens
  *    need no transaction. A registration takes a few hundred bytes in the kernel, and no descriptor;
  *  - a quota tree is charged for the memory in the extent map; with demand allocation, for all memory that the file may get.
+ *    Memory that the file has given up, but that a device still holds (pins.h), counts as if the file still had it: else a
+ *    process could get any amount of memory past its quota by having devices hold it.
  * Changes are all or nothing: a function that fails has changed nothing.
  *
  * Size, runs and registration are on record (store.h). The order of changes allows recovery from a crash at any instruction:
@@ -61,6 +63,9 @@ struct storage {
 void storage_idle(const struct storage *storage, uint64_t ino);
 /* To be called when the record of @ino was deleted (store_set_deleted_callback()): frees its memory to the pool. */
 void storage_deleted(uint64_t ino, void *storage);
+
+/* Devices no longer hold some memory of the removed file @ino: reduces the usage of its quota. */
+void storage_unpinned(const struct storage *storage, uint64_t ino);
 
 struct file;
 
@@ -116,6 +121,9 @@ int file_change_order(struct file *file, unsigned order);
 
 /* Keeps @name, which the file is about to lose as its last one, for reports about memory that a device still holds. */
 void file_note_name(struct file *file, const char *name);
+
+/* Devices no longer hold @bytes that the file had given up: they count no longer for the file. Commits nothing. */
+void file_unpinned(struct file *file, uint64_t bytes);
 
 /* What the file has charged to a quota tree. The namespace, which knows the tree, assigns it. */
 struct quota_account *file_account(struct file *file);

@@ -5,7 +5,8 @@
  * Invariants of such a file, under its lock:
  *  - memory is in whole units, none of it past the last unit of the size;
  *  - the quota tree is charged for the whole size in units when the file grows, so that a touch never fails for a quota;
- *  - the pool has promised (pool.h) the part of that which the file does not have yet, except memory on its way (inflight).
+ *  - the pool has promised (pool.h) the part of that which the file does not have yet, except memory on its way (inflight), and as
+ *    much as devices still hold of what the file gave up (pins.h). So the file never has more than its size together with that.
  *
  * The order of changes, as file.h has it for all files:
  *   growing     the size is committed, then set in the object
@@ -22,7 +23,6 @@
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "file/file_internal.h"
-#include "file/pins.h"
 
 /* How often a fault is retried when the file changes meanwhile. After that the thread touches the memory again. */
 #define ATTEMPTS 3
@@ -32,25 +32,14 @@ static bool is_hole(const struct file *file, uint64_t from, uint64_t to)
 	return extent_map_next_data(file->map, from) >= to;
 }
 
-static uint64_t bytes_of(const GArray *extents)
-{
-	uint64_t bytes = 0;
-
-	for (guint i = 0; i < extents->len; i++)
-		bytes += g_array_index(extents, struct extent, i).length;
-	return bytes;
-}
-
 /* Frees @runs to the pool, which promises them again. file_settle() takes back what a shorter file does not need. */
 static void demand_free(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) extents = file_extents(runs);
-	const struct pool_user last = file_last_user(file);
-	uint64_t all = bytes_of(extents);
 
-	file->promised += all;
-	pins_check(file->storage, &last, extents);
-	pool_restore_promise(file->storage->pool, file_regions(file), all - bytes_of(extents));
+	file_leave_pinned(file, extents);
+	for (guint i = 0; i < extents->len; i++)
+		file->promised += g_array_index(extents, struct extent, i).length;
 	pool_free_promised(file->storage->pool, (const struct extent *)extents->data, extents->len);
 }
 
@@ -79,6 +68,12 @@ static int demand_grow(struct file *file, uint64_t size)
 	return err;
 }
 
+/* May the file have @length bytes more? There are holes for them, but memory that devices still hold counts, too. */
+static bool may_have(const struct file *file, uint64_t length)
+{
+	return extent_map_bytes(file->map) + file->pinned + length <= file_unit_up(file, file->size);
+}
+
 /* Takes promised memory for @gap in units of @unit, and appends it to @runs. */
 static int take_promised(struct file *file, const struct numa_policy *policy, int node, struct extent_gap gap,
                          uint64_t unit, GArray *runs)
@@ -104,6 +99,7 @@ static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 {
 	g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct extent_gap));
 	g_autoptr(GArray) runs = file_runs_new();
+	uint64_t missing = 0;
 	int err;
 
 	/* Memory past the size is neither charged nor promised. ZERO_RANGE needs none: holes read zero. */
@@ -114,6 +110,10 @@ static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 		return 0;
 	err = file_demand_punched_locked(file, from, to);
 	extent_map_gaps(file->map, file_unit_down(file, from), file_unit_up(file, to), gaps);
+	for (guint i = 0; i < gaps->len; i++)
+		missing += g_array_index(gaps, struct extent_gap, i).length;
+	if (!err && missing && !may_have(file, missing))
+		err = -ENOSPC;
 	for (guint i = 0; i < gaps->len && !err; i++)
 		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i),
 		                    file->unit, runs);
@@ -262,7 +262,8 @@ static int find_memory(struct file *file, const struct backend_fault *fault, str
 	err = -ENOSPC;
 	for (uint64_t length = largest; err == -ENOSPC && length >= file->unit; length /= 512) {
 		*gap = (struct extent_gap){ fault->offset - fault->offset % length, length };
-		if (gap->offset + length <= end && is_hole(file, gap->offset, gap->offset + length))
+		if (gap->offset + length <= end && is_hole(file, gap->offset, gap->offset + length) &&
+		    may_have(file, length))
 			err = take_promised(file, choose_policy(file, fault), fault->node, *gap, length, runs);
 	}
 	if (!err)
@@ -276,7 +277,8 @@ static int use_memory(struct file *file, struct extent_gap gap, GArray *runs, in
 	uint64_t to = gap.offset + gap.length;
 
 	file->inflight -= gap.length;
-	if (!err && (to > file_unit_up(file, file->size) || !is_hole(file, gap.offset, to)))
+	if (!err &&
+	    (to > file_unit_up(file, file->size) || !is_hole(file, gap.offset, to) || !may_have(file, gap.length)))
 		err = -EAGAIN;
 	if (!err)
 		err = file_commit_memory(file, runs, file->size);

@@ -6,7 +6,6 @@
 #include <errno.h>
 
 #include "file/file_internal.h"
-#include "file/pins.h"
 #include "pool/pool_clean.h"
 
 int file_eager_alloc(struct file *file, uint64_t offset, uint64_t length, GArray *runs)
@@ -33,9 +32,8 @@ int file_eager_alloc(struct file *file, uint64_t offset, uint64_t length, GArray
 static void eager_free(struct file *file, const GArray *runs)
 {
 	g_autoptr(GArray) extents = file_extents(runs);
-	const struct pool_user last = file_last_user(file);
 
-	pins_check(file->storage, &last, extents);
+	file_leave_pinned(file, extents);
 	pool_free(file->storage->pool, (const struct extent *)extents->data, extents->len);
 }
 

@@ -39,6 +39,7 @@ struct file {
 	atomic_bool demand; /* demand allocation, else eager; changes only while the file is empty */
 	atomic_bool discard;
 	char *_Atomic last_name; /* set once, by the namespace; NULL: it has a name, or never had one */
+	_Atomic uint64_t pinned; /* bytes that the file gave up, but that devices still hold; changed under the lock */
 	uint64_t promised;       /* bytes that the pool has promised */
 	uint64_t inflight;       /* bytes taken from the pool for this file that are not in the map yet */
 };
@@ -116,6 +117,11 @@ int file_zero(struct file *file, uint64_t offset, uint64_t end);
 void file_settle(struct file *file);
 void file_settle_promise(struct file *file);
 
+/*
+ * Removes the parts of @extents, which have left the object, that a device still holds. The pool has them as pinned from now on, and
+ * they count for the file until the device lets go.
+ */
+void file_leave_pinned(struct file *file, GArray *extents);
 /* Describes the file for memory that it gives up. */
 struct pool_user file_last_user(const struct file *file);
 

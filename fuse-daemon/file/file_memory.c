@@ -8,6 +8,7 @@
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "file/file_internal.h"
+#include "file/pins.h"
 #include "file/zeroer.h"
 
 struct file *file_new(const struct storage *storage, uint64_t ino)
@@ -75,6 +76,32 @@ struct pool_user file_last_user(const struct file *file)
 	return last;
 }
 
+static uint64_t bytes_of(const GArray *extents)
+{
+	uint64_t bytes = 0;
+
+	for (guint i = 0; i < extents->len; i++)
+		bytes += g_array_index(extents, struct extent, i).length;
+	return bytes;
+}
+
+void file_leave_pinned(struct file *file, GArray *extents)
+{
+	const struct pool_user last = file_last_user(file);
+	uint64_t before = bytes_of(extents);
+
+	pins_check(file->storage, &last, extents);
+	file->pinned += before - bytes_of(extents);
+}
+
+void file_unpinned(struct file *file, uint64_t bytes)
+{
+	pthread_rwlock_wrlock(&file->lock);
+	file->pinned -= MIN(bytes, file->pinned);
+	file_settle(file);
+	pthread_rwlock_unlock(&file->lock);
+}
+
 struct quota_account *file_account(struct file *file)
 {
 	return &file->account;
@@ -93,15 +120,16 @@ uint64_t file_allocated(const struct file *file)
 uint64_t file_charged(const struct file *file)
 {
 	uint64_t all = file_unit_up(file, file_size(file));
+	uint64_t held = file_allocated(file) + atomic_load_explicit(&file->pinned, memory_order_relaxed);
 
-	return file->demand ? MAX(all, file_allocated(file)) : file_allocated(file);
+	return file->demand ? MAX(all, held) : held;
 }
 
 void file_settle_promise(struct file *file)
 {
 	struct pool *pool = file->storage->pool;
 	uint64_t all = file->demand ? file_unit_up(file, file->size) : 0;
-	uint64_t wanted = all - MIN(all, extent_map_bytes(file->map) + file->inflight);
+	uint64_t wanted = all - MIN(all, extent_map_bytes(file->map) + file->inflight + file->pinned);
 
 	if (file->promised > wanted)
 		pool_forgo(pool, file_regions(file), file->promised - wanted);

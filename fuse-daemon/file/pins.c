@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/page_order.h"
 
-/* What a device holds of @run. When the backend cannot tell, all of it: it must not go to another file. */
+/* The parts of @run that a device holds, by address. If the backend cannot tell, all of it: no other file may get it. */
 static GArray *find_pinned(const struct storage *storage, struct extent run)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
@@ -18,7 +18,8 @@ static GArray *find_pinned(const struct storage *storage, struct extent run)
 	err = storage->ops->list_pinned(storage->backend, run, pinned);
 	if (err) {
 		log_limited(&limit, LOG_LEVEL_ERROR,
-		            "memory at 0x%" G_GINT64_MODIFIER "x: cannot be asked whether a device holds it: %s",
+		            "memory at 0x%" G_GINT64_MODIFIER
+		            "x: the module cannot tell whether a device holds it: %s: no file gets it for now",
 		            run.start, g_strerror(-err));
 		g_array_set_size(pinned, 0);
 		g_array_append_val(pinned, run);
@@ -30,25 +31,39 @@ static void say(const struct pool_user *last, const struct extent *run)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 
-	log_limited(&limit, LOG_LEVEL_WARNING,
-	            "inode %" G_GUINT64_FORMAT "%s%s: a device still holds %" G_GUINT64_FORMAT
-	            " MiB at 0x%" G_GINT64_MODIFIER
-	            "x, which no file gets until it lets go (process %d opened the file last): see dmemfsctl status",
-	            last->ino, *last->name ? ", " : "", last->name, run->length >> 20, run->start, last->pid);
+	log_limited(
+		&limit, LOG_LEVEL_WARNING,
+		"inode %" G_GUINT64_FORMAT "%s%s: a device still holds %" G_GUINT64_FORMAT
+		" MiB that the file has given up, at 0x%" G_GINT64_MODIFIER
+		"x: no file gets them until the device lets go (process %d opened the file last): see dmemfsctl status",
+		last->ino, *last->name ? ", " : "", last->name, run->length >> 20, run->start, last->pid);
 }
 
-/* Appends @run without @pinned, which are parts of it by address. */
-static void append_rest(struct extent run, const GArray *pinned, GArray *out)
+/* The first of @sorted (GArray of struct extent) from *@from on that ends after @at; advances *@from to it. */
+static const struct extent *next_after(const GArray *sorted, guint *from, uint64_t at)
+{
+	for (; *from < sorted->len; ++*from) {
+		const struct extent *extent = &g_array_index(sorted, struct extent, *from);
+
+		if (extent->start + extent->length > at)
+			return extent;
+	}
+	return NULL;
+}
+
+/* Appends the parts of @run that are in none of @sorted to @out. *@from as in next_after(). */
+static void append_missing(struct extent run, const GArray *sorted, guint *from, GArray *out)
 {
 	uint64_t at = run.start, end = run.start + run.length;
 
-	for (guint i = 0; i <= pinned->len; i++) {
-		const struct extent *next = i < pinned->len ? &g_array_index(pinned, struct extent, i) : NULL;
-		struct extent part = { at, (next ? next->start : end) - at };
+	while (at < end) {
+		const struct extent *next = next_after(sorted, from, at);
+		uint64_t to = next ? CLAMP(next->start, at, end) : end;
+		struct extent part = { at, to - at };
 
 		if (part.length)
 			g_array_append_val(out, part);
-		at = next ? next->start + next->length : end;
+		at = next ? MIN(next->start + next->length, end) : end;
 	}
 }
 
@@ -60,12 +75,13 @@ void pins_check(const struct storage *storage, const struct pool_user *last, GAr
 	for (guint i = 0; i < all->len; i++) {
 		const struct extent run = g_array_index(all, struct extent, i);
 		g_autoptr(GArray) pinned = find_pinned(storage, run);
+		guint from = 0;
 
 		for (guint k = 0; k < pinned->len; k++) {
 			pool_pin_used(storage->pool, g_array_index(pinned, struct extent, k), last);
 			say(last, &g_array_index(pinned, struct extent, k));
 		}
-		append_rest(run, pinned, extents);
+		append_missing(run, pinned, &from, extents);
 	}
 }
 
@@ -90,42 +106,68 @@ void pins_check_pending(const struct storage *storage, uint64_t ino)
 	CRASH_POINT("pins-checked");
 }
 
-void pins_load(const struct storage *storage)
+/* All memory that a device holds and that no object has, by address. */
+static GArray *find_all_pinned(const struct storage *storage)
 {
 	g_autoptr(GArray) regions = pool_get_regions(storage->pool);
-	struct pool_usage before, after;
+	GArray *all = extents_new();
 
-	pool_get_usage(storage->pool, &before);
 	for (guint i = 0; i < regions->len; i++) {
 		g_autoptr(GArray) pinned = find_pinned(storage, g_array_index(regions, struct pool_region, i).extent);
 
-		for (guint k = 0; k < pinned->len; k++)
-			pool_pin_free(storage->pool, g_array_index(pinned, struct extent, k));
+		if (pinned->len)
+			g_array_append_vals(all, pinned->data, pinned->len);
 	}
-	pool_get_usage(storage->pool, &after);
-	if (after.pinned > before.pinned)
-		log_warning("a device still holds %" G_GUINT64_FORMAT
-		            " MiB of files of an earlier run, which no file gets until it lets go",
-		            (after.pinned - before.pinned) >> 20);
+	g_array_sort(all, extents_compare);
+	return all;
 }
 
-static void look_again(const struct storage *storage)
+void pins_load(const struct storage *storage)
 {
+	g_autoptr(GArray) pinned = find_all_pinned(storage);
+	struct pool_usage before, after;
+
+	pool_get_usage(storage->pool, &before);
+	for (guint i = 0; i < pinned->len; i++)
+		pool_pin_free(storage->pool, g_array_index(pinned, struct extent, i));
+	pool_get_usage(storage->pool, &after);
+	if (after.pinned > before.pinned)
+		log_warning(
+			"a device still holds %" G_GUINT64_FORMAT
+			" MiB that a file gave up before this daemon started: no file gets them until the device lets go",
+			(after.pinned - before.pinned) >> 20);
+}
+
+static int compare_pins(gconstpointer a, gconstpointer b)
+{
+	const struct pool_pin *first = a, *second = b;
+
+	return extents_compare(&first->extent, &second->extent);
+}
+
+static void look_again(const struct storage *storage, const struct pins_poll *poll)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
 	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
-	g_autoptr(GArray) gone = extents_new();
+	g_autoptr(GArray) pinned = find_all_pinned(storage);
+	guint from = 0;
 
+	g_array_sort(pins, compare_pins);
 	for (guint i = 0; i < pins->len; i++) {
-		const struct extent run = g_array_index(pins, struct pool_pin, i).extent;
-		g_autoptr(GArray) pinned = find_pinned(storage, run);
+		const struct pool_pin *pin = &g_array_index(pins, struct pool_pin, i);
+		g_autoptr(GArray) gone = extents_new();
 
-		append_rest(run, pinned, gone);
-	}
-	for (guint i = 0; i < gone->len; i++) {
-		const struct extent *run = &g_array_index(gone, struct extent, i);
+		append_missing(pin->extent, pinned, &from, gone);
+		for (guint k = 0; k < gone->len; k++) {
+			const struct extent *run = &g_array_index(gone, struct extent, k);
 
-		pool_unpin(storage->pool, *run);
-		log_info("the device has let go of %" G_GUINT64_FORMAT " MiB at 0x%" G_GINT64_MODIFIER "x",
-		         run->length >> 20, run->start);
+			pool_unpin(storage->pool, *run);
+			log_limited(&limit, LOG_LEVEL_INFO,
+			            "the device has let go of %" G_GUINT64_FORMAT " MiB at 0x%" G_GINT64_MODIFIER "x",
+			            run->length >> 20, run->start);
+			if (poll->unpinned && pin->last.ino)
+				poll->unpinned(pin->last.ino, run->length, poll->data);
+		}
 	}
 }
 
@@ -134,7 +176,7 @@ void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now
 	struct pool_usage usage;
 
 	pool_get_usage(storage->pool, &usage);
-	/* What is new may go soon. */
+	/* New pins are often short: most end with an I/O request. */
 	if (usage.pinned > poll->bytes) {
 		poll->delay = PINS_DELAY_FIRST;
 		poll->due = now + poll->delay;
@@ -142,7 +184,7 @@ void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now
 	poll->bytes = usage.pinned;
 	if (usage.pinned == 0 || now < poll->due)
 		return;
-	look_again(storage);
+	look_again(storage, poll);
 	poll->delay = MIN(2 * poll->delay, PINS_DELAY_LAST);
 	poll->due = now + poll->delay;
 	pool_get_usage(storage->pool, &usage);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory with compound pages that a device still holds after it left its file (backend.h): the backend is asked before the pool
- * gives such memory to anybody, and again and again while it is held. No state but the pool's.
+ * Memory with compound pages that a device still holds after it left its file. Asks the backend for it before the pool gives such
+ * memory to a file, and again and again while it is held. The pool has the state (pool_pins.h).
  */
 #ifndef DMEMFS_PINS_H
 #define DMEMFS_PINS_H
@@ -12,30 +12,33 @@
 #include "file/file.h"
 #include "pool/pool_pins.h"
 
-/* How long it is until pinned memory is asked for again, in microseconds: at first, and doubled each time up to the last. */
+/* Microseconds until pinned memory is asked for again: at first, and doubled each time up to the last. */
 #define PINS_DELAY_FIRST G_TIME_SPAN_SECOND
 #define PINS_DELAY_LAST  G_TIME_SPAN_MINUTE
 
-/* When pins_poll() asks next. All 0 at first. */
+/* When pins_poll() asks next, and who is told of what it finds. */
 struct pins_poll {
-	gint64 due; /* monotonic time, us */
+	gint64 due; /* monotonic time, us; 0 at first */
 	gint64 delay;
-	uint64_t bytes; /* that were pinned at the last look */
+	uint64_t bytes; /* that were pinned at the last poll */
+	/* Called when the pool has @bytes back that the file @ino had given up: for file_unpinned() or storage_unpinned(). */
+	void (*unpinned)(uint64_t ino, uint64_t bytes, void *data);
+	void *data;
 };
 
 /*
- * @extents (GArray of struct extent) have left the object of @last. What a device still holds of them is pinned in the pool, and
- * no longer in @extents.
+ * @extents (GArray of struct extent) have left the object of @last, and were in use. Removes the parts that a device still holds
+ * from @extents, and makes them pinned.
  */
 void pins_check(const struct storage *storage, const struct pool_user *last, GArray *extents);
-/* The same for what is pending of the removed file @ino, whose object the backend has just forgotten. */
+/* The same for the pending memory of the removed file @ino, whose object the backend has deleted. */
 void pins_check_pending(const struct storage *storage, uint64_t ino);
-/* At the start: what an earlier daemon left pinned, as far as it is free in the pool. */
+/* At the start of the daemon: makes the free memory pinned that a device still holds since an earlier daemon. */
 void pins_load(const struct storage *storage);
-/* Every second or so, at @now, g_get_monotonic_time(): what nobody holds any more goes back to the pool. Asks when it is time. */
+/* To be called every second or so. When it is time, frees the memory that devices do not hold any more. @now: g_get_monotonic_time(). */
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now);
 
-/* For how many seconds the oldest pin is there; 0: there is none. */
+/* For how many seconds the oldest pinned memory has been so; 0: there is none. */
 uint64_t pins_oldest(const struct storage *storage);
 
 #endif

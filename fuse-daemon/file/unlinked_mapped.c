@@ -160,5 +160,10 @@ void storage_deleted(uint64_t ino, void *storage)
 	const struct storage *all = storage;
 
 	pool_idle(all->pool, ino);
-	quota_idle(all->quotas, ino);
+	storage_unpinned(all, ino);
+}
+
+void storage_unpinned(const struct storage *storage, uint64_t ino)
+{
+	quota_idle(storage->quotas, ino, pool_pinned_bytes(storage->pool, ino));
 }

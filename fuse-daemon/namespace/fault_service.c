@@ -15,18 +15,31 @@ struct fault_service {
 	GThreadPool *pool;
 };
 
+enum job_kind {
+	JOB_FAULT,
+	JOB_PUNCHED,  /* a process punched memory in the range that fault names */
+	JOB_UNPINNED, /* devices no longer hold fault.length bytes that the file had given up */
+};
+
 struct job {
 	struct backend_fault fault;
-	bool punched; /* the job is not a fault: a process punched memory in the range @fault names */
+	enum job_kind kind;
 };
 
 static int work(struct file *file, const struct job *job)
 {
 	const struct backend_fault *fault = &job->fault;
 
-	if (job->punched)
+	switch (job->kind) {
+	case JOB_PUNCHED:
 		return file_demand_punched(file, fault->offset, fault->offset + fault->length);
-	return file_demand_fault(file, fault);
+	case JOB_UNPINNED:
+		file_unpinned(file, fault->length);
+		return 0;
+	case JOB_FAULT:
+	default:
+		return file_demand_fault(file, fault);
+	}
 }
 
 static int work_on_unlinked_mapped(const struct storage *storage, const struct job *job)
@@ -44,7 +57,10 @@ static int work_on_unlinked_mapped(const struct storage *storage, const struct j
 
 static const char *remedy(int err)
 {
-	return err == -ENOSPC ? ": there is no memory left for it: remove files, or lower overcommit" : "";
+	return err == -ENOSPC
+	               ? ": there is no memory left for it: remove files, or lower overcommit; memory that devices "
+	                 "hold is not free (dmemfsctl status)"
+	               : "";
 }
 
 /* -EEXIST: the hole has memory by now, or is gone; the process repeats its access. Any other error: it gets SIGBUS. */
@@ -73,8 +89,10 @@ static void run(gpointer data, gpointer user_data)
 	} else {
 		err = work_on_unlinked_mapped(service->storage, job);
 	}
-	if (err && !job->punched)
+	if (err && job->kind == JOB_FAULT)
 		answer(service->storage, &job->fault, err);
+	else if (err && job->kind == JOB_UNPINNED) /* the file is gone */
+		storage_unpinned(service->storage, job->fault.id);
 	numa_policy_unref(job->fault.policy);
 	g_free(job);
 }
@@ -91,7 +109,12 @@ static void on_fault(const struct backend_fault *fault, void *service)
 
 static void on_punched(uint64_t id, uint64_t offset, uint64_t length, void *service)
 {
-	push(service, &(struct job){ .fault = { .id = id, .offset = offset, .length = length }, .punched = true });
+	push(service, &(struct job){ .fault = { .id = id, .offset = offset, .length = length }, .kind = JOB_PUNCHED });
+}
+
+void fault_service_unpinned(uint64_t ino, uint64_t bytes, void *service)
+{
+	push(service, &(struct job){ .fault = { .id = ino, .length = bytes }, .kind = JOB_UNPINNED });
 }
 
 static void forget(gpointer data)

@@ -3,7 +3,7 @@
  * Serves files with demand allocation. The backend reports faults in holes, and memory that processes punched out of
  * their mappings. Each report becomes a job of a small thread pool, which finds the file and gives it memory or takes
  * the punched memory back. The backend limits how many faults are reported at a time. It reports faults that no
- * daemon has answered to the next daemon again.
+ * daemon has answered to the next daemon again. Files whose pinned memory was freed (pins.h) become jobs, too.
  */
 #ifndef DMEMFS_FAULT_SERVICE_H
 #define DMEMFS_FAULT_SERVICE_H
@@ -17,6 +17,8 @@ struct fault_service;
  * demand allocation.
  */
 struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads);
+/* For struct pins_poll, with the service as @data. A thread of the service does the work, because it takes the file's lock. */
+void fault_service_unpinned(uint64_t ino, uint64_t bytes, void *service);
 /*
  * Waits for the running jobs and drops the waiting ones, then frees @service. The caller must not call the backend's
  * dispatch() any more. NULL is fine.

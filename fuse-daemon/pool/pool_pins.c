@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory that left its file while a device still holds it. */
+/* Pinned memory in the pool. */
 #include "pool/pool_pins.h"
 
 #include "pool/extent_set.h"
@@ -39,7 +39,7 @@ void pool_pin_free(struct pool *pool, struct extent run)
 	g_mutex_unlock(&pool->lock);
 }
 
-/* Replaces the element at @index, which overlaps @run, by what it has before and behind it. The overlap is what is returned. */
+/* Replaces the element at @index, which overlaps @run, by its parts before and behind @run. Returns the overlap. */
 static struct extent cut(GArray *array, guint index, struct extent run)
 {
 	guint size = g_array_get_element_size(array);
@@ -62,7 +62,7 @@ static bool overlap(const struct extent *a, const struct extent *b)
 	return a->start < b->start + b->length && b->start < a->start + a->length;
 }
 
-/* Takes what of @run is in @array, whose elements begin with a struct extent, out of it. */
+/* Removes the parts of @run from @array, whose elements begin with a struct extent. Returns these parts. */
 static GArray *take_out(GArray *array, struct extent run)
 {
 	guint size = g_array_get_element_size(array);
@@ -100,6 +100,20 @@ GArray *pool_get_pins(struct pool *pool)
 	return pins;
 }
 
+uint64_t pool_pinned_bytes(struct pool *pool, uint64_t ino)
+{
+	uint64_t bytes = 0;
+
+	g_mutex_lock(&pool->lock);
+	for (guint i = 0; i < pool->pins->len; i++) {
+		const struct pool_pin *pin = &g_array_index(pool->pins, struct pool_pin, i);
+
+		bytes += pin->last.ino == ino ? pin->extent.length : 0;
+	}
+	g_mutex_unlock(&pool->lock);
+	return bytes;
+}
+
 void pool_set_last_user(struct pool *pool, uint64_t id, const struct pool_user *last)
 {
 	g_mutex_lock(&pool->lock);
@@ -124,10 +138,12 @@ void pool_pin_pending(struct pool *pool, uint64_t id, struct extent run)
 	const struct pool_user unknown = { .ino = id };
 	g_autoptr(GArray) taken = NULL;
 	const struct pool_user *last;
+	GArray *pending;
 
 	g_mutex_lock(&pool->lock);
 	last = g_hash_table_lookup(pool->last_users, &id);
-	taken = take_out(g_hash_table_lookup(pool->pending, &id), run);
+	pending = g_hash_table_lookup(pool->pending, &id);
+	taken = pending ? take_out(pending, run) : extents_new();
 	for (guint i = 0; i < taken->len; i++) {
 		const struct extent part = g_array_index(taken, struct extent, i);
 

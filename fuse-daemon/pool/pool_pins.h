@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory that left its file while a device still holds it: pinned, and nobody's until the device lets go. Nothing tells of that:
- * who asks the backend is file/pins.c.
+ * Pinned memory: it left its file, but a device still holds it. No file gets it until the device lets go. No event tells when that
+ * is: file/pins.c asks the backend. All functions take the pool's lock.
  */
 #ifndef DMEMFS_POOL_PINS_H
 #define DMEMFS_POOL_PINS_H
@@ -13,33 +13,35 @@
 
 struct pool;
 
-/* Whose memory it was, as far as that is known. */
+/* The file that had the memory. */
 struct pool_user {
-	uint64_t ino;  /* 0: not known */
-	int pid;       /* the process that opened the file last; 0: not known */
-	char name[64]; /* the last that the file had, when it was removed; "": not known */
+	uint64_t ino;  /* 0: unknown */
+	int pid;       /* the process that opened the file last; 0: unknown */
+	char name[64]; /* the last name of a removed file, cut to fit; "": unknown */
 };
 
 struct pool_pin {
 	struct extent extent;
-	int64_t since; /* g_get_real_time() */
+	int64_t since; /* microseconds since the epoch */
 	struct pool_user last;
 };
 
-/* @run, which was a file's, is pinned from now on. */
+/* Makes @run, which was in use by a file, pinned. */
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last);
-/* Before the first allocation: what of @run is free is pinned, by whom nobody knows. */
+/* Before the first allocation: makes the free parts of @run pinned. The file that had them is unknown. */
 void pool_pin_free(struct pool *pool, struct extent run);
-/* Nobody holds @run any more: what of it is pinned goes back to the free runs, dirty. */
+/* Frees the pinned parts of @run. They are dirty. */
 void pool_unpin(struct pool *pool, struct extent run);
-/* GArray of struct pool_pin, the oldest first. */
+/* GArray of struct pool_pin, in the order in which the memory became pinned; the caller frees it. */
 GArray *pool_get_pins(struct pool *pool);
+/* The pinned bytes that the file @ino had. */
+uint64_t pool_pinned_bytes(struct pool *pool, uint64_t ino);
 
-/* The memory of the removed file @id, which is pending or will be, was that of @last. Forgotten with pool_idle(). */
+/* Describes the removed file @id, whose memory is or becomes pending, until pool_idle(). */
 void pool_set_last_user(struct pool *pool, uint64_t id, const struct pool_user *last);
-/* Appends what is pending of @id. *@last: whose it was, all 0 when that is not known. */
+/* Appends the pending runs of @id. *@last: the file, with what is known of it. */
 void pool_list_pending(struct pool *pool, uint64_t id, GArray *runs, struct pool_user *last);
-/* @run, which is pending of @id, is pinned from now on. */
+/* Makes the parts of @run that are pending of @id pinned. */
 void pool_pin_pending(struct pool *pool, uint64_t id, struct extent run);
 
 #endif

@@ -391,16 +391,18 @@ void quota_retire(struct quotas *quotas, uint64_t ino, struct quota_account *acc
 	g_mutex_unlock(&quotas->lock);
 }
 
-void quota_idle(struct quotas *quotas, uint64_t ino)
+void quota_idle(struct quotas *quotas, uint64_t ino, uint64_t bytes)
 {
 	g_mutex_lock(&quotas->lock);
 	struct quota_account *account = g_hash_table_lookup(quotas->retired, &ino);
 
-	if (account) {
-		set_bytes(account, 0);
+	if (account && bytes < account->bytes) {
+		set_bytes(account, bytes);
+		gave_back(quotas);
+	}
+	if (account && account->bytes == 0) {
 		set_tree(quotas, account, NULL);
 		g_hash_table_remove(quotas->retired, &ino);
-		gave_back(quotas);
 	}
 	g_mutex_unlock(&quotas->lock);
 }

@@ -5,7 +5,7 @@
  * A tree is everything below a directory that has a limit. The directory itself belongs to the tree around it. Trees can be
  * nested; the outermost is the whole file system. What is in a tree counts in it and in every tree around it:
  *   bytes   allocated units of regular files. They count from before the pool gives them until after the pool has them back:
- *           a removed file counts until no process maps its memory
+ *           a removed file counts until no process maps its memory, and no device holds it
  *   files   inodes of every type that have a name; an inode with several names counts once
  * All names of an inode are in one tree. Therefore a link into another tree is refused, and so is a change that would
  * separate two names. A rename into another tree moves a single inode: it is refused for a directory that has entries or
@@ -107,8 +107,11 @@ uint64_t quota_room(struct quotas *quotas, const struct quota_account *account);
 void quota_expect(struct quotas *quotas, const struct quota_account *account);
 /* Keeps what the removed file @ino has charged until quota_idle(). Empties @account, whose file is about to be freed. */
 void quota_retire(struct quotas *quotas, uint64_t ino, struct quota_account *account);
-/* Returns what @ino had charged: the pool has its memory back. Ignores unknown numbers. */
-void quota_idle(struct quotas *quotas, uint64_t ino);
+/*
+ * The pool has the memory of @ino back, except @bytes that devices still hold: reduces what it has charged to that. Ignores unknown
+ * numbers.
+ */
+void quota_idle(struct quotas *quotas, uint64_t ino, uint64_t bytes);
 
 /*
  * For a rename into another tree: moves one named inode with its account @there from its tree to @to, and in an exchange the one

@@ -130,11 +130,25 @@ static void memory_of_a_removed_file_is_looked_at_when_it_is_idle(void)
 	fake_destroy(fake);
 }
 
-static void a_punched_hole_stays_promised(void)
+/* The file that struct pins_poll has as its data. */
+static void tell_file(uint64_t ino, uint64_t bytes, void *data)
+{
+	(void)ino;
+	file_unpinned(data, bytes);
+}
+
+static void tell_storage(uint64_t ino, uint64_t bytes, void *data)
+{
+	(void)bytes;
+	storage_unpinned(data, ino);
+}
+
+static void what_is_pinned_is_not_promised_again(void)
 {
 	struct fake *fake = new_fake();
 	struct file *file = file_new(&fake->storage, 2);
-	struct pins_poll state = { 0 };
+	struct pins_poll state = { .unpinned = tell_file, .data = file };
+	struct backend_fault fault = { .id = 2, .length = UNIT, .node = -1 };
 	gint64 now = 1;
 
 	file_restore_alloc(file, true, false);
@@ -144,14 +158,62 @@ static void a_punched_hole_stays_promised(void)
 	fake_pin(fake, (struct extent){ memory_of(file).start, UNIT });
 	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * UNIT), ==, 0);
 	g_assert_cmpuint(usage_of(fake).pinned, ==, UNIT);
-	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
-	g_assert_cmpint(file_allocate(file, 0, 0, 2 * UNIT), ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
+	g_assert_cmpuint(file_charged(file), ==, 4 * UNIT);
+	/* By punching and pinning in turn, a process would get all memory there is. */
+	g_assert_cmpint(file_allocate(file, 0, 0, 2 * UNIT), ==, -ENOSPC);
+	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
+	fault.offset = UNIT;
+	g_assert_cmpint(file_demand_fault(file, &fault), ==, -ENOSPC);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
 	fake_unpin(fake);
 	poll(fake, &state, &now, 3);
 	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
+	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
 	g_assert_cmpint(file_truncate(file, 0), ==, 0);
 	file_destroy(file);
+	fake_destroy(fake);
+}
+
+static uint64_t used(const struct fake *fake)
+{
+	struct quota_usage usage;
+
+	quota_get_usage(fake->storage.quotas, quotas_root(fake->storage.quotas), &usage);
+	return usage.used.of[QUOTA_BYTES];
+}
+
+static void what_is_pinned_counts_in_the_quota(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { .unpinned = tell_file, .data = file };
+	struct quota *root = quotas_root(fake->storage.quotas);
+	gint64 now = 1;
+
+	quota_set_limit(fake->storage.quotas, root, QUOTA_BYTES, 4 * UNIT);
+	quota_assign(fake->storage.quotas, file_account(file), root, 0);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(file).start + UNIT, 3 * UNIT });
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	g_assert_cmpuint(file_charged(file), ==, 4 * UNIT);
+	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
+	g_assert_cmpint(file_truncate(file, 2 * UNIT), ==, -EDQUOT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(used(fake), ==, UNIT);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	/* Also when the file is gone, until the device lets go. */
+	state = (struct pins_poll){ .unpinned = tell_storage, .data = &fake->storage };
+	fake_pin(fake, (struct extent){ memory_of(file).start, UNIT });
+	g_assert_cmpint(file_truncate(file, 2 * UNIT), ==, 0);
+	file_destroy(file);
+	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
+	g_assert_cmpuint(used(fake), ==, UNIT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(used(fake), ==, 0);
 	fake_destroy(fake);
 }
 
@@ -203,7 +265,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/wait", what_a_device_holds_waits_until_it_lets_go);
 	g_test_add_func("/pins/back-off", it_is_asked_for_less_and_less_often);
 	g_test_add_func("/pins/removed", memory_of_a_removed_file_is_looked_at_when_it_is_idle);
-	g_test_add_func("/pins/punched", a_punched_hole_stays_promised);
+	g_test_add_func("/pins/promise", what_is_pinned_is_not_promised_again);
+	g_test_add_func("/pins/quota", what_is_pinned_counts_in_the_quota);
 	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
 	g_test_add_func("/pins/raw", raw_memory_is_never_asked_about);
 	return g_test_run();

@@ -170,7 +170,7 @@ static void dissolved_tree_stands_for_the_one_around(struct world *world, gconst
 	check(world);
 	quota_dissolve(world->quotas, world->outer);
 	g_assert_true(quota_tree_of(world->quotas, &file) == quotas_root(world->quotas));
-	quota_idle(world->quotas, 77);
+	quota_idle(world->quotas, 77, 0);
 	g_hash_table_remove_all(world->own);
 	expect(world, quotas_root(world->quotas), 7 * MIB, 0);
 	check(world);
@@ -178,12 +178,31 @@ static void dissolved_tree_stands_for_the_one_around(struct world *world, gconst
 	g_assert_cmpuint(used(world, quotas_root(world->quotas)), ==, 0);
 }
 
+static void what_devices_hold_of_a_removed_file_counts(struct world *world, gconstpointer data)
+{
+	struct quota_account removed = { 0 };
+
+	(void)data;
+	quota_assign(world->quotas, &removed, world->other, 4 * MIB);
+	quota_retire(world->quotas, 77, &removed);
+	quota_idle(world->quotas, 77, 3 * MIB);
+	g_assert_cmpuint(used(world, world->other), ==, 3 * MIB);
+	quota_idle(world->quotas, 77, 3 * MIB);
+	quota_idle(world->quotas, 77, MIB);
+	g_assert_cmpuint(used(world, world->other), ==, MIB);
+	check(world);
+	quota_idle(world->quotas, 77, 0);
+	quota_idle(world->quotas, 77, MIB);
+	g_assert_cmpuint(used(world, world->other), ==, 0);
+	check(world);
+}
+
 static gpointer give_back_soon(gpointer data)
 {
 	struct world *world = data;
 
 	g_usleep(50 * 1000);
-	quota_idle(world->quotas, 77);
+	quota_idle(world->quotas, 77, 0);
 	return NULL;
 }
 
@@ -249,6 +268,7 @@ int main(int argc, char **argv)
 		{ "/quota/move", move_is_all_or_nothing },
 		{ "/quota/new/trees", trees_go_into_a_new_one },
 		{ "/quota/dissolve", dissolved_tree_stands_for_the_one_around },
+		{ "/quota/held", what_devices_hold_of_a_removed_file_counts },
 		{ "/quota/wait", charge_waits_for_what_was_removed },
 		{ "/quota/check", drift_is_found },
 	};
