@@ -145,6 +145,26 @@ static int compare_pins(gconstpointer a, gconstpointer b)
 	return extents_compare(&first->extent, &second->extent);
 }
 
+bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GArray *rest)
+{
+	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
+	g_autoptr(GArray) pinned = extents_new();
+	g_autoptr(GArray) parts = extents_new();
+	guint from = 0;
+
+	for (guint i = 0; i < pins->len; i++)
+		g_array_append_val(pinned, g_array_index(pins, struct pool_pin, i).extent);
+	g_array_sort(pinned, extents_compare);
+	append_missing(run.extent, pinned, &from, parts);
+	for (guint i = 0; i < parts->len; i++) {
+		struct extent part = g_array_index(parts, struct extent, i);
+		struct extent_map_run one = { run.offset + (part.start - run.extent.start), part };
+
+		g_array_append_val(rest, one);
+	}
+	return parts->len != 1 || g_array_index(parts, struct extent, 0).length < run.extent.length;
+}
+
 static void look_again(const struct storage *storage, const struct pins_poll *poll)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;

@@ -35,6 +35,11 @@ void pins_check(const struct storage *storage, const struct pool_user *last, GAr
 void pins_check_pending(const struct storage *storage, uint64_t ino);
 /* At the start of the daemon: makes the free memory pinned that a device still holds since an earlier daemon. */
 void pins_load(const struct storage *storage);
+/*
+ * At the start, for a removed file: splits @run, memory on record, into the runs that are not pinned, and appends them to @rest (GArray
+ * of struct extent_map_run). False: nothing of @run is pinned.
+ */
+bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GArray *rest);
 /* To be called every second or so. When it is time, frees the memory that devices do not hold any more. @now: g_get_monotonic_time(). */
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "file/pins.h"
 #include "namespace/namespace_alloc.h"
 #include "namespace/namespace_numa.h"
 #include "namespace/namespace_page_size.h"
@@ -98,10 +99,28 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 	return true;
 }
 
+/*
+ * Restores @run of a removed file without the parts that a device holds. An earlier daemon removed the file's object, so that nobody
+ * can reach the file any more, but not its record.
+ */
+static int restore_removed(const struct load *load, const struct inode *inode, struct extent_map_run run)
+{
+	g_autoptr(GArray) rest = g_array_new(FALSE, FALSE, sizeof(struct extent_map_run));
+	int err = pins_leave_out(load->ns->storage, run, rest) ? 0 : -EBUSY;
+
+	for (guint i = 0; i < rest->len && !err; i++)
+		err = file_restore_extent(inode->file, g_array_index(rest, struct extent_map_run, i));
+	return err;
+}
+
 static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GError **error)
 {
 	const struct load *load = data;
-	int err = load->kept ? file_restore_extent(inode_find(load->ns, ino)->file, run) : 0;
+	const struct inode *inode = inode_find(load->ns, ino);
+	int err = load->kept ? file_restore_extent(inode->file, run) : 0;
+
+	if (err == -EBUSY && inode->nlink == 0)
+		err = restore_removed(load, inode, run);
 
 	if (!err)
 		return true;

@@ -216,8 +216,10 @@ static int fake_attach(struct backend *backend, uint64_t id, const struct object
                        const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object)
 {
 	fake_create(backend, id, kind, object);
-	for (guint i = 0; i < count; i++)
+	for (guint i = 0; i < count; i++) {
+		g_assert_false(is_pinned(backend->fake, runs[i].extent));
 		add_memory(*object, runs[i].offset, runs[i].extent);
+	}
 	(*object)->size = size;
 	return 0;
 }
