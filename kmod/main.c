@@ -174,7 +174,7 @@ static const struct request_kind {
 	{ DMEMFS_IOC_FAULT_ANSWER, INPUTS(dmemfs_fault_answer, error), .on_object = do_fault_answer },
 	{ DMEMFS_IOC_POISON_ADD, INPUTS(dmemfs_poison, length), .run = do_poison_add },
 	{ DMEMFS_IOC_POISON_NEXT, INPUTS(dmemfs_poison, start), .run = do_poison_next },
-	{ DMEMFS_IOC_PINNED_NEXT, INPUTS(dmemfs_pinned, start), .run = do_pinned_next },
+	{ DMEMFS_IOC_PINNED_NEXT, INPUTS(dmemfs_pinned, length), .run = do_pinned_next },
 #undef INPUTS
 };
 

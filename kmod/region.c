@@ -287,11 +287,12 @@ static unsigned int order_at(unsigned long pfn)
 	return region->order;
 }
 
-/* Of @pfns, which nobody owns and nothing maps, what nobody holds any more is not pinned any more. */
+/* Of the folios in @pfns, which nobody owns and nothing maps, what nobody holds any more is not pinned any more. */
 static void unpin(struct dmemfs_range pfns)
 {
 	unsigned int order = order_at(pfns.first);
 
+	pfns.first = ALIGN_DOWN(pfns.first, 1UL << order);
 	while (pfns.first <= pfns.last) {
 		unsigned long pages = dmemfs_pages_freeze(pfns, order);
 		struct dmemfs_range frozen = { pfns.first, pfns.first + pages - 1 };
@@ -370,28 +371,36 @@ static bool find_pinned(struct dmemfs_range pfns, struct dmemfs_range *run)
 	do {
 		owner = mas_find(&mas, pfns.last);
 	} while (owner && owner != PINNED);
-	*run = (struct dmemfs_range){ mas.index, mas.last };
+	*run = (struct dmemfs_range){ max(mas.index, pfns.first), min(mas.last, pfns.last) };
 	return owner;
 }
 
 int dmemfs_pinned_next(struct dmemfs_pinned *arg)
 {
-	unsigned long first = PHYS_PFN(arg->start) + !!offset_in_page(arg->start);
-	struct dmemfs_range all = { first, ULONG_MAX }, run;
+	struct dmemfs_range pfns = { PHYS_PFN(arg->start) + !!offset_in_page(arg->start) }, run;
+	u64 end = U64_MAX;
 	bool found;
 
+	if (arg->length && check_add_overflow(arg->start, arg->length - 1, &end))
+		return -EINVAL;
+	pfns.last = PHYS_PFN(end);
 	mutex_lock(&dmemfs_region_lock);
-	for (; find_pinned(all, &run); all.first = run.last + 1)
-		unpin(run);
-	all.first = first;
-	found = find_pinned(all, &run);
-	hold_module_no_longer();
+	while ((found = pfns.first <= pfns.last && find_pinned(pfns, &run))) {
+		struct dmemfs_range tested = run;
+
+		unpin(tested);
+		if (find_pinned(tested, &run))
+			break;
+		pfns.first = tested.last + 1;
+	}
+	/* Looks at all memory: a request about a part of it gets a quick answer. */
+	if (!arg->length)
+		hold_module_no_longer();
 	mutex_unlock(&dmemfs_region_lock);
 	if (!found)
 		return -ENOENT;
-	first = max(first, run.first);
-	arg->start = PFN_PHYS(first);
-	arg->length = PFN_PHYS(run.last - first + 1);
+	arg->start = PFN_PHYS(run.first);
+	arg->length = PFN_PHYS(run.last - run.first + 1);
 	return 0;
 }
 
@@ -469,9 +478,8 @@ size_t dmemfs_map(u64 start, size_t length, void **addr)
 int dmemfs_region_zero(u64 start, u64 length)
 {
 	struct clearing clearing;
-	int ret;
+	int ret = dmemfs_pages(start, length, &clearing.pfns);
 
-	ret = dmemfs_pages(start, length, &clearing.pfns);
 	if (ret)
 		return ret;
 

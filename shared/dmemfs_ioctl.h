@@ -146,9 +146,10 @@
  *   becomes *pinned*: it has no owner and cannot get one. A request to add, zero or release it fails with EBUSY. The
  *   module cannot be unloaded while a pinned folio, or one of an object that no file or mapping reaches, is held.
  *
- *   PINNED_NEXT tests all pinned folios from .start on again, and answers with the first run that is still pinned;
- *   ENOENT when there is none. Only this request ends the state, and no event tells that a holder is gone: the daemon
- *   calls it after it has taken memory away, when it starts, and from time to time while something is pinned.
+ *   PINNED_NEXT tests pinned folios again, those in [.start, .start + .length), or with .length 0 all from .start on,
+ *   until it finds one that is still pinned. It answers with the run of this folio, as far as it is in the range; ENOENT
+ *   when there is none. Only this request ends the state, and no event tells that a holder is gone: the daemon calls it
+ *   after it has taken memory away, when it starts, and from time to time while something is pinned.
  *
  * Demand
  *
@@ -373,7 +374,7 @@ struct dmemfs_poison {
 /* PINNED_NEXT */
 struct dmemfs_pinned {
 	__u64 start;  /* physical address */
-	__u64 length; /* out */
+	__u64 length; /* in and out */
 	__u32 flags;
 	__u32 reserved;
 };

@@ -397,15 +397,18 @@ bool pfn_check_regions(const struct config *config, GError **error)
 int pfn_list_pinned(int device, struct extent range, GArray *runs)
 {
 	uint64_t end = range.start + range.length;
-	struct dmemfs_pinned pinned = { .start = range.start };
-	int err;
+	uint64_t at = range.start;
 
-	while ((err = pfn_call(device, DMEMFS_IOC_PINNED_NEXT, &pinned)) == 0 && pinned.start < end) {
-		uint64_t to = MIN(pinned.start + pinned.length, end);
-		struct extent run = { pinned.start, to - pinned.start };
+	while (at < end) {
+		struct dmemfs_pinned pinned = { .start = at, .length = end - at };
+		struct extent run;
+		int err = pfn_call(device, DMEMFS_IOC_PINNED_NEXT, &pinned);
 
+		if (err)
+			return err == -ENOENT ? 0 : err;
+		run = (struct extent){ pinned.start, pinned.length };
 		g_array_append_val(runs, run);
-		pinned = (struct dmemfs_pinned){ .start = to };
+		at = pinned.start + pinned.length;
 	}
-	return err == -ENOENT ? 0 : err;
+	return 0;
 }

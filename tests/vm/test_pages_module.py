@@ -448,6 +448,13 @@ def test_only_what_is_held_is_pinned(device, region, hold):
     assert pinned(device) == runs
     assert device.call("PINNED_NEXT", start=runs[0][0] + PAGE).start == runs[0][0] + PAGE
     assert device.call("PINNED_NEXT", start=runs[0][0] + folio).start == runs[1][0]
+    found = device.call("PINNED_NEXT", start=runs[0][0] - folio, length=folio + PAGE)
+    assert (found.start, found.length) == (runs[0][0], PAGE)
+    for start, length in ((region.start, folio), (runs[0][0] + folio, 60 * MIB - folio), (runs[0][0] + 1, PAGE - 2)):
+        with fails_with(errno.ENOENT):
+            device.call("PINNED_NEXT", start=start, length=length)
+    with fails_with(errno.EINVAL):
+        device.call("PINNED_NEXT", start=region.start, length=2**64 - region.start + 1)
     device.add(1, 0, region.start, folio)
     with fails_with(errno.EBUSY):
         device.call("EXTENT_ADD", id=1, offset=folio, start=region.start + folio, length=2 * folio)
