@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mountinfo.h"
 #include "base/notify.h"
+#include "base/page_order.h"
 #include "connection/fd_store.h"
 #include "daemon/daemonize.h"
 #include "daemon/metrics.h"
@@ -157,6 +158,49 @@ static void raise_limits(void)
 	}
 }
 
+/*
+ * Lowers the default pages of a region that has files which are not whole pages of that size: so that a daemon starts with the
+ * record of an earlier version, or of another page-size.
+ */
+static bool fit_default_pages(struct region_config *region, struct store *store, GError **error)
+{
+	const struct extent all = { 0, INT64_MAX }, own = { region->start, region->size };
+	unsigned order = region->order, runs = 1;
+	int err = 0;
+
+	for (; order != PAGE_ORDER_NONE && !err; order -= PAGE_ORDER_STEP) {
+		err = store_count_odd_runs(store, region->automatic ? all : own, page_order_bytes(order), &runs);
+		if (!err && !runs)
+			break;
+	}
+	if (err) {
+		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "cannot read the metadata: %s",
+		            g_strerror(-err));
+		return false;
+	}
+	if (order != region->order)
+		log_warning(
+			"[region %s]: pages=%s, because files in it are not whole pages of %s: with pages=%s this is no "
+			"warning",
+			region->name, page_order_name(order), page_order_name(region->order), page_order_name(order));
+	region->order = order;
+	return true;
+}
+
+static bool open_store(struct storage *storage, const struct config *config, GError **error)
+{
+	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
+	if (!storage->store)
+		return false;
+	for (guint i = 0; i < config->regions->len; i++) {
+		struct region_config *region = g_ptr_array_index(config->regions, i);
+
+		if (region->any_order && !fit_default_pages(region, storage->store, error))
+			return false;
+	}
+	return true;
+}
+
 static bool open_storage(struct daemon *daemon, const struct config *config, GError **error)
 {
 	struct storage *storage = &daemon->server.storage;
@@ -168,6 +212,8 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	storage->demand_extent = config->demand_extent;
 	storage->demand = config->alloc == ALLOC_DEMAND;
 	storage->unlinked_mapped = unlinked_mapped_new();
+	if (!open_store(storage, config, error))
+		return false;
 	storage->backend = storage->ops->open(config, regions, error);
 	if (!storage->backend)
 		return false;
@@ -183,9 +229,6 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 		pool_need_zeroing(storage->pool);
 	pool_set_overcommit(storage->pool, config->overcommit);
 	storage->quotas = quotas_new(config->threads / 4);
-	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
-	if (!storage->store)
-		return false;
 	storage->zeroer = zeroer_new(storage);
 	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage);
 	if (storage->ops->set_poison)

@@ -20,6 +20,28 @@ int store_count_files(struct store *store, unsigned *files)
 	return store_errno(result);
 }
 
+int store_count_odd_runs(struct store *store, struct extent range, uint64_t page, unsigned *runs)
+{
+	static const char sql[] = "SELECT count(*) FROM extent WHERE start < ?2 AND start + length > ?1"
+				  " AND (offset % ?3 OR start % ?3 OR length % ?3)";
+	sqlite3_stmt *query = NULL;
+	int result;
+
+	*runs = 0;
+	g_mutex_lock(&store->lock);
+	result = sqlite3_prepare_v2(store->db, sql, -1, &query, NULL);
+	if (result == SQLITE_OK) {
+		sqlite3_bind_int64(query, 1, (sqlite3_int64)range.start);
+		sqlite3_bind_int64(query, 2, (sqlite3_int64)(range.start + range.length));
+		sqlite3_bind_int64(query, 3, (sqlite3_int64)page);
+		if (sqlite3_step(query) == SQLITE_ROW)
+			*runs = (unsigned)sqlite3_column_int64(query, 0);
+	}
+	result = sqlite3_finalize(query);
+	g_mutex_unlock(&store->lock);
+	return store_errno(result);
+}
+
 int store_remove_files(struct store *store)
 {
 	store_begin(store);

@@ -109,6 +109,42 @@ static void test_sync(struct state *state, gconstpointer data)
 	store_close(store);
 }
 
+static unsigned odd_runs(struct store *store, uint64_t start, uint64_t length, uint64_t page)
+{
+	unsigned runs;
+
+	g_assert_cmpint(store_count_odd_runs(store, (struct extent){ start, length }, page, &runs), ==, 0);
+	return runs;
+}
+
+/* A run counts if it begins, in the file or in memory, or ends inside a page. */
+static void test_odd_runs(struct state *state, gconstpointer data)
+{
+	static const struct extent_map_run runs[] = {
+		{ 0, { 0, 2 * DMEMFS_PAGE_1G } },
+		{ 2 * DMEMFS_PAGE_1G, { 2 * DMEMFS_PAGE_1G, DMEMFS_PAGE_2M } },
+		{ 4 * DMEMFS_PAGE_1G, { 3 * DMEMFS_PAGE_1G + DMEMFS_PAGE_2M, DMEMFS_PAGE_1G } },
+		{ 5 * DMEMFS_PAGE_1G + DMEMFS_PAGE_4K, { 8 * DMEMFS_PAGE_1G, DMEMFS_PAGE_1G } },
+	};
+	struct store *store = state_open_store(state);
+
+	(void)data;
+	store_begin(store);
+	for (size_t i = 0; i < G_N_ELEMENTS(runs); i++)
+		store_put_extent(store, 1, &runs[i]);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	g_assert_cmpuint(odd_runs(store, 0, INT64_MAX, DMEMFS_PAGE_4K), ==, 0);
+	g_assert_cmpuint(odd_runs(store, 0, INT64_MAX, DMEMFS_PAGE_2M), ==, 1);
+	g_assert_cmpuint(odd_runs(store, 0, INT64_MAX, DMEMFS_PAGE_1G), ==, 3);
+	g_assert_cmpuint(odd_runs(store, 0, 2 * DMEMFS_PAGE_1G, DMEMFS_PAGE_1G), ==, 0);
+	g_assert_cmpuint(odd_runs(store, 4 * DMEMFS_PAGE_1G, DMEMFS_PAGE_1G, DMEMFS_PAGE_1G), ==, 1);
+	store_begin(store);
+	store_delete_extents(store, 1, 0, UINT64_MAX);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	g_assert_cmpuint(odd_runs(store, 0, INT64_MAX, DMEMFS_PAGE_1G), ==, 0);
+	store_close(store);
+}
+
 #define ADD(name, function) g_test_add("/store/" name, struct state, NULL, state_set_up, function, state_tear_down)
 
 int main(int argc, char **argv)
@@ -118,5 +154,6 @@ int main(int argc, char **argv)
 	ADD("row-that-fails", test_row_that_fails);
 	ADD("log-stays-small", test_log_stays_small);
 	ADD("sync", test_sync);
+	ADD("odd-runs", test_odd_runs);
 	return g_test_run();
 }
