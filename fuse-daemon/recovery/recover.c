@@ -144,6 +144,7 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	struct recovery recovery = { .ns = ns, .pool = storage->pool };
 	struct store_mark held;
 	const char *why_not;
+	uint64_t highest = 0;
 	int err = storage->ops->get_mark(storage->backend, &held);
 
 	if (err)
@@ -157,15 +158,20 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	if (!record_regions(storage, true, error) || !poison_load(storage, error))
 		return false;
 	poison_update(storage);
+	/* Before files get other memory: what a process or a device still holds of unwanted objects is not free. */
+	if (!recovery.kept)
+		highest = storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery);
 	pins_load(storage);
 	if (!namespace_load(ns, recovery.kept, takeover, error))
 		return false;
-	namespace_skip_inos(ns, storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery));
+	if (recovery.kept)
+		highest = storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery);
+	namespace_skip_inos(ns, highest);
 	CRASH_POINT("unknown-given-up");
 	if (!namespace_attach(ns, error))
 		return false;
 	CRASH_POINT("attached");
-	/* Objects were given up, and files cut to what the record says. */
+	/* Objects were given up, and memory that is not on record was taken from files. */
 	pins_load(storage);
 	if (!load_clean(storage, error) || !record_regions(storage, false, error))
 		return false;
