@@ -46,9 +46,10 @@ void alloc_inherit(const struct namespace *ns, const struct inode *dir, struct i
 			file_set_unit(inode->file, dir->unit);
 		file_set_order(inode->file, order);
 		file_restore_alloc(inode->file, makes_demand(ns, dir), dir->discard);
-		/* Files without compound pages have no record of it, as files of earlier versions. */
+		/* Without compound pages in any region there is no record of it, as of files of earlier versions. */
 		record(ns, dir, inode->ino, makes_demand(ns, dir) ? "demand" : NULL,
-		       order == PAGE_ORDER_NONE ? NULL : page_order_name(order));
+		       order == PAGE_ORDER_NONE && ns->storage->order == PAGE_ORDER_NONE ? NULL
+		                                                                         : page_order_name(order));
 	} else if (S_ISDIR(inode->mode)) {
 		inode->policy = numa_policy_ref(dir->policy);
 		inode->unit = dir->unit;

@@ -223,12 +223,12 @@ def test_next_daemon_knows_what_is_held(fs, hold, control, end):
     fs.daemon.start()
 
 
-@pytest.mark.expect_log(HELD)
 def test_crash_before_the_record_is_deleted(fs, hold):
     """The module has removed the object, a device holds its memory, and the file is on record."""
     path = fs.make_file("vm1", size=fs.unit)
     holder = hold_page(fs, hold, path)
     fs.daemon.stop()
+    fs.daemon.expected.append(HELD)
     fs.daemon.start(DMEMFS_CRASH_AT="pins-checked")
     path.unlink()
     wait_until(lambda: not fs.daemon.running, "the daemon has died")
