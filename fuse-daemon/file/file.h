@@ -64,8 +64,11 @@ void storage_idle(const struct storage *storage, uint64_t ino);
 /* To be called when the record of @ino was deleted (store_set_deleted_callback()): frees its memory to the pool. */
 void storage_deleted(uint64_t ino, void *storage);
 
-/* Devices no longer hold some memory of the removed file @ino: reduces the usage of its quota. */
-void storage_unpinned(const struct storage *storage, uint64_t ino);
+/*
+ * Devices no longer hold @bytes that the removed file @ino had given up: reduces the usage of its quota, but not below what is still
+ * pinned or pending of the file.
+ */
+void storage_unpinned(const struct storage *storage, uint64_t ino, uint64_t bytes);
 
 struct file;
 

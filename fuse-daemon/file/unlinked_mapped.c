@@ -57,12 +57,9 @@ struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint6
 
 struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
-	struct file *file;
+	struct file *file = unlinked_mapped_find(unlinked_mapped, ino);
 
-	unlinked_mapped_lock(unlinked_mapped);
-	file = unlinked_mapped_find(unlinked_mapped, ino);
 	g_hash_table_remove(unlinked_mapped->files, &ino);
-	unlinked_mapped_unlock(unlinked_mapped);
 	return file;
 }
 
@@ -106,6 +103,8 @@ static void keep_while_mapped(struct file *file)
 	bool idle;
 
 	unlinked_mapped_lock(unlinked_mapped);
+	/* Under the lock: storage_unpinned() must not find the account while the file is not in the table. */
+	quota_retire(storage->quotas, ino, &file->account);
 	/* Added before the object is dropped: the idle event may come at once. */
 	unlinked_mapped_add(unlinked_mapped, ino, file);
 	idle = drop_object(file);
@@ -123,16 +122,19 @@ void file_destroy(struct file *file)
 
 	if (file->backing_id)
 		storage->backing_close(file->backing_id);
-	quota_retire(storage->quotas, ino, &file->account);
 	if (!file->object && !file->restored) {
+		quota_retire(storage->quotas, ino, &file->account);
 		store_delete_inode_later(storage->store, ino);
 	} else if (file->demand) {
 		keep_while_mapped(file);
 		return;
 	} else {
-		/* Retired before the object is dropped: the idle event may come at once. */
-		bool had_memory = retire_memory(file), idle = drop_object(file);
+		/* The memory first: storage_unpinned() reduces the account to what the pool has of the file. */
+		bool had_memory = retire_memory(file), idle;
 
+		quota_retire(storage->quotas, ino, &file->account);
+		/* Retired before the object is dropped: the idle event may come at once. */
+		idle = drop_object(file);
 		/* Order: the object, then commit, then the pool: storage_deleted() frees the memory. */
 		if (idle && had_memory)
 			storage_idle(storage, ino);
@@ -144,26 +146,45 @@ void file_destroy(struct file *file)
 
 void storage_idle(const struct storage *storage, uint64_t ino)
 {
-	struct file *file = storage->unlinked_mapped ? unlinked_mapped_take(storage->unlinked_mapped, ino) : NULL;
+	struct unlinked_mapped *unlinked_mapped = storage->unlinked_mapped;
+	struct file *file;
 
-	if (file) {
+	unlinked_mapped_lock(unlinked_mapped);
+	file = unlinked_mapped_take(unlinked_mapped, ino);
+	if (file)
 		retire_memory(file);
+	unlinked_mapped_unlock(unlinked_mapped);
+	if (file)
 		file_release(file);
-	}
 	pins_check_pending(storage, ino);
 	store_delete_inode_later(storage->store, ino);
 	store_flush(storage->store); /* if this fails, the memory stays pending until a transaction succeeds */
 }
 
+/* Reduces what a removed file has charged to what the pool still has of it. */
+static void settle_retired(const struct storage *storage, uint64_t ino)
+{
+	quota_idle(storage->quotas, ino, pool_remaining_bytes(storage->pool, ino));
+}
+
+/* May be called with the table's lock held: each commit can delete records. */
 void storage_deleted(uint64_t ino, void *storage)
 {
 	const struct storage *all = storage;
 
 	pool_idle(all->pool, ino);
-	storage_unpinned(all, ino);
+	settle_retired(all, ino);
 }
 
-void storage_unpinned(const struct storage *storage, uint64_t ino)
+void storage_unpinned(const struct storage *storage, uint64_t ino, uint64_t bytes)
 {
-	quota_idle(storage->quotas, ino, pool_pinned_bytes(storage->pool, ino));
+	struct file *file;
+
+	unlinked_mapped_lock(storage->unlinked_mapped);
+	file = unlinked_mapped_find(storage->unlinked_mapped, ino);
+	if (file)
+		file_unpinned(file, bytes);
+	else
+		settle_retired(storage, ino);
+	unlinked_mapped_unlock(storage->unlinked_mapped);
 }

@@ -28,7 +28,7 @@ void unlinked_mapped_unlock(struct unlinked_mapped *unlinked_mapped);
 void unlinked_mapped_add(struct unlinked_mapped *unlinked_mapped, uint64_t ino, struct file *file);
 /* The file, which the table still owns; NULL: it is not in the table. The caller holds the lock. */
 struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
-/* Removes the file from the table; the caller owns it. NULL: it is not in the table. Takes the lock. */
+/* Removes the file from the table; the caller owns it. NULL: it is not in the table. The caller holds the lock. */
 struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
 
 #endif

@@ -86,13 +86,13 @@ static void run(gpointer data, gpointer user_data)
 	if (!err) {
 		err = work(file, job);
 		namespace_put_file(service->ns, job->fault.id);
+	} else if (job->kind == JOB_UNPINNED) {
+		storage_unpinned(service->storage, job->fault.id, job->fault.length);
 	} else {
 		err = work_on_unlinked_mapped(service->storage, job);
 	}
 	if (err && job->kind == JOB_FAULT)
 		answer(service->storage, &job->fault, err);
-	else if (err && job->kind == JOB_UNPINNED) /* the file is gone */
-		storage_unpinned(service->storage, job->fault.id);
 	numa_policy_unref(job->fault.policy);
 	g_free(job);
 }

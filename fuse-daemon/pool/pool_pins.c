@@ -100,11 +100,15 @@ GArray *pool_get_pins(struct pool *pool)
 	return pins;
 }
 
-uint64_t pool_pinned_bytes(struct pool *pool, uint64_t ino)
+uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino)
 {
+	const GArray *pending;
 	uint64_t bytes = 0;
 
 	g_mutex_lock(&pool->lock);
+	pending = g_hash_table_lookup(pool->pending, &ino);
+	for (guint i = 0; pending && i < pending->len; i++)
+		bytes += g_array_index(pending, struct extent, i).length;
 	for (guint i = 0; i < pool->pins->len; i++) {
 		const struct pool_pin *pin = &g_array_index(pool->pins, struct pool_pin, i);
 

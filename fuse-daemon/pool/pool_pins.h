@@ -34,8 +34,8 @@ void pool_pin_free(struct pool *pool, struct extent run);
 void pool_unpin(struct pool *pool, struct extent run);
 /* GArray of struct pool_pin, in the order in which the memory became pinned; the caller frees it. */
 GArray *pool_get_pins(struct pool *pool);
-/* The pinned bytes that the file @ino had. */
-uint64_t pool_pinned_bytes(struct pool *pool, uint64_t ino);
+/* The bytes of the removed file @ino that are pinned or pending: both at the same instant. */
+uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino);
 
 /* Describes the removed file @id, whose memory is or becomes pending, until pool_idle(). */
 void pool_set_last_user(struct pool *pool, uint64_t id, const struct pool_user *last);

@@ -108,8 +108,8 @@ void quota_expect(struct quotas *quotas, const struct quota_account *account);
 /* Keeps what the removed file @ino has charged until quota_idle(). Empties @account, whose file is about to be freed. */
 void quota_retire(struct quotas *quotas, uint64_t ino, struct quota_account *account);
 /*
- * The pool has the memory of @ino back, except @bytes that devices still hold: reduces what it has charged to that. Ignores unknown
- * numbers.
+ * The pool has the memory of the removed file @ino back, except @bytes that processes or devices still hold: reduces what it has
+ * charged to that. Ignores unknown numbers.
  */
 void quota_idle(struct quotas *quotas, uint64_t ino, uint64_t bytes);
 

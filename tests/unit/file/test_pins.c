@@ -139,8 +139,7 @@ static void tell_file(uint64_t ino, uint64_t bytes, void *data)
 
 static void tell_storage(uint64_t ino, uint64_t bytes, void *data)
 {
-	(void)bytes;
-	storage_unpinned(data, ino);
+	storage_unpinned(data, ino, bytes);
 }
 
 static void what_is_pinned_is_not_promised_again(void)
@@ -217,6 +216,66 @@ static void what_is_pinned_counts_in_the_quota(void)
 	fake_destroy(fake);
 }
 
+/* The device lets go of what an earlier shrink gave up, while a process still maps the rest of the removed file. */
+static void what_is_mapped_counts_after_the_device_lets_go(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2), *other = file_new(&fake->storage, 3);
+	struct pins_poll state = { .unpinned = tell_storage, .data = &fake->storage };
+	struct quota *root = quotas_root(fake->storage.quotas);
+	gint64 now = 1;
+
+	quota_set_limit(fake->storage.quotas, root, QUOTA_BYTES, 4 * UNIT);
+	quota_assign(fake->storage.quotas, file_account(file), root, 0);
+	quota_assign(fake->storage.quotas, file_account(other), root, 0);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(file).start + 3 * UNIT, UNIT });
+	g_assert_cmpint(file_truncate(file, 3 * UNIT), ==, 0);
+	fake->hold = true;
+	file_destroy(file);
+	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(usage_of(fake).pending, ==, 3 * UNIT);
+	g_assert_cmpuint(used(fake), ==, 3 * UNIT);
+	g_assert_cmpint(file_truncate(other, 2 * UNIT), ==, -EDQUOT);
+	fake->hold = false;
+	fake_release_held(fake);
+	g_assert_cmpuint(used(fake), ==, 0);
+	g_assert_cmpint(file_truncate(other, 4 * UNIT), ==, 0);
+	file_destroy(other);
+	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
+	fake_destroy(fake);
+}
+
+/* The same, with demand allocation: the file itself lives on while it is mapped. */
+static void what_may_be_touched_counts_after_the_device_lets_go(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { .unpinned = tell_storage, .data = &fake->storage };
+	struct quota *root = quotas_root(fake->storage.quotas);
+	gint64 now = 1;
+
+	quota_assign(fake->storage.quotas, file_account(file), root, 0);
+	file_restore_alloc(file, true, false);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, 0, 0, 4 * UNIT), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(file).start, UNIT });
+	g_assert_cmpint(file_allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, UNIT), ==, 0);
+	fake->hold = true;
+	file_destroy(file);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
+	fake_release_held(fake);
+	g_assert_cmpuint(used(fake), ==, 0);
+	fake_destroy(fake);
+}
+
 static void the_next_daemon_finds_it(void)
 {
 	struct fake *fake = new_fake();
@@ -267,6 +326,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/removed", memory_of_a_removed_file_is_looked_at_when_it_is_idle);
 	g_test_add_func("/pins/promise", what_is_pinned_is_not_promised_again);
 	g_test_add_func("/pins/quota", what_is_pinned_counts_in_the_quota);
+	g_test_add_func("/pins/quota/mapped", what_is_mapped_counts_after_the_device_lets_go);
+	g_test_add_func("/pins/quota/demand", what_may_be_touched_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
 	g_test_add_func("/pins/raw", raw_memory_is_never_asked_about);
 	return g_test_run();
