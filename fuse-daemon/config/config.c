@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/extent.h"
 #include "config/config_daemon.h"
 #include "config/config_groups.h"
 #include "config/config_keys.h"
@@ -25,11 +24,11 @@ void config_destroy(struct config *config)
 	g_free(config);
 }
 
-/* Reserved memory is for guests, whose RAM is whole gigabytes. */
 static void set_default_page_size(const struct config_text *text, struct config *config)
 {
-	if (config->backend == BACKEND_PFN && !config_text_has(text, CONFIG_DAEMON, "page-size"))
-		config->page_size = DMEMFS_PAGE_1G;
+	config->any_page_size = !config_text_has(text, CONFIG_DAEMON, "page-size");
+	if (config->backend == BACKEND_PFN && config->any_page_size)
+		config->page_size = config_default_page_size(text);
 }
 
 /* By default, two daemons with different state directories must have different memory directories. */

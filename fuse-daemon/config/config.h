@@ -44,6 +44,7 @@ struct config {
 	enum alloc_mode alloc;
 	enum lost_contents lost_contents;
 	uint64_t page_size;     /* allocation unit: 4 KiB, 2 MiB or 1 GiB; whole compound pages of each region */
+	bool any_page_size;     /* page-size= is not given: @page_size is the default */
 	double overcommit;      /* demand allocation may promise this factor of the capacity, above 0 */
 	uint64_t demand_extent; /* the most that one fault allocates (at least one unit): 4 KiB, 2 MiB or 1 GiB */
 	uint64_t size;        /* memory backend: capacity in bytes, multiple of page_size; 0 when there are [region]s */

@@ -81,6 +81,11 @@ static bool check_end(const struct config_text *text, const char *group, const s
 	return config_text_fail(text, group, "size", error, "start + size is past 2^63: use smaller numbers");
 }
 
+static bool fits(const struct region_config *region, unsigned order)
+{
+	return (region->start | region->size) % page_order_alignment(order) == 0;
+}
+
 /* Fails when start or size do not fit the pages of the region, and names the nearest that do. */
 static bool check_alignment(const struct config_text *text, const char *group, const struct region_config *region,
                             GError **error)
@@ -91,7 +96,8 @@ static bool check_alignment(const struct config_text *text, const char *group, c
 	g_autofree char *advice = page_order_advice(range, alignment);
 	bool bad_start = range.start % alignment;
 
-	if (!bad_start && range.length % alignment == 0)
+	/* Raw memory only has to be a multiple of page-size. */
+	if (region->order == PAGE_ORDER_NONE || fits(region, region->order))
 		return true;
 	return config_text_fail(text, group, bad_start ? "start" : "size", error,
 	                        "is not a multiple of %s, as pages=%s needs: use %s, or pages=none", unit,
@@ -117,13 +123,39 @@ static bool load_fixed_region(const struct config_text *text, const char *group,
 {
 	if (!require(text, group, "size", "give it in bytes", error) ||
 	    !config_text_get_size(text, group, "start", &region->start, error) ||
-	    !config_text_get_size(text, group, "size", &region->size, error) ||
-	    !check_end(text, group, region, error) || !check_alignment(text, group, region, error) ||
+	    !config_text_get_size(text, group, "size", &region->size, error) || !check_end(text, group, region, error))
+		return false;
+	while (region->any_order && region->order != PAGE_ORDER_NONE && !fits(region, region->order))
+		region->order -= PAGE_ORDER_STEP;
+	if (!check_alignment(text, group, region, error) ||
 	    !config_text_check_multiple(text, group, "start", region->start, page_size, error) ||
 	    !config_text_get_pages(text, group, "size", page_size, &region->size, error) ||
 	    !get_node(text, group, &region->node, error))
 		return false;
 	return true;
+}
+
+/* Is the group a range of whole gigabytes, or would pages=1G refuse it anyway? */
+static bool has_whole_gigabytes(const struct config_text *text, const char *group)
+{
+	uint64_t start = 0, size = 0;
+
+	if (config_text_is(text, group, "start", "auto") || config_text_is(text, group, "pages", "1G"))
+		return true;
+	return !config_text_get_size(text, group, "start", &start, NULL) ||
+	       !config_text_get_size(text, group, "size", &size, NULL) || (start | size) % DMEMFS_PAGE_1G == 0;
+}
+
+uint64_t config_default_page_size(const struct config_text *text)
+{
+	g_auto(GStrv) groups = g_key_file_get_groups(text->keys, NULL);
+
+	for (char **group = groups; *group; group++) {
+		if (g_str_has_prefix(*group, CONFIG_REGION_PREFIX) && !has_whole_gigabytes(text, *group))
+			return DMEMFS_PAGE_2M;
+	}
+	/* Reserved memory is for guests, whose RAM is whole gigabytes. */
+	return DMEMFS_PAGE_1G;
 }
 
 /* That of the largest compound pages that page-size is a multiple of. The memory backend has no pages of its own. */

@@ -8,6 +8,8 @@
 
 /* The names of the keys of the group, as config_daemon_keys() gives them; NULL when there is no such group. */
 const char **config_group_keys(const char *group);
+/* The default of page-size with reserved memory, in bytes: so that all explicit regions are multiples of it. */
+uint64_t config_default_page_size(const struct config_text *text);
 /* Fills config->regions, sorted by start, and config->quotas. The [daemon] group must have been read. */
 bool config_load_groups(const struct config_text *text, struct config *config, GError **error);
 /* Writes the groups. */

@@ -170,6 +170,37 @@ static void compound_pages_are_as_large_as_the_unit_allows(void)
 	g_assert_cmpuint(order_of(memory, 0), ==, PAGE_ORDER_NONE);
 }
 
+/* As in versions without compound pages: start and size are multiples of 2 MiB, and neither page-size nor pages= is given. */
+static void regions_need_not_be_whole_gigabytes(void)
+{
+	g_autoptr(config_t) halves = load("[daemon]\nbackend=pfn\n[region a]\nstart=0x120000000\nsize=3584M\n"
+	                                  "[region b]\nstart=8G\nsize=2G\n");
+	g_autoptr(config_t) odd = load("[daemon]\nbackend=pfn\n[region a]\nstart=4G\nsize=1538M\n");
+	g_autoptr(config_t) raw = load("[daemon]\nbackend=pfn\n[region a]\nstart=4G\nsize=1538M\npages=none\n");
+	g_autoptr(config_t) small = load("[daemon]\nbackend=pfn\npage-size=4K\n[region a]\nstart=4G\nsize=6148K\n");
+	g_autoptr(config_t) whole = load("[daemon]\nbackend=pfn\n[region a]\nstart=4G\nsize=3G\n");
+
+	g_assert_cmpuint(halves->page_size, ==, DMEMFS_PAGE_2M);
+	g_assert_cmpuint(order_of(halves, 0), ==, PAGE_ORDER_2M);
+	g_assert_cmpuint(order_of(halves, 1), ==, PAGE_ORDER_2M);
+	g_assert_cmpuint(odd->page_size, ==, DMEMFS_PAGE_2M);
+	g_assert_cmpuint(order_of(odd, 0), ==, PAGE_ORDER_NONE);
+	g_assert_cmpuint(raw->page_size, ==, DMEMFS_PAGE_2M);
+	g_assert_cmpuint(order_of(small, 0), ==, PAGE_ORDER_NONE);
+	g_assert_cmpuint(whole->page_size, ==, DMEMFS_PAGE_1G);
+	g_assert_cmpuint(order_of(whole, 0), ==, PAGE_ORDER_1G);
+}
+
+/* The unit may allow more than the range does. */
+static void default_pages_fit_the_region(void)
+{
+	g_autoptr(config_t) config = load("[daemon]\nbackend=pfn\npage-size=2M\n[region a]\nstart=4G\nsize=130M\n"
+	                                  "[region b]\nstart=5G\nsize=256M\n");
+
+	g_assert_cmpuint(order_of(config, 0), ==, PAGE_ORDER_NONE);
+	g_assert_cmpuint(order_of(config, 1), ==, PAGE_ORDER_2M);
+}
+
 static void regions_have_pages_of_their_own(void)
 {
 	g_autoptr(config_t) config = load("[daemon]\nbackend=pfn\n[region a]\nstart=4G\nsize=1G\n"
@@ -367,6 +398,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/regions", regions_are_sorted_by_start);
 	g_test_add_func("/config/regions/pfn", pfn_backend_takes_regions);
 	g_test_add_func("/config/regions/pages/default", compound_pages_are_as_large_as_the_unit_allows);
+	g_test_add_func("/config/regions/pages/upgrade", regions_need_not_be_whole_gigabytes);
+	g_test_add_func("/config/regions/pages/fit", default_pages_fit_the_region);
 	g_test_add_func("/config/regions/pages", regions_have_pages_of_their_own);
 	g_test_add_func("/config/regions/last", a_region_may_end_at_the_last_address);
 	g_test_add_func("/config/demand", demand_allocation_has_its_keys);
