@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "backend/automatic_regions.h"
 #include "backend/backend.h"
 #include "backend/memmap_cmdline.h"
 #include "base/log.h"
@@ -94,8 +95,10 @@ static char *overlap_reason(int device, const struct memory_region *wanted)
 			"it has pages=%s, which cannot change while files are in it or a device holds memory of it: keep "
 			"pages=%s, or remove those files first",
 			page_order_name(order), page_order_name(order));
-	return g_strdup("files of an earlier configuration are in a region that overlaps it: keep start and size as "
-	                "they were, or unload the module, which loses the contents of those files");
+	return g_strdup(
+		"files of an earlier configuration are in a region that overlaps it, or a device holds memory of it: keep start, "
+		"size and pages= as they were (with start=auto also page-size, which was 2M by default in dmemfs 0.1), or unload "
+		"the module, which loses the contents of those files");
 }
 
 static char *alignment_reason(const struct memory_region *wanted)
@@ -229,64 +232,18 @@ static void release_others(int device, const GArray *wanted)
 	}
 }
 
-/* Adds the part of @reserved that is whole pages to @wanted. */
-static void add_automatic(const struct region_config *region, uint64_t alignment, struct extent reserved,
-                          GArray *wanted)
-{
-	struct extent fit = page_order_fit(reserved, alignment);
-	struct memory_region taken = { fit.start, fit.length, -1, region->order };
-
-	if (fit.length)
-		g_array_append_val(wanted, taken);
-	if (fit.length < reserved.length)
-		log_warning(
-			"[region %s] start=auto: %" G_GUINT64_FORMAT
-			" MiB of the reserved range at 0x%" G_GINT64_MODIFIER
-			"x are not used: with pages=%s and this page-size a region starts and ends at multiples of %" G_GUINT64_FORMAT
-			" MiB",
-			region->name, (reserved.length - fit.length) >> 20, reserved.start,
-			page_order_name(region->order), alignment >> 20);
-}
-
-static bool want_automatic(const struct config *config, const struct region_config *region, GArray *wanted,
-                           GError **error)
-{
-	g_autoptr(GArray) reserved = memmap_cmdline_read(error);
-	uint64_t alignment = MAX(config->page_size, page_order_alignment(region->order));
-	g_autofree char *argument = NULL;
-	struct extent nearest;
-
-	if (!reserved)
-		return false;
-	for (guint i = 0; i < reserved->len; i++)
-		add_automatic(region, alignment, g_array_index(reserved, struct extent, i), wanted);
-	if (wanted->len > 0)
-		return true;
-	if (reserved->len == 0) {
-		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
-		            "[region %s] start=auto: the kernel's command line reserves nothing: add memmap=SIZE$START "
-		            "and reboot",
-		            region->name);
-		return false;
-	}
-	nearest = page_order_nearest(g_array_index(reserved, struct extent, 0), alignment);
-	argument = memmap_cmdline_argument(nearest.start, nearest.length);
-	g_set_error(
-		error, G_FILE_ERROR, G_FILE_ERROR_NOENT,
-		"[region %s] start=auto: no range that the kernel's command line reserves contains a whole multiple of %" G_GUINT64_FORMAT
-		" MiB, as pages=%s and page-size need: reserve %s, for example, or use pages=none and a smaller page-size",
-		region->name, alignment >> 20, page_order_name(region->order), argument);
-	return false;
-}
-
 /* The regions that the configuration asks for: GArray of struct memory_region. NULL and @error when start=auto finds none. */
 static GArray *wanted_regions(const struct config *config, GError **error)
 {
 	const struct region_config *first = g_ptr_array_index(config->regions, 0);
 	g_autoptr(GArray) wanted = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 
-	if (first->automatic && !want_automatic(config, first, wanted, error))
-		return NULL;
+	if (first->automatic) {
+		g_autoptr(GArray) reserved = memmap_cmdline_read(error);
+
+		if (!reserved || !automatic_regions(config, first, reserved, wanted, error))
+			return NULL;
+	}
 	for (guint i = 0; i < config->regions->len && !first->automatic; i++) {
 		const struct region_config *region = g_ptr_array_index(config->regions, i);
 		struct memory_region range = { region->start, region->size, -1, region->order };
@@ -315,43 +272,68 @@ static bool has_raw(const GArray *regions)
  * The module that is loaded may be an older one, or the kernel cannot have compound pages. Then regions without pages= have none,
  * because a daemon that is upgraded under running guests must start. False and @error when the configuration asks for pages.
  */
-static bool check_pages(const struct dmemfs_hello *hello, const struct config *config, GArray *wanted, GError **error)
+static bool check_pages(const struct dmemfs_hello *hello, const struct config *config, GError **error)
 {
 	if (hello->features & DMEMFS_FEATURE_PAGES)
 		return true;
-	for (guint i = 0; i < wanted->len; i++) {
-		const struct region_config *group = group_of(config, i);
-		struct memory_region *region = &g_array_index(wanted, struct memory_region, i);
+	for (guint i = 0; i < config->regions->len; i++) {
+		struct region_config *region = g_ptr_array_index(config->regions, i);
 
 		if (region->order == PAGE_ORDER_NONE)
 			continue;
-		if (!group->any_order) {
+		if (!region->any_order) {
 			g_set_error(
 				error, G_FILE_ERROR, G_FILE_ERROR_NOSYS,
 				"[region %s] pages: the module that is loaded cannot make compound pages on this kernel: "
 				"use pages=none, which has the limitations of dmemfs(7), or another kernel or module",
-				group->name);
+				region->name);
 			return false;
 		}
 		region->order = PAGE_ORDER_NONE;
 		log_warning(
 			"[region %s]: no compound pages, because the module that is loaded cannot make them on this kernel: "
 			"devices cannot use the memory, see LIMITATIONS in dmemfs(7); with pages=none this is no warning",
-			group->name);
+			region->name);
 	}
 	return true;
+}
+
+static bool is_near(uint64_t a, uint64_t b, uint64_t slack)
+{
+	return MAX(a, b) - MIN(a, b) <= slack;
+}
+
+/* Has an earlier daemon claimed @wanted with other pages? With start=auto, these may have needed other ends. */
+static bool find_claimed(int device, const struct region_config *group, const struct memory_region *wanted,
+                         struct dmemfs_region *claimed)
+{
+	uint64_t slack = group->automatic ? page_order_alignment(PAGE_ORDER_1G) : 0;
+	uint64_t end = wanted->start + wanted->length;
+
+	*claimed = (struct dmemfs_region){ .start = wanted->start - MIN(slack, wanted->start) };
+	while (pfn_call(device, DMEMFS_IOC_REGION_NEXT, claimed) == 0 && claimed->start < end) {
+		uint64_t claimed_end = claimed->start + claimed->length;
+
+		if (claimed_end > wanted->start)
+			return claimed->order != wanted->order && is_near(claimed->start, wanted->start, slack) &&
+			       is_near(claimed_end, end, slack);
+		*claimed = (struct dmemfs_region){ .start = claimed_end };
+	}
+	return false;
 }
 
 /* A region without pages= keeps the pages that it has while it cannot be released: for the same reason. */
 static void keep_pages(int device, const struct config *config, const struct region_config *group,
                        struct memory_region *wanted)
 {
+	struct dmemfs_region claimed;
 	unsigned order;
 
-	if (!group->any_order || !has_other_pages(device, wanted, &order) ||
-	    config->page_size % page_order_bytes(order))
+	if (!group->any_order || !find_claimed(device, group, wanted, &claimed) ||
+	    config->page_size % page_order_bytes(claimed.order))
 		return;
-	wanted->order = order;
+	order = claimed.order;
+	*wanted = (struct memory_region){ claimed.start, claimed.length, -1, order };
 	log_warning(
 		"[region %s]: keeps pages=%s, because files are in it or a device holds memory of it: set pages=%s if it shall "
 		"stay so",
@@ -360,10 +342,14 @@ static void keep_pages(int device, const struct config *config, const struct reg
 
 bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error)
 {
-	g_autoptr(GArray) wanted = wanted_regions(config, error);
+	g_autoptr(GArray) wanted = NULL;
 	struct dmemfs_hello hello;
 
-	if (!wanted || !say_hello(device, &hello, error) || !check_pages(&hello, config, wanted, error))
+	/* Pages first: how much of a reserved range a region takes depends on them. */
+	if (!say_hello(device, &hello, error) || !check_pages(&hello, config, error))
+		return false;
+	wanted = wanted_regions(config, error);
+	if (!wanted)
 		return false;
 	release_others(device, wanted);
 	for (guint i = 0; i < wanted->len; i++) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
+#include "backend/memmap_cmdline.h"
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mountinfo.h"
@@ -16,6 +17,7 @@
 #include "base/page_order.h"
 #include "connection/fd_store.h"
 #include "daemon/daemonize.h"
+#include "daemon/default_pages.h"
 #include "daemon/metrics.h"
 #include "daemon/reload.h"
 #include "daemon/state_lock.h"
@@ -158,44 +160,18 @@ static void raise_limits(void)
 	}
 }
 
-/*
- * Lowers the default pages of a region that has files which are not whole pages of that size: so that a daemon starts with the
- * record of an earlier version, or of another page-size.
- */
-static bool fit_default_pages(struct region_config *region, struct store *store, GError **error)
-{
-	const struct extent all = { 0, INT64_MAX }, own = { region->start, region->size };
-	unsigned order = region->order, runs = 1;
-	int err = 0;
-
-	for (; order != PAGE_ORDER_NONE && !err; order -= PAGE_ORDER_STEP) {
-		err = store_count_odd_runs(store, region->automatic ? all : own, page_order_bytes(order), &runs);
-		if (!err && !runs)
-			break;
-	}
-	if (err) {
-		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "cannot read the metadata: %s",
-		            g_strerror(-err));
-		return false;
-	}
-	if (order != region->order)
-		log_warning(
-			"[region %s]: pages=%s, because files in it are not whole pages of %s: with pages=%s this is no "
-			"warning",
-			region->name, page_order_name(order), page_order_name(region->order), page_order_name(order));
-	region->order = order;
-	return true;
-}
-
 static bool open_store(struct storage *storage, const struct config *config, GError **error)
 {
+	/* Without it there are no ranges to compare with: the backend reports that it cannot be read. */
+	g_autoptr(GArray) reserved = config->backend == BACKEND_PFN ? memmap_cmdline_read(NULL) : NULL;
+
 	storage->store = store_open(config->state_dir, getuid(), getgid(), error);
 	if (!storage->store)
 		return false;
 	for (guint i = 0; i < config->regions->len; i++) {
 		struct region_config *region = g_ptr_array_index(config->regions, i);
 
-		if (region->any_order && !fit_default_pages(region, storage->store, error))
+		if (region->any_order && !default_pages_fit(config, region, reserved, storage->store, error))
 			return false;
 	}
 	return true;
@@ -207,7 +183,6 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
 
 	storage->ops = backends[config->backend];
-	storage->page_size = config->page_size;
 	storage->max_metadata = config->max_metadata;
 	storage->demand_extent = config->demand_extent;
 	storage->demand = config->alloc == ALLOC_DEMAND;
@@ -225,6 +200,9 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	if (!storage->pool)
 		return false;
 	storage->order = pool_largest_order(storage->pool);
+	/* The default follows the pages that regions have got, which may be smaller than the configuration knows. */
+	storage->page_size =
+		config->any_page_size ? MAX(page_order_bytes(storage->order), DMEMFS_PAGE_2M) : config->page_size;
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
 		pool_need_zeroing(storage->pool);
 	pool_set_overcommit(storage->pool, config->overcommit);

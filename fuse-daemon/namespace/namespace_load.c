@@ -133,7 +133,8 @@ static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GEr
 			? "it is not whole compound pages of its [region]: set pages= of the region to what it was when "
 			  "the file got the memory, which is none or 2M for a file of dmemfs 0.1"
 			: "no [region] of the configuration contains it, a process still maps it as part of another "
-			  "file, or a device holds it: restore the region, or end that process");
+			  "file, or a device holds it: restore the region (with start=auto, page-size=2M and pages=none "
+			  "leave out the least of what is reserved), or end that process");
 	return false;
 }
 

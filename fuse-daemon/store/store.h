@@ -182,7 +182,7 @@ void store_put_backing(struct store *store, uint64_t ino, int id);
 void store_put_done(struct store *store, unsigned slot, const struct store_done *done);
 /* Counts the regular files whose size is not 0. Outside of a transaction. */
 int store_count_files(struct store *store, unsigned *files);
-/* Counts the runs of files that lie in @range and are not whole pages of @page bytes, in file or memory. Outside of a transaction. */
+/* Counts the runs of files that lie in @range and are not whole pages of @page bytes, in file or memory. INT64_MAX: all are not. Outside of a transaction. */
 int store_count_odd_runs(struct store *store, struct extent range, uint64_t page, unsigned *runs);
 /* Deletes these files and their names, in a transaction of its own: their contents are lost. Before store_load(). */
 int store_remove_files(struct store *store);
