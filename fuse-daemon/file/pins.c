@@ -196,10 +196,12 @@ void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now
 	struct pool_usage usage;
 
 	pool_get_usage(storage->pool, &usage);
-	/* New pins are often short: most end with an I/O request. */
+	/* New pins are often short: most end with an I/O request. More of them must not delay the poll of those that there are. */
 	if (usage.pinned > poll->bytes) {
+		gint64 soon = now + PINS_DELAY_FIRST;
+
 		poll->delay = PINS_DELAY_FIRST;
-		poll->due = now + poll->delay;
+		poll->due = poll->bytes ? MIN(poll->due, soon) : soon;
 	}
 	poll->bytes = usage.pinned;
 	if (usage.pinned == 0 || now < poll->due)

@@ -102,6 +102,33 @@ static void it_is_asked_for_less_and_less_often(void)
 	fake_destroy(fake);
 }
 
+/* Files give up held memory each second: what was held first must not wait until that ends. */
+static void more_of_it_does_not_delay_the_poll(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { 0 };
+	gint64 now = 1;
+
+	g_assert_cmpint(file_truncate(file, UNITS * UNIT), ==, 0);
+	fake_pin(fake, memory_of(file));
+	for (unsigned left = UNITS; left-- > 0;) {
+		unsigned before = fake->asked;
+
+		g_assert_cmpint(file_truncate(file, left * UNIT), ==, 0);
+		fake->asked = before;
+		poll(fake, &state, &now, 1);
+		if (left == UNITS - 2)
+			g_assert_cmpuint(fake->asked, ==, before + 1);
+	}
+	g_assert_cmpuint(usage_of(fake).pinned, ==, UNITS * UNIT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
 static void memory_of_a_removed_file_is_looked_at_when_it_is_idle(void)
 {
 	struct fake *fake = new_fake();
@@ -323,6 +350,7 @@ int main(int argc, char **argv)
 	g_log_set_always_fatal(G_LOG_FATAL_MASK);
 	g_test_add_func("/pins/wait", what_a_device_holds_waits_until_it_lets_go);
 	g_test_add_func("/pins/back-off", it_is_asked_for_less_and_less_often);
+	g_test_add_func("/pins/back-off/more", more_of_it_does_not_delay_the_poll);
 	g_test_add_func("/pins/removed", memory_of_a_removed_file_is_looked_at_when_it_is_idle);
 	g_test_add_func("/pins/promise", what_is_pinned_is_not_promised_again);
 	g_test_add_func("/pins/quota", what_is_pinned_counts_in_the_quota);
