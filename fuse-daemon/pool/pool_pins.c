@@ -5,9 +5,9 @@
 #include "pool/extent_set.h"
 #include "pool/pool_internal.h"
 
-static void add_pin(struct pool *pool, struct extent run, const struct pool_user *last)
+static void add_pin(struct pool *pool, struct extent run, const struct pool_user *last, bool recorded)
 {
-	struct pool_pin pin = { .extent = run, .since = g_get_real_time() };
+	struct pool_pin pin = { .extent = run, .since = g_get_real_time(), .recorded = recorded };
 
 	if (last)
 		pin.last = *last;
@@ -18,7 +18,7 @@ static void add_pin(struct pool *pool, struct extent run, const struct pool_user
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last)
 {
 	g_mutex_lock(&pool->lock);
-	add_pin(pool, run, last);
+	add_pin(pool, run, last, false);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -34,7 +34,7 @@ void pool_pin_free(struct pool *pool, struct extent run)
 		extent_set_remove(pool->allocator, part);
 		if (pool->clean)
 			extent_set_remove(pool->clean, part);
-		add_pin(pool, part, NULL);
+		add_pin(pool, part, NULL, false);
 	}
 	g_mutex_unlock(&pool->lock);
 }
@@ -78,15 +78,30 @@ static GArray *take_out(GArray *array, struct extent run)
 	return taken;
 }
 
+/* The runs that are pending of the file that @pin is on record for; NULL: it is not on record any more. */
+static GArray *pending_of(const struct pool *pool, const struct pool_pin *pin)
+{
+	return pin->recorded ? g_hash_table_lookup(pool->pending, &pin->last.ino) : NULL;
+}
+
 void pool_unpin(struct pool *pool, struct extent run)
 {
-	g_autoptr(GArray) taken = NULL;
+	g_autoptr(GArray) freed = extents_new();
 
 	g_mutex_lock(&pool->lock);
-	taken = take_out(pool->pins, run);
-	for (guint i = 0; i < taken->len; i++)
-		pool->pinned_bytes -= g_array_index(taken, struct extent, i).length;
-	pool_free_locked(pool, (const struct extent *)taken->data, taken->len, false);
+	for (guint i = pool->pins->len; i-- > 0;) {
+		const struct pool_pin *pin = &g_array_index(pool->pins, struct pool_pin, i);
+
+		if (overlap(&pin->extent, &run)) {
+			GArray *pending = pending_of(pool, pin);
+			struct extent part = cut(pool->pins, i, run);
+
+			pool->pinned_bytes -= part.length;
+			pool->pending_bytes += pending ? part.length : 0;
+			g_array_append_val(pending ?: freed, part);
+		}
+	}
+	pool_free_locked(pool, (const struct extent *)freed->data, freed->len, false);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -152,7 +167,7 @@ void pool_pin_pending(struct pool *pool, uint64_t id, struct extent run)
 		const struct extent part = g_array_index(taken, struct extent, i);
 
 		pool->pending_bytes -= part.length;
-		add_pin(pool, part, last ? last : &unknown);
+		add_pin(pool, part, last ? last : &unknown, true);
 	}
 	g_mutex_unlock(&pool->lock);
 }

@@ -7,6 +7,7 @@
 #define DMEMFS_POOL_PINS_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/extent.h"
@@ -24,13 +25,17 @@ struct pool_pin {
 	struct extent extent;
 	int64_t since; /* microseconds since the epoch */
 	struct pool_user last;
+	bool recorded; /* it was pending: unless pool_idle(last.ino) was called, the record says that the file has it */
 };
 
 /* Makes @run, which was in use by a file, pinned. */
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last);
 /* Before the first allocation: makes the free parts of @run pinned. The file that had them is unknown. */
 void pool_pin_free(struct pool *pool, struct extent run);
-/* Frees the pinned parts of @run. They are dirty. */
+/*
+ * Frees the pinned parts of @run. They are dirty. Parts that were pending are pending again if pool_idle() has not been called for their
+ * file: else another file could get memory that the record has twice.
+ */
 void pool_unpin(struct pool *pool, struct extent run);
 /* GArray of struct pool_pin, in the order in which the memory became pinned; the caller frees it. */
 GArray *pool_get_pins(struct pool *pool);

@@ -6,6 +6,8 @@
 #include <glib/gstdio.h>
 #include <stdio.h>
 
+#include "base/page_order.h"
+#include "file/pins.h"
 #include "unit/namespace/world.h"
 
 #define ROOT STORE_ROOT_INO
@@ -265,6 +267,41 @@ static void test_commits_that_fail(struct world *world, gconstpointer data)
 	namespace_flush(world->ns);
 }
 
+static struct pool_usage usage_of(struct fake *fake)
+{
+	struct pool_usage usage;
+
+	pool_get_usage(fake->storage.pool, &usage);
+	return usage;
+}
+
+/* A device held memory of a removed file, and lets go before the record of the file could be deleted. */
+static void memory_on_record_is_not_free(void)
+{
+	const uint64_t unit = DMEMFS_PAGE_2M;
+	struct fake *fake = fake_new_paged(8 * unit, unit, PAGE_ORDER_2M);
+	g_autofree char *path = g_build_filename(fake->state_dir, "fail-commits", NULL);
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll poll = { 0 };
+
+	g_setenv("DMEMFS_FAIL_COMMITS", path, TRUE);
+	g_assert_cmpint(file_truncate(file, 2 * unit), ==, 0);
+	fake_pin(fake, (struct extent){ UINT64_C(4) << 30, 2 * unit });
+	fail_commits_after(path, 0);
+	file_destroy(file);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 2 * unit);
+	fake_unpin(fake);
+	pins_poll(&fake->storage, &poll, 1);
+	pins_poll(&fake->storage, &poll, 1 + PINS_DELAY_LAST);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(usage_of(fake).free, ==, 6 * unit);
+	g_assert_cmpuint(usage_of(fake).pending, ==, 2 * unit);
+	fail_commits_after(path, -1);
+	g_assert_cmpint(store_flush(fake->storage.store), ==, 0);
+	g_assert_cmpuint(usage_of(fake).free, ==, 8 * unit);
+	fake_destroy(fake);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -273,5 +310,6 @@ int main(int argc, char **argv)
 
 		g_test_add(path, struct world, &changes[i], world_set_up, test_commits_that_fail, world_tear_down);
 	}
+	g_test_add_func("/commits-that-fail/pinned", memory_on_record_is_not_free);
 	return g_test_run();
 }

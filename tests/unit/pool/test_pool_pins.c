@@ -50,6 +50,11 @@ static void assert_usage(struct pool *pool, uint64_t free, uint64_t allocated, u
 	g_assert_cmpuint(free + allocated + pending + pinned + usage.poisoned, ==, usage.capacity);
 }
 
+static void pin_pending(struct pool *pool, uint64_t id, struct extent run)
+{
+	pool_pin_pending(pool, id, run);
+}
+
 static void pinned_memory_is_given_to_nobody(void)
 {
 	struct pool *pool = new_pool();
@@ -116,7 +121,7 @@ static void memory_of_removed_files_is_pinned_out_of_what_is_pending(void)
 	pool_list_pending(pool, 7, pending, &last);
 	g_assert_cmpuint(pending->len, ==, 1);
 	g_assert_cmpstr(last.name, ==, "vm1");
-	pool_pin_pending(pool, 7, (struct extent){ start + M2, M2 });
+	pin_pending(pool, 7, (struct extent){ start + M2, M2 });
 	assert_usage(pool, 4 * M2, 0, 3 * M2, M2);
 	pool_idle(pool, 7);
 	assert_usage(pool, 7 * M2, 0, 0, M2);
@@ -128,6 +133,33 @@ static void memory_of_removed_files_is_pinned_out_of_what_is_pending(void)
 	g_assert_cmpint(last.pid, ==, 0);
 	pool_unpin(pool, (struct extent){ start, 4 * M2 });
 	assert_usage(pool, SIZE, 0, 0, 0);
+	pool_destroy(pool);
+}
+
+/* Its record is deleted after it became pinned; memory that is on record belongs to nobody else. */
+static void memory_of_a_removed_file_stays_pending_until_its_record_is_deleted(void)
+{
+	struct pool *pool = new_pool();
+	GArray *runs = take(pool, 3 * M2);
+	const uint64_t start = g_array_index(runs, struct extent, 0).start;
+
+	/* The file had given this up before it was removed. */
+	pool_pin_used(pool, (struct extent){ start + 2 * M2, M2 }, &vm1);
+	g_array_index(runs, struct extent, 0).length = 2 * M2;
+	pool_retire(pool, 7, runs);
+	pin_pending(pool, 7, (struct extent){ start + M2, M2 });
+	assert_usage(pool, 5 * M2, 0, M2, 2 * M2);
+	pool_unpin(pool, (struct extent){ start + M2, 2 * M2 });
+	assert_usage(pool, 6 * M2, 0, 2 * M2, 0);
+	g_assert_cmpuint(pool_remaining_bytes(pool, 7), ==, 2 * M2);
+	/* A device may hold it again meanwhile; now the record goes first. */
+	pin_pending(pool, 7, (struct extent){ start, M2 });
+	pool_idle(pool, 7);
+	assert_usage(pool, 7 * M2, 0, 0, M2);
+	g_assert_cmpuint(pool_remaining_bytes(pool, 7), ==, M2);
+	pool_unpin(pool, (struct extent){ start, M2 });
+	assert_usage(pool, SIZE, 0, 0, 0);
+	g_assert_cmpuint(pool_remaining_bytes(pool, 7), ==, 0);
 	pool_destroy(pool);
 }
 
@@ -171,6 +203,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool/pins/nobody", pinned_memory_is_given_to_nobody);
 	g_test_add_func("/pool/pins/parts", parts_come_back);
 	g_test_add_func("/pool/pins/pending", memory_of_removed_files_is_pinned_out_of_what_is_pending);
+	g_test_add_func("/pool/pins/record", memory_of_a_removed_file_stays_pending_until_its_record_is_deleted);
 	g_test_add_func("/pool/pins/start", at_the_start_only_free_memory_is_pinned);
 	g_test_add_func("/pool/pins/poison", memory_that_goes_bad_meanwhile_does_not_come_back);
 	return g_test_run();
