@@ -88,6 +88,7 @@ void pins_check(const struct storage *storage, const struct pool_user *last, GAr
 void pins_check_pending(const struct storage *storage, uint64_t ino)
 {
 	g_autoptr(GArray) runs = extents_new();
+	g_autoptr(GArray) all = extents_new();
 	struct pool_user last;
 
 	if (!storage->ops->list_pinned)
@@ -96,13 +97,13 @@ void pins_check_pending(const struct storage *storage, uint64_t ino)
 	for (guint i = 0; i < runs->len; i++) {
 		g_autoptr(GArray) pinned = find_pinned(storage, g_array_index(runs, struct extent, i));
 
-		for (guint k = 0; k < pinned->len; k++) {
-			const struct extent run = g_array_index(pinned, struct extent, k);
-
-			pool_pin_pending(storage->pool, ino, run);
-			say(&last, &run);
-		}
+		if (pinned->len)
+			g_array_append_vals(all, pinned->data, pinned->len);
 	}
+	g_array_sort(all, extents_compare);
+	pool_pin_pending(storage->pool, ino, all);
+	for (guint i = 0; i < all->len; i++)
+		say(&last, &g_array_index(all, struct extent, i));
 	CRASH_POINT("pins-checked");
 }
 
@@ -138,23 +139,13 @@ void pins_load(const struct storage *storage)
 			(after.pinned - before.pinned) >> 20);
 }
 
-static int compare_pins(gconstpointer a, gconstpointer b)
-{
-	const struct pool_pin *first = a, *second = b;
-
-	return extents_compare(&first->extent, &second->extent);
-}
-
 bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GArray *rest)
 {
-	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
 	g_autoptr(GArray) pinned = extents_new();
 	g_autoptr(GArray) parts = extents_new();
 	guint from = 0;
 
-	for (guint i = 0; i < pins->len; i++)
-		g_array_append_val(pinned, g_array_index(pins, struct pool_pin, i).extent);
-	g_array_sort(pinned, extents_compare);
+	pool_list_pinned(storage->pool, run.extent, pinned);
 	append_missing(run.extent, pinned, &from, parts);
 	for (guint i = 0; i < parts->len; i++) {
 		struct extent part = g_array_index(parts, struct extent, i);
@@ -165,14 +156,38 @@ bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GA
 	return parts->len != 1 || g_array_index(parts, struct extent, 0).length < run.extent.length;
 }
 
+/* Adds to the bytes of a file in @ended, inode number -> bytes. */
+static void note_ended(GHashTable *ended, uint64_t ino, uint64_t bytes)
+{
+	uint64_t *sum = g_hash_table_lookup(ended, &ino);
+
+	if (sum)
+		*sum += bytes;
+	else
+		g_hash_table_insert(ended, g_memdup2(&ino, sizeof(ino)), g_memdup2(&bytes, sizeof(bytes)));
+}
+
+/* Once for each file. */
+static void tell_ended(GHashTable *ended, const struct pins_poll *poll)
+{
+	GHashTableIter iter;
+	gpointer ino, bytes;
+
+	g_hash_table_iter_init(&iter, ended);
+	while (poll->unpinned && g_hash_table_iter_next(&iter, &ino, &bytes)) {
+		if (*(const uint64_t *)ino)
+			poll->unpinned(*(const uint64_t *)ino, *(const uint64_t *)bytes, poll->data);
+	}
+}
+
 static void look_again(const struct storage *storage, const struct pins_poll *poll)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
 	g_autoptr(GArray) pinned = find_all_pinned(storage);
+	g_autoptr(GHashTable) ended = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 	guint from = 0;
 
-	g_array_sort(pins, compare_pins);
 	for (guint i = 0; i < pins->len; i++) {
 		const struct pool_pin *pin = &g_array_index(pins, struct pool_pin, i);
 		g_autoptr(GArray) gone = extents_new();
@@ -185,10 +200,10 @@ static void look_again(const struct storage *storage, const struct pins_poll *po
 			log_limited(&limit, LOG_LEVEL_INFO,
 			            "the device has let go of %" G_GUINT64_FORMAT " MiB at 0x%" G_GINT64_MODIFIER "x",
 			            run->length >> 20, run->start);
-			if (poll->unpinned && pin->last.ino)
-				poll->unpinned(pin->last.ino, run->length, poll->data);
+			note_ended(ended, pin->last.ino, run->length);
 		}
 	}
+	tell_ended(ended, poll);
 }
 
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now)

@@ -35,7 +35,8 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	pool->allocator = allocator_new();
 	pool->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
 	pool->last_users = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
-	pool->pins = g_array_new(FALSE, FALSE, sizeof(struct pool_pin));
+	pool->pins = g_sequence_new(g_free);
+	pool->pinned_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 	pool->max_waiting = max_waiting;
 	pool->overcommit = 1;
 
@@ -64,7 +65,8 @@ void pool_destroy(struct pool *pool)
 		return;
 	g_hash_table_unref(pool->pending);
 	g_hash_table_unref(pool->last_users);
-	g_array_unref(pool->pins);
+	g_sequence_free(pool->pins);
+	g_hash_table_unref(pool->pinned_of);
 	allocator_destroy(pool->allocator);
 	allocator_destroy(pool->clean);
 	allocator_destroy(pool->stale);

@@ -27,7 +27,9 @@ struct pool {
 	GHashTable *pending;       /* id (owned guint64) -> GArray of struct extent */
 	uint64_t pending_bytes;
 	GHashTable *last_users; /* id (owned guint64) -> struct pool_user: the files of pending memory, if known */
-	GArray *pins;           /* struct pool_pin */
+	GSequence *pins;        /* struct pool_pin, owned, by address */
+	GHashTable *
+		pinned_of; /* inode number (owned guint64; 0: unknown) -> owned guint64: pinned bytes that the file had */
 	uint64_t pinned_bytes;
 	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
 	double overcommit;

@@ -5,14 +5,65 @@
 #include "pool/extent_set.h"
 #include "pool/pool_internal.h"
 
+static uint64_t end_of(const struct extent *run)
+{
+	return run->start + run->length;
+}
+
+/* GCompareDataFunc: pins by address. They do not overlap. */
+static gint compare(gconstpointer a, gconstpointer b, gpointer unused)
+{
+	const struct pool_pin *first = a, *second = b;
+
+	(void)unused;
+	return extents_compare(&first->extent, &second->extent);
+}
+
+/* Changes the pinned bytes of a file: by @more - @less. */
+static void count(struct pool *pool, uint64_t ino, uint64_t more, uint64_t less)
+{
+	uint64_t *bytes = g_hash_table_lookup(pool->pinned_of, &ino);
+
+	pool->pinned_bytes += more - less;
+	if (!bytes) {
+		bytes = g_new0(uint64_t, 1);
+		g_hash_table_insert(pool->pinned_of, g_memdup2(&ino, sizeof(ino)), bytes);
+	}
+	*bytes += more - less;
+	if (*bytes == 0)
+		g_hash_table_remove(pool->pinned_of, &ino);
+}
+
 static void add_pin(struct pool *pool, struct extent run, const struct pool_user *last, bool recorded)
 {
-	struct pool_pin pin = { .extent = run, .since = g_get_real_time(), .recorded = recorded };
+	struct pool_pin *pin = g_new0(struct pool_pin, 1);
 
+	*pin = (struct pool_pin){ .extent = run, .since = g_get_real_time(), .recorded = recorded };
 	if (last)
-		pin.last = *last;
-	g_array_append_val(pool->pins, pin);
-	pool->pinned_bytes += run.length;
+		pin->last = *last;
+	g_sequence_insert_sorted(pool->pins, pin, compare, NULL);
+	count(pool, pin->last.ino, run.length, 0);
+}
+
+/* The first pin that ends after @at; the end of the sequence: there is none. */
+static GSequenceIter *find_pin(const struct pool *pool, uint64_t at)
+{
+	struct pool_pin key = { .extent.start = at };
+	/* Behind a pin that starts at @at, if there is one. */
+	GSequenceIter *next = g_sequence_search(pool->pins, &key, compare, NULL);
+	GSequenceIter *before = g_sequence_iter_prev(next);
+
+	if (before == next)
+		return next;
+	return end_of(&((const struct pool_pin *)g_sequence_get(before))->extent) > at ? before : next;
+}
+
+/* The pin at @iter if it starts before @end; else NULL. */
+static struct pool_pin *pin_before(GSequenceIter *iter, uint64_t end)
+{
+	struct pool_pin *pin = g_sequence_iter_is_end(iter) ? NULL : g_sequence_get(iter);
+
+	return pin && pin->extent.start < end ? pin : NULL;
 }
 
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last)
@@ -39,43 +90,27 @@ void pool_pin_free(struct pool *pool, struct extent run)
 	g_mutex_unlock(&pool->lock);
 }
 
-/* Replaces the element at @index, which overlaps @run, by its parts before and behind @run. Returns the overlap. */
-static struct extent cut(GArray *array, guint index, struct extent run)
+static struct extent overlap_of(const struct extent *a, const struct extent *b)
 {
-	guint size = g_array_get_element_size(array);
-	g_autofree void *rest = g_memdup2(array->data + index * size, size);
-	struct extent *before = (struct extent *)(array->data + index * size), *behind = rest;
-	uint64_t end = before->start + before->length;
-	uint64_t from = MAX(before->start, run.start), to = MIN(end, run.start + run.length);
+	uint64_t from = MAX(a->start, b->start), to = MIN(end_of(a), end_of(b));
 
-	before->length = from - before->start;
-	*behind = (struct extent){ to, end - to };
-	if (end > to)
-		g_array_insert_vals(array, index + 1, rest, 1);
-	if (before->length == 0)
-		g_array_remove_index(array, index);
-	return (struct extent){ from, to - from };
+	return (struct extent){ from, to > from ? to - from : 0 };
 }
 
-static bool overlap(const struct extent *a, const struct extent *b)
+/* Removes @part of the pin at @iter, whose parts before and behind it stay. */
+static void cut(GSequenceIter *iter, const struct extent *part)
 {
-	return a->start < b->start + b->length && b->start < a->start + a->length;
-}
+	struct pool_pin *pin = g_sequence_get(iter), *behind;
+	uint64_t end = end_of(&pin->extent);
 
-/* Removes the parts of @run from @array, whose elements begin with a struct extent. Returns these parts. */
-static GArray *take_out(GArray *array, struct extent run)
-{
-	guint size = g_array_get_element_size(array);
-	GArray *taken = extents_new();
-
-	for (guint i = array->len; i-- > 0;) {
-		if (overlap((const struct extent *)(array->data + i * size), &run)) {
-			struct extent part = cut(array, i, run);
-
-			g_array_append_val(taken, part);
-		}
+	pin->extent.length = part->start - pin->extent.start;
+	if (end > end_of(part)) {
+		behind = g_memdup2(pin, sizeof(*pin));
+		behind->extent = (struct extent){ end_of(part), end - end_of(part) };
+		g_sequence_insert_before(g_sequence_iter_next(iter), behind);
 	}
-	return taken;
+	if (pin->extent.length == 0)
+		g_sequence_remove(iter);
 }
 
 /* The runs that are pending of the file that @pin is on record for; NULL: it is not on record any more. */
@@ -87,48 +122,65 @@ static GArray *pending_of(const struct pool *pool, const struct pool_pin *pin)
 void pool_unpin(struct pool *pool, struct extent run)
 {
 	g_autoptr(GArray) freed = extents_new();
+	const struct pool_pin *pin;
+	GSequenceIter *iter, *next;
 
 	g_mutex_lock(&pool->lock);
-	for (guint i = pool->pins->len; i-- > 0;) {
-		const struct pool_pin *pin = &g_array_index(pool->pins, struct pool_pin, i);
+	for (iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run))); iter = next) {
+		const struct extent part = overlap_of(&pin->extent, &run);
+		GArray *pending = pending_of(pool, pin);
 
-		if (overlap(&pin->extent, &run)) {
-			GArray *pending = pending_of(pool, pin);
-			struct extent part = cut(pool->pins, i, run);
-
-			pool->pinned_bytes -= part.length;
-			pool->pending_bytes += pending ? part.length : 0;
-			g_array_append_val(pending ?: freed, part);
-		}
+		next = g_sequence_iter_next(iter);
+		count(pool, pin->last.ino, 0, part.length);
+		pool->pending_bytes += pending ? part.length : 0;
+		g_array_append_val(pending ?: freed, part);
+		cut(iter, &part);
 	}
 	pool_free_locked(pool, (const struct extent *)freed->data, freed->len, false);
 	g_mutex_unlock(&pool->lock);
 }
 
+static void append_pin(gpointer pin, gpointer pins)
+{
+	g_array_append_vals(pins, pin, 1);
+}
+
 GArray *pool_get_pins(struct pool *pool)
 {
-	GArray *pins;
+	GArray *pins = g_array_new(FALSE, FALSE, sizeof(struct pool_pin));
 
 	g_mutex_lock(&pool->lock);
-	pins = g_array_copy(pool->pins);
+	g_sequence_foreach(pool->pins, append_pin, pins);
 	g_mutex_unlock(&pool->lock);
 	return pins;
 }
 
-uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino)
+void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned)
 {
-	const GArray *pending;
-	uint64_t bytes = 0;
+	const struct pool_pin *pin;
 
 	g_mutex_lock(&pool->lock);
+	for (GSequenceIter *iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run)));
+	     iter = g_sequence_iter_next(iter)) {
+		const struct extent part = overlap_of(&pin->extent, &run);
+
+		g_array_append_val(pinned, part);
+	}
+	g_mutex_unlock(&pool->lock);
+}
+
+uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino)
+{
+	const uint64_t *pinned;
+	const GArray *pending;
+	uint64_t bytes;
+
+	g_mutex_lock(&pool->lock);
+	pinned = g_hash_table_lookup(pool->pinned_of, &ino);
+	bytes = pinned ? *pinned : 0;
 	pending = g_hash_table_lookup(pool->pending, &ino);
 	for (guint i = 0; pending && i < pending->len; i++)
 		bytes += g_array_index(pending, struct extent, i).length;
-	for (guint i = 0; i < pool->pins->len; i++) {
-		const struct pool_pin *pin = &g_array_index(pool->pins, struct pool_pin, i);
-
-		bytes += pin->last.ino == ino ? pin->extent.length : 0;
-	}
 	g_mutex_unlock(&pool->lock);
 	return bytes;
 }
@@ -152,22 +204,42 @@ void pool_list_pending(struct pool *pool, uint64_t id, GArray *runs, struct pool
 	g_mutex_unlock(&pool->lock);
 }
 
-void pool_pin_pending(struct pool *pool, uint64_t id, struct extent run)
+void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs)
 {
 	const struct pool_user unknown = { .ino = id };
-	g_autoptr(GArray) taken = NULL;
+	g_autoptr(GArray) whole = NULL;
 	const struct pool_user *last;
 	GArray *pending;
+	guint k = 0;
 
 	g_mutex_lock(&pool->lock);
 	last = g_hash_table_lookup(pool->last_users, &id);
 	pending = g_hash_table_lookup(pool->pending, &id);
-	taken = pending ? take_out(pending, run) : extents_new();
-	for (guint i = 0; i < taken->len; i++) {
-		const struct extent part = g_array_index(taken, struct extent, i);
+	whole = pending ? g_array_copy(pending) : extents_new();
+	g_array_sort(whole, extents_compare);
+	if (pending)
+		g_array_set_size(pending, 0);
+	for (guint i = 0; i < whole->len; i++) {
+		struct extent rest = g_array_index(whole, struct extent, i);
 
-		pool->pending_bytes -= part.length;
-		add_pin(pool, part, last ? last : &unknown, true);
+		/* @runs that overlap this one begin where those of the last one ended: both are by address. */
+		for (; k < runs->len && g_array_index(runs, struct extent, k).start < end_of(&rest); k++) {
+			const struct extent *run = &g_array_index(runs, struct extent, k);
+			const struct extent part = overlap_of(&rest, run);
+			const struct extent before = { rest.start, part.start - rest.start };
+
+			if (part.length == 0)
+				continue;
+			if (before.length)
+				g_array_append_val(pending, before);
+			add_pin(pool, part, last ? last : &unknown, true);
+			pool->pending_bytes -= part.length;
+			rest = (struct extent){ end_of(&part), end_of(&rest) - end_of(&part) };
+			if (end_of(run) > end_of(&rest))
+				break; /* the next element of @whole has the rest of it */
+		}
+		if (rest.length)
+			g_array_append_val(pending, rest);
 	}
 	g_mutex_unlock(&pool->lock);
 }

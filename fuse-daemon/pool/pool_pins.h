@@ -37,8 +37,10 @@ void pool_pin_free(struct pool *pool, struct extent run);
  * file: else another file could get memory that the record has twice.
  */
 void pool_unpin(struct pool *pool, struct extent run);
-/* GArray of struct pool_pin, in the order in which the memory became pinned; the caller frees it. */
+/* GArray of struct pool_pin, by address; the caller frees it. */
 GArray *pool_get_pins(struct pool *pool);
+/* Appends the pinned parts of @run to @pinned (GArray of struct extent), by address. */
+void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned);
 /* The bytes of the removed file @ino that are pinned or pending: both at the same instant. */
 uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino);
 
@@ -46,7 +48,7 @@ uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino);
 void pool_set_last_user(struct pool *pool, uint64_t id, const struct pool_user *last);
 /* Appends the pending runs of @id. *@last: the file, with what is known of it. */
 void pool_list_pending(struct pool *pool, uint64_t id, GArray *runs, struct pool_user *last);
-/* Makes the parts of @run that are pending of @id pinned. */
-void pool_pin_pending(struct pool *pool, uint64_t id, struct extent run);
+/* Makes the parts of @runs (GArray of struct extent, by address, which do not overlap) that are pending of @id pinned. */
+void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs);
 
 #endif

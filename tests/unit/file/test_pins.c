@@ -330,6 +330,56 @@ static void the_next_daemon_finds_it(void)
 	fake_destroy(fake);
 }
 
+struct told {
+	unsigned times;
+	uint64_t bytes;
+};
+
+static void count_told(uint64_t ino, uint64_t bytes, void *data)
+{
+	struct told *told = data;
+
+	g_assert_cmpuint(ino, ==, 2);
+	told->times++;
+	told->bytes += bytes;
+}
+
+/*
+ * Page by page, as of a guest of half a TiB with devices that used every other page. Work that grows with the square of the
+ * number of pins would take minutes, in which the daemon does nothing else.
+ */
+static void many_pins_end_at_once(void)
+{
+	enum { PAGES = 1 << 17 };
+	struct fake *fake = new_fake();
+	struct told told = { 0 };
+	struct pins_poll state = { .unpinned = count_told, .data = &told };
+	const struct memory_region region = { UINT64_C(1) << 42, 2 * PAGES * UNIT, 0, PAGE_ORDER_2M };
+	const struct pool_user user = { .ino = 2 };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(region));
+	struct storage storage = fake->storage;
+	gint64 now = 1, begun = g_get_monotonic_time();
+
+	g_array_append_val(regions, region);
+	storage.pool = pool_new(regions, 1, NULL);
+	for (guint i = 0; i < PAGES; i++) {
+		/* Not by address. */
+		const struct extent page = { region.start + (i * 5 % PAGES) * 2 * UNIT, UNIT };
+
+		g_assert_true(pool_claim(storage.pool, page));
+		pool_pin_used(storage.pool, page, &user);
+	}
+	g_assert_cmpuint(pool_remaining_bytes(storage.pool, 2), ==, PAGES * UNIT);
+	pins_poll(&storage, &state, now);
+	pins_poll(&storage, &state, now + PINS_DELAY_FIRST);
+	g_assert_cmpuint(told.times, ==, 1);
+	g_assert_cmpuint(told.bytes, ==, PAGES * UNIT);
+	g_assert_cmpuint(pool_remaining_bytes(storage.pool, 2), ==, 0);
+	g_assert_cmpint(g_get_monotonic_time() - begun, <, 20 * G_TIME_SPAN_SECOND);
+	pool_destroy(storage.pool);
+	fake_destroy(fake);
+}
+
 static void raw_memory_is_never_asked_about(void)
 {
 	struct fake *fake = fake_new(UNITS * UNIT, UNIT);
@@ -357,6 +407,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/quota/mapped", what_is_mapped_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/quota/demand", what_may_be_touched_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
+	g_test_add_func("/pins/many", many_pins_end_at_once);
 	g_test_add_func("/pins/raw", raw_memory_is_never_asked_about);
 	return g_test_run();
 }

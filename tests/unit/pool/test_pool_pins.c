@@ -52,7 +52,10 @@ static void assert_usage(struct pool *pool, uint64_t free, uint64_t allocated, u
 
 static void pin_pending(struct pool *pool, uint64_t id, struct extent run)
 {
-	pool_pin_pending(pool, id, run);
+	g_autoptr(GArray) runs = extents_new();
+
+	g_array_append_val(runs, run);
+	pool_pin_pending(pool, id, runs);
 }
 
 static void pinned_memory_is_given_to_nobody(void)
@@ -163,6 +166,39 @@ static void memory_of_a_removed_file_stays_pending_until_its_record_is_deleted(v
 	pool_destroy(pool);
 }
 
+/* The runs of the file and those that are held are cut at different places, and the file's are in any order. */
+static void many_runs_are_pinned_at_once(void)
+{
+	static const struct extent held[] = { { START + M2, M2 }, { START + 3 * M2, 2 * M2 }, { START + 7 * M2, M2 } };
+	struct pool *pool = new_pool();
+	g_autoptr(GArray) all = take(pool, SIZE);
+	g_autoptr(GArray) runs = extents_new();
+	g_autoptr(GArray) pinned = extents_new();
+	GArray *pending = extents_new();
+
+	for (unsigned i = 2; i-- > 0;) {
+		const struct extent half = { START + i * SIZE / 2, SIZE / 2 };
+
+		g_array_append_val(pending, half);
+	}
+	g_array_append_vals(runs, held, G_N_ELEMENTS(held));
+	pool_retire(pool, 7, pending);
+	pool_pin_pending(pool, 7, runs);
+	assert_usage(pool, 0, 0, 4 * M2, 4 * M2);
+	pool_list_pinned(pool, (struct extent){ START + 4 * M2, SIZE }, pinned);
+	g_assert_cmpuint(pinned->len, ==, 2);
+	g_assert_cmphex(g_array_index(pinned, struct extent, 0).start, ==, START + 4 * M2);
+	g_assert_cmpuint(g_array_index(pinned, struct extent, 0).length, ==, M2);
+	g_assert_cmphex(g_array_index(pinned, struct extent, 1).start, ==, START + 7 * M2);
+	pool_pin_pending(pool, 7, runs); /* they are not pending any more */
+	assert_usage(pool, 0, 0, 4 * M2, 4 * M2);
+	pool_idle(pool, 7);
+	assert_usage(pool, 4 * M2, 0, 0, 4 * M2);
+	pool_unpin(pool, (struct extent){ START, SIZE });
+	assert_usage(pool, SIZE, 0, 0, 0);
+	pool_destroy(pool);
+}
+
 static void at_the_start_only_free_memory_is_pinned(void)
 {
 	struct pool *pool = new_pool();
@@ -204,6 +240,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool/pins/parts", parts_come_back);
 	g_test_add_func("/pool/pins/pending", memory_of_removed_files_is_pinned_out_of_what_is_pending);
 	g_test_add_func("/pool/pins/record", memory_of_a_removed_file_stays_pending_until_its_record_is_deleted);
+	g_test_add_func("/pool/pins/runs", many_runs_are_pinned_at_once);
 	g_test_add_func("/pool/pins/start", at_the_start_only_free_memory_is_pinned);
 	g_test_add_func("/pool/pins/poison", memory_that_goes_bad_meanwhile_does_not_come_back);
 	return g_test_run();
