@@ -190,6 +190,11 @@ struct backend_ops {
 	 * no memory of this backend can be held.
 	 */
 	int (*list_pinned)(struct backend *backend, struct extent range, GArray *runs);
+	/*
+	 * Releases the regions of an earlier configuration that files or devices had memory of until now. Returns how many are
+	 * still claimed. NULL: regions of this backend are never claimed.
+	 */
+	unsigned (*release_former)(struct backend *backend);
 	/* How many faults were served with each page size, in lines "SIZE COUNT"; the caller frees it. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };

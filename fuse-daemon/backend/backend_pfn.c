@@ -16,6 +16,7 @@
 
 struct backend {
 	int device;
+	GArray *former; /* struct extent: claimed regions of an earlier configuration */
 	backend_idle_fn idle;
 	void *idle_data;
 	const struct backend_demand_fns *demand;
@@ -129,11 +130,12 @@ static int pfn_set_mark(struct backend *backend, const struct store_mark *mark)
 
 static struct backend *pfn_open(const struct config *config, GArray *regions, GError **error)
 {
+	g_autoptr(GArray) former = extents_new();
 	int device = pfn_device_open(error);
 
 	if (device < 0)
 		return NULL;
-	if (!pfn_claim_regions(device, config, regions, error)) {
+	if (!pfn_claim_regions(device, config, regions, former, error)) {
 		close(device);
 		return NULL;
 	}
@@ -141,12 +143,14 @@ static struct backend *pfn_open(const struct config *config, GArray *regions, GE
 	struct backend *backend = g_new0(struct backend, 1);
 
 	backend->device = device;
+	backend->former = g_steal_pointer(&former);
 	return backend;
 }
 
 static void pfn_close(struct backend *backend)
 {
 	close(backend->device);
+	g_array_unref(backend->former);
 	g_free(backend);
 }
 
@@ -538,6 +542,12 @@ static int list_pinned(struct backend *backend, struct extent range, GArray *run
 	return pfn_list_pinned(backend->device, range, runs);
 }
 
+static unsigned release_former(struct backend *backend)
+{
+	pfn_release_former(backend->device, backend->former);
+	return backend->former->len;
+}
+
 /* How many faults were served with each page size. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
@@ -582,5 +592,6 @@ const struct backend_ops backend_pfn_ops = {
 	.list_poison = pfn_list_poison,
 	.add_poison = pfn_add_poison,
 	.list_pinned = list_pinned,
+	.release_former = release_former,
 	.describe_faults = pfn_describe_faults,
 };

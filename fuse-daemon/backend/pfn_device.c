@@ -208,10 +208,25 @@ static bool claim(int device, const char *name, const struct memory_region *want
 	return true;
 }
 
+/* -EBUSY: files or devices have memory of it; the bytes that only devices have are in *@held. */
+static int release(int device, struct extent range, uint64_t *held)
+{
+	struct dmemfs_region region = { .start = range.start, .length = range.length };
+	g_autoptr(GArray) pins = extents_new();
+
+	/* The module does not look at pinned memory again by itself. */
+	pfn_list_pinned(device, range, pins);
+	*held = 0;
+	for (guint i = 0; i < pins->len; i++)
+		*held += g_array_index(pins, struct extent, i).length;
+	return pfn_call(device, DMEMFS_IOC_REGION_RELEASE, &region);
+}
+
 /* Releases regions of an earlier configuration that are not in @wanted, if no object uses them. */
 static void release_others(int device, const GArray *wanted)
 {
 	struct dmemfs_region region = { 0 };
+	uint64_t held;
 
 	while (pfn_call(device, DMEMFS_IOC_REGION_NEXT, &region) == 0) {
 		uint64_t next = region.start + region.length;
@@ -219,15 +234,9 @@ static void release_others(int device, const GArray *wanted)
 
 		for (guint i = 0; i < wanted->len; i++)
 			keep |= is_same(&g_array_index(wanted, struct memory_region, i), &region);
-		if (!keep) {
-			struct dmemfs_region release = { .start = region.start, .length = region.length };
-			int err = pfn_call(device, DMEMFS_IOC_REGION_RELEASE, &release);
-
-			if (err)
-				log_warning("region 0x%" G_GINT64_MODIFIER
-				            "x of an earlier configuration stays claimed: %s",
-				            (guint64)region.start, g_strerror(-err));
-		}
+		/* On failure keep_pages() may keep it, or list_former() tells of it. */
+		if (!keep)
+			release(device, (struct extent){ region.start, region.length }, &held);
 		region = (struct dmemfs_region){ .start = next };
 	}
 }
@@ -340,7 +349,67 @@ static void keep_pages(int device, const struct config *config, const struct reg
 		group->name, page_order_name(order), page_order_name(order));
 }
 
-bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error)
+static bool is_in_use(const struct dmemfs_region *region, const GArray *regions)
+{
+	for (guint i = 0; i < regions->len; i++) {
+		if (g_array_index(regions, struct memory_region, i).start == region->start)
+			return true;
+	}
+	return false;
+}
+
+static void say_former(struct extent range, uint64_t held)
+{
+	if (held)
+		log_warning(
+			"region 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+			"x of an earlier configuration stays claimed: a device holds %" G_GUINT64_FORMAT
+			" MiB of it that no file has any more, which dmemfsctl status does not show: end the process that uses "
+			"the device; the daemon then releases the region within a minute",
+			range.start, range.length, held >> 20);
+	else
+		log_warning(
+			"region 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+			"x of an earlier configuration stays claimed: files have memory in it, which processes may still map after the "
+			"files were removed: restore the [region], or end those processes; the daemon then releases the region within "
+			"a minute",
+			range.start, range.length);
+}
+
+/* Appends the claimed regions that are not in @regions to @former. */
+static void list_former(int device, const GArray *regions, GArray *former)
+{
+	struct dmemfs_region region = { 0 };
+	uint64_t held;
+
+	while (pfn_call(device, DMEMFS_IOC_REGION_NEXT, &region) == 0) {
+		const struct extent range = { region.start, region.length };
+
+		if (!is_in_use(&region, regions) && release(device, range, &held)) {
+			say_former(range, held);
+			g_array_append_val(former, range);
+		}
+		region = (struct dmemfs_region){ .start = range.start + range.length };
+	}
+}
+
+void pfn_release_former(int device, GArray *former)
+{
+	for (guint i = former->len; i-- > 0;) {
+		const struct extent range = g_array_index(former, struct extent, i);
+		uint64_t held;
+		int err = release(device, range, &held);
+
+		if (err && err != -ENOENT)
+			continue;
+		log_info("region 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+		         "x of an earlier configuration is released: nothing uses it any more",
+		         range.start, range.length);
+		g_array_remove_index(former, i);
+	}
+}
+
+bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GArray *former, GError **error)
 {
 	g_autoptr(GArray) wanted = NULL;
 	struct dmemfs_hello hello;
@@ -360,6 +429,7 @@ bool pfn_claim_regions(int device, const struct config *config, GArray *regions,
 		if (!claim(device, group->name, region, regions, error))
 			return false;
 	}
+	list_former(device, regions, former);
 	/* The module sets its guards when the first raw region is claimed: only now it knows whether they work. */
 	if (has_raw(regions) && say_hello(device, &hello, NULL) && hello.huge == DMEMFS_HUGE_NO_GUARD)
 		log_warning(

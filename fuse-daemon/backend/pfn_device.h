@@ -23,9 +23,12 @@ int pfn_device_open(GError **error);
 /*
  * Claims the regions of @config, and appends them to @regions (GArray of struct memory_region). Regions that an earlier
  * daemon claimed are kept. A region that has other pages than the configuration says is released first. False and @error, which
- * names the region and the remedy.
+ * names the region and the remedy. Appends regions of an earlier configuration that cannot be released yet to @former (GArray of
+ * struct extent), and warns of them.
  */
-bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GError **error);
+bool pfn_claim_regions(int device, const struct config *config, GArray *regions, GArray *former, GError **error);
+/* Releases those of @former that can be released by now, and removes them from it. */
+void pfn_release_former(int device, GArray *former);
 
 /* Does the memory that this machine reserves fit the regions of @config? True also when it reserves none yet. */
 bool pfn_check_regions(const struct config *config, GError **error);

@@ -206,10 +206,19 @@ static void look_again(const struct storage *storage, const struct pins_poll *po
 	tell_ended(ended, poll);
 }
 
+/* Memory of a region that is not in the configuration any more is not in the pool: only the backend knows of it. */
+static void release_former(const struct storage *storage, struct pins_poll *poll, gint64 now)
+{
+	if (!storage->ops->release_former || now < poll->former_due)
+		return;
+	poll->former_due = storage->ops->release_former(storage->backend) ? now + PINS_DELAY_LAST : G_MAXINT64;
+}
+
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now)
 {
 	struct pool_usage usage;
 
+	release_former(storage, poll, now);
 	pool_get_usage(storage->pool, &usage);
 	/* New pins are often short: most end with an I/O request. More of them must not delay the poll of those that there are. */
 	if (usage.pinned > poll->bytes) {

@@ -20,7 +20,8 @@
 struct pins_poll {
 	gint64 due; /* monotonic time, us; 0 at first */
 	gint64 delay;
-	uint64_t bytes; /* that were pinned at the last poll */
+	gint64 former_due; /* when the backend releases regions of an earlier configuration; as @due */
+	uint64_t bytes;    /* that were pinned at the last poll */
 	/* Called when the pool has @bytes back that the file @ino had given up: for file_unpinned() or storage_unpinned(). */
 	void (*unpinned)(uint64_t ino, uint64_t bytes, void *data);
 	void *data;
@@ -40,7 +41,10 @@ void pins_load(const struct storage *storage);
  * of struct extent_map_run). False: nothing of @run is pinned.
  */
 bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GArray *rest);
-/* To be called every second or so. When it is time, frees the memory that devices do not hold any more. @now: g_get_monotonic_time(). */
+/*
+ * To be called every second or so. When it is time, frees the memory that devices do not hold any more, and
+ * has the backend release what it still has of an earlier configuration. @now: g_get_monotonic_time().
+ */
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now);
 
 /* For how many seconds the oldest pinned memory has been so; 0: there is none. */

@@ -280,8 +280,8 @@ def test_region_with_files_keeps_its_pages(daemon, fs, reserved):
     """As long as the module knows them. What the configuration does not say gives way, what it says is an error."""
     start = reserved[0][0]
     path = fs.make_file("vm1", b"kept", size=2 * MIB)
-    daemon.expected += ["stays claimed", "overlaps it", "it has pages=2M, which cannot change"]
     daemon.stop()
+    daemon.expected += ["overlaps it", "it has pages=2M, which cannot change"]
     configure(daemon, start, ["none", "2M"])
     with pytest.raises(DaemonError, match="a region that overlaps it"):
         daemon.start()

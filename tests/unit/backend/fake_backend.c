@@ -141,6 +141,13 @@ static int fake_list_pinned(struct backend *backend, struct extent range, GArray
 	return 0;
 }
 
+static unsigned fake_release_former(struct backend *backend)
+{
+	if (backend->fake->pinned->len == 0)
+		backend->fake->former = 0;
+	return backend->fake->former;
+}
+
 void fake_pin(struct fake *fake, struct extent extent)
 {
 	g_array_append_val(fake->pinned, extent);
@@ -348,6 +355,7 @@ static const struct backend_ops fake_ops = {
 	.next_punched = fake_next_punched,
 	.follow = fake_follow,
 	.list_pinned = fake_list_pinned,
+	.release_former = fake_release_former,
 };
 
 static int backing_open(void *request, int fd)

@@ -23,9 +23,10 @@ struct fake {
 	int next_backing_id;
 	uint64_t capacity; /* bytes */
 	uint64_t released; /* bytes of released objects, whose files are on record */
-	GArray *pinned;    /* struct extent by address: what a device holds */
-	unsigned asked;    /* number of calls of list_pinned() */
-	unsigned order;    /* of the compound pages of all memory */
+	unsigned former; /* regions of an earlier configuration that are still claimed, while a device holds anything */
+	GArray *pinned;  /* struct extent by address: what a device holds */
+	unsigned asked;  /* number of calls of list_pinned() */
+	unsigned order;  /* of the compound pages of all memory */
 	GByteArray *dirty; /* for each 4 KiB page of the pool: has an object had it since it was zeroed? */
 	char *state_dir;   /* a temporary directory with the store */
 };

@@ -380,6 +380,27 @@ static void many_pins_end_at_once(void)
 	fake_destroy(fake);
 }
 
+/* A device holds memory of a region that is not in the configuration any more, so that it is not in the pool either. */
+static void former_regions_are_released_when_they_can_be(void)
+{
+	struct fake *fake = new_fake();
+	struct pins_poll state = { 0 };
+	gint64 now = 1;
+
+	fake->former = 2;
+	fake_pin(fake, (struct extent){ UINT64_C(1) << 40, UNIT });
+	poll(fake, &state, &now, 120);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(fake->former, ==, 2);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 61);
+	g_assert_cmpuint(fake->former, ==, 0);
+	fake->former = 1; /* is not asked for again */
+	poll(fake, &state, &now, 121);
+	g_assert_cmpuint(fake->former, ==, 1);
+	fake_destroy(fake);
+}
+
 static void raw_memory_is_never_asked_about(void)
 {
 	struct fake *fake = fake_new(UNITS * UNIT, UNIT);
@@ -408,6 +429,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/quota/demand", what_may_be_touched_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
 	g_test_add_func("/pins/many", many_pins_end_at_once);
+	g_test_add_func("/pins/former", former_regions_are_released_when_they_can_be);
 	g_test_add_func("/pins/raw", raw_memory_is_never_asked_about);
 	return g_test_run();
 }
