@@ -72,8 +72,9 @@ int namespace_get_page_size(struct namespace *ns, uint64_t ino, uint64_t *unit)
 	*unit = ns->storage->page_size;
 	if (inode && S_ISREG(inode->mode))
 		*unit = file_unit(inode->file);
-	else if (inode && S_ISDIR(inode->mode) && inode->unit)
-		*unit = inode->unit;
+	/* The unit on record may be of a time when regions had smaller pages: file_set_order() raises that of new files, too. */
+	else if (inode && S_ISDIR(inode->mode))
+		*unit = MAX(inode->unit ? inode->unit : *unit, page_order_bytes(page_size_order(ns, inode)));
 	g_mutex_unlock(&ns->lock);
 	return inode ? 0 : -ENOENT;
 }

@@ -131,6 +131,25 @@ def test_unit_is_whole_compound_pages(mixed):
     clear(mixed)
 
 
+def test_unit_of_the_time_without_pages_is_told_as_it_counts_now(mixed):
+    """A directory had units of 4 KiB when regions were raw; files in it have whole compound pages by now."""
+    mixed.daemon.stop()
+    configure(mixed, {"none": "none", "2M": "none"})
+    mixed.daemon.start()
+    small = made(mixed / "small")
+    os.setxattr(small, PAGE_SIZE, b"4K")
+    assert (os.getxattr(small, PAGE_SIZE), os.statvfs(small).f_frsize) == (b"4K", 4096)
+    mixed.daemon.stop()
+    configure(mixed, {"none": "none", "2M": "2M"})
+    mixed.daemon.start()
+    path = sized(small / "file", 1)
+    assert (mixed.allocated(path), kinds_of(mixed, path)) == (2 * MIB, {"2M"})
+    assert (os.getxattr(small, PAGE_SIZE), os.statvfs(small).f_frsize) == (b"2M", 2 * MIB)
+    set_pages(small, "none")
+    assert (os.getxattr(small, PAGE_SIZE), os.statvfs(small).f_frsize) == (b"4K", 4096)
+    clear(mixed)
+
+
 def test_values(mixed):
     for text in ("", "0", "2m", "4K", "NONE", "1G,2M", "2M\0", "x" * 300):
         refused(errno.EINVAL, os.setxattr, mixed.root, PAGES, text.encode())
