@@ -42,7 +42,7 @@ class Laboratory:
             "DMEMFSD": build / "fuse-daemon" / "dmemfsd",
             "DMEMFS_GUEST_KERNEL": kernel.image,
             "DMEMFS_GUEST_INITRAMFS": nested.build(kernel, build / "guest"),
-            "PYTHONPATH": VM}
+            "PYTHONPATH": f"{VM}:{VM.parent}"}
 
     def run(self, program, *arguments, options=(), append=(), timeout=TIMEOUT):
         """@options: for tests/vm/boot; @append: for the kernel's command line; @timeout: VmHung after so many seconds."""

@@ -54,10 +54,27 @@ def freeze(pid):
         time.sleep(0.001)
 
 
+def descriptors_of(pid):
+    """Its descriptors and what they refer to, without those that it closes meanwhile."""
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found[entry] = os.readlink(entry)
+    return found
+
+
+def threads_of(pid, name):
+    """What the file @name in /proc/PID/task/TID says, for each thread, without those that end meanwhile."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[task.name] = (task / name).read_text()
+    return found
+
+
 def computed(pid):
     """CPU time of all its threads, in seconds."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    return sum(int(text.split()[0]) for text in threads_of(pid, "schedstat").values()) / 1e9
 
 
 def resident(pid):
@@ -67,11 +84,7 @@ def resident(pid):
 
 
 def children_of(pid):
-    children = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):
-            children += [int(child) for child in (task / "children").read_text().split()]
-    return children
+    return [int(child) for text in threads_of(pid, "children").values() for child in text.split()]
 
 
 def holders_of(mountpoint):
@@ -81,8 +94,8 @@ def holders_of(mountpoint):
         if not entry.name.isdigit():
             continue
         with suppress(OSError):
-            links = [entry / "cwd", *(entry / "fd").iterdir()]
-            held = [f"{link.name} -> {os.readlink(link)}" for link in links if os.readlink(link).startswith(mountpoint)]
+            links = {entry / "cwd": os.readlink(entry / "cwd"), **descriptors_of(entry.name)}
+            held = [f"{link.name} -> {path}" for link, path in links.items() if path.startswith(mountpoint)]
             held += [line for line in (entry / "maps").read_text().splitlines() if mountpoint in line]
             lines += [f"process {entry.name}: {what}" for what in held]
     return "\n".join(lines) or NO_HOLDERS

@@ -14,7 +14,7 @@ import pytest
 from helpers.backends import MIB
 from helpers.children import Child, in_child
 from helpers.mount import wait_until
-from helpers.processes import NO_HOLDERS, holders_of, resident
+from helpers.processes import NO_HOLDERS, holders_of, resident, threads_of
 from helpers.syscalls import opened
 
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
@@ -237,10 +237,5 @@ def test_closing_does_not_wait(fs, playground, stuck):
 
 def hung_threads(pid):
     """Names of threads in pause(2)."""
-    found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
-            if file.read().split()[0] == "34":
-                with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as name:
-                    found.append(name.read().strip())
-    return found
+    names = threads_of(pid, "comm")
+    return [names[task].strip() for task, call in threads_of(pid, "syscall").items() if call.split()[0] == "34" and task in names]

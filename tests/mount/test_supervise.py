@@ -19,7 +19,7 @@ from helpers.children import Child
 from helpers.clients import Client
 from helpers.expect import fails_with
 from helpers.mount import wait_until
-from helpers.processes import processes_naming, state_of
+from helpers.processes import descriptors_of, processes_naming, state_of
 from helpers.syscalls import opened, take_descriptor
 from mount.test_takeover import reload
 
@@ -136,8 +136,7 @@ def test_supervisor_leaves_no_dead_mount(fs, number):
 
 
 def sockets_of(pid):
-    links = (os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd"))
-    return {re.search(r"\d+", link).group() for link in links if link.startswith("socket:")}
+    return {re.search(r"\d+", link).group() for link in descriptors_of(pid).values() if link.startswith("socket:")}
 
 
 @pytest.mark.page_sizes("4K")

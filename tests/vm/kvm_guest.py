@@ -6,7 +6,8 @@ import re
 import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
+
+from helpers.processes import descriptors_of
 
 MIB, GIB = 1 << 20, 1 << 30
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
@@ -55,8 +56,7 @@ class Guest:
 
     def memory_descriptor(self, root):
         """QEMU's descriptor of its RAM, for a file without a name."""
-        descriptors = Path(f"/proc/{self.process.pid}/fd")
-        return next(fd for fd in descriptors.iterdir() if os.readlink(fd).startswith(str(root)))
+        return next(fd for fd, path in descriptors_of(self.process.pid).items() if path.startswith(str(root)))
 
 
 @contextmanager
