@@ -44,13 +44,14 @@ static ssize_t copy_run(struct dmemfs_object *obj, u64 pos, size_t length, struc
 	if (!length)
 		return -EIO;
 
+	/* Not copy_from_iter(): CONFIG_HARDENED_USERCOPY would treat a copy that goes on in the next folio as a bug. */
 	pagefault_disable();
 	if (hole)
 		*copied = iov_iter_zero(length, iter);
 	else if (iov_iter_rw(iter) == READ)
 		*copied = _copy_mc_to_iter(addr, length, iter);
 	else
-		*copied = copy_from_iter(addr, length, iter);
+		*copied = _copy_from_iter(addr, length, iter);
 	pagefault_enable();
 	return length;
 }

@@ -204,6 +204,16 @@ def test_no_large_entries_by_parameter(reserved, order):
         assert unload()[0] == 0
 
 
+def test_reading_and_writing_from_one_folio_to_the_next(device, reserved, order, folio):
+    claimed = device.claim(reserved[0][0], max(2 * folio, ALIGNMENT), order)
+    fd = device.create(1, claimed.start, 2 * folio, order)
+    for before in (1, 5, PAGE, 256 * 1024 - 3):
+        data = content(before, MIB)
+        assert os.pwrite(fd, data, folio - before) == len(data)
+        assert os.pread(fd, len(data), folio - before) == data
+    os.close(fd)
+
+
 @pytest.fixture(params=[0, 2 * MIB, PAGE], ids=["at 1G", "at 2M", "at 4K"])
 def mapping(request, paged):
     with Mapping(paged, GIB - request.param, skew=request.param) as mapped:
