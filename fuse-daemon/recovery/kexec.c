@@ -8,9 +8,7 @@
 
 /* The preparation on record: "TOKEN BOOT-ID". BOOT-ID names the boot in which it was made. */
 #define VALUE_PREPARED "kexec"
-/* The regions on record (store.h): where files may have memory. */
-#define VALUE_REGIONS "regions"
-#define TOKEN_BYTES   16
+#define TOKEN_BYTES    16
 
 /* kexec's type_of_loader; the low four bits are a version (Documentation/arch/x86/boot.rst). */
 #define LOADER_KEXEC 0xd0
@@ -107,45 +105,44 @@ static bool command_line_has(const char *token)
 	return g_strv_contains((const char *const *)words, wanted);
 }
 
-/* Do @regions contain all places where files may have memory, as the record's @value says? */
-static bool has_regions(GBytes *value, const GArray *regions)
+/* Counts the runs of files that are not in one of @regions. What they contain that no file has does not matter. */
+static int count_outside(struct store *store, const GArray *regions, unsigned *runs)
 {
-	g_autoptr(GArray) now = g_array_new(FALSE, FALSE, sizeof(struct extent));
-	gsize size;
+	g_autoptr(GArray) now = extents_new();
+	uint64_t at = 0;
+	int err = 0;
 
-	if (!value)
-		return false;
 	for (guint i = 0; i < regions->len; i++)
 		g_array_append_val(now, g_array_index(regions, struct pool_region, i).extent);
 	extents_merge(now);
+	*runs = 0;
+	for (guint i = 0; i <= now->len && !err && !*runs; i++) {
+		const struct extent end = { INT64_MAX, 0 };
+		const struct extent *next = i < now->len ? &g_array_index(now, struct extent, i) : &end;
 
-	const struct extent *then = g_bytes_get_data(value, &size);
-
-	for (gsize i = 0; i < size / sizeof(*then); i++) {
-		bool found = false;
-
-		for (guint k = 0; k < now->len && !found; k++) {
-			const struct extent *run = &g_array_index(now, struct extent, k);
-
-			found = then[i].start >= run->start &&
-			        then[i].start + then[i].length <= run->start + run->length;
-		}
-		if (!found)
-			return false;
+		if (next->start > at)
+			err = store_count_odd_runs(store, (struct extent){ at, next->start - at }, INT64_MAX, runs);
+		at = next->start + next->length;
 	}
-	return true;
+	return err;
 }
 
 bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error)
 {
 	g_autofree char *boot = read_proc("sys/kernel/random/boot_id");
-	g_autoptr(GBytes) token = NULL, then = NULL;
+	g_autoptr(GBytes) token = NULL;
 	g_auto(GStrv) prepared = NULL;
+	unsigned outside;
+	int err;
 
 	*why_not = NULL;
-	if (!store_get_value(store, VALUE_PREPARED, &token, error) ||
-	    !store_get_value(store, VALUE_REGIONS, &then, error))
+	if (!store_get_value(store, VALUE_PREPARED, &token, error))
 		return false;
+	err = count_outside(store, regions, &outside);
+	if (err) {
+		g_set_error(error, STORE_ERROR, STORE_ERROR_IO, "cannot read the metadata: %s", g_strerror(-err));
+		return false;
+	}
 	prepared = split_prepared(token);
 	if (!prepared)
 		*why_not = "no dmemfsctl prepare-kexec ran before the last kernel ended";
@@ -156,7 +153,7 @@ bool kexec_was_prepared(struct store *store, const GArray *regions, const char *
 	else if (!command_line_has(prepared[0]))
 		*why_not =
 			"prepared for a kexec, but this kernel's command line lacks the argument of dmemfsctl prepare-kexec";
-	else if (!has_regions(then, regions))
+	else if (outside)
 		*why_not = "prepared for a kexec, but a region has changed";
 	return true;
 }
