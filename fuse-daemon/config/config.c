@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/page_order.h"
 #include "config/config_daemon.h"
 #include "config/config_groups.h"
 #include "config/config_keys.h"
@@ -29,6 +30,18 @@ static void set_default_page_size(const struct config_text *text, struct config 
 	config->any_page_size = !config_text_has(text, CONFIG_DAEMON, "page-size");
 	if (config->backend == BACKEND_PFN && config->any_page_size)
 		config->page_size = config_default_page_size(text);
+}
+
+/* The default unit is the largest page that a region has, but at least 2 MiB, as open_storage() decides for what regions got. */
+static void lower_default_page_size(struct config *config)
+{
+	unsigned largest = PAGE_ORDER_NONE;
+
+	if (config->backend != BACKEND_PFN || !config->any_page_size)
+		return;
+	for (guint i = 0; i < config->regions->len; i++)
+		largest = MAX(largest, ((const struct region_config *)g_ptr_array_index(config->regions, i))->order);
+	config->page_size = MAX(page_order_bytes(largest), DMEMFS_PAGE_2M);
 }
 
 /* By default, two daemons with different state directories must have different memory directories. */
@@ -141,6 +154,7 @@ static bool load(const struct config_text *text, struct config *config, GError *
 	set_default_page_size(text, config);
 	if (!config_load_groups(text, config, error) || !config_daemon_check_backend(text, config, error))
 		return false;
+	lower_default_page_size(config);
 	if (!(config->backend == BACKEND_PFN ? check_pfn_backend(text, config, error)
 	                                     : check_memory_backend(text, config, error)))
 		return false;

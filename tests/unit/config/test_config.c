@@ -210,6 +210,17 @@ static void regions_have_pages_of_their_own(void)
 	g_assert_cmpuint(order_of(config, 0), ==, PAGE_ORDER_1G);
 	g_assert_cmpuint(order_of(config, 1), ==, PAGE_ORDER_2M);
 	g_assert_cmpuint(order_of(config, 2), ==, PAGE_ORDER_NONE);
+	g_assert_cmpuint(config->page_size, ==, DMEMFS_PAGE_1G);
+}
+
+/* So the dump shows the unit that files get. */
+static void default_unit_is_as_large_as_the_pages(void)
+{
+	g_autoptr(config_t) small = load("[daemon]\nbackend=pfn\n[region a]\nstart=4G\nsize=1G\npages=2M\n");
+	g_autoptr(config_t) raw = load("[daemon]\nbackend=pfn\n[region a]\nstart=auto\npages=none\n");
+
+	g_assert_cmpuint(small->page_size, ==, DMEMFS_PAGE_2M);
+	g_assert_cmpuint(raw->page_size, ==, DMEMFS_PAGE_2M);
 }
 
 static void a_region_may_end_at_the_last_address(void)
@@ -401,6 +412,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/regions/pages/upgrade", regions_need_not_be_whole_gigabytes);
 	g_test_add_func("/config/regions/pages/fit", default_pages_fit_the_region);
 	g_test_add_func("/config/regions/pages", regions_have_pages_of_their_own);
+	g_test_add_func("/config/regions/pages/unit", default_unit_is_as_large_as_the_pages);
 	g_test_add_func("/config/regions/last", a_region_may_end_at_the_last_address);
 	g_test_add_func("/config/demand", demand_allocation_has_its_keys);
 	g_test_add_func("/config/crlf", lines_may_end_as_on_windows);
