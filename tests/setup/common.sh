@@ -19,9 +19,9 @@ explain()
 # check_machine WHY: ends the script where dmemfs cannot run. WHY says what root is needed for.
 check_machine()
 {
-	[ "$(id -u)" -eq 0 ] || die "run as root: $1"
 	[ "$(printf '6.9\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.9 ] ||
 		die "this kernel is $(uname -r), dmemfs needs Linux 6.9 or later: boot one; Debian 12 has it in bookworm-backports: linux-image-amd64"
+	[ "$(id -u)" -eq 0 ] || die "run as root: $1"
 }
 
 # own_mounts "$@": restarts the script in a mount namespace of its own. Else a namespace that is made meanwhile (by a container, by
