@@ -9,6 +9,7 @@ import pytest
 from helpers.children import Child
 from helpers.daemon import DaemonError
 from helpers.expect import refused
+from helpers.mount import wait_until
 from helpers.quota import limit, sized, used
 
 PAGES, PAGE_SIZE = "dmemfs.pages", "dmemfs.page_size"
@@ -65,6 +66,8 @@ def clear(fs):
     """Nothing is left, in the regions that @fs came with: its books are of one kind of memory."""
     for path in sorted(fs.root.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
+    # The kernel lets go of a removed file a little later. What it has not let go of is on record for the next daemon.
+    wait_until(lambda: fs.stats()["free_bytes"] == fs.stats()["capacity_bytes"], "the memory of the removed files is free")
     fs.daemon.stop()
     configure(fs, {})
     fs.daemon.start()
