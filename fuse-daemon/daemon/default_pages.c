@@ -37,24 +37,23 @@ static int count_misfits(const struct config *config, const struct region_config
 bool default_pages_fit(const struct config *config, struct region_config *region, const GArray *reserved,
                        struct store *store, GError **error)
 {
-	unsigned order = region->order, runs = 1;
-	int err = 0;
+	unsigned runs = 0;
+	int err = region->order == PAGE_ORDER_NONE
+	                  ? 0
+	                  : count_misfits(config, region, reserved, store, region->order, &runs);
 
-	for (; order != PAGE_ORDER_NONE; order -= PAGE_ORDER_STEP) {
-		err = count_misfits(config, region, reserved, store, order, &runs);
-		if (err || !runs)
-			break;
-	}
 	if (err) {
 		g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err), "cannot read the metadata: %s",
 		            g_strerror(-err));
 		return false;
 	}
-	if (order != region->order)
-		log_warning(
-			"[region %s]: pages=%s, because files in it are not whole pages of %s, or lie where such pages do not "
-			"fit: with pages=%s this is no warning",
-			region->name, page_order_name(order), page_order_name(region->order), page_order_name(order));
-	region->order = order;
+	if (!runs)
+		return true;
+	log_warning(
+		"[region %s]: pages=none, because files in it are not whole pages of %s, or lie where such pages do not fit: "
+		"devices cannot use this memory until these files are removed and the daemon is started again; with pages=none this "
+		"is no warning",
+		region->name, page_order_name(region->order));
+	region->order = PAGE_ORDER_NONE;
 	return true;
 }
