@@ -11,7 +11,9 @@
 
 #include "backend/backend.h"
 #include "backend/owner_mark.h"
+#include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
+#include "backend/pfn_regions.h"
 #include "base/log.h"
 
 struct backend {
@@ -131,11 +133,12 @@ static int pfn_set_mark(struct backend *backend, const struct store_mark *mark)
 static struct backend *pfn_open(const struct config *config, GArray *regions, GError **error)
 {
 	g_autoptr(GArray) former = extents_new();
-	int device = pfn_device_open(error);
+	g_autoptr(GArray) reserved = memmap_cmdline_read(error);
+	int device = reserved ? pfn_device_open(error) : -1;
 
 	if (device < 0)
 		return NULL;
-	if (!pfn_claim_regions(device, config, regions, former, error)) {
+	if (!pfn_claim_regions(device, config, reserved, regions, former, error)) {
 		close(device);
 		return NULL;
 	}

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "backend/pfn_device.h"
+#include "backend/pfn_regions.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "config/options.h"
