@@ -8,6 +8,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "base/extent.h"
 #include "config/config.h"
 
 enum level {
@@ -70,5 +71,11 @@ void doctor_check_quotas(struct doctor *doctor);
 bool doctor_parse_release(const char *release, unsigned *version, unsigned *patchlevel);
 /* "always [madvise] never": the word in brackets, g_malloc'ed; NULL when there is none. */
 char *doctor_parse_choice(const char *text);
+/*
+ * How the kernel lets @range be mapped, by the lines "PAT: [mem 0xSTART-0xEND] TYPE" of pat_memtype_list, END excluded. 1: all of it
+ * write-back; 0: some of it as @type; -1: some of it is not in the list.
+ */
+#define DOCTOR_TYPE_ROOM 32 /* bytes; the longest of the kernel's names has 14 */
+int doctor_parse_type(const char *list, struct extent range, char type[static DOCTOR_TYPE_ROOM]);
 
 #endif

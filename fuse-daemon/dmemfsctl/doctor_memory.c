@@ -163,28 +163,41 @@ void doctor_check_module(struct doctor *doctor)
 		           "module dmemfs is not %s", installed ? "loaded" : "installed for this kernel");
 }
 
-/* Lines are "PAT: [mem 0xSTART-0xEND] TYPE", END excluded. Returns 1: write-back, 0: another type, -1: not found. */
-static int find_type(const char *list, const struct extent *region, char *type, size_t room)
+/* The line of @list that is about the byte at @at: its end and type. */
+static bool find_type(char **list, uint64_t at, uint64_t *end, char type[static DOCTOR_TYPE_ROOM])
+{
+	uint64_t start;
+
+	for (char **line = list; *line; line++) {
+		if (sscanf(*line, "PAT: [mem 0x%" SCNx64 "-0x%" SCNx64 "] %31s", &start, end, type) == 3 &&
+		    start <= at && *end > at)
+			return true;
+	}
+	return false;
+}
+
+int doctor_parse_type(const char *list, struct extent range, char type[static DOCTOR_TYPE_ROOM])
 {
 	g_auto(GStrv) lines = g_strsplit(list, "\n", -1);
+	uint64_t at = range.start;
 
-	for (char **line = lines; *line; line++) {
-		uint64_t start, end;
-		char found[32];
+	/* A region with compound pages has an entry for each gigabyte. */
+	while (at < range.start + range.length) {
+		uint64_t end;
 
-		if (sscanf(*line, "PAT: [mem 0x%" SCNx64 "-0x%" SCNx64 "] %31s", &start, &end, found) == 3 &&
-		    start <= region->start && end >= region->start + region->length) {
-			g_strlcpy(type, found, room);
-			return strcmp(found, "write-back") == 0;
-		}
+		if (!find_type(lines, at, &end, type))
+			return -1;
+		if (strcmp(type, "write-back") != 0)
+			return 0;
+		at = end;
 	}
-	return -1;
+	return 1;
 }
 
 static void check_type(struct doctor *doctor, const char *list, const struct extent *region)
 {
-	char type[32];
-	int found = find_type(list, region, type, sizeof(type));
+	char type[DOCTOR_TYPE_ROOM];
+	int found = doctor_parse_type(list, *region, type);
 
 	if (found == 1)
 		doctor_add(doctor, LEVEL_OK, NULL, "the region at 0x%" PRIx64 " is write-back", region->start);

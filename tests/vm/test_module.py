@@ -120,9 +120,10 @@ def test_each_node_has_its_region(device, reserved):
     assert [(found.start, found.length) for found in device.regions()] == sorted(reserved)
 
 
-def test_region_is_write_back(device, reserved):
+@pytest.mark.parametrize("order", [0, 9, 18], ids=["raw", "pages=2M", "pages=1G"])
+def test_region_is_write_back(device, reserved, order):
     for start, size in reserved:
-        device.claim(start, size)
+        device.claim(start, size, order)
         kinds = set(pat_entries(start, size))
         assert kinds == {"write-back"}, f"{start:#x}: {kinds}"
 
