@@ -60,7 +60,7 @@ def test_memory_of_files_that_are_still_there(fs, daemon, reserved):
     assert daemon.unmount() is None
     daemon.wait()
     with region_of(daemon, reserved[0][0], 128 * MIB):
-        assert "keep start and size as they were, or unload the module" in refusal(daemon)
+        assert "keep start, size and pages= as they were" in refusal(daemon)
     daemon.next()
     assert (fs / "vm1").read_bytes() == b"bytes"
 
