@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,24 +87,39 @@ def public():
         yield path
 
 
+@contextmanager
+def one_cpu():
+    """The other CPUs are off: none can run code that the kernel patches meanwhile."""
+    others = [path for path in Path("/sys/devices/system/cpu").glob("cpu*/online") if path.read_text() == "1\n"]
+    for path in others:
+        path.write_text("0")
+    try:
+        yield
+    finally:
+        for path in others:
+            path.write_text("1")
+
+
 @pytest.fixture(scope="session")
 def kvm():
     """
     -cpu max has SVM with nested paging, emulated or not. The fixture keeps a KVM guest of its own, with a vCPU whose
-    local APIC is switched off. Without them the kernel patches its scheduler when the first guest starts or the last
-    one ends, and KVM's interrupt delivery when a guest switches its first APIC on. QEMU before 8.1 may run code that it
+    local APIC is switched off. The kernel patches its scheduler when the first guest starts and when the last one ends,
+    and KVM's interrupt delivery when a guest switches its first APIC on. QEMU before 8.1 may run code that it
     translated half-way through that: the VM's kernel then ends with "Oops: int3".
     """
-    subprocess.run(["modprobe", "kvm-amd"], check=True)
-    if not Path("/dev/kvm").exists():
-        pytest.skip("this CPU has no SVM")
-    with open("/dev/kvm", "rb", buffering=0) as device:
+    with one_cpu():
+        subprocess.run(["modprobe", "kvm-amd"], check=True)
+        if not Path("/dev/kvm").exists():
+            pytest.skip("this CPU has no SVM")
+        device = os.open("/dev/kvm", os.O_RDWR)
         machine = fcntl.ioctl(device, KVM_CREATE_VM, 0)
         fcntl.ioctl(machine, KVM_CREATE_IRQCHIP)
         cpu = fcntl.ioctl(machine, KVM_CREATE_VCPU, 0)
-        yield
-        os.close(cpu)
-        os.close(machine)
+    yield
+    with one_cpu():
+        for descriptor in (cpu, machine, device):
+            os.close(descriptor)
 
 
 @pytest.fixture(scope="session")
