@@ -34,6 +34,11 @@ uint64_t page_order_alignment(unsigned order)
 	return order == PAGE_ORDER_NONE ? DMEMFS_PAGE_4K : MAX(page_order_bytes(order), SECTION);
 }
 
+uint64_t page_order_default_unit(unsigned order)
+{
+	return MAX(page_order_bytes(order), DMEMFS_PAGE_2M);
+}
+
 struct extent page_order_fit(struct extent range, uint64_t alignment)
 {
 	uint64_t start = (range.start + alignment - 1) / alignment * alignment;

@@ -33,6 +33,8 @@ static inline uint64_t page_order_bytes(unsigned order)
 	return DMEMFS_PAGE_4K << order;
 }
 
+/* The default of page-size in bytes where the largest compound pages are of @order: one of them, but at least 2 MiB. */
+uint64_t page_order_default_unit(unsigned order);
 /* Start and length of a region with such pages are multiples of this, in bytes. */
 uint64_t page_order_alignment(unsigned order);
 /* The part of @range between multiples of @alignment; length 0: there is none. */

@@ -32,7 +32,7 @@ static void set_default_page_size(const struct config_text *text, struct config 
 		config->page_size = config_default_page_size(text);
 }
 
-/* The default unit is the largest page that a region has, but at least 2 MiB, as open_storage() decides for what regions got. */
+/* The default follows the largest pages that a region has. open_storage() does the same with those that regions have got. */
 static void lower_default_page_size(struct config *config)
 {
 	unsigned largest = PAGE_ORDER_NONE;
@@ -41,7 +41,7 @@ static void lower_default_page_size(struct config *config)
 		return;
 	for (guint i = 0; i < config->regions->len; i++)
 		largest = MAX(largest, ((const struct region_config *)g_ptr_array_index(config->regions, i))->order);
-	config->page_size = MAX(page_order_bytes(largest), DMEMFS_PAGE_2M);
+	config->page_size = page_order_default_unit(largest);
 }
 
 /* By default, two daemons with different state directories must have different memory directories. */

@@ -201,8 +201,7 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 		return false;
 	storage->order = pool_largest_order(storage->pool);
 	/* The default follows the pages that regions have got, which may be smaller than the configuration knows. */
-	storage->page_size =
-		config->any_page_size ? MAX(page_order_bytes(storage->order), DMEMFS_PAGE_2M) : config->page_size;
+	storage->page_size = config->any_page_size ? page_order_default_unit(storage->order) : config->page_size;
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
 		pool_need_zeroing(storage->pool);
 	pool_set_overcommit(storage->pool, config->overcommit);
