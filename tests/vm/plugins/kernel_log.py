@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-WARNING = 4  # <linux/kern_levels.h>; less is worse
+WARNING, DEBUG = 4, 7  # <linux/kern_levels.h>; less is worse
 # Whatever level these come at. Some parts of a report have no level of their own.
 COMPLAINT = re.compile(r"BUG:|WARNING:|Oops|general protection fault|possible circular locking|"
                        r"suspicious RCU usage|Bad page|bad pmd|Call Trace:|refcount_t:|list_(add|del) corruption")
@@ -19,6 +19,16 @@ HARMLESS = re.compile(r"hrtimer: interrupt took|perf: interrupt took too long|"
                       r"NMI handler .* took too long|clocksource: |workqueue: .* hogged CPU|"
                       r"kvm.* Unhandled (RD|WR)MSR|ftrace_enabled file is deprecated|"
                       r"loading out-of-tree module taints kernel|module verification failed")
+
+
+def parse(record):
+    """
+    (level, text) of a record of /dev/kmsg, see dev-kmsg in the kernel's Documentation/ABI/testing. The flag "c" marks a piece that
+    continues a line: the level of the line is in its first piece, that of the others says nothing.
+    """
+    head, _, text = record.partition(";")
+    prefix, _, _, flags = head.split(",")[:4]
+    return DEBUG if flags == "c" else int(prefix) & 7, text.split("\n")[0]
 
 
 class KernelLog:
@@ -37,8 +47,7 @@ class KernelLog:
             except BrokenPipeError:  # records were overwritten before they were read
                 yield WARNING, "the kernel's log overflowed: lines are lost"
                 continue
-            head, _, text = record.decode(errors="replace").partition(";")
-            yield int(head.split(",")[0]) & 7, text.split("\n")[0]
+            yield parse(record.decode(errors="replace"))
 
     def read(self):
         """(level, text) of each record since the last read."""
@@ -46,8 +55,8 @@ class KernelLog:
 
 
 def is_complaint(level, text):
-    """Whether a record reports a problem. The last piece of a line that was printed in pieces can be empty."""
-    return bool(COMPLAINT.search(text) or (level <= WARNING and text and not HARMLESS.search(text)))
+    """Whether a record reports a problem."""
+    return bool(COMPLAINT.search(text) or (level <= WARNING and not HARMLESS.search(text)))
 
 
 @pytest.fixture(scope="session")
