@@ -29,20 +29,33 @@ def numbers_in(text):
     return [int(line, 16) for line in re.findall(r"^([0-9a-f]{8})\n", text, re.MULTILINE)]
 
 
+def in_order(numbers):
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def goes_on(before, after):
+    """
+    The numbers that both guests print have no gap. A number whose line was being printed when the guest moved may
+    be split over both consoles.
+    """
+    numbers = numbers_in(before.said + after.said)
+    return in_order(after.counted) and numbers == sorted(numbers) and in_order(sorted(set(numbers)))
+
+
 class CountingGuest:
     """
-    Runs within a `with` block. @memory: the file that is its RAM, of SIZE bytes. @boot: QEMU's arguments for its
-    disk; names of sockets are relative to @work.
+    Runs within a `with` block. @memory: the file that is its RAM, of @size bytes, at an address that is a multiple of @align. @boot:
+    QEMU's arguments for its disk; names of sockets are relative to @work.
     """
 
-    def __init__(self, work, memory, *boot):
+    def __init__(self, work, memory, *boot, accel=os.environ.get("DMEMFS_QEMU_ACCEL", "tcg"), size=SIZE, align="2M"):
         number = len(list(work.glob("guest*.console")))
         self._console = work / f"guest{number}.console"
         self._monitor = work / f"guest{number}.monitor"
         self._console.touch()
         self._command = [
-            "qemu-system-x86_64", "-accel", os.environ.get("DMEMFS_QEMU_ACCEL", "tcg"), "-machine", "pc,memory-backend=ram",
-            "-m", f"{SIZE >> 20}M", "-object", f"memory-backend-file,id=ram,size={SIZE},share=on,mem-path={memory},align=2M",
+            "qemu-system-x86_64", "-accel", accel, "-machine", "pc,memory-backend=ram",
+            "-m", f"{size >> 20}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,mem-path={memory},align={align}",
             "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
             "-qmp", f"unix:{self._monitor.name},server=on,wait=off", *boot]
         self.process = None

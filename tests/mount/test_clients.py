@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from helpers.backends import MemoryBackend
-from helpers.counting import SCALE, SIZE, TIMEOUT, CountingGuest, make_disk, numbers_in, word_in
+from helpers.counting import SCALE, SIZE, TIMEOUT, CountingGuest, goes_on, make_disk, word_in
 from helpers.daemon import Daemon
 from helpers.mount import wait_until
 from helpers.syscalls import Mapping, opened
@@ -36,19 +36,6 @@ def second_mount(fs, work):
     finally:
         other.stop()
         backend.close()
-
-
-def in_order(numbers):
-    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
-def goes_on(before, after):
-    """
-    The numbers that both guests print have no gap. A number whose line was being printed when the guest moved may
-    be split over both consoles.
-    """
-    numbers = numbers_in(before.said + after.said)
-    return in_order(after.counted) and numbers == sorted(numbers) and in_order(sorted(set(numbers)))
 
 
 def test_guest_counts_in_the_file(fs, work, disk):
