@@ -95,7 +95,7 @@ WORKS = {
     "post-copy migration (userfaultfd)": {PFN: "tests/vm/test_walkers.py::test_userfaultfd_in_every_mode"},
     "virtio-mem": {},
     "balloon, free page reporting give memory back": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
-                                                      PFN: "tests/vm/test_giving_back.py::test_free_page_reporting"},
+                                                      PFN: "tests/vm/test_features_memory.py::test_free_page_reporting"},
     "demand allocation, over-commit": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
                                        PFN: "tests/vm/test_demand.py::test_exhaustion_hits_who_cannot_grow"},
     "NUMA policies": {MEMORY: "tests/mount/test_numa_policy.py::test_interleaving_takes_turns",
@@ -107,6 +107,15 @@ WORKS = {
     "a memory error costs one page of 4 KiB": {
         PFN: "tests/vm/test_poison_module.py::test_who_touches_it_is_told_where_and_others_go_on"},
     "Secure Boot (kernel lockdown)": {PFN: "tests/vm/lab/test_claim.py::test_claims"},
+}
+# The rows of "QEMU" in dmemfs(7), and the tests that hold them.
+FEATURES = {
+    "disk with *cache=none*, each *aio=*": ("tests/vm/test_features.py::test_guest_boots_without_a_cache",),
+    "vhost-user-blk of qemu-storage-daemon, *cache.direct=on*": (
+        "tests/vm/test_features.py::test_vhost_user_disk_without_a_cache",),
+    "virtiofsd with direct I/O": ("tests/vm/test_features.py::test_virtiofs_with_direct_io",),
+    "migration with multifd, *zero-copy-send*": ("tests/vm/test_features.py::test_zero_copy_migration",),
+    "free page reporting": ("tests/vm/test_features_memory.py::test_free_page_reporting",),
 }
 
 
@@ -173,9 +182,15 @@ def where_is(test):
 
 
 @pytest.mark.parametrize("test", sorted({*ELSEWHERE.values(), *MISSING.values(), *filter(None, OTHER_BLOCKS.values()),
-                                         *(test for row in WORKS.values() for test in row.values())}))
+                                         *(test for row in WORKS.values() for test in row.values()),
+                                         *(test for row in FEATURES.values() for test in row)}))
 def test_that_is_named_exists(test):
     assert where_is(test), test
+
+
+def test_each_feature_is_held_by_a_test():
+    section = MANUAL.read_text().split("\n# QEMU\n")[1].split("\n# ")[0]
+    assert re.findall(r"^\|  (.*)$", section, re.MULTILINE) == list(FEATURES)
 
 
 def test_each_cell_of_what_works_is_held_by_a_test():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A KVM guest gives memory back to the pool and takes it again: free page reporting, and a balloon."""
+"""A KVM guest gives memory back to the pool and takes it again, by a balloon."""
 
 import os
 
@@ -34,21 +34,6 @@ def memory(fs):
     path.touch()
     os.setxattr(path, "dmemfs.discard", b"1")
     return path
-
-
-@pytest.mark.page_sizes("2M")
-@pytest.mark.dmemfs(alloc="demand")
-def test_free_page_reporting(fs, work, memory):
-    """The guest reports freed memory in blocks of 2 MiB."""
-    with breathing(work, memory, "virtio-balloon-pci,free-page-reporting=on") as running:
-        for count in (1, 2):
-            assert running.wait(f"full-{count}") == "1"
-            full = fs.allocated(memory)
-            assert full > FILLED
-            running.wait(f"free-{count}")
-            wait_until(lambda top=full: fs.allocated(memory) < top - FILLED * 0.8, "the memory is back in the pool", PATIENCE)
-            assert fs.free() >= GIB - SIZE
-        assert not running.errors()
 
 
 @pytest.mark.page_sizes("4K")

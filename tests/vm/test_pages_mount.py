@@ -3,7 +3,6 @@
 
 import ctypes
 import errno
-import mmap
 import os
 import re
 import subprocess
@@ -20,7 +19,6 @@ from helpers.mount import wait_until
 from helpers.quota import limit, used
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, Mapping, fallocate, opened
 from holder import DISK
-from kvm_guest import BOOT_TIMEOUT
 from test_module import unload, unloaded
 
 PAGE = 4096
@@ -93,29 +91,6 @@ def test_memory_of_another_process(fs):
         with Child(write) as child:
             child.wait()
         assert mapping.read(PAGE, MIB) == BYTES
-
-
-# Prints the text behind it on the first serial port: cli; ds = 0; si = the text; out dx, al until it ends; hlt.
-BOOT_SECTOR = bytes.fromhex("fa 31c0 8ed8 be167c baf803 ac 84c0 7403 ee ebf8 f4 ebfd").ljust(0x16, b"\x90") + b"booted from the disk\r\n\0"
-
-
-@pytest.mark.usefixtures("kvm")
-@pytest.mark.parametrize("aio", ["threads", "native", "io_uring"])
-def test_guest_boots_without_a_cache(fs, disk, work, aio):
-    """QEMU's reads go from the disk into the guest's memory, without a copy."""
-    sector = mmap.mmap(-1, PAGE)
-    sector[:512] = BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa"
-    assert os.pwrite(disk, sector, 0) == PAGE
-    console = work / "console.log"
-    console.touch()
-    command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram", "-m", "512M",
-               "-object", f"memory-backend-file,id=ram,size=512M,share=on,mem-path={fs / 'vm1'},align=2M", "-nodefaults",
-               "-display", "none", "-no-reboot", "-serial", f"file:{console}",
-               "-drive", f"file={DISK},format=raw,if=virtio,cache=none,aio={aio}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as guest:
-        wait_until(lambda: guest.poll() is not None or b"disk\r\n" in console.read_bytes(), "it boots", BOOT_TIMEOUT)
-        guest.kill()
-        assert console.read_bytes().strip(b"\r\n\0") == b"booted from the disk", guest.stderr.read()
 
 
 @pytest.mark.expect_log(HELD)

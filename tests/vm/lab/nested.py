@@ -9,6 +9,7 @@ from .initramfs import Archive, dependencies, read_module
 
 TESTS = Path(__file__).parents[2]
 MODULES = ("virtio_pci", "virtio_balloon")
+SCRIPTS = ("counter", "breather", "reader")
 PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c",
             "memory_bound": TESTS / "bench" / "memory_bound.c"}
 
@@ -19,7 +20,7 @@ def build(kernel, directory):
     archive = Archive()
     archive.add_file("bin/busybox", Path(shutil.which("busybox")).read_bytes(), 0o755)
     archive.add_file("init", (TESTS / "vm" / "nested" / "init").read_bytes(), 0o755)
-    for script in ("counter", "breather"):
+    for script in SCRIPTS:
         archive.add_file(f"bin/{script}", (TESTS / "vm" / "nested" / script).read_bytes(), 0o755)
     for number, module in enumerate(dependencies(kernel, MODULES)):
         archive.add_file(f"modules/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
