@@ -93,7 +93,7 @@ WORKS = {
     "vhost-user": {BOTH: "tests/mount/test_clients.py::test_vhost_user"},
     "live migration, snapshots": {BOTH: "tests/mount/test_clients.py::test_live_migration_to_another_mount_and_back"},
     "post-copy migration (userfaultfd)": {PFN: "tests/vm/test_walkers.py::test_userfaultfd_in_every_mode"},
-    "virtio-mem": {},
+    "virtio-mem": {PFN: "tests/vm/test_features_memory.py::test_virtio_mem"},
     "balloon, free page reporting give memory back": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
                                                       PFN: "tests/vm/test_features_memory.py::test_free_page_reporting"},
     "demand allocation, over-commit": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
@@ -115,7 +115,12 @@ FEATURES = {
         "tests/vm/test_features.py::test_vhost_user_disk_without_a_cache",),
     "virtiofsd with direct I/O": ("tests/vm/test_features.py::test_virtiofs_with_direct_io",),
     "migration with multifd, *zero-copy-send*": ("tests/vm/test_features.py::test_zero_copy_migration",),
+    "mapped-ram with multifd, *direct-io* (QEMU 9.1)": ("tests/vm/test_features.py::test_mapped_ram_with_direct_io",),
+    "VFIO (type 1)": ("tests/vm/test_features.py::test_assigned_device",
+                      "tests/vm/test_devices.py::test_guest_with_the_device"),
+    "virtio-mem": ("tests/vm/test_features_memory.py::test_virtio_mem",),
     "free page reporting": ("tests/vm/test_features_memory.py::test_free_page_reporting",),
+    "balloon": ("tests/vm/test_features_memory.py::test_balloon",),
 }
 
 

@@ -16,8 +16,8 @@ from helpers.backends import GIB, MIB, PAGE_SIZES
 from helpers.syscalls import Mapping, opened
 
 HUGETLBFS = "hugetlbfs"
-RAW = "pages=none"
-KINDS = {"pages=1G": ("1G", "1G"), "pages=2M": ("2M", "2M"), RAW: ("2M", "none")}  # page-size, pages
+RAW, SMALL = "pages=none", "pages=none 4K"
+KINDS = {"pages=1G": ("1G", "1G"), "pages=2M": ("2M", "2M"), RAW: ("2M", "none"), SMALL: ("4K", "none")}  # page-size, pages
 ALL = (HUGETLBFS, "pages=1G", "pages=2M", RAW)
 HUGE = 2 * MIB
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
@@ -36,7 +36,7 @@ class Place:
         self.kind, self.unit, self.free = kind, unit, free
         self.align = "1G" if unit == GIB else "2M"  # for QEMU
         self._root = root
-        self.is_raw = kind == RAW
+        self.is_raw = kind in (RAW, SMALL)
 
     def __truediv__(self, name):
         return self._root / name

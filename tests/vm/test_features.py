@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 What QEMU does with a guest's RAM, with each kind of compound pages and on hugetlbfs: the table of dmemfs(7). Here are disks, file
-systems and migration; test_features_memory.py has what changes the amount of memory.
+systems, migration and devices; test_features_memory.py has what changes the amount of memory.
 """
 
 import hashlib
@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import vfio
 from helpers.backends import MIB
 from helpers.counting import SIZE, TIMEOUT, CountingGuest, goes_on, make_disk
 from helpers.mount import wait_until
 from holder import DISK, prepare_disk
 from kvm_guest import guest
-from places import ALL, capacity, kinds, mapped, page_size, pages, place  # noqa: F401 fixtures
+from places import ALL, HUGETLBFS, capacity, kinds, mapped, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = [pytest.mark.usefixtures("kvm"), pytest.mark.timeout(120)]
 
@@ -125,8 +126,10 @@ def test_virtiofs_with_direct_io(place, work, volume):
             assert running.process.wait(TIMEOUT) == 0
 
 
-def prepare(running, capabilities):
+def prepare(running, capabilities, **parameters):
     running.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": name, "state": True} for name in capabilities])
+    if parameters:
+        running.qmp.execute("migrate-set-parameters", **parameters)
 
 
 def fill(path):
@@ -175,3 +178,42 @@ def test_zero_copy_migration(place, work, boot):
             target.wait_for(3)
             assert goes_on(source, target)
             assert filling_of(place / "vm2") == filling
+
+
+@kinds(*ALL)
+def test_mapped_ram_with_direct_io(place, work, boot, volume):
+    """Saves the guest to a file in which each page has its place, and restores it."""
+    capabilities, uri = ["mapped-ram", "multifd"], f"file:{volume / 'saved'}"
+    with counting(place, work, "vm1", *boot) as source:
+        if not any(known["capability"] == "mapped-ram" for known in source.qmp.execute("query-migrate-capabilities")):
+            pytest.skip("QEMU has mapped-ram with direct-io since 9.1: tests/setup/in-debian trixie tests/vm/run")
+        source.wait_for(3)
+        filling = fill(place / "vm1")
+        prepare(source, capabilities, **{"direct-io": True})
+        source.qmp.execute("migrate", uri=uri)
+        if not check_migration(source, place):
+            return
+    with counting(place, work, "vm2", *boot, "-incoming", "defer") as target:
+        prepare(target, capabilities, **{"direct-io": True})
+        target.qmp.execute("migrate-incoming", uri=uri)
+        target.wait_for(3)
+        assert goes_on(source, target)
+        assert filling_of(place / "vm2") == filling
+
+
+@kinds(HUGETLBFS, "pages=1G", "pages=2M")
+def test_assigned_device(place, work):
+    """
+    The guest has an edu device copy memory of the guest, which a process of the host has filled and reads. Raw memory:
+    test_devices.py.
+    """
+    source, target = 128 * MIB, 130 * MIB  # nested/dma has them, too
+    filling = os.urandom(vfio.PIECE)
+    with vfio.Edu() as edu:
+        options = ["-device", f"vfio-pci,host={edu.address}"]
+    path = place.make("vm1", place.whole(LARGE))
+    with mapped(path) as mapping:
+        mapping.write(source, filling)
+        with guest(work, f"mem-path={path},align={place.align}", place.whole(LARGE), f"dma memmap=4M${source:#x}", options) as running:
+            assert running.wait("dma") == "done"
+            assert mapping.read(target, vfio.PIECE) == filling
