@@ -59,6 +59,14 @@ def edu():
         yield device
 
 
+@pytest.fixture
+def iommufd_edu():
+    if not vfio.has_iommufd():
+        pytest.skip("Debian's kernels have no iommufd, that of tests/setup/build-debug-kernel has it")
+    with vfio.Edu(vfio.IOMMUFD) as device:
+        yield device
+
+
 def try_map(edu, mapping):
     """0, or the errno with which the device was refused the mapping."""
     try:
@@ -138,6 +146,14 @@ def test_pages_of_every_size(device, region, edu, align):
     os.close(fd)
 
 
+def test_iommufd_finds_no_page(device, region, iommufd_edu):
+    fd = device.create(1, region.start, GIB)
+    with Mapping(fd, 2 * MIB) as mapping:
+        mapping.write(0, b"own")
+        assert try_map(iommufd_edu, mapping) == errno.EFAULT
+    os.close(fd)
+
+
 def test_discarding_mappings(device, region, edu):
     """VFIO fails before it reaches the guard: it does not handle VMAs of this kind."""
     fd = device.create(1, region.start, GIB)
@@ -164,8 +180,10 @@ def test_other_memory_is_mapped_as_ever(edu, kind):
 
 @pytest.mark.parametrize("end", ["unmap", "close"])
 @pytest.mark.parametrize("order", [9, 18], ids=["pages=2M", "pages=1G"])
-def test_memory_with_struct_pages(device, region, edu, order, end):
+@pytest.mark.parametrize("container", ["edu", "iommufd_edu"], ids=["type1", "iommufd"])
+def test_memory_with_struct_pages(request, device, region, container, order, end):
     """The device gets it, and as long as it has it nobody else does, whatever becomes of the file."""
+    edu = request.getfixturevalue(container)
     fd = device.create(1, region.start, GIB, order)
     with Mapping(fd, 2 * MIB, skew=0) as mapping:
         mapping.write(mmap.PAGESIZE, b"seen by the device")

@@ -26,12 +26,21 @@ BUFFER = 0x40000
 PAGE, PIECE = 4096, 1024  # QEMU before 8.1 refuses a whole buffer
 OWN = 0x1000  # the device's address of our page that it copies to
 
+# What gives the device an address space: VFIO itself (type 1), or iommufd, which answers the same requests.
+TYPE1, IOMMUFD = Path("/dev/vfio/vfio"), Path("/dev/iommu")
+
+
+def has_iommufd():
+    subprocess.run(["modprobe", "--quiet", "iommufd"], check=False)
+    return IOMMUFD.exists()
+
 
 def load():
     for module in ("vfio_iommu_type1", "vfio-pci"):
         subprocess.run(["modprobe", module], check=True)
     # The emulated IOMMU does not remap interrupts.
-    Path("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts").write_text("Y")
+    for module in ("vfio_iommu_type1", "iommufd") if has_iommufd() else ("vfio_iommu_type1",):
+        Path(f"/sys/module/{module}/parameters/allow_unsafe_interrupts").write_text("Y")
 
 
 def unload():
@@ -40,15 +49,15 @@ def unload():
 
 
 class Edu:
-    """The device, in an address space of its own."""
+    """The device, in an address space of its own, which @container gives it."""
 
-    def __init__(self):
+    def __init__(self, container=TYPE1):
         load()
         self.address = self._bind()
         group = Path(f"/sys/bus/pci/devices/{self.address}/iommu_group").resolve().name
         self._files = []
         self._group = self._keep(os.open(f"/dev/vfio/{group}", os.O_RDWR))
-        self.container = self._keep(os.open("/dev/vfio/vfio", os.O_RDWR))
+        self.container = self._keep(os.open(container, os.O_RDWR))
         fcntl.ioctl(self._group, GROUP_SET_CONTAINER, struct.pack("i", self.container))
         fcntl.ioctl(self.container, SET_IOMMU, TYPE1_IOMMU)
         name = bytearray(self.address + "\0", "ascii")
