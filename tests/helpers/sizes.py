@@ -59,8 +59,8 @@ CORE = {
         "vm/test_pages_module.py::test_entries",
         "vm/test_pages_module.py::test_direct_io",
         "vm/test_pages_module.py::test_reading_and_writing_from_one_folio_to_the_next",
-        "vm/test_pages_module.py::test_memory_that_a_device_holds",
-        "vm/test_pages_module.py::test_only_what_is_held_is_pinned",
+        "vm/test_pages_pins.py::test_memory_that_a_device_holds",
+        "vm/test_pages_pins.py::test_only_what_is_held_is_pinned",
         "vm/test_pages_poison.py::test_one_page_is_lost"),
     "poison": (
         "vm/test_poison_module.py",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from device import PATH, Device
+from device import PAGE, PATH, Device
 from helpers.backends import GIB
 from holder import DISK, Holder, build_holder, prepare_disk
 
@@ -144,6 +144,11 @@ def device():
 def order():
     """The order of the region: raw memory, unless the test says otherwise."""
     return 0
+
+
+@pytest.fixture
+def folio(order):
+    return PAGE << order
 
 
 @pytest.fixture
