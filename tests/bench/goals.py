@@ -3,9 +3,9 @@
 
 from dataclasses import dataclass
 
-from names import COST, FAULTS, METADATA, START, TOUCH, ZEROING
+from names import COST, FAULTS, METADATA, START, TOUCH, VFIO, ZEROING
 
-OURS = "dmemfs 1G, pool clean"
+OURS = "dmemfs pages=1G, pool clean"
 HUGETLBFS = "hugetlbfs 1G"
 OPTIMISED = "hugetlbfs 1G, vmemmap optimised"
 
@@ -46,11 +46,13 @@ def _verdict(holds, undecided=False):
 
 
 GOALS = (
-    Goal("memory cost", COST, "dmemfs 1G", OPTIMISED, 1.0),
-    Goal("create, size and first touch, clean pool", TOUCH, OURS, HUGETLBFS, 0.01),
-    Goal("create, size and first touch, dirty pool", TOUCH, "dmemfs 1G, pool dirty", HUGETLBFS, 1.1),
-    Goal("start of a nested guest", START, OURS, HUGETLBFS, 1.0),
-    Goal("nested page faults of its start", FAULTS, OURS, HUGETLBFS, 1.0),
+    *(goal for pages in ("pages=1G", "pages=none") for goal in (
+        Goal(f"memory cost, {pages}", COST, f"dmemfs {pages}", OPTIMISED, 1.0),
+        Goal(f"create, size and first touch, {pages}, clean pool", TOUCH, f"dmemfs {pages}, pool clean", HUGETLBFS, 0.01),
+        Goal(f"create, size and first touch, {pages}, dirty pool", TOUCH, f"dmemfs {pages}, pool dirty", HUGETLBFS, 1.1),
+        Goal(f"start of a nested guest, {pages}", START, f"dmemfs {pages}, pool clean", HUGETLBFS, 1.0),
+        Goal(f"nested page faults of its start, {pages}", FAULTS, f"dmemfs {pages}, pool clean", HUGETLBFS, 1.0))),
+    *(Goal(f"VFIO, {way} of memory", VFIO.format(way), OURS, HUGETLBFS, 1.0) for way in ("mapping", "unmapping")),
     Goal("zeroing in advance, of memset's rate", ZEROING, "dmemfs, in advance, one thread", None, 0.9),
     Goal("the same by CPU time", ZEROING, "dmemfs, in advance, of the CPU time", None, 0.9),
     *(Goal(f"{METADATA.format(operation)}, {clock}", METADATA.format(operation), "dmemfs", None, 0.3, clock)

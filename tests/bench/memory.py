@@ -19,7 +19,7 @@ HOST_GIB = 4
 DAX_GIB = HOST_GIB + 2  # where the additional RAM begins: the hole below 4 GiB takes 2
 SIZES = (2, 4)  # GiB of guest memory
 ROUNDS = 2
-OWN = "dmemfs 1G"
+OWN = "dmemfs pages=1G"
 REFERENCE = "a host without that memory"
 OPTIMISED = "hugetlb_free_vmemmap=on"
 PARTS = {"daemon": "daemon", "module": "module", "page_tables": "page tables of the process"}
@@ -36,7 +36,7 @@ def hugetlb(page, optimised=False):
 # Name: what memory_guest.py does, arguments for the kernel.
 PEERS = {
     REFERENCE: ("nothing", lambda gib: []),
-    OWN: ("dmemfs", lambda gib: []),
+    **{f"dmemfs pages={pages}": (f"dmemfs-{pages}", lambda gib: []) for pages in ("1G", "2M", "none")},
     "hugetlbfs 1G": ("hugetlbfs-1G", hugetlb("1G")),
     "hugetlbfs 1G, vmemmap optimised": ("hugetlbfs-1G", hugetlb("1G", True)),
     "hugetlbfs 2M": ("hugetlbfs-2M", hugetlb("2M")),
@@ -56,7 +56,7 @@ def node(what, gib):
     """The RAM of a VM, as tests/vm/boot takes it: @gib more than the reference has."""
     if what == "device-dax":
         return f"{HOST_GIB + gib + 1}G"  # it wants a page for itself
-    return f"{HOST_GIB + gib}G" + (f":{gib}G" if what == "dmemfs" else "")
+    return f"{HOST_GIB + gib}G" + (f":{gib}G" if what.startswith("dmemfs") else "")
 
 
 def measure_all(laboratory, names, sizes, rounds):
@@ -86,7 +86,7 @@ def rows_of(costs, parts):
         if len(cost) == 2:
             (small, least), (large, most) = sorted(cost.items())
             rows.append(row(COST_GROWS, name, [(b - a) / (large - small) for a, b in zip(least, most)], "MiB", "tcg"))
-    rows += [row(COST_PARTS.format(part), "dmemfs 1G", parts[name], "KiB", "tcg") for name, part in PARTS.items() if parts]
+    rows += [row(COST_PARTS.format(part), OWN, parts[name], "KiB", "tcg") for name, part in PARTS.items() if parts]
     return rows
 
 

@@ -40,12 +40,12 @@ def mount(kind, options):
     subprocess.run(["mount", "-t", kind, "-o", options, "none", WORK], check=True)
 
 
-def mount_dmemfs():
+def mount_dmemfs(pages):
     state = Path("/tmp/memory-state")
     state.mkdir()
     config = Path("/tmp/memory.conf")
     config.write_text(f"[daemon]\nmountpoint={WORK}\nstate-dir={state}\nbackend=pfn\npage-size=1G\n"
-                      "[region all]\nstart=auto\npages=none\n")
+                      f"[region all]\nstart=auto\npages={pages}\n")
     subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)
     subprocess.run([os.environ["DMEMFSD"], "--config", config], check=True)
 
@@ -87,14 +87,14 @@ def main():
     elif peer == "device-dax":
         with device_dax("1G") as place:
             path = place.path
-    elif peer == "dmemfs":
-        mount_dmemfs()
+    elif peer.startswith("dmemfs"):
+        mount_dmemfs(peer.partition("-")[2])
     elif peer != "nothing":
         sys.exit(f"no such peer: {peer}")
     if peer != "nothing":
         touch(path, size)
     found = {"available": available(), "total": field("/proc/meminfo", "MemTotal")}
-    if peer == "dmemfs":
+    if peer.startswith("dmemfs"):
         found |= parts_of_dmemfs(path)
     print(json.dumps(found), flush=True)
 

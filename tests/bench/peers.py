@@ -5,7 +5,7 @@ dmemfs beside what guests get their memory from today, on the same VM: hugetlbfs
 memfd, and device-dax on the very range that dmemfs has in another boot.
 
 Under "icount" what it takes to make 1 GiB of memory and touch it once, its faults, the start of a nested KVM guest, its nested
-faults and the pages that KVM maps; by a VM with two CPUs side by side ("tcg") what a mapping and a guest are good for then.
+faults and the pages that KVM maps, and to map and unmap 1 GiB for a device by VFIO; by a VM with two CPUs side by side ("tcg") what a mapping and a guest are good for then.
 Each page is touched once; files of dmemfs have units of 1 GiB, and the mapping's place limits its pages. Guests of an
 emulated KVM hang now and then under "icount", whatever their memory is, and the VM with them, the more so the less of the
 machine it has: so the start of guests of one system (with --quick, of two) has a VM of its own, alone, which is started again
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from laboratory import TIMEOUT, Laboratory, VmHung, side_by_side
 from results import add_options, finish, guarded, progress, row
 
-NODE = "8G:3G"  # reserved: one GiB for a file, one for what device-dax has at its start
+NODE = "8G:3G"  # reserved: one GiB for each kind of region, or one for a file and what device-dax has at its start
 NODE_DAX = "8G"
 DAX = "memmap=3G!7G"  # where NODE reserves
 PAGES = ("hugepagesz=1G", "hugepages=1")
@@ -33,14 +33,15 @@ HUGETLBFS = ("hugetlbfs 1G", "hugetlbfs 2M")
 DEVICES = ("device-dax 1G", "device-dax 2M")
 SHARED = ("tmpfs 4K", "tmpfs huge=always")
 NAMELESS = ("memfd 4K", "memfd hugetlb 2M")  # no path for programs to open; as tmpfs and hugetlbfs in all but that
-CLEAN = tuple(f"dmemfs {page}, pool clean" for page in ("1G", "2M", "4K"))
-DIRTY = tuple(f"dmemfs {page}, pool dirty" for page in ("1G", "2M", "4K"))
+CLEAN, DIRTY = (tuple(f"dmemfs pages={name}, pool {state}" for name in ("1G", "2M", "none", "none by 2M", "none by 4K"))
+                for state in ("clean", "dirty"))
+KINDS = CLEAN[:3]
 
 
 @dataclass(frozen=True)
 class Boot:
     """One VM. @systems: {measure: those who are measured}; @suffix: for their names; @alone: no other VM runs meanwhile; @tries:
-    how often it is started, when it hangs."""
+    how often it is started, when it hangs; @options: more for tests/vm/boot."""
 
     clock: str
     systems: dict
@@ -50,6 +51,7 @@ class Boot:
     timeout: int = TIMEOUT
     alone: bool = False
     tries: int = 1
+    options: tuple = ()
 
     def names(self):
         return list(dict.fromkeys(name for systems in self.systems.values() for name in systems))
@@ -59,7 +61,7 @@ class Boot:
                 "rounds": {measure: rounds[measure] for measure in self.systems},
                 "systems": {name: [measure for measure, systems in self.systems.items() if name in systems]
                             for name in self.names()}}
-        options = ["--icount" if self.clock == "icount" else "--cpus=2", "--node", self.node]
+        options = ["--icount" if self.clock == "icount" else "--cpus=2", "--node", self.node, *self.options]
         found = self._run(laboratory, json.dumps(plan), options)
         return [row(figure, system + self.suffix, values, unit, self.clock) for figure, system, unit, values in found]
 
@@ -75,30 +77,35 @@ class Boot:
 
 
 TOUCHED = (*HUGETLBFS, *NAMELESS, *SHARED, *DIRTY, *CLEAN)
-STARTED = (*HUGETLBFS, *SHARED, *CLEAN[:2])
+STARTED = (*HUGETLBFS, *SHARED, *KINDS)
+BEST = (HUGETLBFS[0], CLEAN[0])
 
 
 def start(*systems, node=NODE, append=PAGES):
     return Boot("icount", {"start": systems}, node, append, timeout=START_TIME, alone=True, tries=START_TRIES)
 
 
+VFIO = Boot("icount", {"vfio": (*HUGETLBFS, *KINDS)}, options=("--iommu", "--device", "edu"))
+
+
 BOOTS = (
     Boot("icount", {"touch": TOUCHED}),
+    VFIO,
     *map(start, STARTED),
     Boot("icount", {"touch": HUGETLBFS}, append=(*PAGES, OPTIMISED), suffix=", vmemmap optimised"),
     Boot("icount", {"touch": DEVICES}, NODE_DAX, (DAX,)),
     start(DEVICES[0], node=NODE_DAX, append=(DAX,)),
-    Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[2]), "guest": STARTED}, alone=True),
+    Boot("tcg", {"fio": STARTED, "bound": (*STARTED, CLEAN[-1]), "guest": STARTED}, alone=True),
     Boot("tcg", {"fio": DEVICES[:1], "bound": DEVICES[:1], "guest": DEVICES[:1]}, NODE_DAX, (DAX,), alone=True),
 )
-ROUNDS = {"touch": 3, "start": 2, "fio": 3, "bound": 3, "guest": 2}
-BEST = (HUGETLBFS[0], CLEAN[0])
+ROUNDS = {"touch": 3, "start": 2, "vfio": 3, "fio": 3, "bound": 3, "guest": 2}
 QUICK_BOOTS = (
     Boot("icount", {"touch": (*HUGETLBFS, SHARED[1], DIRTY[0], CLEAN[0])}),
     Boot("icount", {"touch": DEVICES[:1]}, NODE_DAX, (DAX,)),
+    VFIO,
     start(*BEST),
 )
-QUICK_ROUNDS = {"touch": 2, "start": 1}
+QUICK_ROUNDS = {"touch": 2, "start": 1, "vfio": 2}
 
 
 def main():

@@ -6,6 +6,7 @@ PROGRAMS PLAN`. PROGRAMS is where touch_client is; PLAN is JSON: {"turns": wheth
 "systems": {SYSTEM: [MEASURE, ...]}}.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -17,9 +18,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import kvm_guest
+from helpers.syscalls import Mapping, opened
 from names import (BOUND_CHASE, BOUND_STREAM, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, PROGRESS, START, TOUCH,
-                   TOUCH_FAULTS)
+                   TOUCH_FAULTS, VFIO)
 from peers_systems import GIB, MIB, SIZES, SYSTEMS, WORK, run
+from vfio import Edu
 
 PROGRAMS, PLAN = Path(sys.argv[1]), json.loads(sys.argv[2])
 GUEST_SIZE = GIB
@@ -134,6 +137,28 @@ def start(place, _work):
         yield HUGE.format(size.upper()), "pages", books[f"pages_{size}"]
 
 
+def milliseconds(function, *arguments):
+    began = time.monotonic()
+    function(*arguments)
+    return (time.monotonic() - began) * 1000
+
+
+def vfio(place, _work):
+    """A device gets all of the memory, touched before, at once."""
+    sized(place)
+    with opened(place.path) as fd, Mapping(fd, GIB, skew=place.skew) as mapping, Edu() as device:
+        for offset in range(0, GIB, min(place.page, SIZES["2M"])):
+            mapping.write(offset, b"\x01")
+        try:
+            yield VFIO.format("mapping"), "ms", milliseconds(device.map, mapping, GIB)
+            yield VFIO.format("unmapping"), "ms", milliseconds(device.unmap, GIB, GIB)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            say("vfio: refused")
+    place.forget()
+
+
 def guest(place, _work):
     """The memory-bound program, as a guest's process."""
     with started(place, "bench") as (qemu, _):
@@ -151,7 +176,7 @@ def guest(place, _work):
     yield GUEST_STREAM, "MB/s", said["stream-mbs"]
 
 
-MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest}
+MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest, "vfio": vfio}
 NESTED = {"start", "guest"}
 
 

@@ -7,10 +7,12 @@ there, and gives the memory back at its end.
 import fcntl
 import json
 import os
+import re
 import subprocess
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -19,6 +21,7 @@ SIZES = {"1G": GIB, "2M": 2 * MIB, "4K": 4 * KIB}
 WORK = Path("/tmp/peers")
 STATE = Path("/tmp/peers-state")
 CONFIG = Path("/tmp/peers.conf")
+RAW = "[region all]\nstart=auto\npages=none\n"
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
 PATIENCE = 120  # seconds
 
@@ -66,7 +69,7 @@ def mounted(kind, name, options):
 
 
 @contextmanager
-def daemon(mountpoint, **settings):
+def daemon(mountpoint, regions=RAW, **settings):
     """A dmemfsd with these keys, and with memory as dirty or clean as the one before has left it."""
     mountpoint.mkdir(exist_ok=True)
     if not Path("/sys/module/dmemfs").exists():
@@ -75,7 +78,7 @@ def daemon(mountpoint, **settings):
     keys = {"mountpoint": mountpoint, "state-dir": STATE, "backend": "pfn"}
     keys |= {name.replace("_", "-"): value for name, value in settings.items()}
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
-    CONFIG.write_text(f"[daemon]\n{lines}[region all]\nstart=auto\npages=none\n")
+    CONFIG.write_text(f"[daemon]\n{lines}{regions}")
     run(os.environ["DMEMFSD"], "--config", CONFIG)
     try:
         yield
@@ -85,12 +88,23 @@ def daemon(mountpoint, **settings):
             fcntl.flock(lock, fcntl.LOCK_EX)
 
 
+def reserved():
+    """The physical address at which the reserved memory begins."""
+    return int(re.search(r"memmap=\d+\$(\w+)", Path("/proc/cmdline").read_text())[1], 0)
+
+
+def region(pages, start, gib=1):
+    """Its lines in the configuration."""
+    return f"[region {pages}]\nstart={start}\nsize={gib}G\npages={pages}\n"
+
+
 def settle(mountpoint, clean):
     """All of removed files' memory is back, and clean if it is to be."""
     control = Path(os.environ["DMEMFSD"]).parent / "dmemfsctl" / "dmemfsctl"
 
     def is_back():
-        return "pending_bytes 0" in os.getxattr(mountpoint, "dmemfs.stats").decode().splitlines()
+        said = os.getxattr(mountpoint, "dmemfs.stats").decode().splitlines()
+        return {"pending_bytes 0", "pinned_bytes 0"} <= set(said)
 
     wait_until(is_back, "the memory of removed files is free")
     if clean:
@@ -98,15 +112,20 @@ def settle(mountpoint, clean):
 
 
 @contextmanager
-def dmemfs(page, clean):
+def dmemfs(pages, page, clean):
     """
-    @page: of the mapping. Files have units of 1 GiB: what is mapped with smaller pages has lost nothing else by it, and shares
-    the daemon that is there. @clean: before each round; else memory is as dirty as it was, so measure that first.
+    @pages: of the region, one GiB for each kind. @page: of the mapping. Files have units of 1 GiB: what is mapped with smaller
+    pages has lost nothing else by it, and shares the daemon that is there. @clean: before each round; else memory is as dirty as
+    it was, so measure that first.
     """
     mountpoint = WORK / "dmemfs"
-    own = daemon(mountpoint, page_size="1G", zero_in_advance=str(clean).lower())
+    regions = "".join(region(kind, reserved() + number * GIB) for number, kind in enumerate(("1G", "2M", "none")))
+    own = daemon(mountpoint, regions, page_size="1G", zero_in_advance=str(clean).lower())
     with nullcontext() if os.path.ismount(mountpoint) else own:
-        yield Place("file", mountpoint / "guest", SIZES[page], lambda: settle(mountpoint, clean))
+        directory = mountpoint / pages
+        directory.mkdir(exist_ok=True)
+        os.setxattr(directory, "dmemfs.pages", pages.encode())
+        yield Place("file", directory / "guest", SIZES[page], lambda: settle(mountpoint, clean))
 
 
 @contextmanager
@@ -158,6 +177,9 @@ def device_dax(page):
     yield Place("device", device, SIZES[page])
 
 
+# Name: compound pages, pages of the mapping.
+OWN = {"pages=1G": ("1G", "1G"), "pages=2M": ("2M", "2M"), "pages=none": ("none", "1G"), "pages=none by 2M": ("none", "2M"),
+       "pages=none by 4K": ("none", "4K")}
 SYSTEMS = {
     "hugetlbfs 1G": lambda: hugetlbfs("1G"),
     "hugetlbfs 2M": lambda: hugetlbfs("2M"),
@@ -165,12 +187,8 @@ SYSTEMS = {
     "tmpfs huge=always": lambda: tmpfs("always"),
     "tmpfs 4K": lambda: tmpfs("never"),
     "memfd 4K": memfd,
-    "dmemfs 1G, pool clean": lambda: dmemfs("1G", True),
-    "dmemfs 2M, pool clean": lambda: dmemfs("2M", True),
-    "dmemfs 4K, pool clean": lambda: dmemfs("4K", True),
-    "dmemfs 1G, pool dirty": lambda: dmemfs("1G", False),
-    "dmemfs 2M, pool dirty": lambda: dmemfs("2M", False),
-    "dmemfs 4K, pool dirty": lambda: dmemfs("4K", False),
+    **{f"dmemfs {name}, pool {'clean' if clean else 'dirty'}": partial(dmemfs, pages, page, clean)
+       for name, (pages, page) in OWN.items() for clean in (False, True)},
     "device-dax 1G": lambda: device_dax("1G"),
     "device-dax 2M": lambda: device_dax("2M"),
 }

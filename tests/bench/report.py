@@ -11,16 +11,16 @@ from pathlib import Path
 
 import goals
 import results
-from names import (BOUND_CHASE, BOUND_STREAM, COST, COST_GROWS, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, RESTART_WAIT, START,
-                   TOUCH, TOUCH_FAULTS, ZEROING)
+from names import (BOUND_CHASE, BOUND_STREAM, COST, COST_GROWS, FAULTS, FIO,
+                   GUEST_CHASE, GUEST_STREAM, HUGE, RESTART_WAIT, START, TOUCH, TOUCH_FAULTS, VFIO, ZEROING)
 from results import number
 
 OWN = "dmemfs"
 # The panels of the figure in the README: their titles, and the systems that are in each, all or these.
 SUMMARY = {
     COST: ("memory cost of a GiB", None),
-    TOUCH: ("create, size, touch 1 GiB", ("dmemfs 1G, pool clean", "dmemfs 1G, pool dirty", "hugetlbfs 1G", "hugetlbfs 2M",
-                                          "tmpfs huge=always", "device-dax 1G")),
+    TOUCH: ("create, size, touch 1 GiB", ("dmemfs pages=none, pool clean", "dmemfs pages=none, pool dirty", "hugetlbfs 1G",
+                                          "hugetlbfs 2M", "tmpfs huge=always", "device-dax 1G")),
     START: ("start of a guest, CPU time", None),
     RESTART_WAIT: ("wait for the next daemon", None),
 }
@@ -28,7 +28,7 @@ SUMMARY = {
 GROUPS = {
     "memory": (COST, COST_GROWS),
     "touch": (TOUCH, TOUCH_FAULTS),
-    "guests": (START, FAULTS),
+    "guests": (START, FAULTS, VFIO.partition("{}")[0]),
     "demand": ("first touch of 2 MiB",),
     "metadata": ("time of ",),
     "zeroing": (ZEROING,),
