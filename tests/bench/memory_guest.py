@@ -67,12 +67,16 @@ def parts_of_dmemfs(path):
             "faults": os.getxattr(path, "dmemfs.faults").decode().replace("\n", ", ")}
 
 
-def available():
-    """MemAvailable, once the caches of our own start are gone and the figure has settled."""
+def drop_caches():
+    """Once the caches of our own start are gone, and the figures have settled."""
     for _ in range(3):
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3\n")
         time.sleep(1)
+
+
+def available():
+    drop_caches()
     return field("/proc/meminfo", "MemAvailable")
 
 

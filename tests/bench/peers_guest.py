@@ -17,9 +17,10 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import holder
 import kvm_guest
 from helpers.syscalls import Mapping, opened
-from names import (BOUND_CHASE, BOUND_STREAM, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, PROGRESS, START, TOUCH,
+from names import (BOUND_CHASE, BOUND_STREAM, DISK, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, PROGRESS, START, TOUCH,
                    TOUCH_FAULTS, VFIO)
 from peers_systems import GIB, MIB, SIZES, SYSTEMS, WORK, run
 from vfio import Edu
@@ -29,6 +30,8 @@ GUEST_SIZE = GIB
 KVM = Path("/sys/kernel/debug/kvm")
 KVM_CREATE_VM = 0xAE01
 FIO_TIME = 2  # seconds
+DISK_GIB = 2  # that a guest reads, and writes, in each round
+DISK_ROUNDS = 3
 # Seconds of the VM's clock that a guest gets for all it does. That which counts instructions jumps ahead: there the VM has a limit.
 GUEST_TIME = 120 if PLAN["turns"] else float("inf")
 ATTEMPTS = 3
@@ -106,12 +109,12 @@ def time_at_work():
 
 
 @contextmanager
-def started(place, task):
+def started(place, task, options=()):
     """(QEMU, seconds of work to the guest's first process): from nothing, the file included."""
     place.settle()
     align = "1G" if place.page == GIB else "2M"
     memory = f"mem-path={place.path},align={align}"
-    command = kvm_guest.command(memory, GUEST_SIZE, "stdio", task)
+    command = kvm_guest.command(memory, GUEST_SIZE, "stdio", task, options)
     began = time_at_work()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
         ended = threading.Event()
@@ -135,6 +138,20 @@ def start(place, _work):
     yield FAULTS, "faults", books["pf_taken"]
     for size in ("4k", "2m", "1g"):
         yield HUGE.format(size.upper()), "pages", books[f"pages_{size}"]
+
+
+def disk(place, _work):
+    """The kernel moves bytes between the disk, which is one of RAM, and the guest's memory itself."""
+    holder.prepare_disk()
+    drive = f"file={holder.DISK},format=raw,if=virtio,cache=none,aio=native"
+    with started(place, "disk", ["-drive", drive]) as (qemu, _):
+        for way, arguments in (("writing", "/dev/zero /dev/vda oflag"), ("reading", "/dev/vda /dev/null iflag")) * DISK_ROUNDS:
+            began = time_at_work()
+            qemu.stdin.write(f"{DISK_GIB * GIB // holder.DISK_SIZE} {arguments}\n")
+            qemu.stdin.flush()
+            if not any(line.startswith("disk-done") for line in qemu.stdout):
+                raise GuestLost(f"{way} its disk")
+            yield DISK.format(way), "ms", (time_at_work() - began) * 1000 / DISK_GIB
 
 
 def milliseconds(function, *arguments):
@@ -176,8 +193,8 @@ def guest(place, _work):
     yield GUEST_STREAM, "MB/s", said["stream-mbs"]
 
 
-MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest, "vfio": vfio}
-NESTED = {"start", "guest"}
+MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest, "disk": disk, "vfio": vfio}
+NESTED = {"start", "guest", "disk"}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import goals
 import results
-from names import (BOUND_CHASE, BOUND_STREAM, COST, COST_GROWS, FAULTS, FIO,
+from names import (BOUND_CHASE, BOUND_STREAM, CLAIM, COST, COST_GROWS, DISK, FAULTS, FIO, GROWTH,
                    GUEST_CHASE, GUEST_STREAM, HUGE, RESTART_WAIT, START, TOUCH, TOUCH_FAULTS, VFIO, ZEROING)
 from results import number
 
@@ -26,9 +26,9 @@ SUMMARY = {
 }
 # The other plots: a file for each group, with the figures whose names begin so.
 GROUPS = {
-    "memory": (COST, COST_GROWS),
+    "memory": (COST, COST_GROWS, GROWTH, CLAIM, "claim of 1,000 GiB"),
     "touch": (TOUCH, TOUCH_FAULTS),
-    "guests": (START, FAULTS, VFIO.partition("{}")[0]),
+    "guests": (START, FAULTS, DISK.partition("{}")[0], VFIO.partition("{}")[0]),
     "demand": ("first touch of 2 MiB",),
     "metadata": ("time of ",),
     "zeroing": (ZEROING,),

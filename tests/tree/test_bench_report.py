@@ -63,6 +63,11 @@ def test_the_goal_of_zeroing_is_a_share():
     assert [line.endswith("not hold") for line in lines] == [True, False]
 
 
+def test_the_goal_of_growth_is_a_bound():
+    lines = [goals.lines([results.row(names.GROWTH, "dmemfs pages=1G, 10 GiB", value, "KiB", "icount")])[0] for value in (48, 48.1)]
+    assert [line.partition("at most ")[2] for line in lines] == ["48 wanted: holds", "48 wanted: does not hold"]
+
+
 def test_goal_of_a_clock_looks_at_no_other():
     rate = names.METADATA.format("create")
     rows = [results.row(rate, "dmemfs", value, "times", clock) for value, clock in ((0.2, "host"), (1.5, "icount"))]

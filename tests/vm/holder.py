@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 DISK = "/dev/ram0"
+DISK_SIZE = 64 << 20
 WAIT = 30
 
 
 def prepare_disk():
     """A RAM disk of 64 MiB, which transfers from and to the pages of the caller."""
-    subprocess.run(["modprobe", "brd", "rd_nr=1", "rd_size=65536"], check=True)
+    subprocess.run(["modprobe", "brd", "rd_nr=1", f"rd_size={DISK_SIZE >> 10}"], check=True)
     deadline = time.monotonic() + WAIT
     while not Path(DISK).exists() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -8,6 +8,8 @@ GIB = 1 << 30
 # Of a q35 machine: this much RAM lies below 4 GiB, the rest continues at 4 GiB.
 LOW = 2 * GIB
 HIGH_START = 4 * GIB
+# More than machines have on which the laboratory runs: of such a node a VM must touch little.
+LARGE = 256 * GIB
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": GIB}
 
 
@@ -65,6 +67,7 @@ class Layout:
         arguments = ["-smp", f"{cpus},sockets={sockets}", "-m", f"{self.size >> 20}M"]
         for number, node in enumerate(self.nodes):
             own = f",cpus={number * per_node}-{(number + 1) * per_node - 1}" if number < sockets else ""
-            arguments += ["-object", f"memory-backend-ram,id=node{number},size={node.size}",
+            reserve = "off" if node.size > LARGE else "on"
+            arguments += ["-object", f"memory-backend-ram,id=node{number},size={node.size},reserve={reserve}",
                           "-numa", f"node,nodeid={number},memdev=node{number}{own}"]
         return arguments

@@ -8,7 +8,7 @@ from pathlib import Path
 from .initramfs import Archive, dependencies, read_module
 
 TESTS = Path(__file__).parents[2]
-MODULES = ("virtio_pci", "virtio_balloon", "virtio_mem")
+MODULES = ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk")
 SCRIPTS = ("counter", "breather", "plugger", "reader", "dma")
 PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c",
             "memory_bound": TESTS / "bench" / "memory_bound.c"}

@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Inside the VM: claims regions and maps them, as the daemon and a guest would, and counts what is free meanwhile: `regions_guest.py
+ROUNDS PAGES:GIB...`. Prints [[PAGES, GIB, [[ms, KiB], ...]], ...] as JSON: the time of each claim, the memory that is gone.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from device import Device
+from helpers.syscalls import Mapping
+from memory_guest import drop_caches
+from names import PROGRESS
+from peers_systems import GIB, MIB, reserved, run
+
+ORDERS = {"1G": 18, "2M": 9, "none": 0}
+
+
+def free():
+    """KiB, with what is on the lists of CPUs."""
+    drop_caches()
+    Path("/proc/sys/vm/stat_refresh").read_text()
+    text = Path("/proc/zoneinfo").read_text()
+    return 4 * sum(map(int, re.findall(r"^ +(?:nr_free_pages|count:) +(\d+)", text, re.M)))
+
+
+def claim(pages, size):
+    """Nobody else uses the memory, so nobody zeroes it: the module does not know whether the daemon did."""
+    with Device() as device:
+        before = free()
+        began = time.monotonic()
+        device.claim(reserved(), size, ORDERS[pages])
+        spent = time.monotonic() - began
+        device.call("OBJECT_CREATE", id=1)
+        device.call("OBJECT_MODE", id=1, unit=GIB, order=ORDERS[pages])
+        device.call("EXTENT_ADD", id=1, start=reserved(), length=size)
+        device.call("OBJECT_RESIZE", id=1, size=size)
+        fd = device.open_object(1)
+        with Mapping(fd, size, skew=0) as mapping:
+            for offset in range(0, size, 2 * MIB if pages == "2M" else GIB):
+                mapping.write(offset, b"\x01")
+            taken = before - free()
+        os.close(fd)
+        device.clear()
+    return spent * 1000, taken
+
+
+def main():
+    rounds, found = int(sys.argv[1]), []
+    run("insmod", os.environ["DMEMFS_MODULE"])
+    for pages, gib in (argument.split(":") for argument in sys.argv[2:]):
+        print(PROGRESS, "claim:", pages, gib, flush=True)
+        values = [claim(pages, int(gib) * GIB) for _ in range(rounds + 1)]
+        found.append([pages, int(gib), values[1:]])  # the first takes memory for good: caches of the kernel
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
