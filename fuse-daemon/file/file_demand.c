@@ -63,8 +63,8 @@ static int demand_grow(struct file *file, uint64_t size)
 	CRASH_POINT("size-committed");
 	if (!err)
 		err = file_set_recorded_size(file, size);
-	if (err)
-		file_settle(file);
+	/* Also on success: what devices hold may have been charged already. */
+	file_settle(file);
 	return err;
 }
 

@@ -303,6 +303,33 @@ static void what_may_be_touched_counts_after_the_device_lets_go(void)
 	fake_destroy(fake);
 }
 
+/* With demand allocation, the file may not touch as much as devices hold: it is not charged for both. */
+static void a_file_that_grows_is_charged_once(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { .unpinned = tell_file, .data = file };
+	gint64 now = 1;
+
+	quota_assign(fake->storage.quotas, file_account(file), quotas_root(fake->storage.quotas), 0);
+	file_restore_alloc(file, true, false);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, 0, 0, 4 * UNIT), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(file).start, 2 * UNIT });
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
+	g_assert_cmpuint(used(fake), ==, 2 * UNIT);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
+	file_destroy(file);
+	fake_destroy(fake);
+}
+
 static void the_next_daemon_finds_it(void)
 {
 	struct fake *fake = new_fake();
@@ -427,6 +454,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/quota", what_is_pinned_counts_in_the_quota);
 	g_test_add_func("/pins/quota/mapped", what_is_mapped_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/quota/demand", what_may_be_touched_counts_after_the_device_lets_go);
+	g_test_add_func("/pins/quota/grows", a_file_that_grows_is_charged_once);
 	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
 	g_test_add_func("/pins/many", many_pins_end_at_once);
 	g_test_add_func("/pins/former", former_regions_are_released_when_they_can_be);
