@@ -104,6 +104,8 @@ int file_attach(struct file *file);
  * zeroes it. False: there is not enough memory, and the file is now empty.
  */
 bool file_renew(struct file *file);
+/* At the start: counts what devices hold of the memory that the file gave up before. */
+void file_restore_pinned(struct file *file);
 /* Sets the backing id that an earlier daemon registered on the same connection. */
 void file_inherit(struct file *file, int backing_id);
 /* The backing id; 0 when the file is not registered. Only at the start: it changes when the file is opened. */

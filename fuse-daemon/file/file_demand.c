@@ -155,7 +155,7 @@ static int remove_memory(struct file *file, const GArray *runs)
 	if (runs->len == 0)
 		return 0;
 	file_remove_from_map(file, runs);
-	err = file_commit_extents(file, runs, file->size);
+	err = file_commit_removal(file, runs, file->size);
 	CRASH_POINT("hole-committed");
 	if (err)
 		file_add_to_map(file, runs);

@@ -101,6 +101,8 @@ int file_clean(struct file *file, const GArray *runs);
 void file_put_extents(struct file *file, uint64_t from, uint64_t to);
 /* Commits @size, and that the map has just got or lost @runs. */
 int file_commit_extents(struct file *file, const GArray *runs, uint64_t size);
+/* The same when the map has lost @runs: also that devices may hold them. */
+int file_commit_removal(struct file *file, const GArray *runs, uint64_t size);
 /*
  * Makes @runs, which are zeroed, memory of the file, and records @size. On failure the file has not changed, and the caller
  * frees what is in @runs; it is empty when the change of the record could not be undone.

@@ -60,7 +60,7 @@ void file_set_order(struct file *file, unsigned order)
 void file_note_name(struct file *file, const char *name)
 {
 	/* Only memory with compound pages can be held. Files without memory could take any amount of the daemon's for names. */
-	if (!file->last_name && file->order != PAGE_ORDER_NONE && file_allocated(file) > 0)
+	if (!file->last_name && file->order != PAGE_ORDER_NONE && file_allocated(file) + file->pinned > 0)
 		file->last_name = g_strndup(name, sizeof(((struct pool_user *)NULL)->name) - 1);
 }
 
@@ -277,18 +277,41 @@ void file_put_extents(struct file *file, uint64_t from, uint64_t to)
 		store_put_extent(store, file->ino, &run);
 }
 
-int file_commit_extents(struct file *file, const GArray *runs, uint64_t size)
+static void put_change(struct file *file, const GArray *runs, uint64_t size)
 {
-	struct store *store = file->storage->store;
-
-	store_begin(store);
 	if (runs->len > 0) {
 		const struct extent_map_run *last = run_at(runs, runs->len - 1);
 
 		file_put_extents(file, run_at(runs, 0)->offset, last->offset + last->extent.length);
 	}
-	store_put_size(store, file->ino, size);
+	store_put_size(file->storage->store, file->ino, size);
+}
+
+int file_commit_extents(struct file *file, const GArray *runs, uint64_t size)
+{
+	struct store *store = file->storage->store;
+
+	store_begin(store);
+	put_change(file, runs, size);
 	return store_commit(store);
+}
+
+int file_commit_removal(struct file *file, const GArray *runs, uint64_t size)
+{
+	const struct storage *storage = file->storage;
+	struct store_held held = {
+		.since = g_get_real_time(),
+		.ino = file->ino,
+		.pid = atomic_load_explicit(&file->opener, memory_order_relaxed),
+	};
+
+	store_begin(storage->store);
+	put_change(file, runs, size);
+	for (guint i = 0; i < runs->len && storage->ops->list_pinned && file->order != PAGE_ORDER_NONE; i++) {
+		held.extent = run_at(runs, i)->extent;
+		store_put_held(storage->store, &held);
+	}
+	return store_commit(storage->store);
 }
 
 /* Order: zeroed before, then commit, then the object. So memory on record is zeroed. */
@@ -309,7 +332,7 @@ int file_commit_memory(struct file *file, GArray *runs, uint64_t size)
 	if (!err)
 		return 0;
 	file_remove_from_map(file, runs);
-	if (file_commit_extents(file, runs, file->size) < 0) {
+	if (file_commit_removal(file, runs, file->size) < 0) {
 		/* The record says that the file has it, so no other file may get it until this one is removed. */
 		file_add_to_map(file, runs);
 		g_array_set_size(runs, 0);
@@ -354,7 +377,7 @@ int file_cut(struct file *file, uint64_t size, GArray *cut)
 	if (!file->object || (size == file->size && runs->len == 0))
 		return 0;
 	file_remove_from_map(file, runs);
-	err = file_commit_extents(file, runs, size);
+	err = file_commit_removal(file, runs, size);
 	CRASH_POINT("shrunk");
 	if (err) {
 		file_add_to_map(file, runs);

@@ -86,6 +86,15 @@ int file_attach(struct file *file)
 	return err;
 }
 
+void file_restore_pinned(struct file *file)
+{
+	struct quotas *quotas = file->storage->quotas;
+
+	file->pinned = pool_pinned_bytes(file->storage->pool, file->ino);
+	quota_assign(quotas, &file->account, quota_tree_of(quotas, &file->account), file_charged(file));
+	file_settle_promise(file);
+}
+
 void file_inherit(struct file *file, int backing_id)
 {
 	file->backing_id = backing_id;

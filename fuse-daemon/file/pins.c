@@ -85,14 +85,32 @@ void pins_check(const struct storage *storage, const struct pool_user *last, GAr
 	}
 }
 
-void pins_check_pending(const struct storage *storage, uint64_t ino)
+/* What is to be on record of the removed file @last, of which devices hold @extents besides what they held before. Takes @extents. */
+static struct store_gone *gone_new(const struct storage *storage, const struct pool_user *last, GArray *extents)
+{
+	struct store_gone *gone = g_new(struct store_gone, 1);
+
+	*gone = (struct store_gone){
+		.extents = extents,
+		.last = {
+			.since = g_get_real_time(),
+			.ino = last->ino,
+			.pid = last->pid,
+			.name = g_strdup(last->name),
+			.trees = quota_retired_path(storage->quotas, last->ino),
+		},
+	};
+	return gone;
+}
+
+struct store_gone *pins_check_pending(const struct storage *storage, uint64_t ino)
 {
 	g_autoptr(GArray) runs = extents_new();
 	g_autoptr(GArray) all = extents_new();
 	struct pool_user last;
 
 	if (!storage->ops->list_pinned)
-		return;
+		return NULL;
 	pool_list_pending(storage->pool, ino, runs, &last);
 	for (guint i = 0; i < runs->len; i++) {
 		g_autoptr(GArray) pinned = find_pinned(storage, g_array_index(runs, struct extent, i));
@@ -105,6 +123,7 @@ void pins_check_pending(const struct storage *storage, uint64_t ino)
 	for (guint i = 0; i < all->len; i++)
 		say(&last, &g_array_index(all, struct extent, i));
 	CRASH_POINT("pins-checked");
+	return pool_pinned_bytes(storage->pool, ino) ? gone_new(storage, &last, g_steal_pointer(&all)) : NULL;
 }
 
 /* All memory that a device holds and that no object has, by address. */
@@ -123,28 +142,124 @@ static GArray *find_all_pinned(const struct storage *storage)
 	return all;
 }
 
-void pins_load(const struct storage *storage)
+/* Makes the parts of @pinned pinned that are on record in @held. Both are by address. */
+static void pin_recorded(const struct storage *storage, const GArray *pinned, const GArray *held)
+{
+	guint from = 0;
+
+	for (guint i = 0; i < held->len; i++) {
+		const struct store_held *row = &g_array_index(held, struct store_held, i);
+		struct pool_user last = { .ino = row->ino, .pid = row->pid };
+		uint64_t end = row->extent.start + row->extent.length;
+
+		g_strlcpy(last.name, row->name, sizeof(last.name));
+		next_after(pinned, &from, row->extent.start);
+		for (guint k = from; k < pinned->len && g_array_index(pinned, struct extent, k).start < end; k++) {
+			const struct extent *run = &g_array_index(pinned, struct extent, k);
+			uint64_t first = MAX(run->start, row->extent.start);
+
+			pool_pin_free(storage->pool,
+			              (struct extent){ first, MIN(run->start + run->length, end) - first }, row->since,
+			              &last);
+		}
+	}
+}
+
+int pins_load(const struct storage *storage)
 {
 	g_autoptr(GArray) pinned = find_all_pinned(storage);
+	g_autoptr(GArray) held = store_held_new();
+	int err = pinned->len ? store_list_held(storage->store, held) : 0;
 	struct pool_usage before, after;
 
+	if (err)
+		return err;
 	pool_get_usage(storage->pool, &before);
+	pin_recorded(storage, pinned, held);
 	for (guint i = 0; i < pinned->len; i++)
-		pool_pin_free(storage->pool, g_array_index(pinned, struct extent, i));
+		pool_pin_free(storage->pool, g_array_index(pinned, struct extent, i), g_get_real_time(), NULL);
 	pool_get_usage(storage->pool, &after);
 	if (after.pinned > before.pinned)
 		log_warning(
 			"a device still holds %" G_GUINT64_FORMAT
 			" MiB that a file gave up before this daemon started: no file gets them until the device lets go",
 			(after.pinned - before.pinned) >> 20);
+	return 0;
 }
 
-bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GArray *rest)
+/* The parts of the memory on record that no device holds any more, also in regions that are not in the configuration any more. */
+static GArray *find_stale(const struct storage *storage, const GArray *held)
+{
+	g_autoptr(GArray) pinned = extents_new();
+	GArray *stale = extents_new();
+	guint from = 0;
+
+	if (held->len == 0 || storage->ops->list_pinned(storage->backend, (struct extent){ 0, INT64_MAX }, pinned) < 0)
+		return stale;
+	for (guint i = 0; i < held->len; i++)
+		append_missing(g_array_index(held, struct store_held, i).extent, pinned, &from, stale);
+	return stale;
+}
+
+/* The pins that are not on record, as they shall be: GArray of struct store_held. */
+static GArray *find_unrecorded(const struct storage *storage, const GArray *held)
+{
+	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
+	g_autoptr(GArray) recorded = extents_new();
+	GArray *missing = store_held_new();
+	guint from = 0;
+
+	for (guint i = 0; i < held->len; i++)
+		g_array_append_val(recorded, g_array_index(held, struct store_held, i).extent);
+	for (guint i = 0; i < pins->len; i++) {
+		const struct pool_pin *pin = &g_array_index(pins, struct pool_pin, i);
+		g_autoptr(GArray) parts = extents_new();
+
+		append_missing(pin->extent, recorded, &from, parts);
+		for (guint k = 0; k < parts->len; k++) {
+			const struct store_held row = {
+				.extent = g_array_index(parts, struct extent, k),
+				.since = pin->since,
+				.ino = pin->last.ino,
+				.pid = pin->last.pid,
+			};
+
+			g_array_append_val(missing, row);
+		}
+	}
+	return missing;
+}
+
+int pins_record(const struct storage *storage)
+{
+	g_autoptr(GArray) held = store_held_new();
+	g_autoptr(GArray) stale = NULL, missing = NULL;
+	int err;
+
+	if (!storage->ops->list_pinned)
+		return 0;
+	err = store_list_held(storage->store, held);
+	if (err)
+		return err;
+	stale = find_stale(storage, held);
+	missing = find_unrecorded(storage, held);
+	if (stale->len == 0 && missing->len == 0)
+		return 0;
+	store_begin(storage->store);
+	for (guint i = 0; i < stale->len; i++)
+		store_delete_held(storage->store, g_array_index(stale, struct extent, i));
+	for (guint i = 0; i < missing->len; i++)
+		store_put_held(storage->store, &g_array_index(missing, struct store_held, i));
+	return store_commit(storage->store);
+}
+
+bool pins_leave_out(const struct storage *storage, uint64_t ino, struct extent_map_run run, GArray *rest)
 {
 	g_autoptr(GArray) pinned = extents_new();
 	g_autoptr(GArray) parts = extents_new();
 	guint from = 0;
 
+	pool_own_pins(storage->pool, run.extent, ino);
 	pool_list_pinned(storage->pool, run.extent, pinned);
 	append_missing(run.extent, pinned, &from, parts);
 	for (guint i = 0; i < parts->len; i++) {

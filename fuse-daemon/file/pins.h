@@ -32,15 +32,20 @@ struct pins_poll {
  * from @extents, and makes them pinned.
  */
 void pins_check(const struct storage *storage, const struct pool_user *last, GArray *extents);
-/* The same for the pending memory of the removed file @ino, whose object the backend has deleted. */
-void pins_check_pending(const struct storage *storage, uint64_t ino);
-/* At the start of the daemon: makes the free memory pinned that a device still holds since an earlier daemon. */
-void pins_load(const struct storage *storage);
 /*
- * At the start, for a removed file: splits @run, memory on record, into the runs that are not pinned, and appends them to @rest (GArray
+ * The same for the pending memory of the removed file @ino, whose object the backend has deleted. Returns what is to be on record
+ * when its inode is deleted; NULL: devices hold nothing that the file ever had.
+ */
+struct store_gone *pins_check_pending(const struct storage *storage, uint64_t ino);
+/* At the start of the daemon: makes the free memory pinned that a device still holds since an earlier daemon. 0 or a negative errno. */
+int pins_load(const struct storage *storage);
+/* After that, when all files have their memory: makes the record of held memory equal to what is pinned. 0 or a negative errno. */
+int pins_record(const struct storage *storage);
+/*
+ * At the start, for the removed file @ino: splits @run, memory on record, into the runs that are not pinned, and appends them to @rest (GArray
  * of struct extent_map_run). False: nothing of @run is pinned.
  */
-bool pins_leave_out(const struct storage *storage, struct extent_map_run run, GArray *rest);
+bool pins_leave_out(const struct storage *storage, uint64_t ino, struct extent_map_run run, GArray *rest);
 /*
  * To be called every second or so. When it is time, frees the memory that devices do not hold any more, and
  * has the backend release what it still has of an earlier configuration. @now: g_get_monotonic_time().

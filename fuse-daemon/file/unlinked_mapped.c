@@ -71,7 +71,7 @@ static bool retire_memory(struct file *file)
 
 	extent_map_remove(file->map, 0, UINT64_MAX, extents);
 	had = extents->len > 0;
-	if (had && file->order != PAGE_ORDER_NONE) {
+	if (file->order != PAGE_ORDER_NONE) {
 		const struct pool_user last = file_last_user(file);
 
 		pool_set_last_user(file->storage->pool, file->ino, &last);
@@ -124,7 +124,7 @@ void file_destroy(struct file *file)
 		storage->backing_close(file->backing_id);
 	if (!file->object && !file->restored) {
 		quota_retire(storage->quotas, ino, &file->account);
-		store_delete_inode_later(storage->store, ino);
+		store_delete_inode_later(storage->store, ino, NULL);
 	} else if (file->demand) {
 		keep_while_mapped(file);
 		return;
@@ -136,10 +136,10 @@ void file_destroy(struct file *file)
 		/* Retired before the object is dropped: the idle event may come at once. */
 		idle = drop_object(file);
 		/* Order: the object, then commit, then the pool: storage_deleted() frees the memory. */
-		if (idle && had_memory)
+		if (idle && (had_memory || pool_pinned_bytes(storage->pool, ino)))
 			storage_idle(storage, ino);
 		else if (idle)
-			store_delete_inode_later(storage->store, ino); /* no memory: no request waits for it */
+			store_delete_inode_later(storage->store, ino, NULL); /* no memory: no request waits for it */
 	}
 	file_release(file);
 }
@@ -156,8 +156,7 @@ void storage_idle(const struct storage *storage, uint64_t ino)
 	unlinked_mapped_unlock(unlinked_mapped);
 	if (file)
 		file_release(file);
-	pins_check_pending(storage, ino);
-	store_delete_inode_later(storage->store, ino);
+	store_delete_inode_later(storage->store, ino, pins_check_pending(storage, ino));
 	store_flush(storage->store); /* if this fails, the memory stays pending until a transaction succeeds */
 }
 

@@ -185,7 +185,7 @@ void inode_destroy(struct namespace *ns, struct inode *inode)
 		g_mutex_unlock(&ns->lock);
 	} else {
 		quota_assign(ns->storage->quotas, &inode->account, NULL, 0);
-		store_delete_inode_later(ns->storage->store, inode->ino);
+		store_delete_inode_later(ns->storage->store, inode->ino, NULL);
 	}
 	free_inode(inode);
 }

@@ -76,6 +76,8 @@ void namespace_destroy(struct namespace *ns, bool unmounted);
 bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **error);
 /* Makes the backend's objects hold what the record says. */
 bool namespace_attach(struct namespace *ns, GError **error);
+/* After pins_record(): charges the memory that devices hold to the files that had it, also removed ones. 0 or a negative errno. */
+int namespace_count_pinned(struct namespace *ns);
 /*
  * After a takeover the number of the kernel's references is not known. @kernel_knows tells whether the kernel has the
  * inode at all. It is called with the lock held. Call this before the first request.

@@ -106,7 +106,7 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 static int restore_removed(const struct load *load, const struct inode *inode, struct extent_map_run run)
 {
 	g_autoptr(GArray) rest = g_array_new(FALSE, FALSE, sizeof(struct extent_map_run));
-	int err = pins_leave_out(load->ns->storage, run, rest) ? 0 : -EBUSY;
+	int err = pins_leave_out(load->ns->storage, inode->ino, run, rest) ? 0 : -EBUSY;
 
 	for (guint i = 0; i < rest->len && !err; i++)
 		err = file_restore_extent(inode->file, g_array_index(rest, struct extent_map_run, i));

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "namespace/namespace_quota.h"
+#include "pool/pool_pins.h"
 #include "quota/quota_limit.h"
 
 struct limits {
@@ -178,6 +179,31 @@ void quota_count_all(struct namespace *ns, const struct quota_record *record)
 			count_nameless(ns, record, value);
 	}
 	ns->counted = true;
+}
+
+int namespace_count_pinned(struct namespace *ns)
+{
+	const struct storage *storage = ns->storage;
+	g_autoptr(GHashTable) seen = g_hash_table_new(g_int64_hash, g_int64_equal);
+	g_autoptr(GArray) held = store_held_new();
+	int err = store_list_held(storage->store, held);
+
+	for (guint i = 0; i < held->len && !err; i++) {
+		struct store_held *row = &g_array_index(held, struct store_held, i);
+		const struct inode *inode = inode_find(ns, row->ino);
+		struct quota_account removed = { 0 };
+
+		if (!row->ino || !g_hash_table_add(seen, &row->ino))
+			continue;
+		if (inode && S_ISREG(inode->mode)) {
+			file_restore_pinned(inode->file);
+		} else {
+			quota_assign(storage->quotas, &removed, find_tree(ns, row->trees),
+			             pool_pinned_bytes(storage->pool, row->ino));
+			quota_retire(storage->quotas, row->ino, &removed);
+		}
+	}
+	return err;
 }
 
 /* A new count of what is in each tree, without what is in its inner trees. */

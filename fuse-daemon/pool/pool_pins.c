@@ -34,11 +34,11 @@ static void count(struct pool *pool, uint64_t ino, uint64_t more, uint64_t less)
 		g_hash_table_remove(pool->pinned_of, &ino);
 }
 
-static void add_pin(struct pool *pool, struct extent run, const struct pool_user *last, bool recorded)
+static void add_pin(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last, bool recorded)
 {
 	struct pool_pin *pin = g_new0(struct pool_pin, 1);
 
-	*pin = (struct pool_pin){ .extent = run, .since = g_get_real_time(), .recorded = recorded };
+	*pin = (struct pool_pin){ .extent = run, .since = since, .recorded = recorded };
 	if (last)
 		pin->last = *last;
 	g_sequence_insert_sorted(pool->pins, pin, compare, NULL);
@@ -69,11 +69,11 @@ static struct pool_pin *pin_before(GSequenceIter *iter, uint64_t end)
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last)
 {
 	g_mutex_lock(&pool->lock);
-	add_pin(pool, run, last, false);
+	add_pin(pool, run, g_get_real_time(), last, false);
 	g_mutex_unlock(&pool->lock);
 }
 
-void pool_pin_free(struct pool *pool, struct extent run)
+void pool_pin_free(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last)
 {
 	g_autoptr(GArray) free = extents_new();
 
@@ -85,7 +85,7 @@ void pool_pin_free(struct pool *pool, struct extent run)
 		extent_set_remove(pool->allocator, part);
 		if (pool->clean)
 			extent_set_remove(pool->clean, part);
-		add_pin(pool, part, NULL, false);
+		add_pin(pool, part, since, last, false);
 	}
 	g_mutex_unlock(&pool->lock);
 }
@@ -111,6 +111,27 @@ static void cut(GSequenceIter *iter, const struct extent *part)
 	}
 	if (pin->extent.length == 0)
 		g_sequence_remove(iter);
+}
+
+void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino)
+{
+	const struct pool_user owner = { .ino = ino };
+	const struct pool_pin *pin;
+	GSequenceIter *iter, *next;
+
+	g_mutex_lock(&pool->lock);
+	for (iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run))); iter = next) {
+		const struct extent part = overlap_of(&pin->extent, &run);
+		int64_t since = pin->since;
+
+		next = g_sequence_iter_next(iter);
+		if (pin->last.ino)
+			continue;
+		count(pool, 0, 0, part.length);
+		cut(iter, &part);
+		add_pin(pool, part, since, &owner, false);
+	}
+	g_mutex_unlock(&pool->lock);
 }
 
 /* The runs that are pending of the file that @pin is on record for; NULL: it is not on record any more. */
@@ -169,15 +190,30 @@ void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned)
 	g_mutex_unlock(&pool->lock);
 }
 
+static uint64_t pinned_bytes(const struct pool *pool, uint64_t ino)
+{
+	const uint64_t *bytes = g_hash_table_lookup(pool->pinned_of, &ino);
+
+	return bytes ? *bytes : 0;
+}
+
+uint64_t pool_pinned_bytes(struct pool *pool, uint64_t ino)
+{
+	uint64_t bytes;
+
+	g_mutex_lock(&pool->lock);
+	bytes = pinned_bytes(pool, ino);
+	g_mutex_unlock(&pool->lock);
+	return bytes;
+}
+
 uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino)
 {
-	const uint64_t *pinned;
 	const GArray *pending;
 	uint64_t bytes;
 
 	g_mutex_lock(&pool->lock);
-	pinned = g_hash_table_lookup(pool->pinned_of, &ino);
-	bytes = pinned ? *pinned : 0;
+	bytes = pinned_bytes(pool, ino);
 	pending = g_hash_table_lookup(pool->pending, &ino);
 	for (guint i = 0; pending && i < pending->len; i++)
 		bytes += g_array_index(pending, struct extent, i).length;
@@ -232,7 +268,7 @@ void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs)
 				continue;
 			if (before.length)
 				g_array_append_val(pending, before);
-			add_pin(pool, part, last ? last : &unknown, true);
+			add_pin(pool, part, g_get_real_time(), last ? last : &unknown, true);
 			pool->pending_bytes -= part.length;
 			rest = (struct extent){ end_of(&part), end_of(&rest) - end_of(&part) };
 			if (end_of(run) > end_of(&rest))

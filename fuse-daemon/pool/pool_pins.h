@@ -30,8 +30,10 @@ struct pool_pin {
 
 /* Makes @run, which was in use by a file, pinned. */
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last);
-/* Before the first allocation: makes the free parts of @run pinned. The file that had them is unknown. */
-void pool_pin_free(struct pool *pool, struct extent run);
+/* Before the first allocation: makes the free parts of @run pinned, since @since. @last NULL: the file that had them is unknown. */
+void pool_pin_free(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last);
+/* The same: the file of the pinned parts of @run is @ino, if it was unknown. */
+void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino);
 /*
  * Frees the pinned parts of @run. They are dirty. Parts that were pending are pending again if pool_idle() has not been called for their
  * file: else another file could get memory that the record has twice.
@@ -41,6 +43,8 @@ void pool_unpin(struct pool *pool, struct extent run);
 GArray *pool_get_pins(struct pool *pool);
 /* Appends the pinned parts of @run to @pinned (GArray of struct extent), by address. */
 void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned);
+/* The pinned bytes that the file @ino had. */
+uint64_t pool_pinned_bytes(struct pool *pool, uint64_t ino);
 /* The bytes of the removed file @ino that are pinned or pending: both at the same instant. */
 uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino);
 

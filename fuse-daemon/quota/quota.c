@@ -263,15 +263,35 @@ void quota_get_usage(struct quotas *quotas, const struct quota *tree, struct quo
 	g_mutex_unlock(&quotas->lock);
 }
 
-char *quota_path(struct quotas *quotas, const struct quota *tree)
+static char *path_of(const struct quotas *quotas, const struct quota *tree)
 {
 	GString *path = g_string_new(NULL);
 
-	g_mutex_lock(&quotas->lock);
 	for (tree = live(tree); tree && tree != quotas->root; tree = around(tree))
 		g_string_append_printf(path, "%s%" G_GUINT64_FORMAT, path->len ? " " : "", tree->ino);
-	g_mutex_unlock(&quotas->lock);
 	return g_string_free(path, FALSE);
+}
+
+char *quota_path(struct quotas *quotas, const struct quota *tree)
+{
+	char *path;
+
+	g_mutex_lock(&quotas->lock);
+	path = path_of(quotas, tree);
+	g_mutex_unlock(&quotas->lock);
+	return path;
+}
+
+char *quota_retired_path(struct quotas *quotas, uint64_t ino)
+{
+	const struct quota_account *account;
+	char *path;
+
+	g_mutex_lock(&quotas->lock);
+	account = g_hash_table_lookup(quotas->retired, &ino);
+	path = path_of(quotas, account ? account->tree : NULL);
+	g_mutex_unlock(&quotas->lock);
+	return path;
 }
 
 static const struct quota_amount one_file = { { [QUOTA_FILES] = 1 } };

@@ -11,7 +11,7 @@
  * separate two names. A rename into another tree moves a single inode: it is refused for a directory that has entries or
  * is a tree itself.
  *
- * Usage is not on record. It follows from names and extents, and is counted at the start; quotas_check() counts again.
+ * Usage is not on record. It follows from names, extents and held memory (store_put_held()), and is counted at the start; quotas_check() counts again.
  *
  * Lock order: file, namespace, quota. There is one lock, a leaf: no other lock is taken under it. All functions take it.
  * Invariants under it:
@@ -83,6 +83,8 @@ void quota_set_limit(struct quotas *quotas, struct quota *tree, enum quota_resou
 void quota_get_usage(struct quotas *quotas, const struct quota *tree, struct quota_usage *usage);
 /* Inode numbers of the directories of @tree and those around it, innermost first, without the root: "7 3". To be freed. */
 char *quota_path(struct quotas *quotas, const struct quota *tree);
+/* The same for the tree that the removed file @ino is charged to; "": none. */
+char *quota_retired_path(struct quotas *quotas, uint64_t ino);
 
 /* Counts one more inode with a name. 0 or -EDQUOT; with @force regardless of limits. */
 int quota_add_file(struct quotas *quotas, struct quota *tree, bool force);

@@ -138,6 +138,22 @@ static bool declare_lost(const struct storage *storage, bool remove, const char 
 	return err ? failed(error, "cannot declare the contents lost", err) : true;
 }
 
+static bool load_pins(const struct storage *storage, GError **error)
+{
+	int err = pins_load(storage);
+
+	return err ? failed(error, "cannot read which file had the memory that devices hold", err) : true;
+}
+
+static bool record_pins(struct namespace *ns, const struct storage *storage, GError **error)
+{
+	int err = pins_record(storage);
+
+	if (!err)
+		err = namespace_count_pinned(ns);
+	return err ? failed(error, "cannot record which memory devices hold", err) : true;
+}
+
 bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error)
 {
 	const struct store_mark own = store_get_mark(storage->store);
@@ -161,8 +177,7 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	/* Before files get other memory: what a process or a device still holds of unwanted objects is not free. */
 	if (!recovery.kept)
 		highest = storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery);
-	pins_load(storage);
-	if (!namespace_load(ns, recovery.kept, takeover, error))
+	if (!load_pins(storage, error) || !namespace_load(ns, recovery.kept, takeover, error))
 		return false;
 	if (recovery.kept)
 		highest = storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery);
@@ -172,7 +187,9 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 		return false;
 	CRASH_POINT("attached");
 	/* Objects were given up, and memory that is not on record was taken from files. */
-	pins_load(storage);
+	if (!load_pins(storage, error) || !record_pins(ns, storage, error))
+		return false;
+	CRASH_POINT("pins-recorded");
 	if (!load_clean(storage, error) || !record_regions(storage, false, error))
 		return false;
 	/* Last, so that after a crash before this the next start finds the contents lost, too. */

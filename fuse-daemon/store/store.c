@@ -105,12 +105,25 @@ static void finalize(gpointer statement)
 	sqlite3_finalize(statement);
 }
 
+static void clear_grave(gpointer grave)
+{
+	store_gone_free(((struct store_grave *)grave)->gone);
+}
+
+static GArray *new_graves(void)
+{
+	GArray *graves = g_array_new(FALSE, FALSE, sizeof(struct store_grave));
+
+	g_array_set_clear_func(graves, clear_grave);
+	return graves;
+}
+
 static struct store *store_new(const char *state_dir)
 {
 	struct store *store = g_new0(struct store, 1);
 
 	g_mutex_init(&store->lock);
-	store->graves = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+	store->graves = new_graves();
 	store->statements = g_hash_table_new_full(NULL, NULL, NULL, finalize);
 	store->path = g_build_filename(state_dir, STORE_FILE, NULL);
 	store->log_path = g_strconcat(store->path, "-wal", NULL);
@@ -206,8 +219,13 @@ void store_begin(struct store *store)
 	g_mutex_lock(&store->lock);
 	store->failed = bound_log(store);
 	store_run(store, "BEGIN IMMEDIATE", NULL, 0);
-	for (guint i = 0; i < store->graves->len; i++)
-		store_delete_inode(store, g_array_index(store->graves, uint64_t, i));
+	for (guint i = 0; i < store->graves->len; i++) {
+		const struct store_grave *grave = &g_array_index(store->graves, struct store_grave, i);
+
+		store_delete_inode(store, grave->ino);
+		if (grave->gone)
+			store_put_gone(store, grave->ino, grave->gone);
+	}
 }
 
 static int commit(struct store *store)
@@ -238,11 +256,11 @@ int store_commit(struct store *store)
 	CRASH_POINT("after-commit");
 	if (!err && store->graves->len) {
 		deleted = g_steal_pointer(&store->graves);
-		store->graves = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+		store->graves = new_graves();
 	}
 	g_mutex_unlock(&store->lock);
 	for (guint i = 0; deleted && store->deleted && i < deleted->len; i++)
-		store->deleted(g_array_index(deleted, uint64_t, i), store->deleted_data);
+		store->deleted(g_array_index(deleted, struct store_grave, i).ino, store->deleted_data);
 	return err;
 }
 
@@ -260,10 +278,12 @@ void store_set_deleted_callback(struct store *store, void (*deleted)(uint64_t in
 	store->deleted_data = data;
 }
 
-void store_delete_inode_later(struct store *store, uint64_t ino)
+void store_delete_inode_later(struct store *store, uint64_t ino, struct store_gone *gone)
 {
+	const struct store_grave grave = { ino, gone };
+
 	g_mutex_lock(&store->lock);
-	g_array_append_val(store->graves, ino);
+	g_array_append_val(store->graves, grave);
 	bool many = store->graves->len >= GRAVES_MAX;
 
 	g_mutex_unlock(&store->lock);

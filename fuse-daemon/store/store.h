@@ -53,8 +53,8 @@
 #define STORE_FILE "metadata.db"
 /* PRAGMA application_id: "dmem". */
 #define STORE_APPLICATION_ID 0x646d656d
-/* PRAGMA user_version: the version of the schema. The previous one is migrated; all others are refused. */
-#define STORE_VERSION 5
+/* PRAGMA user_version: the version of the schema. That of the last release, 4, is migrated, and so is 5; all others are refused. */
+#define STORE_VERSION 6
 
 #define STORE_ROOT_INO     1
 #define STORE_NAME_MAX     255
@@ -81,6 +81,22 @@ struct store_inode {
 struct store_done {
 	uint64_t unique;
 	uint64_t ino; /* the inode that it created; 0: none */
+};
+
+/* Memory that left a file. A device may hold it. */
+struct store_held {
+	struct extent extent;
+	int64_t since; /* microseconds since the epoch */
+	uint64_t ino;  /* the file; 0: unknown */
+	int pid;       /* the process that opened the file last; 0: unknown */
+	char *name;    /* the last name of the file, if it was removed; "": unknown */
+	char *trees;   /* of the quota of the file, if it was removed: quota_path() */
+};
+
+/* What is put on record when the inode of a removed file is deleted: devices hold memory of it. */
+struct store_gone {
+	GArray *extents;        /* struct extent: the memory that it had until now, and that devices hold; owned */
+	struct store_held last; /* the other members describe the file; the strings are owned */
 };
 
 /* A position in a file. */
@@ -158,11 +174,14 @@ void store_put_xattr(struct store *store, uint64_t ino, const char *name, const 
 void store_delete_xattr(struct store *store, uint64_t ino, const char *name);
 /* Sets the attribute @name to @text; NULL deletes it. */
 void store_put_text(struct store *store, uint64_t ino, const char *name, const char *text);
-/* Records @run of the file. Deletes the runs that begin in its range of the file; its memory is no longer clean. */
+/*
+ * Records @run of the file. Deletes the runs that begin in its range of the file; its memory is no longer clean, nor held by a
+ * device.
+ */
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run);
 /* Deletes the runs that begin in [@from, @to) of the file. */
 void store_delete_extents(struct store *store, uint64_t ino, uint64_t from, uint64_t to);
-/* Records that @run is zero and belongs to no file. Adjacent rows are merged. */
+/* Records that @run is zero and belongs to no file: no device holds it. Adjacent rows are merged. */
 void store_put_clean(struct store *store, struct extent run);
 /* Deletes the record that parts of @run are clean. */
 void store_delete_clean(struct store *store, struct extent run);
@@ -170,6 +189,17 @@ void store_delete_clean(struct store *store, struct extent run);
 void store_forget_clean(struct store *store);
 /* Appends all clean memory on record to @runs (GArray of struct extent), by address. Outside of a transaction. */
 int store_list_clean(struct store *store, GArray *runs);
+/*
+ * Records that @held left its file, with a name and trees if these are not NULL. Without a name, the file is on record. The record is
+ * right as long as a device holds the memory; nobody deletes it when that ends. A file gets the memory, or it becomes clean, later.
+ */
+void store_put_held(struct store *store, const struct store_held *held);
+/* Deletes the record that parts of @run are held. */
+void store_delete_held(struct store *store, struct extent run);
+/* Appends all such memory on record to @held (store_held_new()), by address. Outside of a transaction. */
+int store_list_held(struct store *store, GArray *held);
+/* GArray of struct store_held, which owns the strings. */
+GArray *store_held_new(void);
 /* Records that @run went bad. No part of it may be on record as bad. It is no longer clean. */
 void store_put_poison(struct store *store, struct extent run);
 /* As store_list_clean(), for all bad memory on record. */
@@ -201,10 +231,11 @@ bool store_get_value(struct store *store, const char *name, GBytes **value, GErr
 /*
  * Has the inode @ino, which nothing names or uses, deleted together with one of the next transactions, at the latest by
  * store_flush(). Until then it is an orphan; if this daemon dies, the next one deletes it. @deleted is called for each
- * after the commit, without the lock. Outside of a transaction.
+ * after the commit, without the lock. Outside of a transaction. @gone (NULL: no device holds memory of it) is put on record in the
+ * same transaction, and freed.
  */
 void store_set_deleted_callback(struct store *store, void (*deleted)(uint64_t ino, void *data), void *data);
-void store_delete_inode_later(struct store *store, uint64_t ino);
+void store_delete_inode_later(struct store *store, uint64_t ino, struct store_gone *gone);
 /* Deletes these inodes now, in a transaction of its own. */
 int store_flush(struct store *store);
 /*

@@ -233,7 +233,7 @@ static void check_memory(struct check *check, sqlite3_stmt *query, void *data)
 	}
 }
 
-/* A table of runs of memory, clean or poison, and what has been seen of it. */
+/* A table of runs of memory, clean, poison or held, and what has been seen of it. */
 struct checked_runs {
 	const char *what;
 	bool in_regions; /* must each run be in a region? */
@@ -347,6 +347,8 @@ static void check_sums(struct check *check)
 	     (void *)"extent of inode");
 	scan(check, "SELECT start FROM clean WHERE sum != crc(start, length)", check_sum, (void *)"clean memory at");
 	scan(check, "SELECT start FROM poison WHERE sum != crc(start, length)", check_sum, (void *)"bad memory at");
+	scan(check, "SELECT start FROM held WHERE sum != crc(start, length, since, ino, pid, name, trees)", check_sum,
+	     (void *)"held memory at");
 	scan(check, "SELECT ino FROM backing WHERE sum != crc(ino, id)", check_sum, (void *)"backing of inode");
 	scan(check, "SELECT slot FROM done WHERE sum != crc(slot, unique_id, ino)", check_sum, (void *)"done");
 }
@@ -365,7 +367,7 @@ static void check_rows(struct check *check)
 	g_autoptr(GBytes) next = NULL, regions = NULL;
 	uint64_t next_ino = 0;
 	int64_t file[2] = { 0, 0 }, memory[2] = { 0, 0 }, ends[2] = { 0, 0 };
-	struct checked_runs clean = { "clean", true, 0 }, poison = { "bad", false, 0 };
+	struct checked_runs clean = { "clean", true, 0 }, poison = { "bad", false, 0 }, held = { "held", false, 0 };
 
 	scan(check, "SELECT value FROM value WHERE name = 'next_ino'", read_value, &next);
 	scan(check, "SELECT value FROM value WHERE name = 'regions'", read_value, &regions);
@@ -393,6 +395,7 @@ static void check_rows(struct check *check)
 	scan(check, "SELECT 0, start, length FROM extent UNION ALL SELECT 1, start, length FROM clean ORDER BY 2",
 	     check_clean_is_free, ends);
 	scan(check, "SELECT start, length FROM poison ORDER BY start", check_run, &poison);
+	scan(check, "SELECT start, length FROM held ORDER BY start", check_run, &held);
 	scan(check,
 	     "SELECT poison.start FROM poison JOIN clean ON clean.start < poison.start + poison.length"
 	     " AND poison.start < clean.start + clean.length",

@@ -40,6 +40,7 @@ void store_put_clean(struct store *store, struct extent run)
 	uint64_t start = run.start, end = run.start + run.length;
 	struct extent row;
 
+	store_delete_held(store, run);
 	/* In descending order: a row that begins where the run ends, rows inside it, one that reaches its start. */
 	while (last_row(store, end, &row) && row.start + row.length >= start) {
 		start = MIN(start, row.start);

@@ -8,6 +8,11 @@
 
 #include "store/store.h"
 
+struct store_grave {
+	uint64_t ino;
+	struct store_gone *gone; /* owned; may be NULL */
+};
+
 struct store {
 	char *path;
 	char *log_path; /* of SQLite's write-ahead log */
@@ -18,7 +23,7 @@ struct store {
 	void *deleted_data;
 
 	GMutex lock;    /* held from begin to commit, and for each read; guards what follows */
-	GArray *graves; /* uint64_t: inodes to delete with the next transaction */
+	GArray *graves; /* struct store_grave: inodes to delete with the next transaction */
 	sqlite3 *db;
 	GHashTable *statements; /* static text of SQL -> sqlite3_stmt, prepared once */
 	int failed;             /* SQLite's code of the transaction's first failure; later changes of rows do nothing */
@@ -64,6 +69,11 @@ bool store_schema_verify(sqlite3 *db, const char *path, GError **error);
 /* store_check.c */
 /* Returns the problems of the database, an empty array when it is sound. NULL and @error when it cannot be read. */
 GPtrArray *store_check_database(sqlite3 *db, const char *path, GError **error);
+
+/* store_held.c */
+/* Puts @gone, of the inode @ino, on record. Inside a transaction. */
+void store_put_gone(struct store *store, uint64_t ino, const struct store_gone *gone);
+void store_gone_free(struct store_gone *gone);
 
 /* store_clean.c */
 /* Appends the rows of @query (start, length) to @runs. Outside of a transaction. 0 or a negative errno. */

@@ -99,6 +99,7 @@ void store_delete_xattr(struct store *store, uint64_t ino, const char *name)
 void store_put_extent(struct store *store, uint64_t ino, const struct extent_map_run *run)
 {
 	store_delete_clean(store, run->extent);
+	store_delete_held(store, run->extent);
 	store_delete_extents(store, ino, run->offset, run->offset + run->extent.length);
 	STORE_RUN(store,
 	          "INSERT INTO extent (ino, offset, start, length, sum) VALUES (?1, ?2, ?3, ?4, crc(?1, ?2, ?3, ?4))",

@@ -10,6 +10,13 @@
 /* The first inode number after the root's. */
 #define FIRST_INO UINT64_C(2)
 
+/* Memory that left a file, as long as no file has it again and it is not zeroed. Devices may hold some of it. */
+#define SCHEMA_HELD                                                                                \
+	"CREATE TABLE IF NOT EXISTS held (start INTEGER PRIMARY KEY, length INTEGER NOT NULL,"     \
+	" since INTEGER NOT NULL, ino INTEGER NOT NULL, pid INTEGER NOT NULL, name BLOB NOT NULL," \
+	" trees BLOB NOT NULL, sum INTEGER NOT NULL) STRICT;"                                      \
+	"CREATE INDEX IF NOT EXISTS held_ino ON held (ino);"
+
 /*
  * Names, link targets and names of extended attributes are bytes, not text. Times are seconds and nanoseconds. Offsets,
  * addresses and lengths are bytes. The cookie of an entry is its position in the listing of the directory; it never
@@ -37,10 +44,13 @@ static const char schema[] =
 	/* Memory that belongs to no file and is zero. Free memory that is not in this table is dirty. */
 	"CREATE TABLE clean (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;"
 	/* Memory that went bad. It may belong to a file, is never clean, and may be outside the present regions. */
-	"CREATE TABLE poison (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;";
+	"CREATE TABLE poison (start INTEGER PRIMARY KEY, length INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT;" SCHEMA_HELD;
 
-/* The migration from version 4: deletes its position in a redo log. store_open() has checked that there is no such log. */
-static const char schema_no_redo[] = "DELETE FROM value WHERE name = 'applied';";
+/*
+ * The migration. Version 5 had no table held. Version 4 also had its position in a redo log: store_open() has checked that there is no
+ * such log.
+ */
+static const char migration[] = "DELETE FROM value WHERE name = 'applied';" SCHEMA_HELD;
 
 /* Reads one number. Returns SQLite's code. */
 static int read_number(sqlite3 *db, const char *pragma, int *number)
@@ -105,7 +115,7 @@ static int write_schema(sqlite3 *db, int version)
 {
 	g_autofree char *numbers = g_strdup_printf("PRAGMA application_id = %d; PRAGMA user_version = %d",
 	                                           STORE_APPLICATION_ID, STORE_VERSION);
-	int result = sqlite3_exec(db, version == 0 ? schema : schema_no_redo, NULL, NULL, NULL);
+	int result = sqlite3_exec(db, version == 0 ? schema : migration, NULL, NULL, NULL);
 
 	return result == SQLITE_OK ? sqlite3_exec(db, numbers, NULL, NULL, NULL) : result;
 }

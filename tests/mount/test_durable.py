@@ -251,7 +251,7 @@ CRASHES = {
 }
 
 
-STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached")
+STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached", "pins-recorded")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
 POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison_mount.py
@@ -492,7 +492,7 @@ def test_record_of_the_version_before(fs):
         record.executescript("PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM; PRAGMA journal_mode = WAL")
         record.execute("INSERT INTO value VALUES ('applied', x'2a00000000000000', 0)")
         restore_sums(record)
-        record.execute("PRAGMA user_version = 4")
+        record.executescript("DROP TABLE held; PRAGMA user_version = 4")
         record.commit()
     redo = fs.daemon.state_dir / "metadata.db-redo"
     redo.write_bytes(b"dmemfsre" + bytes(4088))
@@ -529,6 +529,7 @@ def test_record_of_the_version_before(fs):
     ("INSERT INTO clean VALUES (4097, 4096, 0)", "clean memory: malformed"),
     ("INSERT INTO poison VALUES (4097, 4096, 0)", "bad memory: malformed"),
     ("INSERT INTO poison VALUES (0, 8192, 0), (4096, 4096, 0)", "bad memory at 0x1000 is on record twice"),
+    ("INSERT INTO held VALUES (4097, 4096, 0, 7, 0, x'', x'', 0)", "held memory: malformed"),
 ])
 def test_database_that_contradicts_itself_is_refused(fs, change, because):
     furnish(fs.root, fs.unit)

@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -176,21 +178,31 @@ def test_held_memory_is_not_touched_again(fs, hold):
 @pytest.mark.expect_log(HELD)
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_next_daemon_knows_what_is_held(fs, hold, control, end):
-    path = fs.make_file("vm1", b"own", size=fs.unit)
-    start = fs.extents(path)[0].start
+    tenant = fs / "tenant"
+    tenant.mkdir()
+    limit(tenant, max_bytes=fs.capacity)
+    path = fs.make_file("tenant/vm1", b"own", size=fs.unit)
+    start, ino = fs.extents(path)[0].start, path.stat().st_ino
     holder = hold_page(fs, hold, path)
     path.unlink()
     wait_until(lambda: pinned(fs) == fs.unit, "the daemon has seen that it is held")
+    (pin,) = control.json("status", fs.root)["mounts"][0]["pinned"]
+    assert (pin["inode"], pin["name"], pin["pid"]) == (ino, "vm1", os.getpid())
     getattr(fs.daemon, end)()
     if end == "stop":
         assert "in use" in unload()[1]
         says = [f"a device still holds {fs.unit // MIB} MiB", f"{start:#x}", "end the process"]
         control.fails("prepare-kexec", fs.daemon.state_dir, says=says)
+        time.sleep(2)
     fs.daemon.next()
     assert pinned(fs) == fs.unit
+    assert control.json("status", fs.root)["mounts"][0]["pinned"] == [pin]
+    assert end == "kill" or fs.stats()["pinned_oldest_seconds"] >= 2
+    assert used(tenant)[0] == fs.unit
     refused(errno.ENOSPC, fs.make_file, "large", size=fs.capacity)
     holder.kill()
     wait_unpinned(fs)
+    wait_until(lambda: used(tenant)[0] == 0, "the quota is free again")
     assert begins_with_zeroes(fs.make_file("large", size=fs.capacity))
     (fs / "large").unlink()
     fs.daemon.stop()
@@ -198,20 +210,53 @@ def test_next_daemon_knows_what_is_held(fs, hold, control, end):
     fs.daemon.start()
 
 
-def test_crash_before_the_record_is_deleted(fs, hold):
-    """The module has removed the object, a device holds its memory, and the file is on record."""
-    path = fs.make_file("vm1", size=fs.unit)
+@pytest.mark.parametrize(("point", "how"), [("shrunk", "truncate"), ("memory-taken", "truncate"), ("hole-committed", "punch"),
+                                            ("hole-taken", "punch"), ("after-drop", "unlink"), ("pins-checked", "unlink")])
+def test_crash_while_held_memory_is_given_up(fs, hold, control, point, how):
+    """The next daemon knows which file had the memory, and whose quota it counts in."""
+    tenant = fs / "tenant"
+    tenant.mkdir()
+    limit(tenant, max_bytes=fs.unit)
+    path = tenant / "vm1"
+    path.touch()
+    if how == "punch":
+        os.setxattr(path, "dmemfs.alloc", b"demand")
+    os.truncate(path, fs.unit)
+    with opened(path) as fd:
+        os.pwrite(fd, b"own", 0)
+    ino = path.stat().st_ino
     holder = hold_page(fs, hold, path)
     fs.daemon.stop()
     fs.daemon.expected.append(HELD)
-    fs.daemon.start(DMEMFS_CRASH_AT="pins-checked")
-    path.unlink()
+    fs.daemon.start(DMEMFS_CRASH_AT=point)
+
+    def give_up():
+        with suppress(ConnectionAbortedError):
+            if how == "unlink":
+                path.unlink()
+            elif how == "truncate":
+                os.truncate(path, 0)
+            else:
+                with opened(path) as fd:
+                    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, fs.unit)
+
+    with Child(give_up) as child:
+        child.wait()
     wait_until(lambda: not fs.daemon.running, "the daemon has died")
     fs.daemon.ended_by_test = True
     fs.daemon.next()
-    assert pinned(fs) == fs.unit
+    for _ in range(2):
+        wait_until(lambda: pinned(fs) == fs.unit, "the daemon has seen that it is held")
+        (pin,) = control.json("status", fs.root)["mounts"][0]["pinned"]
+        assert pin["inode"] == ino
+        assert used(tenant)[0] == fs.unit
+        refused(errno.EDQUOT, fs.make_file, "tenant/vm2", size=fs.unit)
+        (tenant / "vm2").unlink()
+        fs.daemon.stop()
+        fs.daemon.start()
     holder.kill()
     wait_unpinned(fs)
+    wait_until(lambda: used(tenant)[0] == (fs.unit if how == "punch" else 0), "only what the file may have is charged")
 
 
 def configure(daemon, start, kinds, size=GIB):

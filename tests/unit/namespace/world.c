@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "file/pins.h"
+
 #define ROOT STORE_ROOT_INO
 
 const struct namespace_caller world_caller = { 1000, 1001 };
@@ -16,10 +18,14 @@ void world_start(struct world *world)
 	GError *error = NULL;
 
 	world->ns = namespace_new(&world->fake->storage);
+	g_assert_cmpint(pins_load(&world->fake->storage), ==, 0);
 	g_assert_true(namespace_load(world->ns, true, false, &error));
 	g_assert_no_error(error);
 	g_assert_true(namespace_attach(world->ns, &error));
 	g_assert_no_error(error);
+	g_assert_cmpint(pins_load(&world->fake->storage), ==, 0);
+	g_assert_cmpint(pins_record(&world->fake->storage), ==, 0);
+	g_assert_cmpint(namespace_count_pinned(world->ns), ==, 0);
 	namespace_settle(world->ns);
 }
 

@@ -204,12 +204,36 @@ static void at_the_start_only_free_memory_is_pinned(void)
 	struct pool *pool = new_pool();
 
 	g_assert_true(pool_claim(pool, (struct extent){ START + M2, M2 }));
-	pool_pin_free(pool, (struct extent){ START, 3 * M2 });
-	pool_pin_free(pool, (struct extent){ START, 3 * M2 }); /* known */
+	pool_pin_free(pool, (struct extent){ START, 3 * M2 }, 5, NULL);
+	pool_pin_free(pool, (struct extent){ START, 3 * M2 }, 6, &vm1); /* known */
 	assert_usage(pool, 5 * M2, M2, 0, 2 * M2);
 	g_assert_false(pool_claim(pool, (struct extent){ START, M2 }));
 	pool_unpin(pool, (struct extent){ START, SIZE });
 	assert_usage(pool, 7 * M2, M2, 0, 0);
+	pool_destroy(pool);
+}
+
+static void an_unknown_owner_is_found_later(void)
+{
+	struct pool *pool = new_pool();
+	g_autoptr(GArray) pins = NULL;
+
+	pool_pin_free(pool, (struct extent){ START, 3 * M2 }, 5, NULL);
+	pool_pin_free(pool, (struct extent){ START + 3 * M2, M2 }, 6, &vm1);
+	pool_own_pins(pool, (struct extent){ START + M2, 4 * M2 }, 9);
+	pins = pool_get_pins(pool);
+	g_assert_cmpuint(pins->len, ==, 3);
+	for (guint i = 0; i < pins->len; i++) {
+		const struct pool_pin *pin = &g_array_index(pins, struct pool_pin, i);
+
+		g_assert_cmpuint(pin->last.ino, ==, ((const uint64_t[]){ 0, 9, vm1.ino })[i]);
+		g_assert_cmpint(pin->since, ==, i < 2 ? 5 : 6);
+	}
+	g_assert_cmpuint(pool_pinned_bytes(pool, 9), ==, 2 * M2);
+	g_assert_cmpuint(pool_pinned_bytes(pool, vm1.ino), ==, M2);
+	assert_usage(pool, 4 * M2, 0, 0, 4 * M2);
+	pool_unpin(pool, (struct extent){ START, SIZE });
+	g_assert_cmpuint(pool_pinned_bytes(pool, 9), ==, 0);
 	pool_destroy(pool);
 }
 
@@ -242,6 +266,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool/pins/record", memory_of_a_removed_file_stays_pending_until_its_record_is_deleted);
 	g_test_add_func("/pool/pins/runs", many_runs_are_pinned_at_once);
 	g_test_add_func("/pool/pins/start", at_the_start_only_free_memory_is_pinned);
+	g_test_add_func("/pool/pins/unknown-owner", an_unknown_owner_is_found_later);
 	g_test_add_func("/pool/pins/poison", memory_that_goes_bad_meanwhile_does_not_come_back);
 	return g_test_run();
 }

@@ -48,6 +48,82 @@ static void test_values(struct state *state, gconstpointer data)
 	store_close(store);
 }
 
+static void put_held(struct store *store, uint64_t start, uint64_t length, uint64_t ino)
+{
+	store_put_held(store, &(struct store_held){
+				      .extent = { start << 12, length << 12 }, .since = 5, .ino = ino, .pid = 8 });
+}
+
+/* "START LENGTH INODE NAME TREES" of each row, in pages. */
+static void assert_held(struct store *store, const char *expected)
+{
+	g_autoptr(GArray) held = store_held_new();
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	g_assert_cmpint(store_list_held(store, held), ==, 0);
+	for (guint i = 0; i < held->len; i++) {
+		const struct store_held *row = &g_array_index(held, struct store_held, i);
+
+		g_string_append_printf(text, "%s%d %d %d %s %s", i ? ", " : "", (int)(row->extent.start >> 12),
+		                       (int)(row->extent.length >> 12), (int)row->ino, row->name, row->trees);
+		g_assert_cmpint(row->since, ==, 5);
+		g_assert_cmpint(row->pid, ==, 8);
+	}
+	g_assert_cmpstr(text->str, ==, expected);
+}
+
+/* A file has the memory again, or it was zeroed. */
+static void test_held_memory_ends(struct state *state, gconstpointer data)
+{
+	const struct extent_map_run run = { 0, { 13 << 12, 4 << 12 } };
+	struct store *store = state_open_store(state);
+
+	(void)data;
+	store_begin(store);
+	put_held(store, 10, 10, 2);
+	put_held(store, 20, 5, 3);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	assert_held(store, "10 10 2  , 20 5 3  ");
+	store_begin(store);
+	store_put_clean(store, (struct extent){ 18 << 12, 4 << 12 });
+	store_put_extent(store, STORE_ROOT_INO, &run);
+	store_delete_extents(store, STORE_ROOT_INO, 0, INT64_MAX);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	assert_held(store, "10 3 2  , 17 1 2  , 22 3 3  ");
+	store_begin(store);
+	put_held(store, 12, 20, 4);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	assert_held(store, "10 2 2  , 12 20 4  ");
+	store_close(store);
+	store = state_open_store(state);
+	assert_held(store, "10 2 2  , 12 20 4  ");
+	store_close(store);
+}
+
+/* The deletion of the inode puts the file's name and quota on record, also for memory that it gave up before. */
+static void test_held_memory_of_a_removed_file(struct state *state, gconstpointer data)
+{
+	struct store_gone *gone = g_new0(struct store_gone, 1);
+	const struct extent run = { 5 << 12, 2 << 12 };
+	struct store *store = state_open_store(state);
+
+	(void)data;
+	store_begin(store);
+	put_held(store, 10, 10, 2);
+	put_held(store, 20, 5, 3);
+	g_assert_cmpint(store_commit(store), ==, 0);
+	gone->extents = extents_new();
+	g_array_append_val(gone->extents, run);
+	gone->last =
+		(struct store_held){ .since = 5, .ino = 2, .pid = 8, .name = g_strdup("vm"), .trees = g_strdup("7 4") };
+	store_delete_inode_later(store, 2, gone);
+	assert_held(store, "10 10 2  , 20 5 3  ");
+	g_assert_cmpint(store_flush(store), ==, 0);
+	assert_held(store, "5 2 2 vm 7 4, 10 10 2 vm 7 4, 20 5 3  ");
+	store_close(store);
+	store_close(state_open_store(state)); /* consistent */
+}
+
 /* When one row fails, the whole transaction fails. Other transactions are not affected. */
 static void test_row_that_fails(struct state *state, gconstpointer data)
 {
@@ -151,6 +227,8 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	ADD("values", test_values);
+	ADD("held", test_held_memory_ends);
+	ADD("held/removed", test_held_memory_of_a_removed_file);
 	ADD("row-that-fails", test_row_that_fails);
 	ADD("log-stays-small", test_log_stays_small);
 	ADD("sync", test_sync);
