@@ -296,8 +296,8 @@ static void say_former(struct extent range, uint64_t held)
 		log_warning(
 			"region 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
 			"x of an earlier configuration stays claimed: a device holds %" G_GUINT64_FORMAT
-			" MiB of it that no file has any more, which dmemfsctl status does not show: end the process that uses "
-			"the device; the daemon then releases the region within a minute",
+			" MiB of it that no file has any more (see dmemfsctl status): end the process that uses the device; the "
+			"daemon then releases the region within a minute",
 			range.start, range.length, held >> 20);
 	else
 		log_warning(

@@ -9,6 +9,13 @@ gint extents_compare(gconstpointer a, gconstpointer b)
 	return first->start < second->start ? -1 : first->start > second->start;
 }
 
+struct extent extent_overlap(const struct extent *a, const struct extent *b)
+{
+	uint64_t from = MAX(a->start, b->start), to = MIN(a->start + a->length, b->start + b->length);
+
+	return (struct extent){ from, to > from ? to - from : 0 };
+}
+
 void extents_merge(GArray *extents)
 {
 	g_array_sort(extents, extents_compare);

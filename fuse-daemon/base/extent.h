@@ -35,6 +35,9 @@ static inline GArray *extents_new(void)
 /* Compares by address (GCompareFunc): struct extent, and structs that begin with one. */
 gint extents_compare(gconstpointer a, gconstpointer b);
 
+/* What is in both; the length is 0 if there is nothing. */
+struct extent extent_overlap(const struct extent *a, const struct extent *b);
+
 /* Sorts a GArray of struct extent by address, and merges extents that touch or overlap. */
 void extents_merge(GArray *extents);
 

@@ -93,7 +93,11 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
 	describe(text, "dmemfs_pinned_bytes", "gauge",
 	         "Memory that no file has any more, but that a device still holds.");
-	add(text, metrics, "dmemfs_pinned_bytes", "", (double)usage.pinned);
+	add(text, metrics, "dmemfs_pinned_bytes", "", (double)(usage.pinned + usage.pinned_former));
+	describe(
+		text, "dmemfs_pinned_former_bytes", "gauge",
+		"The part of dmemfs_pinned_bytes in regions of an earlier configuration, which are not in the capacity.");
+	add(text, metrics, "dmemfs_pinned_former_bytes", "", (double)usage.pinned_former);
 	describe(text, "dmemfs_pinned_oldest_seconds", "gauge",
 	         "How long the oldest pinned memory has been held; 0: there is none.");
 	add(text, metrics, "dmemfs_pinned_oldest_seconds", "", (double)pins_oldest(&metrics->server->storage));

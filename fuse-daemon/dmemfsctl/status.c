@@ -114,10 +114,13 @@ static void print_zeroing(const struct view *view)
 /* Prints nothing when no memory is pinned. */
 static void print_pinned(const struct view *view, uint64_t capacity)
 {
-	uint64_t pinned = view_figure(view, "pinned_bytes");
+	uint64_t pinned = view_figure(view, "pinned_bytes"), former = view_figure(view, "pinned_former_bytes");
 
 	if (pinned)
 		print_line("pinned", pinned, capacity);
+	/* Of regions that are not in the configuration any more. */
+	if (former)
+		print_line("  former", former, capacity);
 }
 
 /* Prints nothing when there is no poisoned memory, as is normal. */

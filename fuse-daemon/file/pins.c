@@ -6,6 +6,22 @@
 #include "base/log.h"
 #include "base/page_order.h"
 
+static const struct extent everywhere = { 0, INT64_MAX };
+
+static GArray *pins_new(void)
+{
+	return g_array_new(FALSE, FALSE, sizeof(struct pool_pin));
+}
+
+static GArray *extents_of(const GArray *pins)
+{
+	GArray *extents = extents_new();
+
+	for (guint i = 0; i < pins->len; i++)
+		g_array_append_val(extents, g_array_index(pins, struct pool_pin, i).extent);
+	return extents;
+}
+
 /* The parts of @run that a device holds, by address. If the backend cannot tell, all of it: no other file may get it. */
 static GArray *find_pinned(const struct storage *storage, struct extent run)
 {
@@ -142,42 +158,72 @@ static GArray *find_all_pinned(const struct storage *storage)
 	return all;
 }
 
-/* Makes the parts of @pinned pinned that are on record in @held. Both are by address. */
-static void pin_recorded(const struct storage *storage, const GArray *pinned, const GArray *held)
+/* GArray of struct pool_pin, by address: what is on record in @held. Devices may not hold all of it any more. */
+static GArray *pins_on_record(const GArray *held)
 {
-	guint from = 0;
+	GArray *pins = pins_new();
 
 	for (guint i = 0; i < held->len; i++) {
 		const struct store_held *row = &g_array_index(held, struct store_held, i);
-		struct pool_user last = { .ino = row->ino, .pid = row->pid };
-		uint64_t end = row->extent.start + row->extent.length;
+		struct pool_pin pin = {
+			.extent = row->extent,
+			.since = row->since,
+			.last = { .ino = row->ino, .pid = row->pid },
+		};
 
-		g_strlcpy(last.name, row->name, sizeof(last.name));
-		next_after(pinned, &from, row->extent.start);
-		for (guint k = from; k < pinned->len && g_array_index(pinned, struct extent, k).start < end; k++) {
-			const struct extent *run = &g_array_index(pinned, struct extent, k);
-			uint64_t first = MAX(run->start, row->extent.start);
+		g_strlcpy(pin.last.name, row->name, sizeof(pin.last.name));
+		g_array_append_val(pins, pin);
+	}
+	return pins;
+}
 
-			pool_pin_free(storage->pool,
-			              (struct extent){ first, MIN(run->start + run->length, end) - first }, row->since,
-			              &last);
+/* What devices hold, as pins: GArray of struct pool_pin, by address. @known: as @pinned by address; what is known of it. */
+static GArray *describe(const GArray *pinned, const GArray *known)
+{
+	g_autoptr(GArray) extents = extents_of(known), unknown = extents_new();
+	GArray *pins = pins_new();
+	guint from = 0, first = 0;
+
+	for (guint i = 0; i < pinned->len; i++) {
+		const struct extent *run = &g_array_index(pinned, struct extent, i);
+
+		append_missing(*run, extents, &from, unknown);
+		next_after(extents, &first, run->start);
+		for (guint k = first; k < known->len; k++) {
+			struct pool_pin pin = g_array_index(known, struct pool_pin, k);
+
+			if (pin.extent.start >= run->start + run->length)
+				break;
+			pin.extent = extent_overlap(&pin.extent, run);
+			g_array_append_val(pins, pin);
 		}
 	}
+	for (guint i = 0; i < unknown->len; i++) {
+		struct pool_pin pin = {
+			.extent = g_array_index(unknown, struct extent, i),
+			.since = g_get_real_time(),
+		};
+
+		g_array_append_val(pins, pin);
+	}
+	g_array_sort(pins, extents_compare);
+	return pins;
 }
 
 int pins_load(const struct storage *storage)
 {
-	g_autoptr(GArray) pinned = find_all_pinned(storage);
-	g_autoptr(GArray) held = store_held_new();
+	g_autoptr(GArray) pinned = find_all_pinned(storage), held = store_held_new();
+	g_autoptr(GArray) known = NULL, pins = NULL;
 	int err = pinned->len ? store_list_held(storage->store, held) : 0;
 	struct pool_usage before, after;
 
 	if (err)
 		return err;
+	known = pins_on_record(held);
+	pins = describe(pinned, known);
 	pool_get_usage(storage->pool, &before);
-	pin_recorded(storage, pinned, held);
-	for (guint i = 0; i < pinned->len; i++)
-		pool_pin_free(storage->pool, g_array_index(pinned, struct extent, i), g_get_real_time(), NULL);
+	for (guint i = 0; i < pins->len; i++)
+		pool_pin_free(storage->pool, &g_array_index(pins, struct pool_pin, i));
 	pool_get_usage(storage->pool, &after);
 	if (after.pinned > before.pinned)
 		log_warning(
@@ -187,30 +233,47 @@ int pins_load(const struct storage *storage)
 	return 0;
 }
 
-/* The parts of the memory on record that no device holds any more, also in regions that are not in the configuration any more. */
-static GArray *find_stale(const struct storage *storage, const GArray *held)
+GArray *pins_list(const struct storage *storage)
 {
-	g_autoptr(GArray) pinned = extents_new();
-	GArray *stale = extents_new();
-	guint from = 0;
+	g_autoptr(GArray) former = pool_get_former_pins(storage->pool);
+	GArray *pins = pool_get_pins(storage->pool);
 
-	if (held->len == 0 || storage->ops->list_pinned(storage->backend, (struct extent){ 0, INT64_MAX }, pinned) < 0)
-		return stale;
-	for (guint i = 0; i < held->len; i++)
-		append_missing(g_array_index(held, struct store_held, i).extent, pinned, &from, stale);
-	return stale;
+	if (former->len > 0)
+		g_array_append_vals(pins, former->data, former->len);
+	g_array_sort(pins, extents_compare);
+	return pins;
 }
 
-/* The pins that are not on record, as they shall be: GArray of struct store_held. */
-static GArray *find_unrecorded(const struct storage *storage, const GArray *held)
+/* Notes what devices hold in regions of an earlier configuration. @pinned, @known: as in describe(); @pinned: all that they hold. */
+static void note_former(const struct storage *storage, const GArray *pinned, const GArray *known)
 {
-	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
-	g_autoptr(GArray) recorded = extents_new();
-	GArray *missing = store_held_new();
+	g_autoptr(GArray) former = extents_new();
+
+	for (guint i = 0; i < pinned->len; i++) {
+		const struct extent run = g_array_index(pinned, struct extent, i);
+
+		/* Memory without compound pages is never pinned: the run is in no region. */
+		if (pool_order_at(storage->pool, run.start) == PAGE_ORDER_NONE)
+			g_array_append_val(former, run);
+	}
+	pool_set_former_pins(storage->pool, describe(former, known));
+}
+
+/* Appends to @out what is in @extents, but not in @others. All are by address. */
+static void subtract(const GArray *extents, const GArray *others, GArray *out)
+{
 	guint from = 0;
 
-	for (guint i = 0; i < held->len; i++)
-		g_array_append_val(recorded, g_array_index(held, struct store_held, i).extent);
+	for (guint i = 0; i < extents->len; i++)
+		append_missing(g_array_index(extents, struct extent, i), others, &from, out);
+}
+
+/* Records all pins that are not in @recorded. Inside a transaction. */
+static void put_missing(const struct storage *storage, const GArray *recorded)
+{
+	g_autoptr(GArray) pins = pins_list(storage);
+	guint from = 0;
+
 	for (guint i = 0; i < pins->len; i++) {
 		const struct pool_pin *pin = &g_array_index(pins, struct pool_pin, i);
 		g_autoptr(GArray) parts = extents_new();
@@ -224,32 +287,31 @@ static GArray *find_unrecorded(const struct storage *storage, const GArray *held
 				.pid = pin->last.pid,
 			};
 
-			g_array_append_val(missing, row);
+			store_put_held(storage->store, &row);
 		}
 	}
-	return missing;
 }
 
 int pins_record(const struct storage *storage)
 {
-	g_autoptr(GArray) held = store_held_new();
-	g_autoptr(GArray) stale = NULL, missing = NULL;
+	g_autoptr(GArray) held = store_held_new(), pinned = extents_new(), stale = extents_new();
+	g_autoptr(GArray) known = NULL, recorded = NULL;
 	int err;
 
 	if (!storage->ops->list_pinned)
 		return 0;
 	err = store_list_held(storage->store, held);
-	if (err)
+	/* An older module, without compound pages, does not know the request. */
+	if (err || storage->ops->list_pinned(storage->backend, everywhere, pinned) < 0 || (!held->len && !pinned->len))
 		return err;
-	stale = find_stale(storage, held);
-	missing = find_unrecorded(storage, held);
-	if (stale->len == 0 && missing->len == 0)
-		return 0;
+	known = pins_on_record(held);
+	recorded = extents_of(known);
+	note_former(storage, pinned, known);
+	subtract(recorded, pinned, stale);
 	store_begin(storage->store);
 	for (guint i = 0; i < stale->len; i++)
 		store_delete_held(storage->store, g_array_index(stale, struct extent, i));
-	for (guint i = 0; i < missing->len; i++)
-		store_put_held(storage->store, &g_array_index(missing, struct store_held, i));
+	put_missing(storage, recorded);
 	return store_commit(storage->store);
 }
 
@@ -324,9 +386,18 @@ static void look_again(const struct storage *storage, const struct pins_poll *po
 /* Memory of a region that is not in the configuration any more is not in the pool: only the backend knows of it. */
 static void release_former(const struct storage *storage, struct pins_poll *poll, gint64 now)
 {
+	g_autoptr(GArray) pinned = extents_new(), known = NULL;
+	unsigned claimed;
+
 	if (!storage->ops->release_former || now < poll->former_due)
 		return;
-	poll->former_due = storage->ops->release_former(storage->backend) ? now + PINS_DELAY_LAST : G_MAXINT64;
+	claimed = storage->ops->release_former(storage->backend);
+	poll->former_due = claimed ? now + PINS_DELAY_LAST : G_MAXINT64;
+	known = pool_get_former_pins(storage->pool);
+	if (!claimed && !known->len)
+		return;
+	if (storage->ops->list_pinned(storage->backend, everywhere, pinned) == 0)
+		note_former(storage, pinned, known);
 }
 
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now)
@@ -354,7 +425,7 @@ void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now
 
 uint64_t pins_oldest(const struct storage *storage)
 {
-	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
+	g_autoptr(GArray) pins = pins_list(storage);
 	gint64 now = g_get_real_time(), since = now;
 
 	for (guint i = 0; i < pins->len; i++)

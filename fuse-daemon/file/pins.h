@@ -48,10 +48,12 @@ int pins_record(const struct storage *storage);
 bool pins_leave_out(const struct storage *storage, uint64_t ino, struct extent_map_run run, GArray *rest);
 /*
  * To be called every second or so. When it is time, frees the memory that devices do not hold any more, and
- * has the backend release what it still has of an earlier configuration. @now: g_get_monotonic_time().
+ * has the backend release what it still has of an earlier configuration, and asks what devices hold of that. @now: g_get_monotonic_time().
  */
 void pins_poll(const struct storage *storage, struct pins_poll *poll, gint64 now);
 
+/* GArray of struct pool_pin, by address: all pinned memory, also in regions of an earlier configuration. The caller frees it. */
+GArray *pins_list(const struct storage *storage);
 /* For how many seconds the oldest pinned memory has been so; 0: there is none. */
 uint64_t pins_oldest(const struct storage *storage);
 

@@ -36,6 +36,7 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	pool->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, runs_free);
 	pool->last_users = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 	pool->pins = g_sequence_new(g_free);
+	pool->former_pins = g_array_new(FALSE, FALSE, sizeof(struct pool_pin));
 	pool->pinned_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 	pool->max_waiting = max_waiting;
 	pool->overcommit = 1;
@@ -66,6 +67,7 @@ void pool_destroy(struct pool *pool)
 	g_hash_table_unref(pool->pending);
 	g_hash_table_unref(pool->last_users);
 	g_sequence_free(pool->pins);
+	g_array_unref(pool->former_pins);
 	g_hash_table_unref(pool->pinned_of);
 	allocator_destroy(pool->allocator);
 	allocator_destroy(pool->clean);
@@ -327,6 +329,15 @@ void pool_idle(struct pool *pool, uint64_t id)
 	g_mutex_unlock(&pool->lock);
 }
 
+static uint64_t former_bytes(const struct pool *pool)
+{
+	uint64_t bytes = 0;
+
+	for (guint i = 0; i < pool->former_pins->len; i++)
+		bytes += g_array_index(pool->former_pins, struct pool_pin, i).extent.length;
+	return bytes;
+}
+
 void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 {
 	struct allocator_stats stats;
@@ -338,6 +349,7 @@ void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 		.free = stats.free,
 		.pending = pool->pending_bytes,
 		.pinned = pool->pinned_bytes,
+		.pinned_former = former_bytes(pool),
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};

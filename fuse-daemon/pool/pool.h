@@ -52,6 +52,7 @@ struct pool_usage {
 	uint64_t poisoned;      /* bad bytes that belong to no file */
 	uint64_t poisoned_used; /* bad bytes that are in use, pending or pinned */
 	uint64_t pinned;
+	uint64_t pinned_former; /* pinned in regions of an earlier configuration: no part of the capacity */
 };
 
 struct pool_region {

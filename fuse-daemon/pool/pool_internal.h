@@ -31,6 +31,7 @@ struct pool {
 	GHashTable *
 		pinned_of; /* inode number (owned guint64; 0: unknown) -> owned guint64: pinned bytes that the file had */
 	uint64_t pinned_bytes;
+	GArray *former_pins;                 /* struct pool_pin, by address: in no region */
 	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
 	double overcommit;
 	gint64 patience_until; /* monotonic time, us */

@@ -73,28 +73,21 @@ void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user 
 	g_mutex_unlock(&pool->lock);
 }
 
-void pool_pin_free(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last)
+void pool_pin_free(struct pool *pool, const struct pool_pin *pin)
 {
 	g_autoptr(GArray) free = extents_new();
 
 	g_mutex_lock(&pool->lock);
-	extent_set_find(pool->allocator, run, free);
+	extent_set_find(pool->allocator, pin->extent, free);
 	for (guint i = 0; i < free->len; i++) {
 		const struct extent part = g_array_index(free, struct extent, i);
 
 		extent_set_remove(pool->allocator, part);
 		if (pool->clean)
 			extent_set_remove(pool->clean, part);
-		add_pin(pool, part, since, last, false);
+		add_pin(pool, part, pin->since, &pin->last, false);
 	}
 	g_mutex_unlock(&pool->lock);
-}
-
-static struct extent overlap_of(const struct extent *a, const struct extent *b)
-{
-	uint64_t from = MAX(a->start, b->start), to = MIN(end_of(a), end_of(b));
-
-	return (struct extent){ from, to > from ? to - from : 0 };
 }
 
 /* Removes @part of the pin at @iter, whose parts before and behind it stay. */
@@ -121,7 +114,7 @@ void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino)
 
 	g_mutex_lock(&pool->lock);
 	for (iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run))); iter = next) {
-		const struct extent part = overlap_of(&pin->extent, &run);
+		const struct extent part = extent_overlap(&pin->extent, &run);
 		int64_t since = pin->since;
 
 		next = g_sequence_iter_next(iter);
@@ -148,7 +141,7 @@ void pool_unpin(struct pool *pool, struct extent run)
 
 	g_mutex_lock(&pool->lock);
 	for (iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run))); iter = next) {
-		const struct extent part = overlap_of(&pin->extent, &run);
+		const struct extent part = extent_overlap(&pin->extent, &run);
 		GArray *pending = pending_of(pool, pin);
 
 		next = g_sequence_iter_next(iter);
@@ -176,6 +169,24 @@ GArray *pool_get_pins(struct pool *pool)
 	return pins;
 }
 
+void pool_set_former_pins(struct pool *pool, GArray *pins)
+{
+	g_mutex_lock(&pool->lock);
+	g_array_unref(pool->former_pins);
+	pool->former_pins = pins;
+	g_mutex_unlock(&pool->lock);
+}
+
+GArray *pool_get_former_pins(struct pool *pool)
+{
+	GArray *pins;
+
+	g_mutex_lock(&pool->lock);
+	pins = g_array_copy(pool->former_pins);
+	g_mutex_unlock(&pool->lock);
+	return pins;
+}
+
 void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned)
 {
 	const struct pool_pin *pin;
@@ -183,7 +194,7 @@ void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned)
 	g_mutex_lock(&pool->lock);
 	for (GSequenceIter *iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run)));
 	     iter = g_sequence_iter_next(iter)) {
-		const struct extent part = overlap_of(&pin->extent, &run);
+		const struct extent part = extent_overlap(&pin->extent, &run);
 
 		g_array_append_val(pinned, part);
 	}
@@ -261,7 +272,7 @@ void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs)
 		/* @runs that overlap this one begin where those of the last one ended: both are by address. */
 		for (; k < runs->len && g_array_index(runs, struct extent, k).start < end_of(&rest); k++) {
 			const struct extent *run = &g_array_index(runs, struct extent, k);
-			const struct extent part = overlap_of(&rest, run);
+			const struct extent part = extent_overlap(&rest, run);
 			const struct extent before = { rest.start, part.start - rest.start };
 
 			if (part.length == 0)

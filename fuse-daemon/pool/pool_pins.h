@@ -30,8 +30,8 @@ struct pool_pin {
 
 /* Makes @run, which was in use by a file, pinned. */
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last);
-/* Before the first allocation: makes the free parts of @run pinned, since @since. @last NULL: the file that had them is unknown. */
-void pool_pin_free(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last);
+/* Before the first allocation: makes the free parts of @pin's extent pinned, as it says. */
+void pool_pin_free(struct pool *pool, const struct pool_pin *pin);
 /* The same: the file of the pinned parts of @run is @ino, if it was unknown. */
 void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino);
 /*
@@ -41,6 +41,12 @@ void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino);
 void pool_unpin(struct pool *pool, struct extent run);
 /* GArray of struct pool_pin, by address; the caller frees it. */
 GArray *pool_get_pins(struct pool *pool);
+/*
+ * Pins in regions of an earlier configuration, which are not in the pool: it only keeps them for others. GArray of struct pool_pin, by
+ * address. Set takes ownership; the caller frees the result of get.
+ */
+void pool_set_former_pins(struct pool *pool, GArray *pins);
+GArray *pool_get_former_pins(struct pool *pool);
 /* Appends the pinned parts of @run to @pinned (GArray of struct extent), by address. */
 void pool_list_pinned(struct pool *pool, struct extent run, GArray *pinned);
 /* The pinned bytes that the file @ino had. */

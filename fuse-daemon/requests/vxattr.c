@@ -163,7 +163,8 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "zeroed_bytes", zeroing.zeroed },
 		{ "zeroing_rate", zeroing.rate },
 		{ "zeroing_workers", zeroing.workers },
-		{ "pinned_bytes", usage.pinned },
+		{ "pinned_bytes", usage.pinned + usage.pinned_former },
+		{ "pinned_former_bytes", usage.pinned_former },
 		{ "pinned_oldest_seconds", pins_oldest(&server->storage) },
 		{ "poisoned_bytes", usage.poisoned },
 		{ "poisoned_used_bytes", usage.poisoned_used },
@@ -203,7 +204,7 @@ static int get_regions(struct server *server, uint64_t ino, char **value)
  */
 static int get_pinned(struct server *server, uint64_t ino, char **value)
 {
-	g_autoptr(GArray) pins = pool_get_pins(server->storage.pool);
+	g_autoptr(GArray) pins = pins_list(&server->storage);
 	GString *text = g_string_new(NULL);
 
 	(void)ino;

@@ -112,6 +112,7 @@ def expected_stats(tree, capacity, poisoned=0):
         "allocated_bytes": held,
         "pending_bytes": 0,
         "pinned_bytes": 0,
+        "pinned_former_bytes": 0,
         "poisoned_bytes": poisoned,
         "promised_bytes": sum(-(-tree.inodes[ino].st_size // tree.units[ino]) * tree.units[ino]
                               - sum(run.length for run in tree.runs[ino]) for ino in tree.demand),

@@ -106,7 +106,7 @@ def test_memory(fs, metrics):
     assert len(states) == 3 and sum(states.values()) == metrics.value("dmemfs_free_bytes")
     assert metrics.value("dmemfs_zeroed_bytes_total") is not None
     assert metrics.samples("dmemfs_poisoned_bytes").keys() and not any(metrics.samples("dmemfs_poisoned_bytes").values())
-    assert metrics.value("dmemfs_pinned_oldest_seconds") == 0
+    assert metrics.value("dmemfs_pinned_oldest_seconds") == metrics.value("dmemfs_pinned_former_bytes") == 0
     assert metrics.value("dmemfs_inodes", type="file") == 1
     assert metrics.value("dmemfs_inodes", type="directory") == stats["directories"]
     nodes = metrics.samples("dmemfs_node_capacity_bytes")

@@ -296,6 +296,38 @@ def test_directories_choose(daemon, fs, reserved, disk):
 
 
 @pytest.mark.page_sizes("2M")
+def test_held_memory_of_a_region_that_left_the_configuration(daemon, fs, hold, control, reserved):
+    start = reserved[0][0]
+    daemon.stop()
+    configure(daemon, start, ["2M", "2M"])
+    daemon.start()
+    daemon.expected.append(HELD)
+    path = fs.make_file("vm1", b"own", size=2 * MIB)
+    held, ino = fs.extents(path)[0].start, path.stat().st_ino
+    holder = hold_page(fs, hold, path)
+    path.unlink()
+    wait_until(lambda: pinned(fs) == 2 * MIB, "the daemon has seen that it is held")
+    (pin,) = control.json("status", fs.root)["mounts"][0]["pinned"]
+    daemon.stop()
+    configure(daemon, start + (GIB if held < start + GIB else 0), ["2M"])
+    daemon.expected.append("of an earlier configuration stays claimed")
+    daemon.start()
+    for _ in range(2):
+        status = control.json("status", fs.root)["mounts"][0]
+        assert status["pinned"] == [pin] and (pin["inode"], pin["start"]) == (ino, held)
+        assert status["pinned_bytes"] == status["pinned_former_bytes"] == 2 * MIB
+        assert (status["capacity_bytes"], status["free_bytes"]) == (GIB, GIB)
+        assert re.search(r"pinned +2 MiB", control.text("status", fs.root))
+        daemon.stop()
+        daemon.start()
+    holder.kill()
+    wait_unpinned(fs)
+    daemon.stop()
+    configure(daemon, start, ["2M", "2M"])
+    daemon.start()
+
+
+@pytest.mark.page_sizes("2M")
 def test_region_with_files_keeps_its_pages(daemon, fs, reserved):
     """As long as the module knows them. What the configuration does not say gives way, what it says is an error."""
     start = reserved[0][0]

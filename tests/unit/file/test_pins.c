@@ -418,10 +418,12 @@ static void former_regions_are_released_when_they_can_be(void)
 	fake_pin(fake, (struct extent){ UINT64_C(1) << 40, UNIT });
 	poll(fake, &state, &now, 120);
 	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(usage_of(fake).pinned_former, ==, UNIT);
 	g_assert_cmpuint(fake->former, ==, 2);
 	fake_unpin(fake);
 	poll(fake, &state, &now, 61);
 	g_assert_cmpuint(fake->former, ==, 0);
+	g_assert_cmpuint(usage_of(fake).pinned_former, ==, 0);
 	fake->former = 1; /* is not asked for again */
 	poll(fake, &state, &now, 121);
 	g_assert_cmpuint(fake->former, ==, 1);

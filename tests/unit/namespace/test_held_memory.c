@@ -290,6 +290,48 @@ static void the_last_owner_counts(struct tenant *tenant, gconstpointer held)
 	g_assert_cmpint(namespace_unlink(tenant->world.ns, ROOT, "other"), ==, 0);
 }
 
+/* The region left the configuration: it is no part of the pool, and its owner and age are known all the same. */
+static void held_memory_of_a_former_region(struct tenant *tenant, gconstpointer held)
+{
+	const struct storage *storage = &tenant->world.fake->storage;
+	const struct extent far = { UINT64_C(1) << 40, 2 * UNIT }, farther = { UINT64_C(1) << 41, UNIT };
+	const struct store_held row = {
+		.extent = { far.start - UNIT, 2 * UNIT }, .since = 5, .ino = 77, .name = (char *)"gone"
+	};
+	struct pins_poll poll = { 0 };
+
+	(void)held;
+	tenant->world.fake->former = 1;
+	fake_unpin(tenant->world.fake);
+	store_begin(storage->store);
+	store_put_held(storage->store, &row);
+	g_assert_cmpint(store_commit(storage->store), ==, 0);
+	fake_pin(tenant->world.fake, far);
+	fake_pin(tenant->world.fake, farther);
+	for (int i = 0; i < 3; i++) {
+		g_autoptr(GArray) pins = pins_list(storage);
+		const struct pool_pin *pin = (const struct pool_pin *)pins->data;
+
+		g_assert_cmpuint(usage_of(&tenant->world).pinned_former, ==, i ? 3 * UNIT : 0);
+		g_assert_cmpuint(pins->len, ==, i ? 3 : 0);
+		if (i) {
+			g_assert_cmpuint(pin[0].extent.start, ==, far.start);
+			g_assert_cmpuint(pin[0].last.ino, ==, 77);
+			g_assert_cmpstr(pin[0].last.name, ==, "gone");
+			g_assert_cmpint(pin[0].since, ==, 5);
+			g_assert_cmpuint(pin[1].last.ino | pin[2].last.ino, ==, 0);
+			g_assert_cmpint(pin[2].since, >=, tenant->begun);
+			g_assert_cmpuint(pins_oldest(storage), >, 1000);
+		}
+		world_restart(&tenant->world);
+		pins_poll(storage, &poll, 1);
+	}
+	fake_unpin(tenant->world.fake);
+	pins_poll(storage, &poll, 1 + PINS_DELAY_LAST);
+	g_assert_cmpuint(usage_of(&tenant->world).pinned_former, ==, 0);
+	g_assert_cmpuint(pins_oldest(storage), ==, 0);
+}
+
 #ifndef NDEBUG
 /* The state directory is full: the file keeps its memory, so that nothing of it is pinned. */
 static void a_shrink_that_fails_pins_nothing(struct tenant *tenant, gconstpointer held)
@@ -346,6 +388,7 @@ int main(int argc, char **argv)
 	add("/held-memory/removed", what_a_removed_file_had_counts_in_its_quota);
 	add("/held-memory/shrunk-and-removed", name_and_quota_follow_the_removal);
 	add("/held-memory/demand", demand_allocation_stays_limited);
+	add("/held-memory/former", held_memory_of_a_former_region);
 	add("/held-memory/last-owner", the_last_owner_counts);
 #ifndef NDEBUG
 	add("/held-memory/shrink-fails", a_shrink_that_fails_pins_nothing);

@@ -204,8 +204,8 @@ static void at_the_start_only_free_memory_is_pinned(void)
 	struct pool *pool = new_pool();
 
 	g_assert_true(pool_claim(pool, (struct extent){ START + M2, M2 }));
-	pool_pin_free(pool, (struct extent){ START, 3 * M2 }, 5, NULL);
-	pool_pin_free(pool, (struct extent){ START, 3 * M2 }, 6, &vm1); /* known */
+	pool_pin_free(pool, &(struct pool_pin){ .extent = { START, 3 * M2 } });
+	pool_pin_free(pool, &(struct pool_pin){ .extent = { START, 3 * M2 } }); /* known */
 	assert_usage(pool, 5 * M2, M2, 0, 2 * M2);
 	g_assert_false(pool_claim(pool, (struct extent){ START, M2 }));
 	pool_unpin(pool, (struct extent){ START, SIZE });
@@ -218,8 +218,8 @@ static void an_unknown_owner_is_found_later(void)
 	struct pool *pool = new_pool();
 	g_autoptr(GArray) pins = NULL;
 
-	pool_pin_free(pool, (struct extent){ START, 3 * M2 }, 5, NULL);
-	pool_pin_free(pool, (struct extent){ START + 3 * M2, M2 }, 6, &vm1);
+	pool_pin_free(pool, &(struct pool_pin){ .extent = { START, 3 * M2 }, .since = 5 });
+	pool_pin_free(pool, &(struct pool_pin){ .extent = { START + 3 * M2, M2 }, .since = 6, .last = vm1 });
 	pool_own_pins(pool, (struct extent){ START + M2, 4 * M2 }, 9);
 	pins = pool_get_pins(pool);
 	g_assert_cmpuint(pins->len, ==, 3);
