@@ -30,18 +30,20 @@ static void add_all(const struct config *config, const GArray *reserved, unsigne
 	}
 }
 
-static void say_unused(const struct config *config, const char *name, struct extent reserved, unsigned order)
+static void say_unused_of(const struct config *config, const char *name, struct extent reserved, unsigned order)
 {
 	struct extent fit = automatic_region_fit(config, reserved, order);
+	struct extent nearest = page_order_nearest(reserved, alignment_of(config, order));
+	g_autofree char *argument = memmap_cmdline_argument(nearest.start, nearest.length);
 
 	if (fit.length < reserved.length)
 		log_warning(
 			"[region %s] start=auto: %" G_GUINT64_FORMAT
 			" MiB of the reserved range at 0x%" G_GINT64_MODIFIER
 			"x are not used: with pages=%s and this page-size a region starts and ends at multiples of %" G_GUINT64_FORMAT
-			" MiB: reserve whole multiples, or use page-size=2M or pages=none",
+			" MiB: reserve %s instead, or use page-size=2M or pages=none",
 			name, (reserved.length - fit.length) >> 20, reserved.start, page_order_name(order),
-			alignment_of(config, order) >> 20);
+			alignment_of(config, order) >> 20, argument);
 }
 
 static void refuse(const struct config *config, const struct region_config *region, struct extent reserved,
@@ -79,7 +81,13 @@ bool automatic_regions(const struct config *config, const struct region_config *
 		refuse(config, region, g_array_index(reserved, struct extent, 0), order, error);
 		return false;
 	}
-	for (guint i = 0; i < reserved->len; i++)
-		say_unused(config, region->name, g_array_index(reserved, struct extent, i), order);
 	return true;
+}
+
+void automatic_regions_say_unused(const struct config *config, const struct region_config *region,
+                                  const GArray *reserved, const GArray *wanted)
+{
+	for (guint i = 0; i < reserved->len; i++)
+		say_unused_of(config, region->name, g_array_index(reserved, struct extent, i),
+		              g_array_index(wanted, struct memory_region, 0).order);
 }

@@ -21,5 +21,8 @@ struct extent automatic_region_fit(const struct config *config, struct extent re
  */
 bool automatic_regions(const struct config *config, const struct region_config *region, const GArray *reserved,
                        GArray *wanted, GError **error);
+/* Warns of the parts of @reserved that the regions @wanted, as of automatic_regions(), leave out. */
+void automatic_regions_say_unused(const struct config *config, const struct region_config *region,
+                                  const GArray *reserved, const GArray *wanted);
 
 #endif

@@ -341,6 +341,14 @@ void pfn_release_former(int device, GArray *former)
 	}
 }
 
+static void say_unused(const struct config *config, const GArray *reserved, const GArray *regions)
+{
+	const struct region_config *first = g_ptr_array_index(config->regions, 0);
+
+	if (first->automatic)
+		automatic_regions_say_unused(config, first, reserved, regions);
+}
+
 static bool claim_all(int device, const struct config *config, const GArray *reserved, GArray *regions, GError **error)
 {
 	g_autoptr(GArray) wanted = wanted_regions(config, reserved, error);
@@ -396,6 +404,7 @@ bool pfn_claim_regions(int device, const struct config *config, const GArray *re
 		if (!claim_all(device, config, reserved, regions, error))
 			return false;
 	}
+	say_unused(config, reserved, regions);
 	list_former(device, regions, former);
 	/* The module sets its guards when the first raw region is claimed: only now it knows whether they work. */
 	if (has_raw(regions) && pfn_hello(device, &hello, NULL) && hello.huge == DMEMFS_HUGE_NO_GUARD)
@@ -414,5 +423,7 @@ bool pfn_check_regions(const struct config *config, GError **error)
 	if (!reserved || reserved->len == 0)
 		return true;
 	wanted = wanted_regions(config, reserved, error);
+	if (wanted)
+		say_unused(config, reserved, wanted);
 	return wanted;
 }

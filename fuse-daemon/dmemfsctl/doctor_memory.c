@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/automatic_regions.h"
 #include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
 #include "base/page_order.h"
@@ -45,12 +46,34 @@ static bool has_memory_block(const struct doctor *doctor, const struct extent *e
 	return false;
 }
 
+/* The order of the pages that a range with these @ends shall fit: the largest pages= of the configuration, else what may fit. */
+static unsigned wanted_order(const struct doctor *doctor, uint64_t ends)
+{
+	const GPtrArray *regions =
+		doctor->config && doctor->config->backend == BACKEND_PFN ? doctor->config->regions : NULL;
+	unsigned order = PAGE_ORDER_NONE;
+	bool given = false;
+
+	for (guint i = 0; regions && i < regions->len; i++) {
+		const struct region_config *region = g_ptr_array_index(regions, i);
+
+		given |= !region->any_order;
+		order = MAX(order, region->any_order ? PAGE_ORDER_NONE : region->order);
+	}
+	if (given)
+		return order;
+	return ends % plan_alignment(PAGE_ORDER_2M) ? PAGE_ORDER_2M : PAGE_ORDER_1G;
+}
+
 static void check_range(struct doctor *doctor, const GArray *ram, const struct extent *extent)
 {
+	uint64_t ends = extent->start | extent->length;
+	unsigned order = wanted_order(doctor, ends);
+	uint64_t alignment = plan_alignment(order);
 	g_autofree char *size = text_size(extent->length);
 	g_autofree char *name = g_strdup_printf("memmap=0x%" PRIx64 "$0x%" PRIx64, extent->length, extent->start);
-	g_autofree char *sections = page_order_advice(*extent, page_order_alignment(PAGE_ORDER_2M));
-	g_autofree char *gigabytes = page_order_advice(*extent, page_order_alignment(PAGE_ORDER_1G));
+	g_autofree char *unit = text_size(alignment);
+	g_autofree char *advice = page_order_advice(*extent, alignment);
 
 	if (overlap(ram, extent) > 0)
 		doctor_add(doctor, LEVEL_PROBLEM,
@@ -58,21 +81,30 @@ static void check_range(struct doctor *doctor, const GArray *ram, const struct e
 		           "%s: the kernel uses some of it as System RAM", name);
 	else if (has_memory_block(doctor, extent))
 		doctor_add(doctor, LEVEL_PROBLEM, "reboot", "%s: the kernel has struct pages for some of it", name);
-	else if ((extent->start | extent->length) % page_order_alignment(PAGE_ORDER_2M))
-		doctor_add(
-			doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
-			"%s: is not aligned to 128 MiB: the kernel keeps struct pages at its ends; the next range for "
-			"pages=2M is %s",
-			name, sections);
-	else if ((extent->start | extent->length) % DMEMFS_PAGE_1G)
+	else if (ends % alignment)
 		doctor_add(doctor, LEVEL_NOTE, "let dmemfsctl plan propose ranges",
-		           "%s: is not aligned to 1 GiB: pages of 1 GiB do not fit at its ends; the next range for "
-		           "pages=1G is %s",
-		           name, gigabytes);
+		           "%s: is not aligned to %s%s; the next range for pages=%s is %s", name, unit,
+		           ends % plan_alignment(PAGE_ORDER_NONE) ? ": the kernel keeps struct pages at its ends"
+		                                                  : ": the pages do not fit at its ends",
+		           page_order_name(order), advice);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL,
 		           "%s at 0x%" PRIx64 " are reserved, and the kernel does not manage them", size,
 		           extent->start);
+}
+
+/* Do the pages of a region with start=auto fit the reserved ranges? The configuration is checked by itself for other regions. */
+static void check_automatic_region(struct doctor *doctor)
+{
+	const struct region_config *first;
+	g_autoptr(GArray) wanted = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	g_autoptr(GError) error = NULL;
+
+	if (!doctor->config || doctor->config->backend != BACKEND_PFN)
+		return;
+	first = g_ptr_array_index(doctor->config->regions, 0);
+	if (first->automatic && !automatic_regions(doctor->config, first, doctor->reserved, wanted, &error))
+		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", error->message);
 }
 
 void doctor_check_lockdown(struct doctor *doctor)
@@ -112,6 +144,7 @@ void doctor_check_reserved(struct doctor *doctor)
 		           "/proc/iomem cannot be read: reserved ranges were not checked");
 	for (guint i = 0; ram->len > 0 && i < doctor->reserved->len; i++)
 		check_range(doctor, ram, &g_array_index(doctor->reserved, struct extent, i));
+	check_automatic_region(doctor);
 }
 
 /* Is the module installed for the running kernel? */

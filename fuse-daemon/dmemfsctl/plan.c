@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/page_order.h"
 #include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/text.h"
@@ -15,11 +16,15 @@ static struct {
 	char *leave;
 	char *root;
 	char *boot_loader;
+	char *pages;
 	gboolean write;
 } arguments;
 
 static const GOptionEntry options[] = {
-	{ "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size, "How much to reserve, a multiple of 1G", "SIZE" },
+	{ "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size,
+	  "How much to reserve, a multiple of 1G, or of what --pages needs", "SIZE" },
+	{ "pages", 0, 0, G_OPTION_ARG_STRING, &arguments.pages,
+	  "pages= of the [region]: 1G, 2M or none; ranges for 1G, the default, fit all", "PAGES" },
 	{ "node", 0, 0, G_OPTION_ARG_STRING_ARRAY, &arguments.nodes,
 	  "Reserve on this NUMA node; may be given several times, all nodes by default", "N" },
 	{ "leave", 0, 0, G_OPTION_ARG_STRING, &arguments.leave,
@@ -43,20 +48,33 @@ static bool get_size(const char *option, const char *text, uint64_t *bytes, GErr
 	return false;
 }
 
-static bool get_requested_size(uint64_t *size, GError **error)
+static bool get_pages(unsigned *order, GError **error)
 {
+	if (page_order_parse(arguments.pages ? arguments.pages : "1G", order))
+		return true;
+	command_fail(error, STATUS_USAGE, "--pages %s: is not known: use 1G, 2M or none", arguments.pages);
+	return false;
+}
+
+static bool get_requested_size(unsigned order, uint64_t *size, GError **error)
+{
+	uint64_t alignment = plan_alignment(order);
+
 	if (!arguments.size) {
 		command_fail(error, STATUS_USAGE, "--size SIZE is missing: name how much to reserve, such as 64G");
 		return false;
 	}
 	if (!get_size("--size", arguments.size, size, error))
 		return false;
-	if (*size > 0 && *size % PLAN_ALIGNMENT == 0)
+	if (*size > 0 && *size % alignment == 0)
 		return true;
 
-	g_autofree char *possible = config_format_size((*size / PLAN_ALIGNMENT + 1) * PLAN_ALIGNMENT);
+	g_autofree char *possible = config_format_size((*size / alignment + 1) * alignment);
+	g_autofree char *unit = config_format_size(alignment);
+	bool others = *size > 0 && *size % plan_alignment(PAGE_ORDER_2M) == 0;
 
-	command_fail(error, STATUS_USAGE, "--size %s: is not a multiple of 1G: use %s", arguments.size, possible);
+	command_fail(error, STATUS_USAGE, "--size %s: is not a multiple of %s, as pages=%s needs: use %s%s",
+	             arguments.size, unit, page_order_name(order), possible, others ? ", or --pages 2M" : "");
 	return false;
 }
 
@@ -242,11 +260,14 @@ static enum status run(const struct invocation *invocation, GError **error)
 	const char *root = arguments.root ? arguments.root : "";
 	g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(int));
 	struct plan plan = { .request.nodes = nodes };
+	unsigned order;
 	bool done;
 
-	if (!get_requested_size(&plan.request.size, error) ||
+	if (!get_pages(&order, error) || !get_requested_size(order, &plan.request.size, error) ||
 	    (arguments.leave && !get_size("--leave", arguments.leave, &plan.request.leave, error)))
 		return STATUS_USAGE;
+
+	plan.request.alignment = plan_alignment(order);
 
 	g_autoptr(machine_t) machine = machine_read(root, error);
 
@@ -269,8 +290,9 @@ const struct command command_plan = {
 	.operands = "",
 	.summary = "Propose RAM to reserve, and the kernel arguments for it",
 	.details =
-		"Ranges begin and end at multiples of 1 GiB, above 4 GiB, in RAM that the firmware reports. So pages of\n"
-		"1 GiB fit, and the kernel keeps no struct page for the ranges. Changes nothing without --write.",
+		"Ranges begin and end at multiples of 1 GiB, or of 128 MiB with --pages 2M or none, above 4 GiB, in RAM that\n"
+		"the firmware reports. So the pages fit, and the kernel keeps no struct page for the ranges. Changes nothing\n"
+		"without --write.",
 	.options = options,
 	.run = run,
 };

@@ -9,11 +9,6 @@
 
 #include "dmemfsctl/machine.h"
 
-/*
- * Ranges begin and end at multiples of this, so that 1-GiB pages fit, and no section of 128 MiB keeps its struct
- * pages.
- */
-#define PLAN_ALIGNMENT DMEMFS_PAGE_1G
 /* No memory below this address is reserved: devices with 32-bit addresses, and crash kernels, need it. */
 #define PLAN_LOWEST (UINT64_C(4) << 30)
 /*
@@ -29,10 +24,17 @@
 #define PLAN_KERNEL_INSTALL "kernel-install add \"$(uname -r)\" \"/boot/vmlinuz-$(uname -r)\""
 
 struct plan_request {
-	uint64_t size;       /* bytes, a multiple of PLAN_ALIGNMENT */
+	uint64_t size;       /* bytes, a multiple of alignment */
+	uint64_t alignment;  /* of start and end of ranges: plan_alignment() */
 	uint64_t leave;      /* bytes that stay with the kernel, an equal part on each node */
 	const GArray *nodes; /* int: the nodes to reserve on, an equal part each; empty: all nodes */
 };
+
+/*
+ * Ranges for regions with pages= of this order begin and end at multiples of this. So the pages fit, and no section of 128 MiB keeps
+ * its struct pages.
+ */
+uint64_t plan_alignment(unsigned order);
 
 /*
  * Chooses ranges: on each node as few as possible, at the highest addresses. Returns a GArray of struct machine_range

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "backend/memmap_cmdline.h"
+#include "base/page_order.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/plan.h"
 
@@ -84,7 +85,8 @@ static bool is_planned(const char *argument)
 	g_autoptr(GArray) ranges = memmap_cmdline_parse(argument);
 	const struct extent *extent = ranges->len == 1 ? &g_array_index(ranges, struct extent, 0) : NULL;
 
-	return extent && extent->start >= PLAN_LOWEST && (extent->start | extent->length) % PLAN_ALIGNMENT == 0;
+	return extent && extent->start >= PLAN_LOWEST &&
+	       (extent->start | extent->length) % plan_alignment(PAGE_ORDER_NONE) == 0;
 }
 
 /* Arguments that a boot loader adds by itself; kernel-install(8) drops the same ones. */

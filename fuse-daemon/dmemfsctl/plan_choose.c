@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Chooses RAM to reserve. No I/O. */
+#include "base/page_order.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/plan.h"
 #include "dmemfsctl/text.h"
@@ -51,12 +52,12 @@ static GArray *find_pools(const struct machine *machine, const struct plan_reque
 		const struct machine_range *range = &g_array_index(machine->ram, struct machine_range, i);
 		struct pool *pool = pool_of(pools, range->node);
 		uint64_t from = MAX(range->extent.start, PLAN_LOWEST);
-		uint64_t start = (from + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
-		uint64_t end = (range->extent.start + range->extent.length) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
-		struct extent aligned = { start, end - start };
+		uint64_t end = range->extent.start + range->extent.length;
+		struct extent high = { from, end > from ? end - from : 0 };
+		struct extent aligned = page_order_fit(high, request->alignment);
 
 		pool->ram += range->extent.length;
-		if (start < end && is_wanted(request, range->node)) {
+		if (aligned.length && is_wanted(request, range->node)) {
 			g_array_append_val(pool->ranges, aligned);
 			pool->most += aligned.length;
 		}
@@ -66,15 +67,21 @@ static GArray *find_pools(const struct machine *machine, const struct plan_reque
 		uint64_t kept = request->leave / machine->nodes->len;
 		uint64_t rest = pool->ram > kept ? pool->ram - kept : 0;
 
-		pool->most = MIN(pool->most, rest / PLAN_ALIGNMENT * PLAN_ALIGNMENT);
+		pool->most = MIN(pool->most, rest / request->alignment * request->alignment);
 	}
 	return pools;
 }
 
-/* Gives each part of @size to the node that has the least planned so far. */
-static bool spread(GArray *pools, uint64_t size)
+uint64_t plan_alignment(unsigned order)
 {
-	for (; size > 0; size -= PLAN_ALIGNMENT) {
+	/* The sections matter for raw memory, too: the kernel would keep struct pages. */
+	return page_order_alignment(MAX(order, PAGE_ORDER_2M));
+}
+
+/* Gives each part of @size to the node that has the least planned so far. */
+static bool spread(GArray *pools, uint64_t size, uint64_t part)
+{
+	for (; size > 0; size -= part) {
 		struct pool *next = NULL;
 
 		for (guint i = 0; i < pools->len; i++) {
@@ -85,7 +92,7 @@ static bool spread(GArray *pools, uint64_t size)
 		}
 		if (!next)
 			return false;
-		next->planned += PLAN_ALIGNMENT;
+		next->planned += part;
 	}
 	return true;
 }
@@ -138,12 +145,13 @@ static GArray *too_large(const GArray *pools, const struct plan_request *request
 	}
 
 	g_autofree char *possible = text_size(most);
+	g_autofree char *alignment = text_size(request->alignment);
 
 	command_fail(
 		error, STATUS_FAILED,
-		"%s cannot be reserved: there is %s in ranges aligned to 1 GiB above 4 GiB (%s), when %s stays with the "
+		"%s cannot be reserved: there is %s in ranges aligned to %s above 4 GiB (%s), when %s stays with the "
 		"kernel: lower --size or --leave",
-		wanted, possible, nodes->str, left);
+		wanted, possible, alignment, nodes->str, left);
 	return NULL;
 }
 
@@ -152,7 +160,7 @@ GArray *plan_choose(const struct machine *machine, const struct plan_request *re
 	g_autoptr(GArray) pools = find_pools(machine, request);
 	GArray *chosen;
 
-	if (!spread(pools, request->size))
+	if (!spread(pools, request->size, request->alignment))
 		return too_large(pools, request, error);
 	chosen = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
 	for (guint i = 0; i < pools->len; i++)

@@ -2,6 +2,7 @@
 """dmemfsctl doctor finds each problem, names its remedy, and reports nothing else."""
 
 import ctypes
+import json
 import mmap
 import os
 import shutil
@@ -135,6 +136,26 @@ def test_apparmor_that_confines_no_libvirt(ctl, healthy, profiles):
         healthy.write("sys/kernel/security/apparmor/profiles", profiles)
     assert not_ok(findings(ctl, healthy, DONE)) == []
     assert "does not confine libvirt" in ctl.text("doctor", "--root", healthy.root)
+
+
+@pytest.mark.parametrize(("pages", "memmap", "level", "says"), [
+    ("1G", "3G$0x448000000", "note", "is not aligned to 1 GiB: the pages do not fit at its ends; the next range for pages=1G is "
+                                     "start=0x480000000 size=2048M"),
+    ("1G", "512M$0x448000000", "problem", "a whole multiple of 1024 MiB, as pages=1G and page-size need: reserve "
+                                          "memmap=1G$0x480000000"),
+    ("2M", "3G$0x448000000", "ok", "3 GiB at 0x448000000 are reserved"),
+    ("2M", "3G$0x444000000", "note", "the next range for pages=2M is start=0x448000000 size=2944M"),
+    ("2M", "64M$0x440000000", "problem", "as pages=2M and page-size need: reserve memmap=128M$0x440000000"),
+    ("none", "3G$0x448000000", "ok", "3 GiB at 0x448000000 are reserved"),
+])
+def test_ranges_fit_the_pages_of_the_region(ctl, healthy, pages, memmap, level, says):
+    page_size = "1G" if pages == "1G" else "2M"
+    healthy.write("etc/dmemfs/dmemfsd.conf", f"[daemon]\nmountpoint=/mnt/dmemfs\nstate-dir=/var/lib/dmemfs\nbackend=pfn\n"
+                                             f"page-size={page_size}\n[region r]\nstart=auto\npages={pages}\n")
+    healthy.write("proc/cmdline", f"quiet memmap={memmap}\n")
+    done = ctl.run("doctor", "--json", "--root", healthy.root)
+    found = [finding for finding in json.loads(done.stdout)["findings"] if finding["check"] == "reserved"]
+    assert any(finding["level"] == level and says in finding["text"] for finding in found), found
 
 
 @pytest.mark.parametrize("ill", ILLS)

@@ -10,6 +10,7 @@ import pytest
 from helpers.control import USAGE
 from helpers.machine import GIB, Machine, two_nodes
 
+MIB = 1 << 20
 DROP_IN = "etc/default/grub.d/dmemfs.cfg"
 
 
@@ -46,6 +47,21 @@ def test_memory_is_spread_over_the_nodes(ctl, machine):
 def test_only_some_nodes(ctl, machine):
     assert ranges_of(plan(ctl, machine, "--size=16G", "--node=1")) == [(49, 16, 1)]
     assert ranges_of(plan(ctl, machine, "--size=3G", "--node=1", "--node", "0")) == [(31, 2, 0), (64, 1, 1)]
+
+
+@pytest.mark.parametrize("pages", ["2M", "none"])
+def test_ranges_for_smaller_pages(ctl, work, pages):
+    """Whole sections of the kernel are enough, and a later plan replaces their arguments."""
+    machine = Machine(work / "root")
+    machine.iomem((0x100000, 2 * GIB, "System RAM"), (4 * GIB + 64 * MIB, 9 * GIB + 512 * MIB + 4096, "System RAM"))
+    machine.write("etc/kernel/cmdline", "root=/dev/sda\n")
+    machine.write("proc/cmdline", "root=/dev/sda\n")
+    result = plan(ctl, machine, "--size=4480M", f"--pages={pages}", "--write")
+    (found,) = result["ranges"]
+    assert (found["start"], found["length_bytes"]) == (5 * GIB + 128 * MIB, 4480 * MIB)
+    plan(ctl, machine, "--size=2G", "--write")
+    assert (machine.root / "etc/kernel/cmdline").read_text().count("memmap=") == 1
+    assert ranges_of(plan(ctl, machine, "--size=4G")) == [(5, 4, 0)]
 
 
 def test_text_has_what_the_boot_loader_needs(ctl, machine):
@@ -141,7 +157,10 @@ def test_option_of_kvm_where_nested_guests_are_unsafe(ctl, machine):
 @pytest.mark.parametrize(("arguments", "says"), [
     ([], ["--size SIZE is missing"]),
     (["--size=0"], ["--size 0", "use 1G"]),
-    (["--size=1500M"], ["--size 1500M", "not a multiple of 1G", "use 2G"]),
+    (["--size=1500M"], ["--size 1500M", "not a multiple of 1G, as pages=1G needs", "use 2G\n"]),
+    (["--size=1536M"], ["--size 1536M", "not a multiple of 1G, as pages=1G needs", "use 2G, or --pages 2M"]),
+    (["--size=1500M", "--pages=2M"], ["--size 1500M", "not a multiple of 128M, as pages=2M needs", "use 1536M\n"]),
+    (["--size=1G", "--pages=4K"], ["--pages 4K", "use 1G, 2M or none"]),
     (["--size=1.5G"], ["--size:", '"1.5G" is not a size']),
     (["--size=-1G"], ["--size:"]),
     (["--size=99999999P"], ["--size:", "too large"]),

@@ -174,6 +174,7 @@ static void pages_that_are_given_hold(struct state *state, gconstpointer data)
 	host->region.any_order = false;
 	g_assert_false(automatic_regions(&host->config, &host->region, host->reserved, host->regions, &error));
 	g_assert_nonnull(strstr(error->message, "a whole multiple of 1024 MiB, as pages=1G"));
+	g_assert_nonnull(strstr(error->message, "reserve memmap=1G$0x140000000, for example"));
 	host_free(host);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/memmap_cmdline.h"
+#include "base/page_order.h"
 #include "dmemfsctl/plan.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -150,6 +151,7 @@ static void assert_plan(const struct machine_range *ram, guint ram_count, struct
 	if (only_node >= 0)
 		g_array_append_val(wanted, only_node);
 	request.nodes = wanted;
+	request.alignment = request.alignment ?: plan_alignment(PAGE_ORDER_1G);
 
 	g_autoptr(GArray) found = plan_choose(&machine, &request, &error);
 
@@ -210,6 +212,8 @@ static void any_machine(void)
 			}
 		}
 		request.leave = (uint64_t)g_test_rand_int_range(0, 4) * GIB;
+
+		request.alignment = plan_alignment(PAGE_ORDER_1G);
 
 		g_autoptr(GArray) found = plan_choose(&machine, &request, NULL);
 
