@@ -48,6 +48,12 @@ static LIST_HEAD(clearings);
 static DEFINE_MUTEX(claims);
 /* The entry of pinned folios in owners. */
 #define PINNED xa_mk_value(0)
+/* How many entries of owners, or folios, are looked at before others get dmemfs_region_lock. */
+#define BATCH 1024
+/* The most time until the holders are looked at again; it begins with a second, and doubles each time. */
+#define LOOK_DELAY_MAX (16UL * HZ)
+static unsigned long look_delay;
+static unsigned long nr_holds; /* counts calls of hold_module() */
 /* Whether the module is held because somebody holds memory that no file or mapping reaches. */
 static bool holds_module;
 static void look_at_holders(struct work_struct *work);
@@ -306,21 +312,56 @@ static void unpin(struct dmemfs_range pfns)
 	}
 }
 
-/* Whether somebody holds memory of @obj; NULL: memory that is pinned, or of any object that is at rest. */
+/*
+ * Lets those go first that wait for dmemfs_region_lock, after BATCH entries or folios have been looked at. Then all may have changed:
+ * the caller looks for its next entry anew.
+ */
+static void take_turns(unsigned int *left)
+{
+	if (*left)
+		return;
+	mutex_unlock(&dmemfs_region_lock);
+	cond_resched();
+	mutex_lock(&dmemfs_region_lock);
+	*left = BATCH;
+}
+
+/* Cuts @run to *@left folios, and counts those it keeps. */
+static void cut_run(struct dmemfs_range *run, unsigned int order, unsigned int *left)
+{
+	unsigned long first = ALIGN_DOWN(run->first, 1UL << order);
+	unsigned long folios = min_t(unsigned long, ((run->last - first) >> order) + 1, *left);
+
+	run->last = min(run->last, first + (folios << order) - 1);
+	*left -= folios;
+}
+
+/* Whether somebody holds memory of @obj; NULL: of what is pinned, or of any object at rest. May miss what is held only now. */
 static bool is_held(const struct dmemfs_object *obj)
 {
-	MA_STATE(mas, &owners, 0, 0);
-	unsigned int order;
+	unsigned int order, left = BATCH;
+	unsigned long pos = 0;
 	void *owner;
 
-	mas_for_each(&mas, owner, ULONG_MAX) {
-		cond_resched();
-		if (obj ? owner != obj : owner != PINNED && dmemfs_object_is_open(owner))
-			continue;
-		order = order_at(mas.index);
-		if (order && dmemfs_pages_held((struct dmemfs_range){ mas.index, mas.last }, order))
-			return true;
-	}
+	do {
+		MA_STATE(mas, &owners, pos, pos);
+		struct dmemfs_range run;
+
+		take_turns(&left);
+		owner = mas_find(&mas, ULONG_MAX);
+		if (!owner)
+			return false;
+		run = (struct dmemfs_range){ max(mas.index, pos), mas.last };
+		order = order_at(run.first);
+		if (!order || (obj ? owner != obj : owner != PINNED && dmemfs_object_is_open(owner))) {
+			left--;
+		} else {
+			cut_run(&run, order, &left);
+			if (dmemfs_pages_held(run, order))
+				return true;
+		}
+		pos = run.last + 1;
+	} while (pos);
 	return false;
 }
 
@@ -331,12 +372,18 @@ static void hold_module(void)
 	if (!holds_module)
 		__module_get(THIS_MODULE);
 	holds_module = true;
-	schedule_delayed_work(&holders, HZ);
+	nr_holds++;
+	look_delay = HZ;
+	cancel_delayed_work(&holders);
+	schedule_delayed_work(&holders, look_delay);
 }
 
 static void hold_module_no_longer(void)
 {
-	if (holds_module && !is_held(NULL)) {
+	unsigned long before = nr_holds;
+
+	/* What is_held() does not notice is a new hold. */
+	if (holds_module && !is_held(NULL) && holds_module && nr_holds == before) {
 		holds_module = false;
 		module_put(THIS_MODULE);
 	}
@@ -347,8 +394,10 @@ static void look_at_holders(struct work_struct *work)
 {
 	mutex_lock(&dmemfs_region_lock);
 	hold_module_no_longer();
-	if (holds_module)
-		hold_module();
+	if (holds_module) {
+		look_delay = min(2 * look_delay, LOOK_DELAY_MAX);
+		schedule_delayed_work(&holders, look_delay);
+	}
 	mutex_unlock(&dmemfs_region_lock);
 }
 
@@ -378,23 +427,34 @@ static bool find_pinned(struct dmemfs_range pfns, struct dmemfs_range *run)
 int dmemfs_pinned_next(struct dmemfs_pinned *arg)
 {
 	struct dmemfs_range pfns = { PHYS_PFN(arg->start) + !!offset_in_page(arg->start) }, run;
+	unsigned int left = BATCH;
 	u64 end = U64_MAX;
-	bool found;
+	bool found = false;
 
 	if (arg->length && check_add_overflow(arg->start, arg->length - 1, &end))
 		return -EINVAL;
 	pfns.last = PHYS_PFN(end);
 	mutex_lock(&dmemfs_region_lock);
-	while ((found = pfns.first <= pfns.last && find_pinned(pfns, &run))) {
-		struct dmemfs_range tested = run;
+	while (!found && pfns.first <= pfns.last) {
+		MA_STATE(mas, &owners, pfns.first, pfns.first);
+		void *owner;
 
-		unpin(tested);
-		if (find_pinned(tested, &run))
+		take_turns(&left);
+		owner = mas_find(&mas, pfns.last);
+		if (!owner)
 			break;
-		pfns.first = tested.last + 1;
+		run = (struct dmemfs_range){ max(mas.index, pfns.first), min(mas.last, pfns.last) };
+		if (owner == PINNED)
+			cut_run(&run, order_at(run.first), &left);
+		else
+			left--;
+		pfns.first = run.last + 1;
+		if (owner == PINNED)
+			unpin(run);
+		found = owner == PINNED && find_pinned(run, &run);
 	}
 	/* Looks at all memory: a request about a part of it gets a quick answer. */
-	if (!arg->length)
+	if (!arg->length && !found)
 		hold_module_no_longer();
 	mutex_unlock(&dmemfs_region_lock);
 	if (!found)

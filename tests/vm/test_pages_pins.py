@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -104,6 +105,49 @@ def test_only_what_is_held_is_pinned(device, region, hold):
     wait_unpinned(device)
     first.kill()
     os.close(fd)
+
+
+def fragment(device, start, length, ids):
+    """Gives raw memory to these objects in turn, page by page, so that each page is a run of its own."""
+    for number in ids:
+        device.call("OBJECT_CREATE", id=number)
+    device.call("OBJECT_ZERO", offset=start, length=length)
+    for page in range(length // PAGE):
+        number = ids[page % len(ids)]
+        device.call("EXTENT_ADD", id=number, offset=page // len(ids) * PAGE, start=start + page * PAGE, length=PAGE)
+
+
+@pytest.mark.parametrize("order", [9], ids=["2M"])
+def test_requests_are_served_during_a_search_for_pinned_memory(device, region, reserved):
+    """It looks at all runs of memory that there are. A request that comes meanwhile does not wait until it ends."""
+    raw = device.claim(reserved[0][0] + GIB, 256 * MIB)
+    fragment(device, raw.start, raw.length, (5, 6))
+    searches, requests, go_on = [], [], True
+
+    def timed(times, error, request, **members):
+        begun = time.monotonic()
+        with fails_with(error):
+            device.call(request, **members)
+        times.append((begun, time.monotonic()))
+
+    def search():
+        while go_on:
+            timed(searches, errno.ENOENT, "PINNED_NEXT", start=region.start)
+
+    def served():
+        """Requests that came and were answered in the course of one search."""
+        return sum(any(begun + (ended - begun) / 10 < first and last < begun + (ended - begun) * 3 / 4
+                       for begun, ended in searches[:]) for first, last in requests)
+
+    with ThreadPoolExecutor() as pool:
+        searching = pool.submit(search)
+        deadline = time.monotonic() + 3 * WAIT
+        while served() < 5 and time.monotonic() < deadline and not searching.done():
+            timed(requests, errno.EBUSY, "EXTENT_ADD", id=5, offset=GIB, start=raw.start, length=PAGE)
+            time.sleep(0.003)
+        go_on = False
+        searching.result()
+    assert served() >= 5, (len(searches), len(requests))
 
 
 def test_module_stays_while_a_device_holds_memory_of_a_file_at_rest(device, region, hold, order):
