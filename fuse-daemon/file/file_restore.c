@@ -77,11 +77,11 @@ int file_attach(struct file *file)
 	file->renewed = false;
 	err = storage->ops->attach(storage->backend, file->ino, &kind, (const struct extent_map_run *)runs->data,
 	                           runs->len, file->size, &file->object);
-	if (err)
-		return err;
-	err = file_apply_alloc(file);
+	if (!err)
+		err = file_apply_alloc(file);
 	if (!err && file->demand)
 		err = file_demand_punched_locked(file, 0, INT64_MAX);
+	/* Also of a removed file, whose object cannot be attached: processes may still map it, and touch its holes. */
 	file_settle_promise(file);
 	return err;
 }

@@ -181,9 +181,11 @@ void storage_unpinned(const struct storage *storage, uint64_t ino, uint64_t byte
 
 	unlinked_mapped_lock(storage->unlinked_mapped);
 	file = unlinked_mapped_find(storage->unlinked_mapped, ino);
-	if (file)
+	if (file) {
 		file_unpinned(file, bytes);
-	else
+		quota_idle(storage->quotas, ino, file_charged(file)); /* keep_while_mapped() has retired the account */
+	} else {
 		settle_retired(storage, ino);
+	}
 	unlinked_mapped_unlock(storage->unlinked_mapped);
 }

@@ -95,9 +95,9 @@ static void fake_release(struct backend_object *object)
 
 static bool fake_discard(struct backend *backend, uint64_t id)
 {
-	(void)backend;
-	(void)id;
-	return true;
+	if (backend->fake->hold)
+		g_array_append_val(backend->fake->held, id);
+	return !backend->fake->hold;
 }
 
 static bool fake_needs_zeroing(const struct backend *backend)
@@ -222,6 +222,8 @@ static int fake_give(struct backend_object *object, uint64_t offset, struct exte
 static int fake_attach(struct backend *backend, uint64_t id, const struct object_kind *kind,
                        const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object)
 {
+	if (backend->fake->dropped)
+		return -ESTALE;
 	fake_create(backend, id, kind, object);
 	for (guint i = 0; i < count; i++) {
 		g_assert_false(is_pinned(backend->fake, runs[i].extent));

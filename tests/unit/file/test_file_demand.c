@@ -239,6 +239,28 @@ static void the_quota_is_charged_at_sizing(void)
 	fake_destroy(fake);
 }
 
+/* A process still maps it, and an earlier daemon dropped its object. */
+static void a_removed_file_keeps_its_promise(void)
+{
+	struct fake *fake = fake_new(8 * UNIT, UNIT);
+	struct file *file = file_new(&fake->storage, 2);
+
+	file_restore(file, 4 * UNIT);
+	file_restore_alloc(file, true, false);
+	fake->dropped = fake->hold = true;
+	g_assert_cmpint(file_attach(file), ==, -ESTALE);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
+	file_destroy(file);
+	g_assert_true(unlinked_mapped_find(fake->storage.unlinked_mapped, 2) == file);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
+	g_assert_cmpint(touch(file, UNIT), ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 3 * UNIT);
+	fake_release_held(fake);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 8 * UNIT);
+	fake_destroy(fake);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -251,6 +273,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/file-demand/punched", what_a_process_punches_comes_back);
 	g_test_add_func("/file-demand/failure", a_failure_changes_nothing);
 	g_test_add_func("/file-demand/removed", a_removed_file_still_gets_memory);
+	g_test_add_func("/file-demand/removed/restart", a_removed_file_keeps_its_promise);
 	g_test_add_func("/file-demand/quota", the_quota_is_charged_at_sizing);
 	return g_test_run();
 }

@@ -303,6 +303,31 @@ static void what_may_be_touched_counts_after_the_device_lets_go(void)
 	fake_destroy(fake);
 }
 
+/* The device held more than the file, which has a hole and is mapped, may touch. */
+static void what_is_held_counts_until_the_device_lets_go(void)
+{
+	struct fake *fake = new_fake();
+	struct file *file = file_new(&fake->storage, 2);
+	struct pins_poll state = { .unpinned = tell_storage, .data = &fake->storage };
+	gint64 now = 1;
+
+	quota_assign(fake->storage.quotas, file_account(file), quotas_root(fake->storage.quotas), 0);
+	file_restore_alloc(file, true, false);
+	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(file, 0, 0, 4 * UNIT), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(file).start + UNIT, 3 * UNIT });
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	fake->hold = true;
+	file_destroy(file);
+	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(used(fake), ==, UNIT);
+	fake_release_held(fake);
+	g_assert_cmpuint(used(fake), ==, 0);
+	fake_destroy(fake);
+}
+
 /* With demand allocation, the file may not touch as much as devices hold: it is not charged for both. */
 static void a_file_that_grows_is_charged_once(void)
 {
@@ -456,6 +481,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/quota", what_is_pinned_counts_in_the_quota);
 	g_test_add_func("/pins/quota/mapped", what_is_mapped_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/quota/demand", what_may_be_touched_counts_after_the_device_lets_go);
+	g_test_add_func("/pins/quota/shrunk", what_is_held_counts_until_the_device_lets_go);
 	g_test_add_func("/pins/quota/grows", a_file_that_grows_is_charged_once);
 	g_test_add_func("/pins/restart", the_next_daemon_finds_it);
 	g_test_add_func("/pins/many", many_pins_end_at_once);
