@@ -13,18 +13,14 @@
 #include "backend/owner_mark.h"
 #include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
+#include "backend/pfn_events.h"
 #include "backend/pfn_regions.h"
 #include "base/log.h"
 
 struct backend {
 	int device;
 	GArray *former; /* struct extent: claimed regions of an earlier configuration */
-	backend_idle_fn idle;
-	void *idle_data;
-	const struct backend_demand_fns *demand;
-	void *demand_data;
-	void (*poisoned)(void *data);
-	void *poisoned_data;
+	struct pfn_listeners listeners;
 };
 
 struct backend_object {
@@ -159,8 +155,8 @@ static void pfn_close(struct backend *backend)
 
 static void pfn_set_idle_callback(struct backend *backend, backend_idle_fn idle, void *data)
 {
-	backend->idle = idle;
-	backend->idle_data = data;
+	backend->listeners.idle = idle;
+	backend->listeners.idle_data = data;
 }
 
 static int pfn_event_fd(struct backend *backend)
@@ -168,98 +164,9 @@ static int pfn_event_fd(struct backend *backend)
 	return backend->device;
 }
 
-static void on_idle(struct backend *backend, uint64_t id)
-{
-	int err = object_call(backend, DMEMFS_IOC_OBJECT_REAP, id, NULL);
-
-	/* ENOENT: the object was idle when it was dropped, and was deleted then. */
-	if (err == -ENOENT)
-		return;
-	if (err)
-		log_error("object %" G_GUINT64_FORMAT ": reap: %s", id, g_strerror(-err));
-	else
-		backend->idle(id, backend->idle_data);
-}
-
-static struct numa_policy *mapping_policy(const struct dmemfs_event *event)
-{
-	g_autoptr(GString) text = g_string_new(event->policy == DMEMFS_POLICY_PREFER ? "prefer:" : "");
-	const char *separator = "";
-
-	if (event->policy == DMEMFS_POLICY_NONE)
-		return NULL;
-	for (int node = 0; node < 64; node++) {
-		if (!(event->nodes >> node & 1))
-			continue;
-		g_string_append_printf(text, "%s%d", separator, node);
-		separator = ",";
-		if (event->policy == DMEMFS_POLICY_PREFER)
-			break;
-	}
-	return numa_policy_parse(text->str, text->len);
-}
-
-static void on_fault(struct backend *backend, const struct dmemfs_event *event)
-{
-	struct backend_fault fault = {
-		.id = event->id,
-		.offset = event->offset,
-		.length = event->length,
-		.pid = event->pid,
-		.node = event->node,
-		.policy = mapping_policy(event),
-	};
-
-	memcpy(fault.comm, event->comm, sizeof(event->comm));
-	backend->demand->fault(&fault, backend->demand_data);
-}
-
-static void on_event(struct backend *backend, const struct dmemfs_event *event)
-{
-	static struct log_limit unaligned = LOG_LIMIT_INIT, private = LOG_LIMIT_INIT;
-	const int comm_size = sizeof(event->comm);
-
-	switch (event->kind) {
-	case DMEMFS_EVENT_IDLE:
-		on_idle(backend, event->id);
-		break;
-	case DMEMFS_EVENT_FAULT:
-		on_fault(backend, event);
-		break;
-	case DMEMFS_EVENT_PUNCHED:
-		backend->demand->punched(event->id, event->offset, event->length, backend->demand_data);
-		break;
-	case DMEMFS_EVENT_POISON:
-		backend->poisoned(backend->poisoned_data);
-		break;
-	case DMEMFS_EVENT_UNALIGNED:
-		log_limited(&unaligned, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT
-		            ": %.*s (pid %d) maps it at an address that allows pages of %s only: add "
-		            "%s to QEMU's memory-backend-file",
-		            (guint64)event->id, comm_size, event->comm, event->pid,
-		            event->page_size < DMEMFS_PAGE_2M ? "4K" : "2M",
-		            event->page_size < DMEMFS_PAGE_2M ? "align=2M or align=1G" : "align=1G");
-		break;
-	case DMEMFS_EVENT_PRIVATE:
-		log_limited(&private, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) was refused a private mapping: use share=on",
-		            (guint64)event->id, comm_size, event->comm, event->pid);
-		break;
-	default:
-		break; /* a newer module (shared/dmemfs_ioctl.h: unknown kinds must be ignored) */
-	}
-}
-
 static void pfn_dispatch(struct backend *backend)
 {
-	struct dmemfs_event events[64];
-	ssize_t length;
-
-	while ((length = read(backend->device, events, sizeof(events))) > 0) {
-		for (size_t i = 0; i < (size_t)length / sizeof(events[0]); i++)
-			on_event(backend, &events[i]);
-	}
+	pfn_events_dispatch(backend->device, &backend->listeners);
 }
 
 static struct backend_object *new_object(struct backend *backend, uint64_t id)
@@ -483,8 +390,8 @@ static ssize_t pfn_write(struct backend_object *object, const void *buffer, size
 
 static void pfn_set_demand(struct backend *backend, const struct backend_demand_fns *fns, void *data)
 {
-	backend->demand = fns;
-	backend->demand_data = data;
+	backend->listeners.demand = fns;
+	backend->listeners.demand_data = data;
 }
 
 static int pfn_set_mode(struct backend_object *object, const struct object_kind *kind)
@@ -515,8 +422,8 @@ static bool pfn_next_punched(struct backend_object *object, uint64_t from, struc
 
 static void pfn_set_poison(struct backend *backend, void (*poisoned)(void *data), void *data)
 {
-	backend->poisoned = poisoned;
-	backend->poisoned_data = data;
+	backend->listeners.poisoned = poisoned;
+	backend->listeners.poisoned_data = data;
 }
 
 static int pfn_list_poison(struct backend *backend, GArray *runs)
