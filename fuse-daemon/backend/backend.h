@@ -71,11 +71,22 @@ struct backend_fault {
 	struct numa_policy *policy; /* of the mapping; NULL: none. The callee unrefs it. */
 };
 
+/* A process made a mapping. */
+struct backend_mapping {
+	uint64_t id;
+	uint64_t length; /* bytes */
+	int pid;
+	char comm[17];
+	uint64_t page_size; /* the largest page that the mapping can have */
+};
+
 /* Callbacks for demand allocation. dispatch() calls them, and holds no lock of the backend. */
 struct backend_demand_fns {
 	void (*fault)(const struct backend_fault *fault, void *data);
 	/* A process punched memory in this range of its mapping. */
 	void (*punched)(uint64_t id, uint64_t offset, uint64_t length, void *data);
+	/* Also for files without demand allocation: the mapping's address keeps larger pages away. */
+	void (*unaligned)(const struct backend_mapping *mapping, void *data);
 };
 
 struct backend_ops {

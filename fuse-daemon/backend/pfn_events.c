@@ -56,9 +56,22 @@ static void on_fault(const struct pfn_listeners *listeners, const struct dmemfs_
 	listeners->demand->fault(&fault, listeners->demand_data);
 }
 
+static void on_mapping(const struct pfn_listeners *listeners, const struct dmemfs_event *event)
+{
+	struct backend_mapping mapping = {
+		.id = event->id,
+		.length = event->length,
+		.pid = event->pid,
+		.page_size = event->page_size,
+	};
+
+	memcpy(mapping.comm, event->comm, sizeof(event->comm));
+	listeners->demand->unaligned(&mapping, listeners->demand_data);
+}
+
 static void on_event(int device, const struct pfn_listeners *listeners, const struct dmemfs_event *event)
 {
-	static struct log_limit unaligned = LOG_LIMIT_INIT, private = LOG_LIMIT_INIT;
+	static struct log_limit private = LOG_LIMIT_INIT;
 	const int comm_size = sizeof(event->comm);
 
 	switch (event->kind) {
@@ -75,13 +88,7 @@ static void on_event(int device, const struct pfn_listeners *listeners, const st
 		listeners->poisoned(listeners->poisoned_data);
 		break;
 	case DMEMFS_EVENT_UNALIGNED:
-		log_limited(&unaligned, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT
-		            ": %.*s (pid %d) maps it at an address that allows pages of %s only: add "
-		            "%s to QEMU's memory-backend-file",
-		            (guint64)event->id, comm_size, event->comm, event->pid,
-		            event->page_size < DMEMFS_PAGE_2M ? "4K" : "2M",
-		            event->page_size < DMEMFS_PAGE_2M ? "align=2M or align=1G" : "align=1G");
+		on_mapping(listeners, event);
 		break;
 	case DMEMFS_EVENT_PRIVATE:
 		log_limited(&private, LOG_LEVEL_WARNING,

@@ -39,6 +39,13 @@ uint64_t page_order_default_unit(unsigned order)
 	return MAX(page_order_bytes(order), DMEMFS_PAGE_2M);
 }
 
+uint64_t page_order_wanted(unsigned order, uint64_t unit, uint64_t length)
+{
+	uint64_t largest = order == PAGE_ORDER_NONE ? DMEMFS_PAGE_1G : page_order_bytes(order);
+
+	return length < unit ? DMEMFS_PAGE_2M : CLAMP(unit, DMEMFS_PAGE_2M, largest);
+}
+
 struct extent page_order_fit(struct extent range, uint64_t alignment)
 {
 	uint64_t start = (range.start + alignment - 1) / alignment * alignment;

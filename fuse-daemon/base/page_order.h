@@ -35,6 +35,11 @@ static inline uint64_t page_order_bytes(unsigned order)
 
 /* The default of page-size in bytes where the largest compound pages are of @order: one of them, but at least 2 MiB. */
 uint64_t page_order_default_unit(unsigned order);
+/*
+ * The size of the pages that the address of a mapping of @length should allow, in bytes. 2 MiB are enough, unless the file's
+ * @unit is larger, a whole one is mapped, and the memory, of @order, has larger pages.
+ */
+uint64_t page_order_wanted(unsigned order, uint64_t unit, uint64_t length);
 /* Start and length of a region with such pages are multiples of this, in bytes. */
 uint64_t page_order_alignment(unsigned order);
 /* The part of @range between multiples of @alignment; length 0: there is none. */

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Serves faults in files with demand allocation. */
+/* Serves faults in files with demand allocation, and looks at the mappings that the backend reports. */
 #include "namespace/fault_service.h"
 
 #include <errno.h>
 
 #include "backend/backend.h"
 #include "base/log.h"
+#include "base/page_order.h"
 #include "file/unlinked_mapped.h"
 #include "pool/numa_policy.h"
 
@@ -19,12 +20,51 @@ enum job_kind {
 	JOB_FAULT,
 	JOB_PUNCHED,  /* a process punched memory in the range that fault names */
 	JOB_UNPINNED, /* devices no longer hold fault.length bytes that the file had given up */
+	JOB_UNALIGNED,
 };
 
 struct job {
-	struct backend_fault fault;
 	enum job_kind kind;
+	union {
+		struct backend_fault fault;
+		struct backend_mapping mapping; /* UNALIGNED */
+	};
 };
+
+static uint64_t id_of(const struct job *job)
+{
+	return job->kind == JOB_UNALIGNED ? job->mapping.id : job->fault.id;
+}
+
+/* By the name that QEMU has by default, that Red Hat gives to it, or that libvirt does (set_process_name in qemu.conf). */
+static bool is_qemu(const char *comm)
+{
+	return g_str_has_prefix(comm, "qemu-system-") || g_str_has_prefix(comm, "qemu-kvm") ||
+	       g_str_has_prefix(comm, "qemu:");
+}
+
+/* Only QEMU can be told the alignment. A vhost-user server, to which QEMU sends its descriptor, has no option for it. */
+static void tell_unaligned(const struct file *file, const struct backend_mapping *mapping)
+{
+	static struct log_limit qemu = LOG_LIMIT_INIT, others = LOG_LIMIT_INIT;
+	uint64_t wanted = page_order_wanted(file_order(file), file_unit(file), mapping->length);
+	const char *allowed = mapping->page_size < DMEMFS_PAGE_2M ? "4K" : "2M";
+
+	if (mapping->page_size >= wanted)
+		return;
+	if (is_qemu(mapping->comm))
+		log_limited(&qemu, LOG_LEVEL_WARNING,
+		            "inode %" G_GUINT64_FORMAT
+		            ": %s (pid %d) maps it at an address that allows pages of %s only: add %s to QEMU's "
+		            "memory-backend-file; with libvirt use the emulator qemu-aligned",
+		            mapping->id, mapping->comm, mapping->pid, allowed,
+		            wanted > DMEMFS_PAGE_2M ? "align=1G" : "align=2M or align=1G");
+	else
+		log_limited(&others, LOG_LEVEL_INFO,
+		            "inode %" G_GUINT64_FORMAT
+		            ": %s (pid %d) maps it at an address that allows pages of %s only",
+		            mapping->id, mapping->comm, mapping->pid, allowed);
+}
 
 static int work(struct file *file, const struct job *job)
 {
@@ -35,6 +75,9 @@ static int work(struct file *file, const struct job *job)
 		return file_demand_punched(file, fault->offset, fault->offset + fault->length);
 	case JOB_UNPINNED:
 		file_unpinned(file, fault->length);
+		return 0;
+	case JOB_UNALIGNED:
+		tell_unaligned(file, &job->mapping);
 		return 0;
 	case JOB_FAULT:
 	default:
@@ -48,7 +91,7 @@ static int work_on_unlinked_mapped(const struct storage *storage, const struct j
 	int err = -ESTALE;
 
 	unlinked_mapped_lock(storage->unlinked_mapped);
-	file = unlinked_mapped_find(storage->unlinked_mapped, job->fault.id);
+	file = unlinked_mapped_find(storage->unlinked_mapped, id_of(job));
 	if (file)
 		err = work(file, job);
 	unlinked_mapped_unlock(storage->unlinked_mapped);
@@ -76,16 +119,25 @@ static void answer(const struct storage *storage, const struct backend_fault *fa
 	storage->ops->answer(storage->backend, fault->id, fault->offset, fault->length, err == -EEXIST ? 0 : err);
 }
 
+static void forget(gpointer data)
+{
+	struct job *job = data;
+
+	if (job->kind != JOB_UNALIGNED)
+		numa_policy_unref(job->fault.policy);
+	g_free(job);
+}
+
 static void run(gpointer data, gpointer user_data)
 {
 	const struct fault_service *service = user_data;
 	struct job *job = data;
 	struct file *file;
-	int err = namespace_get_file(service->ns, job->fault.id, &file);
+	int err = namespace_get_file(service->ns, id_of(job), &file);
 
 	if (!err) {
 		err = work(file, job);
-		namespace_put_file(service->ns, job->fault.id);
+		namespace_put_file(service->ns, id_of(job));
 	} else if (job->kind == JOB_UNPINNED) {
 		storage_unpinned(service->storage, job->fault.id, job->fault.length);
 	} else {
@@ -93,8 +145,7 @@ static void run(gpointer data, gpointer user_data)
 	}
 	if (err && job->kind == JOB_FAULT)
 		answer(service->storage, &job->fault, err);
-	numa_policy_unref(job->fault.policy);
-	g_free(job);
+	forget(job);
 }
 
 static void push(struct fault_service *service, const struct job *job)
@@ -104,30 +155,29 @@ static void push(struct fault_service *service, const struct job *job)
 
 static void on_fault(const struct backend_fault *fault, void *service)
 {
-	push(service, &(struct job){ .fault = *fault });
+	push(service, &(struct job){ .kind = JOB_FAULT, .fault = *fault });
 }
 
 static void on_punched(uint64_t id, uint64_t offset, uint64_t length, void *service)
 {
-	push(service, &(struct job){ .fault = { .id = id, .offset = offset, .length = length }, .kind = JOB_PUNCHED });
+	push(service, &(struct job){ .kind = JOB_PUNCHED, .fault = { .id = id, .offset = offset, .length = length } });
 }
 
 void fault_service_unpinned(uint64_t ino, uint64_t bytes, void *service)
 {
-	push(service, &(struct job){ .fault = { .id = ino, .length = bytes }, .kind = JOB_UNPINNED });
+	push(service, &(struct job){ .kind = JOB_UNPINNED, .fault = { .id = ino, .length = bytes } });
 }
 
-static void forget(gpointer data)
+static void on_unaligned(const struct backend_mapping *mapping, void *service)
 {
-	struct job *job = data;
-
-	numa_policy_unref(job->fault.policy);
-	g_free(job);
+	push(service, &(struct job){ .kind = JOB_UNALIGNED, .mapping = *mapping });
 }
 
 struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads)
 {
-	static const struct backend_demand_fns fns = { .fault = on_fault, .punched = on_punched };
+	static const struct backend_demand_fns fns = { .fault = on_fault,
+		                                       .punched = on_punched,
+		                                       .unaligned = on_unaligned };
 	struct fault_service *service;
 
 	if (!storage->ops->set_demand)

@@ -3,7 +3,8 @@
  * Serves files with demand allocation. The backend reports faults in holes, and memory that processes punched out of
  * their mappings. Each report becomes a job of a small thread pool, which finds the file and gives it memory or takes
  * the punched memory back. The backend limits how many faults are reported at a time. It reports faults that no
- * daemon has answered to the next daemon again. Files whose pinned memory was freed (pins.h) become jobs, too.
+ * daemon has answered to the next daemon again. Files whose pinned memory was freed (pins.h) become jobs, too, and so do
+ * mappings that the backend reports, of any file: the log tells of those that do not get the pages that they could have.
  */
 #ifndef DMEMFS_FAULT_SERVICE_H
 #define DMEMFS_FAULT_SERVICE_H

@@ -282,9 +282,18 @@ static ssize_t fake_write(struct backend_object *object, const void *buffer, siz
 
 static void fake_set_demand(struct backend *backend, const struct backend_demand_fns *fns, void *data)
 {
-	(void)backend;
-	(void)fns;
-	(void)data;
+	backend->fake->demand = fns;
+	backend->fake->demand_data = data;
+}
+
+static int fake_answer(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err)
+{
+	(void)id;
+	(void)offset;
+	(void)length;
+	(void)err;
+	g_atomic_int_inc(&backend->fake->answers);
+	return 0;
 }
 
 static int fake_set_mode(struct backend_object *object, const struct object_kind *kind)
@@ -354,6 +363,7 @@ static const struct backend_ops fake_ops = {
 	.write = fake_write,
 	.set_demand = fake_set_demand,
 	.set_mode = fake_set_mode,
+	.answer = fake_answer,
 	.next_punched = fake_next_punched,
 	.follow = fake_follow,
 	.list_pinned = fake_list_pinned,

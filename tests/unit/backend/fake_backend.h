@@ -30,6 +30,10 @@ struct fake {
 	unsigned order;  /* of the compound pages of all memory */
 	GByteArray *dirty; /* for each 4 KiB page of the pool: has an object had it since it was zeroed? */
 	char *state_dir;   /* a temporary directory with the store */
+	/* The last arguments of set_demand(), and the number of calls of answer(), which is atomic. */
+	const struct backend_demand_fns *demand;
+	void *demand_data;
+	int answers;
 };
 
 /* A pool of @capacity bytes in units of @page_size. */

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the log says of mappings whose address keeps large pages away. */
+#include <string.h>
+
+#include "base/page_order.h"
+#include "namespace/fault_service.h"
+#include "unit/namespace/world.h"
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+#define QEMU "qemu-system-x86"
+#define END  999 /* an inode that does not exist */
+
+/* The file's inode is the first after that of the root. */
+#define FACT(comm, page)          "inode 2: " comm " (pid 7) maps it at an address that allows pages of " page " only"
+#define SERVER(comm, page)        "dmemfsd: info: " FACT(comm, page) "\n"
+#define REMEDY                    "to QEMU's memory-backend-file; with libvirt use the emulator qemu-aligned\n"
+#define ADVICE(comm, page, align) "dmemfsd: warning: " FACT(comm, page) ": add " align " " REMEDY
+#define ADVICE_4K(comm)           ADVICE(comm, "4K", "align=2M or align=1G")
+
+struct kind {
+	const char *name;
+	unsigned order;
+	uint64_t unit;
+	struct {
+		const char *comm;
+		uint64_t length, page_size;
+	} mappings[8];
+	const char *log;
+};
+
+static const struct kind kinds[] = {
+	{ "1G",
+	  PAGE_ORDER_1G,
+	  GIB,
+	  { { QEMU, GIB, 2 * MIB },
+	    { QEMU, GIB, 4 * KIB },
+	    { QEMU, 512 * MIB, 2 * MIB },
+	    { QEMU, 512 * MIB, 4 * KIB },
+	    { "qemu-kvm", GIB, 2 * MIB },
+	    { "qemu:vm1", GIB, 2 * MIB } },
+	  ADVICE(QEMU, "2M", "align=1G") ADVICE(QEMU, "4K", "align=1G") ADVICE_4K(QEMU)
+	          ADVICE("qemu-kvm", "2M", "align=1G") ADVICE("qemu:vm1", "2M", "align=1G") },
+	{ "servers",
+	  PAGE_ORDER_1G,
+	  GIB,
+	  { { "qemu-storage-da", GIB, 2 * MIB }, { "virtiofsd", GIB, 4 * KIB }, { "virtiofsd", 512 * MIB, 2 * MIB } },
+	  SERVER("qemu-storage-da", "2M") SERVER("virtiofsd", "4K") },
+	/* Larger pages than compound ones do not exist, whatever the unit is. */
+	{ "2M", PAGE_ORDER_2M, GIB, { { QEMU, GIB, 2 * MIB }, { QEMU, GIB, 4 * KIB } }, ADVICE_4K(QEMU) },
+	{ "none-1G", PAGE_ORDER_NONE, GIB, { { QEMU, GIB, 2 * MIB } }, ADVICE(QEMU, "2M", "align=1G") },
+	{ "none-2M", PAGE_ORDER_NONE, 2 * MIB, { { QEMU, GIB, 2 * MIB }, { QEMU, GIB, 4 * KIB } }, ADVICE_4K(QEMU) },
+	{ "none-4K",
+	  PAGE_ORDER_NONE,
+	  4 * KIB,
+	  { { QEMU, GIB, 2 * MIB }, { QEMU, 2 * MIB, 4 * KIB } },
+	  ADVICE_4K(QEMU) },
+};
+
+static void report(struct fake *fake, const struct kind *kind)
+{
+	for (guint i = 0; i < G_N_ELEMENTS(kind->mappings) && kind->mappings[i].comm; i++) {
+		struct backend_mapping mapping = {
+			.id = 2, .length = kind->mappings[i].length, .pid = 7, .page_size = kind->mappings[i].page_size
+		};
+
+		g_strlcpy(mapping.comm, kind->mappings[i].comm, sizeof(mapping.comm));
+		fake->demand->unaligned(&mapping, fake->demand_data);
+	}
+}
+
+/* The only thread of the service comes to this fault when it has done all before. It says so in the log. */
+static void wait_for_all(struct fake *fake)
+{
+	struct backend_fault end = { .id = END };
+
+	fake->demand->fault(&end, fake->demand_data);
+	while (!g_atomic_int_get(&fake->answers))
+		g_usleep(1000);
+}
+
+static void reported(const struct kind *kind)
+{
+	struct world world = { .fake = fake_new_paged(GIB, kind->unit, kind->order) };
+	struct fault_service *service;
+
+	world_start(&world);
+	g_assert_cmpuint(world_make(&world, STORE_ROOT_INO, "vm1", S_IFREG | 0600), ==, 2);
+	service = fault_service_start(world.ns, &world.fake->storage, 1);
+	report(world.fake, kind);
+	wait_for_all(world.fake);
+	fault_service_stop(service);
+	namespace_destroy(world.ns, false);
+	fake_destroy(world.fake);
+}
+
+static void log_of_mappings(gconstpointer data)
+{
+	const struct kind *kind = data;
+	g_autofree char *log = g_strconcat(kind->log, "dmemfsd: warning: inode " G_STRINGIFY(END) ": *", NULL);
+
+	if (g_test_subprocess()) {
+		reported(kind);
+		return;
+	}
+	g_test_trap_subprocess(NULL, 0, 0);
+	g_test_trap_assert_passed();
+	g_test_trap_assert_stderr(log);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		g_autofree char *path = g_strconcat("/fault_service/unaligned/", kinds[i].name, NULL);
+
+		g_test_add_data_func(path, &kinds[i], log_of_mappings);
+	}
+	return g_test_run();
+}
