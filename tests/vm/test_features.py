@@ -6,6 +6,7 @@ systems, migration and devices; test_features_memory.py has what changes the amo
 
 import hashlib
 import os
+import platform
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,13 @@ from helpers.backends import MIB
 from helpers.counting import SIZE, TIMEOUT, CountingGuest, goes_on, make_disk
 from helpers.mount import wait_until
 from holder import DISK, prepare_disk
-from kvm_guest import guest
+from kvm_guest import BOOT_TIMEOUT, guest
 from places import ALL, HUGETLBFS, capacity, kinds, mapped, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = [pytest.mark.usefixtures("kvm"), pytest.mark.timeout(120)]
 
 UNREADABLE = "could not read the boot disk"
+INTERNAL_ERROR = "KVM internal error"
 LARGE = 512 * MIB  # for a guest with Linux
 
 
@@ -217,3 +219,18 @@ def test_assigned_device(place, work):
         with guest(work, f"mem-path={path},align={place.align}", place.whole(LARGE), f"dma memmap=4M${source:#x}", options) as running:
             assert running.wait("dma") == "done"
             assert mapping.read(target, vfio.PIECE) == filling
+
+
+def is_kept_from_kvm(place):
+    """Linux 6.13 and later do not let KVM keep raw memory that a guest gives to a guest of its own."""
+    return place.is_raw and tuple(map(int, platform.release().split(".")[:2])) >= (6, 13)
+
+
+@kinds(*ALL)
+def test_guest_runs_a_guest(place, work):
+    """KVM keeps some pages of the guest for that."""
+    memory = f"mem-path={place.make('vm1', place.whole(LARGE))},align={place.align}"
+    with guest(work, memory, place.whole(LARGE), "minivm", ["-cpu", "host"]) as running:
+        wait_until(lambda: running.said("minivm") or INTERNAL_ERROR in running.errors(), "it has run, or cannot", BOOT_TIMEOUT)
+        assert (running.said("minivm") is None) == is_kept_from_kvm(place), running.errors()
+        assert running.said("minivm") in (None, "42")

@@ -8,10 +8,10 @@ from pathlib import Path
 from .initramfs import Archive, dependencies, read_module
 
 TESTS = Path(__file__).parents[2]
-MODULES = ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk")
+MODULES = {"modules": ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk"), "kvm-modules": ("kvm_amd",)}  # by directory
 SCRIPTS = ("counter", "breather", "plugger", "reader", "dma")
 PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c",
-            "memory_bound": TESTS / "bench" / "memory_bound.c"}
+            "minivm": TESTS / "vm" / "nested" / "minivm.c", "memory_bound": TESTS / "bench" / "memory_bound.c"}
 
 
 def build(kernel, directory):
@@ -22,8 +22,9 @@ def build(kernel, directory):
     archive.add_file("init", (TESTS / "vm" / "nested" / "init").read_bytes(), 0o755)
     for script in SCRIPTS:
         archive.add_file(f"bin/{script}", (TESTS / "vm" / "nested" / script).read_bytes(), 0o755)
-    for number, module in enumerate(dependencies(kernel, MODULES)):
-        archive.add_file(f"modules/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
+    for place, wanted in MODULES.items():
+        for number, module in enumerate(dependencies(kernel, wanted)):
+            archive.add_file(f"{place}/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
     for name, source in PROGRAMS.items():
         subprocess.run(["gcc", "-static", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
                         "-o", directory / name, source], check=True)
