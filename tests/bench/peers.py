@@ -86,7 +86,7 @@ def start(*systems, node=NODE, append=PAGES, measure="start", timeout=START_TIME
     return Boot("icount", {measure: systems}, node, append, timeout=timeout, alone=True, tries=START_TRIES)
 
 
-VFIO = Boot("icount", {"vfio": (*HUGETLBFS, *KINDS)}, options=("--iommu", "--device", "edu"))
+VFIO = Boot("icount", {"vfio": (*HUGETLBFS, *KINDS)}, options=("--iommu", "amd", "--device", "edu"))
 
 
 BOOTS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from . import initramfs
 from .kernel import Kernel
 from .layout import Layout, Node
-from .machine import DEFAULT_NODES, Machine
+from .machine import DEFAULT_NODES, IOMMUS, Machine
 from .session import Session
 
 TOP = Path(__file__).resolve().parents[3]
@@ -39,7 +39,8 @@ def add_options(parser):
     parser.add_argument("--icount", action="store_true",
                         help="one CPU, and a clock that counts instructions: figures repeat to the digit")
     parser.add_argument("--disk", metavar="IMAGE", action="append", default=[], help="raw image, becomes /dev/vda, ...")
-    parser.add_argument("--iommu", action="store_true", help="emulate AMD's IOMMU")
+    parser.add_argument("--nvme", metavar="IMAGE", action="append", default=[], help="raw image, becomes an NVMe disk")
+    parser.add_argument("--iommu", choices=IOMMUS, help="emulate the IOMMU of this vendor")
     parser.add_argument("--device", metavar="DEVICE", action="append", default=[], help="QEMU's -device: edu")
     parser.add_argument("--append", metavar="ARGUMENT", action="append", default=[],
                         help="for the kernel's command line")
@@ -69,7 +70,7 @@ def machine_for(options):
     kernel = Kernel.find(options.kernel)
     return Machine(kernel, Layout(options.node or DEFAULT_NODES), 1 if options.icount else options.cpus,
                    options.icount, tuple(options.disk), tuple(options.append), tuple(options.cpu), options.from_disk,
-                   options.iommu, tuple(options.device))
+                   options.iommu, tuple(options.device), tuple(options.nvme))
 
 
 def _settings(machine, options, command, interactive):

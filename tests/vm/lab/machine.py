@@ -25,8 +25,10 @@ KERNEL_ARGUMENTS = (
     "tsc=reliable", "random.trust_cpu=on", "rcupdate.rcu_expedited=1")
 
 
-# VFIO puts devices behind it in their own address space; DMA of all others goes through it as well.
-IOMMU_ARGUMENTS = ("amd_iommu=on", "iommu=nopt")
+# QEMU's device, and the kernel's arguments. VFIO puts devices behind it in their own address space; DMA of all others goes through it
+# as well.
+IOMMUS = {"amd": ("amd-iommu,intremap=off", ("amd_iommu=on", "iommu=nopt")),
+          "intel": ("intel-iommu,intremap=off,aw-bits=48", ("intel_iommu=on", "iommu=nopt"))}
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Machine:
     arguments: tuple = ()  # more for the kernel's command line
     features: tuple = ()  # more for the CPU's properties
     from_disk: bool = False  # the boot loader on the first disk starts the kernel, and knows its command line
-    iommu: bool = False
+    iommu: str | None = None  # one of IOMMUS
     devices: tuple = ()  # QEMU's -device
+    nvmes: tuple = ()  # raw images of NVMe disks
     environment: dict = field(default_factory=lambda: os.environ)
 
     def _accelerator(self):
@@ -66,17 +69,20 @@ class Machine:
         if self.icount:
             command += ["-icount", "shift=0,sleep=off"]
         if self.iommu:
-            command += ["-device", "amd-iommu,intremap=off"]
+            command += ["-device", IOMMUS[self.iommu][0]]
         for device in self.devices:
             command += ["-device", device]
         for number, disk in enumerate(self.disks):
             command += ["-drive", f"if=virtio,format=raw,index={number},file={Path(disk).resolve()}"]
+        for number, disk in enumerate(self.nvmes):
+            command += ["-drive", f"if=none,format=raw,id=nvme{number},file={Path(disk).resolve()}",
+                        "-device", f"nvme,drive=nvme{number},serial={number}"]
         return command + _channels(sockets, interactive)
 
     def _direct_boot(self, initramfs, interactive):
         verbosity = "quiet" if interactive else "ignore_loglevel"
         arguments = (verbosity, *KERNEL_ARGUMENTS, *self.layout.kernel_arguments(),
-                     *(IOMMU_ARGUMENTS if self.iommu else ()), *self.arguments)
+                     *(IOMMUS[self.iommu][1] if self.iommu else ()), *self.arguments)
         return ["-kernel", str(self.kernel.image), "-initrd", str(initramfs), "-append", " ".join(arguments)]
 
 
