@@ -317,7 +317,7 @@ int dmemfs_object_set_mode(struct dmemfs_object *obj, const struct dmemfs_object
 	if (!is_power_of_2(arg->unit) || arg->unit < PAGE_SIZE << arg->order || arg->unit > SZ_1G)
 		return -EINVAL;
 	down_write(&obj->lock);
-	if (arg->order != obj->order && (obj->nr_pages || obj->opened)) {
+	if (arg->order != obj->order && (obj->nr_pages || dmemfs_object_is_open(obj))) {
 		ret = -EBUSY;
 	} else {
 		WRITE_ONCE(obj->mode, arg->mode);

@@ -89,8 +89,7 @@ struct dmemfs_object {
 	unsigned long nr_pages;	  /* in extents, punched ones included */
 	unsigned long nr_punched; /* in punched extents, which no process can access */
 	u32 mode;		  /* DMEMFS_MODE_* */
-	u32 order;		  /* of its regions; does not change once the object was opened, */
-	bool opened;		  /* which it was */
+	u32 order;		  /* of its regions; does not change while the object has an inode */
 	u64 unit;		  /* bytes, a power of two, a folio at least */
 	u64 size;
 	u64 stale_end; /* bytes of memory in [size, stale_end) may not be zero yet */

@@ -155,7 +155,6 @@ static struct inode *inode_new(struct dmemfs_object *obj, struct vfsmount *mnt)
 	inode->i_private = obj;
 	inode->i_flags |= obj->order ? dmemfs_pages_inode_flags(obj->order) : 0;
 	i_size_write(inode, obj->size);
-	obj->opened = true;
 	kref_get(&obj->ref);
 
 	xa_lock(&dmemfs_objects);

@@ -104,8 +104,8 @@
  *     - the mode, .mode (or-ed enum dmemfs_object_mode_bit),
  *     - the unit, .unit: the size in which the object receives and gives back memory on demand, a power of two from
  *       DMEMFS_ALIGNMENT, or one folio if that is more, to 1 GiB (EINVAL), and
- *     - the order of the regions that its memory comes from, .order. It cannot change any more (EBUSY) when the object
- *       has extents or has been opened.
+ *     - the order of the regions that its memory comes from, .order. It cannot change (EBUSY) while the object has
+ *       extents, or an open file or a mapping reaches it.
  *     A new object has mode 0, the smallest unit and order 0. Faults that wait are retried. Existing mappings keep the
  *     mode in which they were made.
  *     DEMAND   holes inside the size receive memory when they are touched: see "Demand". Without it, access to a hole

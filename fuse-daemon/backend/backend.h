@@ -122,8 +122,8 @@ struct backend_ops {
 	/*
 	 * Gets the object of a file on record: the one that an earlier daemon left, or a new one. Makes its memory exactly
 	 * the @count @runs, and its size @size. Does not zero memory that it adds. *@object is NULL when there is no object,
-	 * and @count is 0. -ESTALE: the id is in use by an object that was dropped. @kind counts for a new object only: the
-	 * caller calls set_mode() next.
+	 * and @count is 0. -ESTALE: the id is in use by an object that was dropped. -ETXTBSY: the object has another order, and a
+	 * process still maps it. @kind counts for its order and for a new object only: the caller calls set_mode() next.
 	 */
 	int (*attach)(struct backend *backend, uint64_t id, const struct object_kind *kind,
 	              const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object);
@@ -179,7 +179,7 @@ struct backend_ops {
 	 * answer() was called: with @err 0 the thread touches the memory again, else the fault fails (SIGBUS).
 	 */
 	void (*set_demand)(struct backend *backend, const struct backend_demand_fns *fns, void *data);
-	/* -EBUSY: @kind has another order than the object, which has memory or has been opened. */
+	/* -EBUSY: @kind has another order than the object, which has memory, or is open or mapped. */
 	int (*set_mode)(struct backend_object *object, const struct object_kind *kind);
 	int (*answer)(struct backend *backend, uint64_t id, uint64_t offset, uint64_t length, int err);
 	/* Finds the first punched run that ends after @from. False when there is none. */

@@ -281,9 +281,14 @@ static int pfn_attach(struct backend *backend, uint64_t id, const struct object_
 	struct dmemfs_object_resize resize = { .id = id, .size = size };
 	int err = 0;
 
-	/* The object was made for other pages. It has no memory, because else the region would still have these pages. */
-	if (info.state == DMEMFS_OBJECT_NAMED && info.order != kind->order && !info.allocated && give_up(backend, id))
-		info = (struct dmemfs_object_info){ .id = id };
+	/*
+	 * The object was made for other pages. It has no memory, because else the region would still have these pages. It must not be
+	 * dropped for another one: if a process still reaches it, its id, which is that of a file on record, would become idle later.
+	 */
+	if (info.state == DMEMFS_OBJECT_NAMED && info.order != kind->order && !info.allocated)
+		err = set_kind(backend, id, kind);
+	if (err)
+		return err == -EBUSY ? -ETXTBSY : err;
 	if (!info.state && !count && !size)
 		return 0;
 	/* A dropped object can still be touched. Memory on record that the last daemon did not give to it is added. */

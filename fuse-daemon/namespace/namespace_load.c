@@ -248,6 +248,14 @@ bool namespace_load(struct namespace *ns, bool kept, bool takeover, GError **err
 	return !err;
 }
 
+static const char *attach_reason(int err)
+{
+	return err == -ETXTBSY
+	               ? "a process still maps it, and its region has other compound pages now: end that process, or "
+	                 "restore pages= of the [region]"
+	               : g_strerror(-err);
+}
+
 bool namespace_attach(struct namespace *ns, GError **error)
 {
 	GHashTableIter iter;
@@ -259,15 +267,15 @@ bool namespace_attach(struct namespace *ns, GError **error)
 		int err = S_ISREG(inode->mode) ? file_attach(inode->file) : 0;
 
 		/*
-		 * An earlier daemon dropped the object of a removed file, and died before it deleted the file's
-		 * record.
+		 * A removed file needs no object. An earlier daemon dropped it, and died before it deleted the file's
+		 * record; or it will be dropped by namespace_settle().
 		 */
-		if (err == -ESTALE && inode->nlink == 0)
+		if ((err == -ESTALE || err == -ETXTBSY) && inode->nlink == 0)
 			err = 0;
 		if (err) {
 			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
 			            "inode %" G_GUINT64_FORMAT ": its memory cannot be made ready: %s", inode->ino,
-			            g_strerror(-err));
+			            attach_reason(err));
 			return false;
 		}
 		/* A request that waited for the memory of this removed file may come again; it then goes on waiting. */

@@ -153,10 +153,16 @@ def test_order_of_an_object(device, region, order, folio):
         device.call("OBJECT_MODE", id=1, unit=GIB, order=0)
     device.call("EXTENT_REMOVE", id=1, length=folio)
     device.call("OBJECT_MODE", id=1, unit=GIB, order=0)
-    os.close(device.open_object(1))
+    device.call("OBJECT_RESIZE", id=1, size=PAGE)
+    fd = device.open_object(1)
     with fails_with(errno.EBUSY):
         device.call("OBJECT_MODE", id=1, unit=GIB, order=order)
     device.call("OBJECT_MODE", id=1, unit=GIB)
+    with Mapping(fd, PAGE):
+        os.close(fd)
+        with fails_with(errno.EBUSY):
+            device.call("OBJECT_MODE", id=1, unit=GIB, order=order)
+    device.call("OBJECT_MODE", id=1, unit=GIB, order=order)
 
 
 @pytest.mark.parametrize("start, offset, length", [(PAGE, 0, 0), (0, PAGE, 0), (0, 0, -PAGE), (0, MIB, 0), (MIB, 0, 0)])

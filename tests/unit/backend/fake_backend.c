@@ -222,8 +222,8 @@ static int fake_give(struct backend_object *object, uint64_t offset, struct exte
 static int fake_attach(struct backend *backend, uint64_t id, const struct object_kind *kind,
                        const struct extent_map_run *runs, guint count, uint64_t size, struct backend_object **object)
 {
-	if (backend->fake->dropped)
-		return -ESTALE;
+	if (backend->fake->attach_error)
+		return backend->fake->attach_error;
 	fake_create(backend, id, kind, object);
 	for (guint i = 0; i < count; i++) {
 		g_assert_false(is_pinned(backend->fake, runs[i].extent));

@@ -18,7 +18,7 @@ struct fake {
 	uint64_t given;              /* bytes in live objects */
 	unsigned fail_give_in;       /* n: the n-th give() from now fails with -ENOSPC; 0: none */
 	bool hold;                   /* drop() and discard() report that a process still maps the object */
-	bool dropped;                /* attach() finds that an earlier daemon has dropped the object */
+	int attach_error;            /* of attach(): -ESTALE, -ETXTBSY; 0: none */
 	GArray *held;                /* ids of those objects: no idle event yet */
 	unsigned mode;               /* the last argument of set_mode(): enum backend_mode */
 	int next_backing_id;

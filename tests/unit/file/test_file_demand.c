@@ -247,7 +247,8 @@ static void a_removed_file_keeps_its_promise(void)
 
 	file_restore(file, 4 * UNIT);
 	file_restore_alloc(file, true, false);
-	fake->dropped = fake->hold = true;
+	fake->attach_error = -ESTALE;
+	fake->hold = true;
 	g_assert_cmpint(file_attach(file), ==, -ESTALE);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 4 * UNIT);
 	file_destroy(file);

@@ -343,6 +343,60 @@ static void writes_take_privileges_away(struct world *world, gconstpointer data)
 	g_assert_cmphex(attr.st_mode, ==, S_IFREG | 0755);
 }
 
+/* A file without memory, for which the kernel has a reference. */
+static uint64_t make_demand(struct world *world)
+{
+	struct file *file;
+	struct stat attr;
+
+	g_assert_cmpint(namespace_make(world->ns, ROOT, "vm", S_IFREG | 0600, NULL, world_caller, &attr), ==, 0);
+	g_assert_cmpint(namespace_get_file(world->ns, attr.st_ino, &file), ==, 0);
+	g_assert_cmpint(file_set_demand(file, true), ==, 0);
+	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
+	namespace_put_file(world->ns, attr.st_ino);
+	return attr.st_ino;
+}
+
+/* The next daemon has a region with other pages, but a process still maps the file's object. */
+static void next_region_has_other_pages(struct world *world)
+{
+	namespace_destroy(world->ns, false);
+	fake_restart(world->fake);
+	world->fake->attach_error = -ETXTBSY;
+}
+
+static void a_start_with_other_pages_names_what_is_in_use(struct world *world, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *expected = NULL;
+
+	(void)data;
+	expected =
+		g_strdup_printf("inode %" G_GUINT64_FORMAT ": its memory cannot be made ready: a process still maps it",
+	                        make_demand(world));
+	next_region_has_other_pages(world);
+	world->ns = namespace_new(&world->fake->storage);
+	g_assert_true(namespace_load(world->ns, true, false, NULL));
+	g_assert_false(namespace_attach(world->ns, &error));
+	g_assert_true(g_str_has_prefix(error->message, expected));
+	world->fake->attach_error = 0;
+	world_restart(world);
+}
+
+static void a_start_with_other_pages_drops_removed_files_in_use(struct world *world, gconstpointer data)
+{
+	(void)data;
+	make_demand(world);
+	g_assert_cmpint(namespace_unlink(world->ns, ROOT, "vm"), ==, 0);
+	next_region_has_other_pages(world);
+	world->fake->hold = true;
+	world_start(world);
+	g_assert_cmpuint(world->fake->held->len, ==, 1);
+	fake_release_held(world->fake);
+	world->fake->attach_error = 0;
+	world->fake->hold = false;
+}
+
 #define TEST(path, function) g_test_add("/namespace/" path, struct world, NULL, world_set_up, function, world_tear_down)
 
 int main(int argc, char **argv)
@@ -363,5 +417,7 @@ int main(int argc, char **argv)
 	TEST("xattr", extended_attributes);
 	TEST("lifetime/demand", removed_demand_files_always_have_an_owner);
 	TEST("privilege", writes_take_privileges_away);
+	TEST("other-pages", a_start_with_other_pages_names_what_is_in_use);
+	TEST("other-pages/removed", a_start_with_other_pages_drops_removed_files_in_use);
 	return g_test_run();
 }

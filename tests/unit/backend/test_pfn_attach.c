@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A file on record gets the object that an earlier daemon made for other compound pages. The functions of pfn_device.h are below. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "backend/backend.h"
+#include "backend/pfn_device.h"
+#include "base/page_order.h"
+
+#define GIB (UINT64_C(1) << 30)
+#define ID  2
+
+/* The only object of the module. */
+static struct dmemfs_object_info object;
+static bool in_use; /* a process reaches it */
+
+static int object_next(struct dmemfs_object_info *info)
+{
+	if (!object.state || info->id > ID)
+		return -ENOENT;
+	*info = object;
+	return 0;
+}
+
+static int object_mode(const struct dmemfs_object_mode *mode)
+{
+	if (in_use && mode->order != object.order)
+		return -EBUSY;
+	object.order = mode->order;
+	object.unit = mode->unit;
+	object.mode = mode->mode;
+	return 0;
+}
+
+static int object_create(void)
+{
+	if (object.state)
+		return -EEXIST;
+	object = (struct dmemfs_object_info){ .id = ID, .state = DMEMFS_OBJECT_NAMED };
+	return 0;
+}
+
+static int object_drop(struct dmemfs_object_op *op)
+{
+	object.state = op->state = in_use ? DMEMFS_OBJECT_DROPPED : DMEMFS_OBJECT_IDLE;
+	return 0;
+}
+
+int pfn_call(int device, unsigned long request, void *argument)
+{
+	(void)device;
+	switch (request) {
+	case DMEMFS_IOC_REGION_CLAIM:
+		((struct dmemfs_region *)argument)->node_length = GIB;
+		return 0;
+	case DMEMFS_IOC_OBJECT_NEXT:
+		return object_next(argument);
+	case DMEMFS_IOC_OBJECT_MODE:
+		return object_mode(argument);
+	case DMEMFS_IOC_OBJECT_CREATE:
+		return object_create();
+	case DMEMFS_IOC_OBJECT_DROP:
+		return object_drop(argument);
+	case DMEMFS_IOC_OBJECT_REAP:
+		object.state = 0;
+		return 0;
+	case DMEMFS_IOC_OBJECT_RESIZE:
+		object.size = ((struct dmemfs_object_resize *)argument)->size;
+		return 0;
+	case DMEMFS_IOC_REGION_NEXT:
+	case DMEMFS_IOC_EXTENT_NEXT:
+		return -ENOENT;
+	default:
+		return -ENOTTY;
+	}
+}
+
+bool pfn_hello(int device, struct dmemfs_hello *hello, GError **error)
+{
+	(void)device;
+	(void)error;
+	*hello = (struct dmemfs_hello){ .abi = DMEMFS_ABI_VERSION, .features = DMEMFS_FEATURE_PAGES };
+	return true;
+}
+
+int pfn_device_open(GError **error)
+{
+	(void)error;
+	return open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+int pfn_list_pinned(int device, struct extent range, GArray *runs)
+{
+	(void)device;
+	(void)range;
+	(void)runs;
+	return 0;
+}
+
+/* Starts a daemon, which attaches the file: demand allocation, 1 GiB, no memory yet. Returns the result of attach(). */
+static int attach(unsigned order)
+{
+	struct region_config region = {
+		.name = (char *)"all", .start = 4 * GIB, .size = GIB, .node = -1, .order = order
+	};
+	struct config config = { .backend = BACKEND_PFN, .page_size = GIB, .regions = g_ptr_array_new() };
+	const struct object_kind kind = { .mode = BACKEND_DEMAND, .unit = GIB, .order = order };
+	g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(struct memory_region));
+	const struct backend_ops *ops = &backend_pfn_ops;
+	struct backend_object *attached = NULL;
+	g_autoptr(GError) error = NULL;
+	struct backend *backend;
+	int err;
+
+	g_ptr_array_add(config.regions, &region);
+	backend = ops->open(&config, regions, &error);
+	g_assert_no_error(error);
+	err = ops->attach(backend, ID, &kind, NULL, 0, GIB, &attached);
+	g_assert_true(!err == !!attached);
+	if (attached)
+		ops->release(attached);
+	ops->close(backend);
+	g_ptr_array_unref(config.regions);
+	return err;
+}
+
+static void made_for(unsigned order, bool reached)
+{
+	object = (struct dmemfs_object_info){ .id = ID,
+		                              .state = DMEMFS_OBJECT_NAMED,
+		                              .size = GIB,
+		                              .mode = DMEMFS_MODE_DEMAND,
+		                              .unit = GIB,
+		                              .order = order };
+	in_use = reached;
+}
+
+static void an_object_at_rest_gets_the_other_pages(void)
+{
+	made_for(PAGE_ORDER_2M, false);
+	g_assert_cmpint(attach(PAGE_ORDER_1G), ==, 0);
+	g_assert_cmpuint(object.state, ==, DMEMFS_OBJECT_NAMED);
+	g_assert_cmpuint(object.order, ==, PAGE_ORDER_1G);
+	g_assert_cmpuint(object.size, ==, GIB);
+}
+
+/* If it were dropped, the record of the file would be deleted when the process ends. */
+static void an_object_in_use_stays_that_of_its_file(void)
+{
+	made_for(PAGE_ORDER_2M, true);
+	g_assert_cmpint(attach(PAGE_ORDER_1G), ==, -ETXTBSY);
+	g_assert_cmpuint(object.state, ==, DMEMFS_OBJECT_NAMED);
+	/* Either of the remedies that the log names helps. */
+	g_assert_cmpint(attach(PAGE_ORDER_2M), ==, 0);
+	in_use = false;
+	g_assert_cmpint(attach(PAGE_ORDER_1G), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/pfn_attach/at_rest", an_object_at_rest_gets_the_other_pages);
+	g_test_add_func("/pfn_attach/in_use", an_object_in_use_stays_that_of_its_file);
+	return g_test_run();
+}
