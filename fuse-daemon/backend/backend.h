@@ -202,8 +202,9 @@ struct backend_ops {
 	 */
 	int (*list_pinned)(struct backend *backend, struct extent range, GArray *runs);
 	/*
-	 * Releases the regions of an earlier configuration that files or devices had memory of until now. Returns how many are
-	 * still claimed. NULL: regions of this backend are never claimed.
+	 * Releases, in the background, the regions of an earlier configuration that files or devices had memory of until now.
+	 * Returns how many were claimed before; 0: the caller need not call again. To be called by one thread. NULL: regions of
+	 * this backend are never claimed.
 	 */
 	unsigned (*release_former)(struct backend *backend);
 	/* How many faults were served with each page size, in lines "SIZE COUNT"; the caller frees it. NULL: not known. */

@@ -19,7 +19,10 @@
 
 struct backend {
 	int device;
-	GArray *former; /* struct extent: claimed regions of an earlier configuration */
+	GArray *former; /* struct extent: claimed regions of an earlier configuration; the releaser's while it works */
+	GThread *releaser; /* NULL: none was started */
+	gint is_releasing; /* whether it works; atomic */
+	unsigned claimed;  /* how many @former were when it was started */
 	struct pfn_listeners listeners;
 };
 
@@ -146,8 +149,16 @@ static struct backend *pfn_open(const struct config *config, GArray *regions, GE
 	return backend;
 }
 
+static void join_releaser(struct backend *backend)
+{
+	if (backend->releaser)
+		g_thread_join(backend->releaser);
+	backend->releaser = NULL;
+}
+
 static void pfn_close(struct backend *backend)
 {
+	join_releaser(backend);
 	close(backend->device);
 	g_array_unref(backend->former);
 	g_free(backend);
@@ -457,10 +468,30 @@ static int list_pinned(struct backend *backend, struct extent range, GArray *run
 	return pfn_list_pinned(backend->device, range, runs);
 }
 
+static gpointer release_in_background(gpointer data)
+{
+	struct backend *backend = data;
+
+	pfn_release_former(backend->device, backend->former);
+	g_atomic_int_set(&backend->is_releasing, FALSE);
+	return NULL;
+}
+
+/*
+ * Not in the caller's thread, the main loop, which answers the service manager's watchdog: the kernel waits for RCU several times
+ * for the struct pages of each gigabyte, and nothing interrupts it.
+ */
 static unsigned release_former(struct backend *backend)
 {
-	pfn_release_former(backend->device, backend->former);
-	return backend->former->len;
+	if (g_atomic_int_get(&backend->is_releasing))
+		return backend->claimed;
+	join_releaser(backend);
+	backend->claimed = backend->former->len;
+	if (backend->claimed) {
+		g_atomic_int_set(&backend->is_releasing, TRUE);
+		backend->releaser = g_thread_new("release", release_in_background, backend);
+	}
+	return backend->claimed;
 }
 
 /* How many faults were served with each page size. */
