@@ -64,11 +64,19 @@ void storage_idle(const struct storage *storage, uint64_t ino);
 /* To be called when the record of @ino was deleted (store_set_deleted_callback()): frees its memory to the pool. */
 void storage_deleted(uint64_t ino, void *storage);
 
+/* Memory that a file had given up, and that devices no longer hold. */
+struct unpinned {
+	uint64_t ino;      /* the file */
+	uint64_t bytes;    /* in all */
+	uint64_t promised; /* bytes that the pool has promised to the file, so that no other file gets them before it */
+	unsigned order;    /* of the compound pages of these */
+};
+
 /*
- * Devices no longer hold @bytes that the removed file @ino had given up: reduces the usage of its quota, but not below what is still
- * pinned or pending of the file.
+ * Of the removed file @memory->ino: reduces the usage of its quota, but not below what is still pinned or pending of the file. Forgoes
+ * what the file does not need of the promise.
  */
-void storage_unpinned(const struct storage *storage, uint64_t ino, uint64_t bytes);
+void storage_unpinned(const struct storage *storage, const struct unpinned *memory);
 
 struct file;
 
@@ -127,8 +135,8 @@ int file_change_order(struct file *file, unsigned order);
 /* Keeps @name, which the file is about to lose as its last one, for reports about memory that a device still holds. */
 void file_note_name(struct file *file, const char *name);
 
-/* Devices no longer hold @bytes that the file had given up: they count no longer for the file. Commits nothing. */
-void file_unpinned(struct file *file, uint64_t bytes);
+/* The file had given @memory up: it counts no longer. Forgoes what the file does not need of the promise. Commits nothing. */
+void file_unpinned(struct file *file, const struct unpinned *memory);
 
 /* What the file has charged to a quota tree. The namespace, which knows the tree, assigns it. */
 struct quota_account *file_account(struct file *file);

@@ -94,10 +94,16 @@ void file_leave_pinned(struct file *file, GArray *extents)
 	file->pinned += before - bytes_of(extents);
 }
 
-void file_unpinned(struct file *file, uint64_t bytes)
+void file_unpinned(struct file *file, const struct unpinned *memory)
 {
+	struct pool *pool = file->storage->pool;
+
 	pthread_rwlock_wrlock(&file->lock);
-	file->pinned -= MIN(bytes, file->pinned);
+	file->pinned -= MIN(memory->bytes, file->pinned);
+	if (memory->order == file->order)
+		file->promised += memory->promised;
+	else
+		pool_forgo(pool, pool_regions_of(pool, memory->order), memory->promised);
 	file_settle(file);
 	pthread_rwlock_unlock(&file->lock);
 }

@@ -333,28 +333,38 @@ bool pins_leave_out(const struct storage *storage, uint64_t ino, struct extent_m
 	return parts->len != 1 || g_array_index(parts, struct extent, 0).length < run.extent.length;
 }
 
-/* Adds to the bytes of a file in @ended, inode number -> bytes. */
-static void note_ended(GHashTable *ended, uint64_t ino, uint64_t bytes)
+/* What ended of the file @ino: an element of @ended, a set of struct unpinned by inode number. */
+static struct unpinned *ended_of(GHashTable *ended, uint64_t ino, unsigned order)
 {
-	uint64_t *sum = g_hash_table_lookup(ended, &ino);
+	struct unpinned *memory = g_hash_table_lookup(ended, &ino);
 
-	if (sum)
-		*sum += bytes;
-	else
-		g_hash_table_insert(ended, g_memdup2(&ino, sizeof(ino)), g_memdup2(&bytes, sizeof(bytes)));
+	if (!memory) {
+		memory = g_new(struct unpinned, 1);
+		*memory = (struct unpinned){ .ino = ino, .order = order };
+		g_hash_table_add(ended, memory);
+	}
+	return memory;
+}
+
+/* Frees @run, which the file @ino had. Promises it to the file: until the file was told, no other may count on it. */
+static void end(const struct storage *storage, uint64_t ino, struct extent run, GHashTable *ended)
+{
+	unsigned order = pool_order_at(storage->pool, run.start);
+	struct unpinned *memory = ended_of(ended, ino, order);
+
+	memory->bytes += run.length;
+	memory->promised += pool_unpin(storage->pool, run, memory->order == order);
 }
 
 /* Once for each file. */
 static void tell_ended(GHashTable *ended, const struct pins_poll *poll)
 {
 	GHashTableIter iter;
-	gpointer ino, bytes;
+	gpointer memory;
 
 	g_hash_table_iter_init(&iter, ended);
-	while (poll->unpinned && g_hash_table_iter_next(&iter, &ino, &bytes)) {
-		if (*(const uint64_t *)ino)
-			poll->unpinned(*(const uint64_t *)ino, *(const uint64_t *)bytes, poll->data);
-	}
+	while (g_hash_table_iter_next(&iter, &memory, NULL))
+		poll->unpinned(memory, poll->data);
 }
 
 static void look_again(const struct storage *storage, const struct pins_poll *poll)
@@ -362,7 +372,7 @@ static void look_again(const struct storage *storage, const struct pins_poll *po
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	g_autoptr(GArray) pins = pool_get_pins(storage->pool);
 	g_autoptr(GArray) pinned = find_all_pinned(storage);
-	g_autoptr(GHashTable) ended = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+	g_autoptr(GHashTable) ended = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 	guint from = 0;
 
 	for (guint i = 0; i < pins->len; i++) {
@@ -373,11 +383,13 @@ static void look_again(const struct storage *storage, const struct pins_poll *po
 		for (guint k = 0; k < gone->len; k++) {
 			const struct extent *run = &g_array_index(gone, struct extent, k);
 
-			pool_unpin(storage->pool, *run);
+			if (pin->last.ino && poll->unpinned)
+				end(storage, pin->last.ino, *run, ended);
+			else
+				pool_unpin(storage->pool, *run, false);
 			log_limited(&limit, LOG_LEVEL_INFO,
 			            "the device has let go of %" G_GUINT64_FORMAT " MiB at 0x%" G_GINT64_MODIFIER "x",
 			            run->length >> 20, run->start);
-			note_ended(ended, pin->last.ino, run->length);
 		}
 	}
 	tell_ended(ended, poll);

@@ -22,8 +22,8 @@ struct pins_poll {
 	gint64 delay;
 	gint64 former_due; /* when the backend releases regions of an earlier configuration; as @due */
 	uint64_t bytes;    /* that were pinned at the last poll */
-	/* Called when the pool has @bytes back that the file @ino had given up: for file_unpinned() or storage_unpinned(). */
-	void (*unpinned)(uint64_t ino, uint64_t bytes, void *data);
+	/* Called for each file that had such memory: for file_unpinned() or storage_unpinned(), one of which must be called. */
+	void (*unpinned)(const struct unpinned *memory, void *data);
 	void *data;
 };
 

@@ -175,17 +175,20 @@ void storage_deleted(uint64_t ino, void *storage)
 	settle_retired(all, ino);
 }
 
-void storage_unpinned(const struct storage *storage, uint64_t ino, uint64_t bytes)
+void storage_unpinned(const struct storage *storage, const struct unpinned *memory)
 {
+	struct pool *pool = storage->pool;
 	struct file *file;
 
 	unlinked_mapped_lock(storage->unlinked_mapped);
-	file = unlinked_mapped_find(storage->unlinked_mapped, ino);
+	file = unlinked_mapped_find(storage->unlinked_mapped, memory->ino);
 	if (file) {
-		file_unpinned(file, bytes);
-		quota_idle(storage->quotas, ino, file_charged(file)); /* keep_while_mapped() has retired the account */
+		file_unpinned(file, memory);
+		quota_idle(storage->quotas, memory->ino,
+		           file_charged(file)); /* keep_while_mapped() has retired the account */
 	} else {
-		settle_retired(storage, ino);
+		pool_forgo(pool, pool_regions_of(pool, memory->order), memory->promised);
+		settle_retired(storage, memory->ino);
 	}
 	unlinked_mapped_unlock(storage->unlinked_mapped);
 }

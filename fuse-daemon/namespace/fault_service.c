@@ -19,7 +19,7 @@ struct fault_service {
 enum job_kind {
 	JOB_FAULT,
 	JOB_PUNCHED,  /* a process punched memory in the range that fault names */
-	JOB_UNPINNED, /* devices no longer hold fault.length bytes that the file had given up */
+	JOB_UNPINNED, /* devices no longer hold what the file had given up */
 	JOB_UNALIGNED,
 };
 
@@ -28,12 +28,20 @@ struct job {
 	union {
 		struct backend_fault fault;
 		struct backend_mapping mapping; /* UNALIGNED */
+		struct unpinned unpinned;       /* UNPINNED */
 	};
 };
 
 static uint64_t id_of(const struct job *job)
 {
-	return job->kind == JOB_UNALIGNED ? job->mapping.id : job->fault.id;
+	switch (job->kind) {
+	case JOB_UNALIGNED:
+		return job->mapping.id;
+	case JOB_UNPINNED:
+		return job->unpinned.ino;
+	default:
+		return job->fault.id;
+	}
 }
 
 /* By the name that QEMU has by default, that Red Hat gives to it, or that libvirt does (set_process_name in qemu.conf). */
@@ -74,7 +82,7 @@ static int work(struct file *file, const struct job *job)
 	case JOB_PUNCHED:
 		return file_demand_punched(file, fault->offset, fault->offset + fault->length);
 	case JOB_UNPINNED:
-		file_unpinned(file, fault->length);
+		file_unpinned(file, &job->unpinned);
 		return 0;
 	case JOB_UNALIGNED:
 		tell_unaligned(file, &job->mapping);
@@ -123,7 +131,7 @@ static void forget(gpointer data)
 {
 	struct job *job = data;
 
-	if (job->kind != JOB_UNALIGNED)
+	if (job->kind == JOB_FAULT)
 		numa_policy_unref(job->fault.policy);
 	g_free(job);
 }
@@ -139,7 +147,7 @@ static void run(gpointer data, gpointer user_data)
 		err = work(file, job);
 		namespace_put_file(service->ns, id_of(job));
 	} else if (job->kind == JOB_UNPINNED) {
-		storage_unpinned(service->storage, job->fault.id, job->fault.length);
+		storage_unpinned(service->storage, &job->unpinned);
 	} else {
 		err = work_on_unlinked_mapped(service->storage, job);
 	}
@@ -163,9 +171,9 @@ static void on_punched(uint64_t id, uint64_t offset, uint64_t length, void *serv
 	push(service, &(struct job){ .kind = JOB_PUNCHED, .fault = { .id = id, .offset = offset, .length = length } });
 }
 
-void fault_service_unpinned(uint64_t ino, uint64_t bytes, void *service)
+void fault_service_unpinned(const struct unpinned *memory, void *service)
 {
-	push(service, &(struct job){ .kind = JOB_UNPINNED, .fault = { .id = ino, .length = bytes } });
+	push(service, &(struct job){ .kind = JOB_UNPINNED, .unpinned = *memory });
 }
 
 static void on_unaligned(const struct backend_mapping *mapping, void *service)

@@ -19,7 +19,7 @@ struct fault_service;
  */
 struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads);
 /* For struct pins_poll, with the service as @data. A thread of the service does the work, because it takes the file's lock. */
-void fault_service_unpinned(uint64_t ino, uint64_t bytes, void *service);
+void fault_service_unpinned(const struct unpinned *memory, void *service);
 /*
  * Waits for the running jobs and drops the waiting ones, then frees @service. The caller must not call the backend's
  * dispatch() any more. NULL is fine.

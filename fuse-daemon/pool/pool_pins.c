@@ -133,11 +133,12 @@ static GArray *pending_of(const struct pool *pool, const struct pool_pin *pin)
 	return pin->recorded ? g_hash_table_lookup(pool->pending, &pin->last.ino) : NULL;
 }
 
-void pool_unpin(struct pool *pool, struct extent run)
+uint64_t pool_unpin(struct pool *pool, struct extent run, bool promise)
 {
 	g_autoptr(GArray) freed = extents_new();
 	const struct pool_pin *pin;
 	GSequenceIter *iter, *next;
+	uint64_t promised = 0;
 
 	g_mutex_lock(&pool->lock);
 	for (iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run))); iter = next) {
@@ -150,8 +151,15 @@ void pool_unpin(struct pool *pool, struct extent run)
 		g_array_append_val(pending ?: freed, part);
 		cut(iter, &part);
 	}
+	for (guint i = 0; i < freed->len && promise; i++) {
+		const struct extent *part = &g_array_index(freed, struct extent, i);
+
+		pool->promised[pool_order_at(pool, part->start) / PAGE_ORDER_STEP] += part->length;
+		promised += part->length;
+	}
 	pool_free_locked(pool, (const struct extent *)freed->data, freed->len, false);
 	g_mutex_unlock(&pool->lock);
+	return promised;
 }
 
 static void append_pin(gpointer pin, gpointer pins)

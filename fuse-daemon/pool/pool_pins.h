@@ -36,9 +36,10 @@ void pool_pin_free(struct pool *pool, const struct pool_pin *pin);
 void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino);
 /*
  * Frees the pinned parts of @run. They are dirty. Parts that were pending are pending again if pool_idle() has not been called for their
- * file: else another file could get memory that the record has twice.
+ * file: else another file could get memory that the record has twice. With @promise, the other parts are promised, as with
+ * pool_free_promised(). Returns the promised bytes.
  */
-void pool_unpin(struct pool *pool, struct extent run);
+uint64_t pool_unpin(struct pool *pool, struct extent run, bool promise);
 /* GArray of struct pool_pin, by address; the caller frees it. */
 GArray *pool_get_pins(struct pool *pool);
 /*

@@ -48,7 +48,7 @@ _SIGNATURES = {
     "pool_retire": (None, c_void_p, c_uint64, c_void_p),
     "pool_idle": (None, c_void_p, c_uint64),
     "pool_pin_used": (None, c_void_p, Extent, c_void_p),
-    "pool_unpin": (None, c_void_p, Extent),
+    "pool_unpin": (c_uint64, c_void_p, Extent, c_bool),
     "pool_believe": (None, c_void_p, Extent, c_void_p),
     "pool_poison": (None, c_void_p, Extent, c_void_p),
     "pool_get_usage": (None, c_void_p, POINTER(Usage)),
@@ -161,8 +161,8 @@ class Pool:
         for run in runs:
             self._library.pool_pin_used(self._self, Extent(*run), None)
 
-    def unpin(self, run):
-        self._library.pool_unpin(self._self, Extent(*run))
+    def unpin(self, run, promise):
+        return self._library.pool_unpin(self._self, Extent(*run), promise)
 
     def usage(self):
         usage = Usage()

@@ -98,13 +98,15 @@ class PlacementMachine(RuleBasedStateMachine):
         runs = self.files.pop(which % len(self.files))
         self.pool.free_promised(runs)
         self.come_back(runs, lambda address: DIRTY)
-        order = next(region[3] for region in self.regions if region[0] <= runs[0][0] < region[0] + region[1])
-        self.promised[order] += len(units_of(runs))
+        self.promised[self.order_at(runs[0][0])] += len(units_of(runs))
 
     @rule(length=LENGTHS, policy=POLICIES, unit=st.sampled_from((UNIT, UNIT, UNIT, GIB)), offset=st.integers(0, 600),
           order=ORDERS)
     def take(self, length, policy, unit, offset, order):
         self.take_units(length, policy, unit, offset, False, order)
+
+    def order_at(self, address):
+        return next(region[3] for region in self.regions if region[0] <= address < region[0] + region[1])
 
     def take_units(self, length, policy, unit, offset, promised, order):
         if policy and not {int(node) for node in policy.removeprefix("prefer:").split(",")} <= self.nodes():
@@ -202,13 +204,16 @@ class PlacementMachine(RuleBasedStateMachine):
         self.pinned |= set(units_of(runs))
 
     @precondition(lambda self: self.pinned)
-    @rule(which=CHOICES, length=st.integers(1, 40))
-    def device_lets_go(self, which, length):
-        """Of a range that has some of it, and perhaps memory of others."""
+    @rule(which=CHOICES, length=st.integers(1, 40), promise=st.booleans())
+    def device_lets_go(self, which, length, promise):
+        """Of a range that has some of it, and perhaps memory of others. The last owner may be promised as much."""
         run = (sorted(self.pinned)[which % len(self.pinned)], length * UNIT)
-        self.pool.unpin(run)
+        promised = self.pool.unpin(run, promise)
         gone = self.pinned & set(units_of([run]))
         self.pinned -= gone
+        assert promised == (len(gone) * UNIT if promise else 0)
+        for address in gone if promise else ():
+            self.promised[self.order_at(address)] += 1
         self.come_back([(address, UNIT) for address in gone], lambda address: DIRTY)
 
     @precondition(lambda self: self.pending)

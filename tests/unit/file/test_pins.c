@@ -158,15 +158,14 @@ static void memory_of_a_removed_file_is_looked_at_when_it_is_idle(void)
 }
 
 /* The file that struct pins_poll has as its data. */
-static void tell_file(uint64_t ino, uint64_t bytes, void *data)
+static void tell_file(const struct unpinned *memory, void *data)
 {
-	(void)ino;
-	file_unpinned(data, bytes);
+	file_unpinned(data, memory);
 }
 
-static void tell_storage(uint64_t ino, uint64_t bytes, void *data)
+static void tell_storage(const struct unpinned *memory, void *data)
 {
-	storage_unpinned(data, ino, bytes);
+	storage_unpinned(data, memory);
 }
 
 static void what_is_pinned_is_not_promised_again(void)
@@ -199,6 +198,52 @@ static void what_is_pinned_is_not_promised_again(void)
 	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
 	g_assert_cmpint(file_truncate(file, 0), ==, 0);
 	file_destroy(file);
+	fake_destroy(fake);
+}
+
+struct race {
+	struct file *file, *other;
+};
+
+/* Another file asks for memory after the device let go, and before the file was told. */
+static void tell_late(const struct unpinned *memory, void *data)
+{
+	const struct race *race = data;
+
+	g_assert_cmpint(file_truncate(race->other, 5 * UNIT), ==, -ENOSPC);
+	file_unpinned(race->file, memory);
+	g_assert_cmpint(file_truncate(race->other, 5 * UNIT), ==, -ENOSPC);
+}
+
+static void what_comes_back_is_promised_at_once(void)
+{
+	struct fake *fake = new_fake();
+	struct race race = { file_new(&fake->storage, 2), file_new(&fake->storage, 3) };
+	struct pins_poll state = { .unpinned = tell_late, .data = &race };
+	struct backend_fault fault = { .id = 2, .length = UNIT, .node = -1 };
+	gint64 now = 1;
+
+	file_restore_alloc(race.file, true, false);
+	g_assert_cmpint(file_truncate(race.file, 4 * UNIT), ==, 0);
+	g_assert_cmpint(file_allocate(race.file, 0, 0, 4 * UNIT), ==, 0);
+	fake_pin(fake, (struct extent){ memory_of(race.file).start, UNIT });
+	g_assert_cmpint(file_allocate(race.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(race.other, 4 * UNIT), ==, 0);
+	g_assert_cmpuint(fake_free_bytes(fake), ==, 0);
+	fake_unpin(fake);
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
+	g_assert_cmpint(file_demand_fault(race.file, &fault), ==, 0);
+	/* A file with eager allocation, or without a size, needs no promise. */
+	fake_pin(fake, memory_of(race.other));
+	g_assert_cmpint(file_truncate(race.other, 0), ==, 0);
+	fake_unpin(fake);
+	state = (struct pins_poll){ .unpinned = tell_file, .data = race.other };
+	poll(fake, &state, &now, 3);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	file_destroy(race.file);
+	file_destroy(race.other);
 	fake_destroy(fake);
 }
 
@@ -387,13 +432,13 @@ struct told {
 	uint64_t bytes;
 };
 
-static void count_told(uint64_t ino, uint64_t bytes, void *data)
+static void count_told(const struct unpinned *memory, void *data)
 {
 	struct told *told = data;
 
-	g_assert_cmpuint(ino, ==, 2);
+	g_assert_cmpuint(memory->ino, ==, 2);
 	told->times++;
-	told->bytes += bytes;
+	told->bytes += memory->bytes;
 }
 
 /*
@@ -478,6 +523,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pins/back-off/more", more_of_it_does_not_delay_the_poll);
 	g_test_add_func("/pins/removed", memory_of_a_removed_file_is_looked_at_when_it_is_idle);
 	g_test_add_func("/pins/promise", what_is_pinned_is_not_promised_again);
+	g_test_add_func("/pins/promise/race", what_comes_back_is_promised_at_once);
 	g_test_add_func("/pins/quota", what_is_pinned_counts_in_the_quota);
 	g_test_add_func("/pins/quota/mapped", what_is_mapped_counts_after_the_device_lets_go);
 	g_test_add_func("/pins/quota/demand", what_may_be_touched_counts_after_the_device_lets_go);

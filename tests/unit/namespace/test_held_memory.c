@@ -146,16 +146,16 @@ static uint64_t used(struct tenant *tenant)
 	return usage.used.of[QUOTA_BYTES];
 }
 
-static void tell(uint64_t ino, uint64_t bytes, void *data)
+static void tell(const struct unpinned *memory, void *data)
 {
 	struct world *world = data;
 	struct file *file;
 
-	if (namespace_get_file(world->ns, ino, &file) == 0) {
-		file_unpinned(file, bytes);
-		namespace_put_file(world->ns, ino);
+	if (namespace_get_file(world->ns, memory->ino, &file) == 0) {
+		file_unpinned(file, memory);
+		namespace_put_file(world->ns, memory->ino);
 	} else {
-		storage_unpinned(&world->fake->storage, ino, bytes);
+		storage_unpinned(&world->fake->storage, memory);
 	}
 }
 

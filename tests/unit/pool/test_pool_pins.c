@@ -73,7 +73,7 @@ static void pinned_memory_is_given_to_nobody(void)
 	g_assert_cmpuint(pool_available(pool, NULL, ALLOCATOR_ANY_REGION, M2), ==, 0);
 	assert_usage(pool, 0, 5 * M2, 0, 3 * M2);
 	pool_free(pool, (const struct extent *)rest->data, rest->len);
-	pool_unpin(pool, run);
+	pool_unpin(pool, run, false);
 	assert_usage(pool, SIZE, 0, 0, 0);
 	pool_destroy(pool);
 }
@@ -88,8 +88,8 @@ static void parts_come_back(void)
 	const struct pool_pin *pin;
 
 	pool_pin_used(pool, (struct extent){ start, 5 * M2 }, &vm1);
-	pool_unpin(pool, (struct extent){ start + M2, M2 });
-	pool_unpin(pool, (struct extent){ start + 4 * M2, 2 * M2 }); /* and what is free already */
+	pool_unpin(pool, (struct extent){ start + M2, M2 }, false);
+	pool_unpin(pool, (struct extent){ start + 4 * M2, 2 * M2 }, false); /* and what is free already */
 	assert_usage(pool, 5 * M2, 0, 0, 3 * M2);
 	pins = pool_get_pins(pool);
 	g_assert_cmpuint(pins->len, ==, 2);
@@ -105,7 +105,7 @@ static void parts_come_back(void)
 		g_assert_cmpint(pin[i].since, <=, g_get_real_time());
 		g_assert_cmpint(pin[i].since, >, g_get_real_time() - G_TIME_SPAN_MINUTE);
 	}
-	pool_unpin(pool, (struct extent){ START, SIZE });
+	pool_unpin(pool, (struct extent){ START, SIZE }, false);
 	assert_usage(pool, SIZE, 0, 0, 0);
 	pool_destroy(pool);
 }
@@ -134,7 +134,7 @@ static void memory_of_removed_files_is_pinned_out_of_what_is_pending(void)
 	g_assert_cmpuint(pending->len, ==, 1);
 	g_assert_cmpuint(last.ino, ==, 7);
 	g_assert_cmpint(last.pid, ==, 0);
-	pool_unpin(pool, (struct extent){ start, 4 * M2 });
+	pool_unpin(pool, (struct extent){ start, 4 * M2 }, false);
 	assert_usage(pool, SIZE, 0, 0, 0);
 	pool_destroy(pool);
 }
@@ -152,7 +152,7 @@ static void memory_of_a_removed_file_stays_pending_until_its_record_is_deleted(v
 	pool_retire(pool, 7, runs);
 	pin_pending(pool, 7, (struct extent){ start + M2, M2 });
 	assert_usage(pool, 5 * M2, 0, M2, 2 * M2);
-	pool_unpin(pool, (struct extent){ start + M2, 2 * M2 });
+	pool_unpin(pool, (struct extent){ start + M2, 2 * M2 }, false);
 	assert_usage(pool, 6 * M2, 0, 2 * M2, 0);
 	g_assert_cmpuint(pool_remaining_bytes(pool, 7), ==, 2 * M2);
 	/* A device may hold it again meanwhile; now the record goes first. */
@@ -160,7 +160,7 @@ static void memory_of_a_removed_file_stays_pending_until_its_record_is_deleted(v
 	pool_idle(pool, 7);
 	assert_usage(pool, 7 * M2, 0, 0, M2);
 	g_assert_cmpuint(pool_remaining_bytes(pool, 7), ==, M2);
-	pool_unpin(pool, (struct extent){ start, M2 });
+	pool_unpin(pool, (struct extent){ start, M2 }, false);
 	assert_usage(pool, SIZE, 0, 0, 0);
 	g_assert_cmpuint(pool_remaining_bytes(pool, 7), ==, 0);
 	pool_destroy(pool);
@@ -194,7 +194,7 @@ static void many_runs_are_pinned_at_once(void)
 	assert_usage(pool, 0, 0, 4 * M2, 4 * M2);
 	pool_idle(pool, 7);
 	assert_usage(pool, 4 * M2, 0, 0, 4 * M2);
-	pool_unpin(pool, (struct extent){ START, SIZE });
+	pool_unpin(pool, (struct extent){ START, SIZE }, false);
 	assert_usage(pool, SIZE, 0, 0, 0);
 	pool_destroy(pool);
 }
@@ -208,7 +208,7 @@ static void at_the_start_only_free_memory_is_pinned(void)
 	pool_pin_free(pool, &(struct pool_pin){ .extent = { START, 3 * M2 } }); /* known */
 	assert_usage(pool, 5 * M2, M2, 0, 2 * M2);
 	g_assert_false(pool_claim(pool, (struct extent){ START, M2 }));
-	pool_unpin(pool, (struct extent){ START, SIZE });
+	pool_unpin(pool, (struct extent){ START, SIZE }, false);
 	assert_usage(pool, 7 * M2, M2, 0, 0);
 	pool_destroy(pool);
 }
@@ -232,7 +232,7 @@ static void an_unknown_owner_is_found_later(void)
 	g_assert_cmpuint(pool_pinned_bytes(pool, 9), ==, 2 * M2);
 	g_assert_cmpuint(pool_pinned_bytes(pool, vm1.ino), ==, M2);
 	assert_usage(pool, 4 * M2, 0, 0, 4 * M2);
-	pool_unpin(pool, (struct extent){ START, SIZE });
+	pool_unpin(pool, (struct extent){ START, SIZE }, false);
 	g_assert_cmpuint(pool_pinned_bytes(pool, 9), ==, 0);
 	pool_destroy(pool);
 }
@@ -250,7 +250,7 @@ static void memory_that_goes_bad_meanwhile_does_not_come_back(void)
 	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.poisoned_used, ==, DMEMFS_PAGE_4K);
 	assert_usage(pool, 6 * M2, 0, 0, 2 * M2);
-	pool_unpin(pool, run);
+	pool_unpin(pool, run, false);
 	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.poisoned, ==, DMEMFS_PAGE_4K);
 	assert_usage(pool, SIZE - DMEMFS_PAGE_4K, 0, 0, 0);
