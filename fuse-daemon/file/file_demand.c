@@ -74,7 +74,10 @@ static bool may_have(const struct file *file, uint64_t length)
 	return extent_map_bytes(file->map) + file->pinned + length <= file_unit_up(file, file->size);
 }
 
-/* Takes promised memory for @gap in units of @unit, and appends it to @runs. */
+/*
+ * Takes promised memory for @gap in units of @unit, and appends it to @runs. While memory for the same holes is on its way, the file has
+ * less promised than holes: the rest must be free, because the pool has promised what it has to other files.
+ */
 static int take_promised(struct file *file, const struct numa_policy *policy, int node, struct extent_gap gap,
                          uint64_t unit, GArray *runs)
 {
@@ -86,10 +89,19 @@ static int take_promised(struct file *file, const struct numa_policy *policy, in
 		.hint = ALLOCATOR_NO_HINT,
 		.regions = file_regions(file),
 	};
-	int err = pool_alloc_promised(file->storage->pool, policy, node, &request, extents);
+	struct pool *pool = file->storage->pool;
+	uint64_t more = gap.length - MIN(gap.length, file->promised);
+	int err = more ? pool_promise(pool, request.regions, more) : 0;
 
 	if (err)
 		return err;
+	file->promised += more;
+	err = pool_alloc_promised(pool, policy, node, &request, extents);
+	if (err) {
+		pool_forgo(pool, request.regions, more);
+		file->promised -= more;
+		return err;
+	}
 	file->promised -= gap.length;
 	file_append_runs(runs, gap.offset, extents);
 	return 0;
@@ -268,6 +280,9 @@ static int find_memory(struct file *file, const struct backend_fault *fault, str
 	}
 	if (!err)
 		file->inflight += gap->length;
+	/* What is on its way may be for this hole. */
+	else if (err == -ENOSPC && file->inflight && file->promised < file->unit)
+		err = -EAGAIN;
 	return err;
 }
 

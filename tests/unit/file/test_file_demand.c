@@ -63,6 +63,49 @@ static void a_touch_brings_a_unit(void)
 	fake_destroy(fake);
 }
 
+/* Touches at the same time: what happens while the first one has its memory zeroed. */
+static struct {
+	struct backend_ops ops;
+	struct file *file, *other;
+	int (*clean)(struct backend *backend, struct extent extent);
+} meanwhile;
+
+static int touch_meanwhile(struct backend *backend, struct extent extent)
+{
+	const struct backend_fault next = { .offset = DMEMFS_PAGE_4K, .length = DMEMFS_PAGE_4K, .node = -1 };
+
+	meanwhile.ops.clean = meanwhile.clean;
+	/* The process repeats its access. */
+	g_assert_cmpint(file_demand_fault(meanwhile.file, &next), ==, -EEXIST);
+	g_assert_cmpint(file_allocate(meanwhile.file, 0, 0, UNIT), ==, -ENOSPC);
+	/* What was promised is there. */
+	g_assert_cmpint(touch(meanwhile.other, 0), ==, 0);
+	return meanwhile.clean(backend, extent);
+}
+
+static void two_touches_take_no_memory_of_other_files(void)
+{
+	struct fake *fake = fake_new(2 * UNIT, DMEMFS_PAGE_4K);
+	const struct backend_fault first = { .offset = 0, .length = DMEMFS_PAGE_4K, .node = -1 };
+
+	fake->storage.demand_extent = UNIT;
+	meanwhile.ops = *fake->storage.ops;
+	meanwhile.clean = meanwhile.ops.clean;
+	meanwhile.file = new_file(fake, 2);
+	meanwhile.other = new_file(fake, 3);
+	g_assert_cmpint(file_truncate(meanwhile.file, UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(meanwhile.other, UNIT), ==, 0);
+	meanwhile.ops.clean = touch_meanwhile;
+	fake->storage.ops = &meanwhile.ops;
+	g_assert_cmpint(file_demand_fault(meanwhile.file, &first), ==, 0);
+	g_assert_cmpuint(file_allocated(meanwhile.file), ==, UNIT);
+	g_assert_cmpuint(file_allocated(meanwhile.other), ==, UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
+	file_destroy(meanwhile.file);
+	file_destroy(meanwhile.other);
+	fake_destroy(fake);
+}
+
 static void a_touch_may_bring_more(void)
 {
 	struct fake *fake = fake_new(2 * DMEMFS_PAGE_1G, DMEMFS_PAGE_4K);
@@ -268,6 +311,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/file-demand/sizing", sizing_takes_no_memory);
 	g_test_add_func("/file-demand/touch", a_touch_brings_a_unit);
 	g_test_add_func("/file-demand/touch/more", a_touch_may_bring_more);
+	g_test_add_func("/file-demand/at-once", two_touches_take_no_memory_of_other_files);
 	g_test_add_func("/file-demand/overcommit", promises_end_at_the_factor);
 	g_test_add_func("/file-demand/write", writing_brings_what_it_needs);
 	g_test_add_func("/file-demand/fallocate", fallocate_in_its_modes);
