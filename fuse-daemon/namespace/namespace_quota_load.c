@@ -193,6 +193,8 @@ int namespace_count_pinned(struct namespace *ns)
 		const struct inode *inode = inode_find(ns, row->ino);
 		struct quota_account removed = { 0 };
 
+		/* The record may be a new one, and the memory held since an earlier one: no new file is taken for its owner. */
+		ns->next_ino = MAX(ns->next_ino, row->ino + 1);
 		if (!row->ino || !g_hash_table_add(seen, &row->ino))
 			continue;
 		if (inode && S_ISREG(inode->mode)) {

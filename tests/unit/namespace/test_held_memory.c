@@ -326,6 +326,9 @@ static void held_memory_of_a_former_region(struct tenant *tenant, gconstpointer 
 		world_restart(&tenant->world);
 		pins_poll(storage, &poll, 1);
 	}
+	/* No new file gets the number of the owner. */
+	g_assert_cmpuint(world_make(&tenant->world, ROOT, "new", S_IFREG | 0600), >, 77);
+	g_assert_cmpint(namespace_unlink(tenant->world.ns, ROOT, "new"), ==, 0);
 	fake_unpin(tenant->world.fake);
 	pins_poll(storage, &poll, 1 + PINS_DELAY_LAST);
 	g_assert_cmpuint(usage_of(&tenant->world).pinned_former, ==, 0);
