@@ -277,15 +277,25 @@ void pool_expect(struct pool *pool)
 	g_mutex_unlock(&pool->lock);
 }
 
+GArray *pool_pending_runs(struct pool *pool, uint64_t id)
+{
+	GArray *runs = g_hash_table_lookup(pool->pending, &id);
+
+	if (!runs) {
+		runs = extents_new();
+		g_hash_table_insert(pool->pending, g_memdup2(&id, sizeof(id)), runs);
+	}
+	return runs;
+}
+
 void pool_retire(struct pool *pool, uint64_t id, GArray *runs)
 {
-	guint64 *key = g_memdup2(&id, sizeof(id));
-
 	g_mutex_lock(&pool->lock);
 	pool->pending_bytes += runs_bytes((const struct extent *)runs->data, runs->len);
-	g_hash_table_insert(pool->pending, key, runs);
+	g_array_append_vals(pool_pending_runs(pool, id), runs->data, runs->len);
 	expect_locked(pool);
 	g_mutex_unlock(&pool->lock);
+	g_array_unref(runs);
 }
 
 bool pool_claim(struct pool *pool, struct extent run)
@@ -301,13 +311,7 @@ void pool_adopt(struct pool *pool, uint64_t id, struct extent run)
 {
 	g_mutex_lock(&pool->lock);
 	if (poison_claim(pool, run)) {
-		GArray *runs = g_hash_table_lookup(pool->pending, &id);
-
-		if (!runs) {
-			runs = g_array_new(FALSE, FALSE, sizeof(struct extent));
-			g_hash_table_insert(pool->pending, g_memdup2(&id, sizeof(id)), runs);
-		}
-		g_array_append_val(runs, run);
+		g_array_append_val(pool_pending_runs(pool, id), run);
 		pool->pending_bytes += run.length;
 	}
 	g_mutex_unlock(&pool->lock);

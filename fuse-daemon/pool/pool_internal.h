@@ -51,6 +51,8 @@ void clean_wait(struct pool *pool, const GArray *runs, guint first);
 void clean_note_freed(struct pool *pool, const struct extent *runs, guint count, bool unused);
 void clean_get_usage(struct pool *pool, struct pool_usage *usage);
 
+/* The pending runs of @id; makes an empty array if there is none. */
+GArray *pool_pending_runs(struct pool *pool, uint64_t id);
 /* As pool_free(); @unused: as pool_free_unused(). */
 void pool_free_locked(struct pool *pool, const struct extent *runs, guint count, bool unused);
 /* An empty set (extent_set.h) over the pool's regions; the caller frees it. */

@@ -108,21 +108,22 @@ static void cut(GSequenceIter *iter, const struct extent *part)
 
 void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino)
 {
-	const struct pool_user owner = { .ino = ino };
 	const struct pool_pin *pin;
 	GSequenceIter *iter, *next;
 
 	g_mutex_lock(&pool->lock);
+	pool_pending_runs(pool, ino);
 	for (iter = find_pin(pool, run.start); (pin = pin_before(iter, end_of(&run))); iter = next) {
 		const struct extent part = extent_overlap(&pin->extent, &run);
-		int64_t since = pin->since;
+		struct pool_pin owned = *pin;
 
 		next = g_sequence_iter_next(iter);
-		if (pin->last.ino)
+		if (pin->last.ino && pin->last.ino != ino)
 			continue;
-		count(pool, 0, 0, part.length);
+		count(pool, pin->last.ino, 0, part.length);
 		cut(iter, &part);
-		add_pin(pool, part, since, &owner, false);
+		owned.last.ino = ino;
+		add_pin(pool, part, owned.since, &owned.last, true);
 	}
 	g_mutex_unlock(&pool->lock);
 }

@@ -25,14 +25,17 @@ struct pool_pin {
 	struct extent extent;
 	int64_t since; /* microseconds since the epoch */
 	struct pool_user last;
-	bool recorded; /* it was pending: unless pool_idle(last.ino) was called, the record says that the file has it */
+	bool recorded; /* unless pool_idle(last.ino) was called, the record says that the file has it */
 };
 
 /* Makes @run, which was in use by a file, pinned. */
 void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last);
 /* Before the first allocation: makes the free parts of @pin's extent pinned, as it says. */
 void pool_pin_free(struct pool *pool, const struct pool_pin *pin);
-/* The same: the file of the pinned parts of @run is @ino, if it was unknown. */
+/*
+ * The same: the pinned parts of @run are on record for the removed file @ino, which is their owner if that is unknown. They are pending
+ * when they are not pinned any more, until pool_idle().
+ */
 void pool_own_pins(struct pool *pool, struct extent run, uint64_t ino);
 /*
  * Frees the pinned parts of @run. They are dirty. Parts that were pending are pending again if pool_idle() has not been called for their

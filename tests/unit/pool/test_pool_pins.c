@@ -237,6 +237,28 @@ static void an_unknown_owner_is_found_later(void)
 	pool_destroy(pool);
 }
 
+/* At the start; the record of the removed file is deleted later. */
+static void memory_on_record_stays_pending(void)
+{
+	struct pool *pool = new_pool();
+	GArray *rest = extents_new();
+	const struct extent third = { START + 2 * M2, M2 };
+
+	pool_pin_free(pool, &(struct pool_pin){ .extent = { START, M2 }, .last = vm1 });
+	pool_pin_free(pool, &(struct pool_pin){ .extent = { START + M2, M2 } });
+	pool_own_pins(pool, (struct extent){ START, 3 * M2 }, vm1.ino);
+	g_assert_cmpuint(pool_pinned_bytes(pool, vm1.ino), ==, 2 * M2);
+	g_assert_true(pool_claim(pool, third));
+	g_assert_cmpuint(pool_unpin(pool, (struct extent){ START, SIZE }, true), ==, 0);
+	assert_usage(pool, 5 * M2, M2, 2 * M2, 0);
+	g_array_append_val(rest, third);
+	pool_retire(pool, vm1.ino, rest);
+	assert_usage(pool, 5 * M2, 0, 3 * M2, 0);
+	pool_idle(pool, vm1.ino);
+	assert_usage(pool, SIZE, 0, 0, 0);
+	pool_destroy(pool);
+}
+
 static void memory_that_goes_bad_meanwhile_does_not_come_back(void)
 {
 	struct pool *pool = new_pool();
@@ -267,6 +289,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool/pins/runs", many_runs_are_pinned_at_once);
 	g_test_add_func("/pool/pins/start", at_the_start_only_free_memory_is_pinned);
 	g_test_add_func("/pool/pins/unknown-owner", an_unknown_owner_is_found_later);
+	g_test_add_func("/pool/pins/on-record", memory_on_record_stays_pending);
 	g_test_add_func("/pool/pins/poison", memory_that_goes_bad_meanwhile_does_not_come_back);
 	return g_test_run();
 }
