@@ -43,14 +43,16 @@ static void demand_free(struct file *file, const GArray *runs)
 	pool_free_promised(file->storage->pool, (const struct extent *)extents->data, extents->len);
 }
 
+/* What devices hold is charged already, and not promised: see file_charged() and file_settle_promise(). */
 static int demand_grow(struct file *file, uint64_t size)
 {
 	const struct storage *storage = file->storage;
-	uint64_t more = file_unit_up(file, size) - file_unit_up(file, file->size);
-	int err = file_unit_up(file, size) > INT64_MAX ? -EFBIG : file_need_object(file);
+	uint64_t all = file_unit_up(file, size), held = extent_map_bytes(file->map) + file->pinned;
+	uint64_t wanted = all - MIN(all, held + file->inflight), more = wanted - MIN(wanted, file->promised);
+	int err = all > INT64_MAX ? -EFBIG : file_need_object(file);
 
 	if (!err)
-		err = quota_charge(storage->quotas, &file->account, more);
+		err = quota_charge(storage->quotas, &file->account, MAX(all, held) - file_charged(file));
 	if (err)
 		return err;
 	err = pool_promise(storage->pool, file_regions(file), more);
@@ -63,8 +65,8 @@ static int demand_grow(struct file *file, uint64_t size)
 	CRASH_POINT("size-committed");
 	if (!err)
 		err = file_set_recorded_size(file, size);
-	/* Also on success: what devices hold may have been charged already. */
-	file_settle(file);
+	if (err)
+		file_settle(file);
 	return err;
 }
 

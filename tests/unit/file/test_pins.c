@@ -388,6 +388,13 @@ static void a_file_that_grows_is_charged_once(void)
 	fake_pin(fake, (struct extent){ memory_of(file).start, 2 * UNIT });
 	g_assert_cmpint(file_truncate(file, 0), ==, 0);
 	g_assert_cmpuint(used(fake), ==, 2 * UNIT);
+	/* Nor is it refused for both, by the quota or by the pool. */
+	quota_set_limit(fake->storage.quotas, quotas_root(fake->storage.quotas), QUOTA_BYTES, UNITS * UNIT);
+	g_assert_cmpint(file_truncate(file, (UNITS + 1) * UNIT), ==, -EDQUOT);
+	g_assert_cmpint(file_truncate(file, UNITS * UNIT), ==, 0);
+	g_assert_cmpuint(used(fake), ==, UNITS * UNIT);
+	g_assert_cmpuint(fake_promised_bytes(fake), ==, (UNITS - 2) * UNIT);
+	g_assert_cmpint(file_truncate(file, 0), ==, 0);
 	g_assert_cmpint(file_truncate(file, 4 * UNIT), ==, 0);
 	g_assert_cmpuint(used(fake), ==, 4 * UNIT);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
