@@ -14,6 +14,9 @@
 #if !defined(CONFIG_64BIT) || PAGE_SIZE != 4096
 #error dmemfs needs a 64-bit kernel with pages of 4 KiB
 #endif
+#ifndef CONFIG_MMU_NOTIFIER
+#error dmemfs needs CONFIG_MMU_NOTIFIER, which KVM selects: see invalidate.c
+#endif
 /* See guard.c. */
 #if !defined(CONFIG_DYNAMIC_FTRACE_WITH_ARGS) || !defined(CONFIG_KALLSYMS)
 #error dmemfs needs CONFIG_FUNCTION_TRACER, CONFIG_DYNAMIC_FTRACE and CONFIG_KALLSYMS: devices could reach the memory

@@ -31,8 +31,8 @@
  *   smaps, smaps_rollup, numa_maps, mbind and other walks of page tables   mmap_lock for reading, or more; drop 1-GiB
  *                               entries
  *   a write to a large entry that is write-protected   the lock of the fault; drops the entry
- *   MADV_DONTNEED and similar advice, not on VM_PFNMAP   mmap_lock or VMA lock for reading; for a part of a 2-MiB
- *                               entry, drops all of it
+ *   MADV_DONTNEED and similar advice, not on VM_PFNMAP   mmap_lock or VMA lock for reading; for a part of a large
+ *                               entry, drops all of it. No fault makes a 1-GiB entry meanwhile (invalidate.c)
  *   UFFDIO_WRITEPROTECT, PAGEMAP_SCAN with write protection, on kernels that let VM_SPECIAL mappings be registered
  *                               mmap_lock for reading; drop large entries and put tables with markers in their place
  *
@@ -242,6 +242,22 @@ void dmemfs_objects_exit(void);
 
 /* file.c */
 extern const struct file_operations dmemfs_file_operations;
+
+/* invalidate.c */
+/*
+ * For a mapping that may get 1-GiB entries of memory with struct pages. The caller holds the mmap_lock for writing, and puts
+ * what it gets: one for each VMA. -ERESTARTNOINTR: the system call has to be restarted.
+ */
+int dmemfs_invalidations_get(struct vm_area_struct *vma);
+void dmemfs_invalidations_put(struct vm_area_struct *vma);
+/*
+ * As dmemfs_pages_insert(), for an entry of 1 GiB. VM_FAULT_RETRY: not while the kernel removes entries of the process.
+ * VM_FAULT_FALLBACK: the VMA has no notifier.
+ */
+vm_fault_t dmemfs_invalidations_insert(struct vm_fault *vmf, unsigned int order, unsigned long pfn);
+/* Waits until the kernel removes no entries. False: it has lasted too long, or the process is killed. */
+bool dmemfs_invalidations_wait(const struct vm_area_struct *vma);
+void dmemfs_invalidations_exit(void);
 
 /* map.c */
 extern const struct vm_operations_struct dmemfs_vm_operations;

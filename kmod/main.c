@@ -308,6 +308,7 @@ static void __exit dmemfs_exit(void)
 	dmemfs_poison_exit();
 	dmemfs_objects_exit();
 	dmemfs_guards_exit();
+	dmemfs_invalidations_exit();
 }
 
 module_init(dmemfs_init);

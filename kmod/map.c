@@ -99,7 +99,26 @@ static vm_fault_t insert(struct vm_fault *vmf, unsigned int order, unsigned long
 			return VM_FAULT_FALLBACK;
 	}
 #endif
-	return dmemfs_vma_is_raw(vmf->vma) ? dmemfs_insert(vmf, order, pfn) : dmemfs_pages_insert(vmf, order, pfn);
+	if (dmemfs_vma_is_raw(vmf->vma))
+		return dmemfs_insert(vmf, order, pfn);
+	if (order == PUD_ORDER)
+		return dmemfs_invalidations_insert(vmf, order, pfn);
+	return dmemfs_pages_insert(vmf, order, pfn);
+}
+
+/*
+ * The kernel was removing entries of the process. Once it has ended, the process makes the access again. The fault does not
+ * wait with a VMA lock: what has a process's mmap_lock for writing waits for those, with locks that others need.
+ */
+static vm_fault_t await_invalidations(struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		release_fault_lock(vmf);
+		return VM_FAULT_RETRY;
+	}
+	return dmemfs_invalidations_wait(vmf->vma) ? VM_FAULT_NOPAGE : VM_FAULT_FALLBACK;
 }
 
 static void count(struct dmemfs_object *obj, unsigned int order)
@@ -175,6 +194,8 @@ static vm_fault_t dmemfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 		up_write(&obj->lock);
 	else
 		up_read(&obj->lock);
+	if (ret == VM_FAULT_RETRY)
+		return await_invalidations(vmf);
 	if (ret == VM_FAULT_NOPAGE && needs_another_look(vmf)) {
 		release_fault_lock(vmf);
 		return VM_FAULT_RETRY;
@@ -227,9 +248,10 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 
 /*
  * Called when a VMA was copied, in one of three cases:
- * - A split: the entries stay in place and nothing is to be done.
+ * - A split: the entries stay in place.
  * - fork(): copy_huge_pmd() copies a 2-MiB entry without checking under the lock that it is still there. So the child
- *   gets no entries, and faults its pages in.
+ *   gets no entries, and faults its pages in: smaller ones than 1 GiB of memory with struct pages, since no MMU notifier
+ *   can be registered for it here.
  * - mremap(), which is about to move the page-table entries. It takes a 1-GiB entry for a bad one and drops it without
  *   flushing the TLB, so the process could still access the memory by the old address when the memory has another
  *   owner. So 1-GiB entries are dropped before. The old VMA is locked already and is not passed to this function, so
@@ -237,11 +259,16 @@ static int dmemfs_may_split(struct vm_area_struct *vma, unsigned long addr)
  */
 static void dmemfs_vma_open(struct vm_area_struct *vma)
 {
+	bool watched = vma->vm_private_data;
+
+	vma->vm_private_data = NULL; /* it is the other VMA's */
 	if (vma->vm_mm != current->mm) {
 		/* Keeps fork() from copying entries. Nothing is wiped, because the memory belongs to the file. */
 		vm_flags_set(vma, VM_WIPEONFORK);
 		return;
 	}
+	/* Cannot fail: the process has the notifier. */
+	WARN_ON_ONCE(watched && dmemfs_invalidations_get(vma));
 	/* At a split, the old VMA is still found at this address. mremap() moves to a place without a VMA. */
 	if (!vma_lookup(vma->vm_mm, vma->vm_start))
 		zap_everywhere(vma, vma->vm_start, vma->vm_end - vma->vm_start);
@@ -279,6 +306,7 @@ static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *b
 
 const struct vm_operations_struct dmemfs_vm_operations = {
 	.open = dmemfs_vma_open,
+	.close = dmemfs_invalidations_put,
 	.may_split = dmemfs_may_split,
 	.fault = dmemfs_fault,
 	.huge_fault = dmemfs_huge_fault,
@@ -315,10 +343,20 @@ static void report_alignment(struct dmemfs_object *obj, const struct vm_area_str
  */
 static int set_kind_of_mapping(struct dmemfs_object *obj, struct vm_area_struct *vma)
 {
-	if (obj->order)
-		return dmemfs_pages_mmap(vma, obj->order);
-	vm_flags_set(vma, READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP);
-	return 0;
+	int ret = 0;
+
+	if (!obj->order) {
+		vm_flags_set(vma, READ_ONCE(obj->mode) & DMEMFS_MODE_DISCARD ? VM_IO | VM_MIXEDMAP : VM_PFNMAP);
+		return 0;
+	}
+	if (obj->order == PUD_ORDER)
+		ret = dmemfs_invalidations_get(vma);
+	if (ret)
+		return ret;
+	ret = dmemfs_pages_mmap(vma, obj->order);
+	if (ret)
+		dmemfs_invalidations_put(vma);
+	return ret;
 }
 
 /*

@@ -86,6 +86,22 @@ def test_cutting_a_mapping_while_others_fault(programs, device, gibibyte, order)
     assert order == 9 or device.info(1).faults_1g > 1, "no page of 1 GiB was mapped"
 
 
+@pytest.mark.parametrize("order", [9, 18], ids=["pages=2M", "pages=1G"])
+def test_discarding_while_others_fault(programs, device, region, gibibyte, order):
+    """
+    The kernel looks at an entry of 1 GiB twice when it removes a part of it. One that a fault makes in between would be
+    lost with the reference that it holds, and stay in the TLB.
+    """
+    os.pwrite(gibibyte, b"kept", GIB - 4)
+    racers = start(programs / "racers", gibibyte, "discard", 2 * SECONDS, stdout=subprocess.PIPE)
+    said, _ = racers.communicate()
+    assert racers.returncode == 0 and int(said) > 0
+    assert order == 9 or device.info(1).faults_1g > 100, "few pages of 1 GiB were mapped"
+    assert os.pread(gibibyte, 4, GIB - 4) == b"kept"
+    device.call("EXTENT_REMOVE", id=1, length=GIB)
+    assert not list(device.pinned())
+
+
 def test_memory_comes_and_goes_while_others_fault(programs, device, region, gibibyte):
     """Memory that is taken away goes to object 2, and shows only zeroes there while object 1 is being written."""
     device.call("OBJECT_CREATE", id=2)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Threads that touch a mapping while something happens to it: `racers FILE cut|touch|fork|move SECONDS`.
+ * Threads that touch a mapping while something happens to it: `racers FILE cut|discard|touch|fork|move SECONDS`.
  *
  * cut    maps the file anew, over and over, and cuts the VMA inside its first page while the others fault that page in.
  *        The kernel looks whether a VMA may be cut before it keeps faults out of it, so the module has to. SIGSEGV is
  *        expected: one page is read-only for a moment.
+ * discard gives parts of the mapping back by MADV_DONTNEED. The file keeps its bytes.
  * fork   forks, over and over; the children look whether what they see is what was written through this file.
  * move   moves parts of the mapping to another place and back, and looks at them there.
  * touch  only touches; whoever started this changes size and memory of the file meanwhile. SIGBUS is expected.
@@ -84,6 +85,16 @@ static void cut(int fd, unsigned round)
 		die("mprotect");
 }
 
+/* Parts of a page, and whole ones. */
+static void discard(unsigned round)
+{
+	static const size_t sizes[] = { PAGE, LARGE, GIB / 2, GIB };
+	size_t size = sizes[round % 4] < length ? sizes[round % 4] : length;
+
+	if (madvise(map + round * 7919UL % (length / size) * size, size, MADV_DONTNEED))
+		die("madvise");
+}
+
 /* Only zeroes and ones are ever written to the file. */
 static void look(const char *at, size_t size)
 {
@@ -134,8 +145,8 @@ int main(int argc, char **argv)
 	time_t end;
 	int fd;
 
-	if (argc != 4 || !strstr("cut touch fork move", argv[2])) {
-		fprintf(stderr, "usage: racers FILE cut|touch|fork|move SECONDS\n");
+	if (argc != 4 || !strstr("cut discard touch fork move", argv[2])) {
+		fprintf(stderr, "usage: racers FILE cut|discard|touch|fork|move SECONDS\n");
 		return 2;
 	}
 	fd = open(argv[1], O_RDWR | O_CLOEXEC);
@@ -160,6 +171,8 @@ int main(int argc, char **argv)
 	for (unsigned round = 0; time(NULL) < end; round++) {
 		if (!strcmp(argv[2], "cut"))
 			cut(fd, round);
+		else if (!strcmp(argv[2], "discard"))
+			discard(round);
 		else if (!strcmp(argv[2], "fork"))
 			fork_and_look();
 		else if (!strcmp(argv[2], "move"))
