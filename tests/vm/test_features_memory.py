@@ -16,6 +16,7 @@ SIZE = 512 * MIB
 FILLED = 250 * MIB  # see nested/breather and nested/plugger
 BALLOON = 8 * MIB  # QEMU gives it back page by page
 PATIENCE = 20 * SCALE
+HUGE_BALLOON = "Balloon used with backing page size > 4kiB"  # QEMU 10 says so of hugetlbfs
 
 pytestmark = [pytest.mark.usefixtures("kvm"), pytest.mark.timeout(300), pytest.mark.dmemfs(alloc="demand")]
 
@@ -57,7 +58,7 @@ def test_virtio_mem(place, work, monitored):
             assert plugged(monitor) == size and full >= FILLED
             monitor.execute("qom-set", path="/machine/peripheral/dimm", property="requested-size", value=0)
             wait_until(lambda: place.used(more) == 0, "it is unplugged", PATIENCE)
-            assert place.free() - free > FILLED * 0.8
+            wait_until(lambda free=free: place.free() - free > FILLED * 0.8, "the memory is back in the pool", PATIENCE)
         assert not running.errors()
 
 
@@ -96,4 +97,4 @@ def test_balloon(place, work, monitored):
         monitor.execute("balloon", value=size)
         assert running.wait("full-2") == "1"
         assert place.used(path) > FILLED
-        assert not running.errors()
+        assert not [line for line in running.errors().splitlines() if HUGE_BALLOON not in line]
