@@ -223,6 +223,18 @@ static gpointer take_all(gpointer pool)
 	return run;
 }
 
+/* Until the thread has taken all that is free, and waits for the piece in work. */
+static void wait_taken(struct pool *pool)
+{
+	gint64 deadline = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+	struct pool_usage usage;
+
+	do {
+		g_usleep(1000);
+		pool_get_usage(pool, &usage);
+	} while (usage.free && g_get_monotonic_time() < deadline);
+}
+
 /* No ENOSPC, no hole: the piece is waited for, and its zeroes are not made twice. */
 static void a_piece_in_work_is_waited_for(void)
 {
@@ -235,7 +247,7 @@ static void a_piece_in_work_is_waited_for(void)
 
 	GThread *thread = g_thread_new("taker", take_all, pool);
 
-	g_usleep(100000);
+	wait_taken(pool);
 	assert_usage(pool, 0, 0, 0);
 	g_assert_cmpuint(pool_available(pool, NULL, ALLOCATOR_ANY_REGION, M2), ==, 0);
 	g_assert_cmpuint(hurries, ==, 1);
@@ -256,7 +268,7 @@ static void a_piece_that_failed_is_stale(void)
 
 	GThread *thread = g_thread_new("taker", take_all, pool);
 
-	g_usleep(50000);
+	wait_taken(pool);
 	pool_end_zeroing(pool, &piece, false);
 	run = g_thread_join(thread);
 	g_assert_cmpuint(stale_bytes(pool, *run), ==, 8 * M2);
