@@ -72,6 +72,15 @@ static void assert_held(struct store *store, const char *expected)
 	g_assert_cmpstr(text->str, ==, expected);
 }
 
+/* Pages 10 to 19 of the inode 2, 20 to 24 of 3. */
+static void hold_memory_of_two(struct store *store)
+{
+	store_begin(store);
+	put_held(store, 10, 10, 2);
+	put_held(store, 20, 5, 3);
+	g_assert_cmpint(store_commit(store), ==, 0);
+}
+
 /* A file has the memory again, or it was zeroed. */
 static void test_held_memory_ends(struct state *state, gconstpointer data)
 {
@@ -79,10 +88,7 @@ static void test_held_memory_ends(struct state *state, gconstpointer data)
 	struct store *store = state_open_store(state);
 
 	(void)data;
-	store_begin(store);
-	put_held(store, 10, 10, 2);
-	put_held(store, 20, 5, 3);
-	g_assert_cmpint(store_commit(store), ==, 0);
+	hold_memory_of_two(store);
 	assert_held(store, "10 10 2  , 20 5 3  ");
 	store_begin(store);
 	store_put_clean(store, (struct extent){ 18 << 12, 4 << 12 });
@@ -108,10 +114,7 @@ static void test_held_memory_of_a_removed_file(struct state *state, gconstpointe
 	struct store *store = state_open_store(state);
 
 	(void)data;
-	store_begin(store);
-	put_held(store, 10, 10, 2);
-	put_held(store, 20, 5, 3);
-	g_assert_cmpint(store_commit(store), ==, 0);
+	hold_memory_of_two(store);
 	gone->extents = extents_new();
 	g_array_append_val(gone->extents, run);
 	gone->last =
