@@ -2,16 +2,14 @@
 """A device that VFIO gave memory with compound pages, and what becomes of the memory: it may be with the device, never with a file."""
 
 import os
-import socket
 
 import pytest
 
 import vfio
 from helpers.backends import GIB, MIB
-from helpers.children import Child
 from helpers.mount import wait_until
 from helpers.syscalls import opened
-from test_devices import IOVA, SECRET, attack
+from test_devices import IOVA, SECRET, every_way, run_attack
 
 HELD = "a device still holds"
 WAIT = 90  # seconds: the daemon asks up to once a minute
@@ -31,24 +29,10 @@ def edu():
 
 
 @pytest.mark.expect_log(HELD)
-@pytest.mark.parametrize("how", ["truncate", "munmap", "punch", "unlink", "kill", "passed"])
+@every_way
 def test_memory_that_the_device_keeps(fs, edu, how):
-    """The attacker's file has all memory. A victim's file gets what the device does not keep, and later that, too."""
-    path = fs / "attacker"
-    path.touch()
-    if how == "punch":
-        os.setxattr(path, "dmemfs.alloc", b"demand")
-    os.truncate(path, fs.capacity)
-    ours, theirs = socket.socketpair()
-    with opened(path) as fd:
-        socket.send_fds(ours, [b"f"], [fd])
-    with Child(attack, edu, how, path, theirs, with_pipe=True) as child:
-        assert child.receive() == 0
-        if how != "kill":
-            child.pipe.send(None)
-            child.receive()
-    path.unlink(missing_ok=True)
-    theirs.close()
+    """A victim's file gets what the device does not keep of the attacker's memory, and another file later that, too."""
+    assert run_attack(fs, edu, how) == 0
     rest = fs.capacity - fs.unit
     assert fs.wait_free(rest) == rest
     with opened(fs.make_file("victim", size=rest)) as fd:

@@ -68,6 +68,26 @@ def hold_page(fs, hold, path, offset=0):
     return holder
 
 
+def make_owned(fs, path, how):
+    """A file of a unit, which it can give up by @how."""
+    path.touch()
+    if how == "punch":
+        os.setxattr(path, "dmemfs.alloc", b"demand")
+    os.truncate(path, fs.unit)
+    with opened(path) as fd:
+        os.pwrite(fd, b"own", 0)
+
+
+def give_up(fs, path, how):
+    if how == "unlink":
+        path.unlink()
+    elif how == "truncate":
+        os.truncate(path, 0)
+    else:
+        with opened(path) as fd:
+            fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, fs.unit)
+
+
 def test_direct_io(fs, disk):
     path = fs.make_file("vm1", BYTES, size=fs.unit)
     assert os.getxattr(path, "dmemfs.pages") == os.getxattr(path, "dmemfs.page_size")
@@ -101,21 +121,10 @@ def test_memory_of_another_process(fs):
 def test_memory_is_nobodys_while_it_is_held(fs, hold, control, how):
     others = fs.capacity - fs.unit
     path = fs / "vm1"
-    path.touch()
-    if how == "punch":
-        os.setxattr(path, "dmemfs.alloc", b"demand")
-    os.truncate(path, fs.unit)
-    with opened(path) as fd:
-        os.pwrite(fd, b"own", 0)
+    make_owned(fs, path, how)
     start = fs.extents(path)[0].start
     holder = hold_page(fs, hold, path)
-    if how == "unlink":
-        path.unlink()
-    elif how == "truncate":
-        os.truncate(path, 0)
-    else:
-        with opened(path) as fd:
-            fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, fs.unit)
+    give_up(fs, path, how)
     wait_until(lambda: pinned(fs) == fs.unit, "the daemon has seen that it is held")
     (pin,) = control.json("status", fs.root)["mounts"][0]["pinned"]
     assert (pin["start"], pin["length_bytes"]) == (start, fs.unit)
@@ -218,29 +227,18 @@ def test_crash_while_held_memory_is_given_up(fs, hold, control, point, how):
     tenant.mkdir()
     limit(tenant, max_bytes=fs.unit)
     path = tenant / "vm1"
-    path.touch()
-    if how == "punch":
-        os.setxattr(path, "dmemfs.alloc", b"demand")
-    os.truncate(path, fs.unit)
-    with opened(path) as fd:
-        os.pwrite(fd, b"own", 0)
+    make_owned(fs, path, how)
     ino = path.stat().st_ino
     holder = hold_page(fs, hold, path)
     fs.daemon.stop()
     fs.daemon.expected.append(HELD)
     fs.daemon.start(DMEMFS_CRASH_AT=point)
 
-    def give_up():
+    def give_up_and_crash():
         with suppress(ConnectionAbortedError):
-            if how == "unlink":
-                path.unlink()
-            elif how == "truncate":
-                os.truncate(path, 0)
-            else:
-                with opened(path) as fd:
-                    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, fs.unit)
+            give_up(fs, path, how)
 
-    with Child(give_up) as child:
+    with Child(give_up_and_crash) as child:
         child.wait()
     wait_until(lambda: not fs.daemon.running, "the daemon has died")
     fs.daemon.ended_by_test = True
