@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Every command in README.md, in the READMEs of the parts and in dmemfs(7) is run by a test: here, on a mount of its own,
+Every command in README.md, in the READMEs of the parts, in dmemfs(7) and in dmemfs-guests(7) is run by a test: here, on a mount of its own,
 or in the test that a table names. A new command that is in no table fails, and so does a row of "What works" without a
 test.
 """
@@ -17,6 +17,7 @@ import pytest
 TOP = Path(__file__).parents[2]
 README = TOP / "README.md"
 MANUAL = TOP / "fuse-daemon" / "man" / "dmemfs.7.scd"
+GUESTS = MANUAL.with_name("dmemfs-guests.7.scd")
 # Commands are indented in the first, between lines of ``` in the second.
 READMES = [README, *(TOP / part / "README.md" for part in ("fuse-daemon", "kmod", "tests"))]
 
@@ -108,7 +109,7 @@ WORKS = {
         PFN: "tests/vm/test_poison_module.py::test_who_touches_it_is_told_where_and_others_go_on"},
     "Secure Boot (kernel lockdown)": {PFN: "tests/vm/lab/test_claim.py::test_claims"},
 }
-# The rows of "QEMU" in dmemfs(7), and the tests that hold them.
+# The rows of "QEMU" in dmemfs-guests(7), and the tests that hold them.
 FEATURES = {
     "disk with *cache=none*, each *aio=*": ("tests/vm/test_features.py::test_guest_boots_without_a_cache",),
     "vhost-user-blk of qemu-storage-daemon, *cache.direct=on*": (
@@ -137,8 +138,9 @@ def blocks():
     for path in READMES:
         for block in re.findall(r"(?:^|\n\n)((?:    .*\n?|\n(?=    ))+)", path.read_text()):
             yield re.sub(r"^    ", "", block, flags=re.MULTILINE).strip("\n")
-    for block in re.findall(r"^```\n(.*?)^```$", MANUAL.read_text(), re.MULTILINE | re.DOTALL):
-        yield block.strip("\n")
+    for page in (MANUAL, GUESTS):
+        for block in re.findall(r"^```\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+            yield block.strip("\n")
 
 
 def is_shell(block):
@@ -194,7 +196,7 @@ def test_that_is_named_exists(test):
 
 
 def test_each_feature_is_held_by_a_test():
-    section = MANUAL.read_text().split("\n# QEMU\n")[1].split("\n# ")[0]
+    section = GUESTS.read_text().split("\n# QEMU\n")[1].split("\n# ")[0]
     assert re.findall(r"^\|  (.*)$", section, re.MULTILINE) == list(FEATURES)
 
 

@@ -33,7 +33,7 @@ FILES = {
     "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
     "PREFIX/share/man/man8/mount.fuse.dmemfs.8": 0o644,
 }
-PAGES = {"dmemfs.7", "dmemfsctl.8", "dmemfsd.8", "dmemfsd.conf.5"}
+PAGES = {"dmemfs.7", "dmemfs-guests.7", "dmemfsctl.8", "dmemfsd.8", "dmemfsd.conf.5"}
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_page_is_clean(page, work):
 def test_references_are_to_pages_that_exist(page):
     name, section = page.rsplit(".", 1)
     assert source(page).startswith(f"{name}({section})\n")
-    for name, section in re.findall(r"\*(dmemfs[a-z.]*)\*\((\d)\)", source(page)):
+    for name, section in re.findall(r"\*(dmemfs[a-z.-]*)\*\((\d)\)", source(page)):
         assert f"{name}.{section}" in PAGES
 
 
