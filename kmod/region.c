@@ -52,8 +52,7 @@ static DEFINE_MUTEX(claims);
 #define BATCH 1024
 /* The most time until the holders are looked at again; it begins with a second, and doubles each time. */
 #define LOOK_DELAY_MAX (16UL * HZ)
-static unsigned long look_delay;
-static unsigned long nr_holds; /* counts calls of hold_module() */
+static unsigned long look_delay, nr_holds; /* the second counts calls of hold_module() */
 /* Whether the module is held because somebody holds memory that no file or mapping reaches. */
 static bool holds_module;
 static void look_at_holders(struct work_struct *work);
@@ -426,41 +425,44 @@ static bool find_pinned(struct dmemfs_range pfns, struct dmemfs_range *run)
 
 int dmemfs_pinned_next(struct dmemfs_pinned *arg)
 {
-	struct dmemfs_range pfns = { PHYS_PFN(arg->start) + !!offset_in_page(arg->start) }, run;
+	struct dmemfs_range pfns = { PHYS_PFN(arg->start) + !!offset_in_page(arg->start) }, run, found;
 	unsigned int left = BATCH;
 	u64 end = U64_MAX;
-	bool found = false;
+	int err = -ENOENT;
 
 	if (arg->length && check_add_overflow(arg->start, arg->length - 1, &end))
 		return -EINVAL;
 	pfns.last = PHYS_PFN(end);
 	mutex_lock(&dmemfs_region_lock);
-	while (!found && pfns.first <= pfns.last) {
+	while (err == -ENOENT && pfns.first <= pfns.last) {
 		MA_STATE(mas, &owners, pfns.first, pfns.first);
 		void *owner;
 
 		take_turns(&left);
+		if (fatal_signal_pending(current)) {
+			err = -EINTR;
+			break;
+		}
 		owner = mas_find(&mas, pfns.last);
 		if (!owner)
 			break;
 		run = (struct dmemfs_range){ max(mas.index, pfns.first), min(mas.last, pfns.last) };
-		if (owner == PINNED)
+		if (owner == PINNED) {
 			cut_run(&run, order_at(run.first), &left);
-		else
-			left--;
-		pfns.first = run.last + 1;
-		if (owner == PINNED)
 			unpin(run);
-		found = owner == PINNED && find_pinned(run, &run);
+			err = find_pinned(run, &found) ? 0 : -ENOENT;
+		} else {
+			left--;
+		}
+		pfns.first = run.last + 1;
 	}
 	/* Looks at all memory: a request about a part of it gets a quick answer. */
-	if (!arg->length && !found)
+	if (!arg->length && err == -ENOENT)
 		hold_module_no_longer();
 	mutex_unlock(&dmemfs_region_lock);
-	if (!found)
-		return -ENOENT;
-	arg->start = PFN_PHYS(run.first);
-	arg->length = PFN_PHYS(run.last - run.first + 1);
+	if (err)
+		return err;
+	*arg = (struct dmemfs_pinned){ PFN_PHYS(found.first), PFN_PHYS(found.last - found.first + 1) };
 	return 0;
 }
 

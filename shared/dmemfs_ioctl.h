@@ -148,9 +148,9 @@
  *
  *   PINNED_NEXT tests pinned folios again, those in [.start, .start + .length), or with .length 0 all from .start on,
  *   until it finds one that is still pinned. It answers with the run of this folio, as far as it is in the range and was
- *   tested: more that is pinned may touch the end of the run. ENOENT when there is none. Only this request ends the
- *   state, and no event tells that a holder is gone: the daemon calls it after it has taken memory away, when it starts,
- *   and from time to time while something is pinned.
+ *   tested: more that is pinned may touch the end of the run. ENOENT when there is none, EINTR after a fatal signal. Only
+ *   this request ends the state, and no event tells that a holder is gone: the daemon calls it after it has taken memory
+ *   away, when it starts, and from time to time while something is pinned.
  *
  * Demand
  *
