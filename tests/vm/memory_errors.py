@@ -57,6 +57,9 @@ class Victim:
     def put(self, offset):
         return self.ask(f"put {offset}")
 
+    def get_by_guest(self, offset):
+        return self.ask(f"guest {offset}")
+
     def told(self):
         return self.ask("told")
 

@@ -93,6 +93,17 @@ def test_one_page_is_lost(spoiled, start, program, paged, how):
 
 
 @complains
+@pytest.mark.usefixtures("kvm")
+def test_a_guest_touches_the_lost_page(start, program, paged):
+    """KVM tells the VMM where, as the VMM must know it to give its guest a machine check."""
+    with victim(program, paged, GIB) as process:
+        process.put(BAD)
+        assert process.get_by_guest(BAD) == f"done {ord('x')}"
+        corrupt(start + BAD)
+        assert process.get_by_guest(BAD) == f"SIGBUS {AR} {BAD} 12"
+
+
+@complains
 def test_who_asked_is_told_early(start, program, paged):
     with victim(program, paged, GIB, early=True) as process:
         process.put(BAD)

@@ -69,6 +69,19 @@ def lost(offset, code=AR):
 
 
 @complains
+@pytest.mark.usefixtures("kvm")
+def test_guest_that_touches_it(spoiled, reserved, program):
+    """KVM does not know such memory, so the VMM learns no more than that the guest cannot go on."""
+    start = reserved[0][0]
+    with object_at(spoiled, 1, start) as fd, victim(program, fd, SIZE) as process:
+        process.put(BAD)
+        assert process.get_by_guest(BAD) == f"done {ord('x')}"
+        inject(start + BAD)
+        assert wait_poisoned(spoiled) == [(start + BAD, PAGE)]
+        assert process.get_by_guest(BAD) == f"failed {errno.EFAULT}"
+
+
+@complains
 def test_who_touches_it_is_told_where_and_others_go_on(spoiled, reserved, program):
     start = reserved[0][0]
     with object_at(spoiled, 1, start) as fd, object_at(spoiled, 2, start + SIZE) as other, \

@@ -5,7 +5,8 @@
  * The file is mapped at a multiple of 1 GiB. With "early" it asks to be told before it touches (prctl(2)). Commands on stdin,
  * an answer line each: "get OFFSET" and "put OFFSET" touch one byte: "done BYTE", or "SIGBUS CODE OFFSET LSB" as in
  * siginfo_t, with the address as an offset; "spin OFFSET" says "spinning" and reads that byte until a signal ends it, which it
- * prints; "told" tells of the signal that came without a touch: "nothing" or the same.
+ * prints; "guest OFFSET" lets a vCPU read the byte: the same answers, or "failed ERRNO"; it reads the page of the first call, again
+ * in each further one; "told" tells of the signal that came without a touch: "nothing" or the same.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -16,6 +17,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+
+#include "../nested/tiny_vm.h"
 
 #define GIB (1UL << 30)
 
@@ -70,6 +73,24 @@ static void touch(size_t offset, bool write, bool for_ever)
 	printf("done %d\n", seen);
 }
 
+static void touch_by_guest(size_t offset)
+{
+	static struct tiny_vm vm;
+	int seen;
+
+	if (!vm.run)
+		vm = tiny_vm_new(map + offset / TINY_VM_PAGE * TINY_VM_PAGE);
+	if (sigsetjmp(on_loss, 1)) {
+		touching = 0;
+		print(&loss);
+		return;
+	}
+	touching = 1;
+	seen = tiny_vm_read(&vm, offset % TINY_VM_PAGE);
+	touching = 0;
+	printf(seen < 0 ? "failed %d\n" : "done %d\n", seen < 0 ? -seen : seen);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART };
@@ -98,7 +119,10 @@ int main(int argc, char **argv)
 			else
 				printf("nothing\n");
 		} else if (scanf("%zu", &offset) == 1) {
-			touch(offset, strcmp(word, "put") == 0, strcmp(word, "spin") == 0);
+			if (strcmp(word, "guest") == 0)
+				touch_by_guest(offset);
+			else
+				touch(offset, strcmp(word, "put") == 0, strcmp(word, "spin") == 0);
 		}
 	}
 	return 0;
