@@ -12,6 +12,9 @@
 
 #include "config/config_size.h"
 
+/* The configuration of a program that is not told another one. */
+#define CONFIG_DEFAULT_FILE "/etc/dmemfs/dmemfsd.conf"
+
 enum backend_kind { BACKEND_MEMORY, BACKEND_PFN };
 enum alloc_mode { ALLOC_EAGER, ALLOC_DEMAND };
 /* What the daemon does with files whose contents are lost: read as zero, or remove them. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "config/config.h"
 
 #define SEE_HELP "see dmemfsd --help"
 
@@ -22,7 +23,7 @@ static GOptionContext *new_context(struct arguments *args, struct options *optio
 {
 	const GOptionEntry entries[] = {
 		{ "config", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &args->config_files,
-		  "Read the configuration from FILE", "FILE" },
+		  "Read the configuration from FILE, not " CONFIG_DEFAULT_FILE, "FILE" },
 		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &options->foreground,
 		  "Stay in the foreground, log to stderr (for service managers)", NULL },
 		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &options->supervise,
@@ -85,11 +86,9 @@ static bool take_log_level(const struct arguments *args, struct options *options
 
 static bool take_config_file(const struct arguments *args, struct options *options, int *status)
 {
-	if (!args->config_files)
-		return usage_error(status, "no --config FILE is given", "name the configuration, " SEE_HELP);
-	if (args->config_files[1])
+	if (args->config_files && args->config_files[1])
 		return usage_error(status, "--config is given twice", "name one file");
-	options->config_file = g_strdup(args->config_files[0]);
+	options->config_file = g_strdup(args->config_files ? args->config_files[0] : CONFIG_DEFAULT_FILE);
 	return true;
 }
 

@@ -15,7 +15,7 @@
 #define EXIT_USAGE 2
 
 struct options {
-	char *config_file; /* never NULL */
+	char *config_file; /* CONFIG_DEFAULT_FILE without --config */
 	gboolean foreground;
 	gboolean supervise;
 	gboolean check_config; /* at most one of check_config and dump_config is set */

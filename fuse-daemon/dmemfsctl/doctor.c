@@ -9,15 +9,13 @@
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/view.h"
 
-#define DEFAULT_CONFIG "/etc/dmemfs/dmemfsd.conf"
-
 static struct {
 	char *config;
 	char *root;
 } arguments;
 
 static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	                                  "The daemon's configuration, instead of " DEFAULT_CONFIG, "FILE" },
+	                                  "The daemon's configuration, instead of " CONFIG_DEFAULT_FILE, "FILE" },
 	                                { "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
 	                                  "Examine the files below DIR instead of /, and no mounts", "DIR" },
 	                                G_OPTION_ENTRY_NULL };
@@ -112,7 +110,7 @@ static bool uses_pfn(const struct doctor *doctor)
 /* NULL without @error: there is no configuration. NULL with @error: it cannot be read. */
 static struct config *find_config(const char *root, GError **error)
 {
-	g_autofree char *path = g_strconcat(root, DEFAULT_CONFIG, NULL);
+	g_autofree char *path = g_strconcat(root, CONFIG_DEFAULT_FILE, NULL);
 
 	if (arguments.config)
 		return config_load(arguments.config, error);

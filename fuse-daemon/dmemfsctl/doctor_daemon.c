@@ -25,7 +25,7 @@ void doctor_check_config(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", doctor->config_error->message);
 	else if (!doctor->config)
 		doctor_add(doctor, LEVEL_NOTE, "copy configs/dmemfsd.conf there, or name another file with --config",
-		           "/etc/dmemfs/dmemfsd.conf does not exist");
+		           CONFIG_DEFAULT_FILE " does not exist");
 	/* config_check_host() would complain that a running daemon uses the mountpoint. */
 	else if (doctor->views->len == 0 && !config_check_host(doctor->config, &error))
 		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", error->message);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/state_dir.h"
 #include "store/store.h"
@@ -19,7 +20,7 @@ static struct {
 
 static const GOptionEntry options[] = {
 	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	  "Check the state-dir of this configuration, instead of " STATE_DIR_CONFIG, "FILE" },
+	  "Check the state-dir of this configuration, instead of " CONFIG_DEFAULT_FILE, "FILE" },
 	{ "move-aside", 0, 0, G_OPTION_ARG_NONE, &arguments.move_aside,
 	  "Give a damaged database another name, so that the daemon starts with an empty tree", NULL },
 	{ "force", 0, 0, G_OPTION_ARG_NONE, &arguments.force, "Also move a database aside that is not damaged", NULL },

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "backend/pfn_device.h"
+#include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/state_dir.h"
 #include "recovery/kexec.h"
@@ -14,10 +15,11 @@ static struct {
 	char *config;
 } arguments;
 
-static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	                                  "Prepare the state-dir of this configuration, instead of " STATE_DIR_CONFIG,
-	                                  "FILE" },
-	                                G_OPTION_ENTRY_NULL };
+static const GOptionEntry options[] = {
+	{ "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
+	  "Prepare the state-dir of this configuration, instead of " CONFIG_DEFAULT_FILE, "FILE" },
+	G_OPTION_ENTRY_NULL
+};
 
 /*
  * Fails when a device holds memory that no file has: under the next kernel the device would write into other files. The caller has

@@ -21,7 +21,7 @@ static struct {
 } arguments;
 
 static const GOptionEntry options[] = { { "config", 'c', 0, G_OPTION_ARG_FILENAME, &arguments.config,
-	                                  "Reload the daemon of this configuration, instead of " STATE_DIR_CONFIG,
+	                                  "Reload the daemon of this configuration, instead of " CONFIG_DEFAULT_FILE,
 	                                  "FILE" },
 	                                G_OPTION_ENTRY_NULL };
 
@@ -52,7 +52,7 @@ static enum status wait_for_next(const char *state_dir, struct timespec before, 
 /* Checks the configuration here, because the daemon reports errors only in its log. */
 static bool check_configuration(GError **error)
 {
-	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : STATE_DIR_CONFIG, error);
+	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : CONFIG_DEFAULT_FILE, error);
 
 	return config && config_check_host(config, error);
 }

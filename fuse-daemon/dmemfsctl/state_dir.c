@@ -21,7 +21,7 @@ static char *choose(const char *operand, const char *file, GError **error)
 	if (operand)
 		return g_canonicalize_filename(operand, NULL);
 
-	g_autoptr(config_t) config = config_load(file ? file : STATE_DIR_CONFIG, error);
+	g_autoptr(config_t) config = config_load(file ? file : CONFIG_DEFAULT_FILE, error);
 
 	return config ? g_strdup(config->state_dir) : NULL;
 }

@@ -8,10 +8,8 @@
 
 #include "dmemfsctl/command.h"
 
-#define STATE_DIR_CONFIG "/etc/dmemfs/dmemfsd.conf"
-
 /*
- * Returns @operand if it is not NULL, else the state-dir of the configuration @config, else of STATE_DIR_CONFIG;
+ * Returns @operand if it is not NULL, else the state-dir of the configuration @config, else of CONFIG_DEFAULT_FILE;
  * g_malloc'ed. NULL and @error when the directory does not exist or has no record.
  */
 char *state_dir_find(const char *operand, const char *config, GError **error);

@@ -108,9 +108,6 @@ def test_full_disk_is_noticed(machine, arguments):
 # --- what is no command ---
 
 @pytest.mark.parametrize("arguments, says", [
-    ([], ["no --config FILE is given", "--help"]),
-    (["--foreground"], ["no --config FILE is given"]),
-    (["--check-config"], ["no --config FILE is given"]),
     (["--config"], ["--config", "--help"]),
     (["--config", "a", "--config", "b"], ["--config is given twice", "name one"]),
     (["-c", "a", "--config=b"], ["--config is given twice"]),
@@ -170,6 +167,21 @@ def test_what_the_machine_lacks(machine, keys, groups, says):
 def test_missing_file(machine):
     machine.fails("--config", "none.conf", "--check-config", says=["none.conf: cannot open: No such file", "--config"])
     machine.fails("--config=", "--check-config", says=["cannot open: No such file"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_without_config_it_is_that_of_etc(machine):
+    """In a mount namespace of its own, so that /etc of this machine does not matter."""
+    script = 'mount -t tmpfs none /etc && mkdir /etc/dmemfs && cp "$2" /etc/dmemfs/dmemfsd.conf && "$1" --dump-config'
+    arguments = [machine.program, machine.config]
+    found = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *arguments], capture_output=True, text=True,
+                           timeout=20, check=False)
+    assert (found.returncode, found.stdout) == (OK, machine.dump(machine.config)), found.stderr
+    script = 'mount -t tmpfs none /etc && "$1" --check-config'
+    missing = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *arguments], capture_output=True, text=True,
+                             timeout=20, check=False)
+    assert missing.returncode == FAILURE
+    assert "/etc/dmemfs/dmemfsd.conf: cannot open: No such file" in missing.stderr
 
 
 def test_directory_instead_of_a_file(machine):
