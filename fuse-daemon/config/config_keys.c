@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/closest.h"
 #include "base/log.h"
 #include "config/config_daemon.h"
 #include "config/config_groups.h"
@@ -35,12 +36,13 @@ static bool check_keys(const struct config_text *text, const char *group, const 
 	g_auto(GStrv) keys = g_key_file_get_keys(text->keys, group, NULL, NULL);
 
 	for (char **key = keys; *key; key++) {
-		g_autofree char *list = NULL;
+		g_autofree char *list = NULL, *remark = NULL;
 
 		if (g_strv_contains(known, *key) || is_obsolete(text, group, *key))
 			continue;
 		list = g_strjoinv(", ", (char **)known);
-		return config_text_fail(text, group, *key, error, "unknown key: this group has %s", list);
+		remark = closest_remark(*key, known);
+		return config_text_fail(text, group, *key, error, "unknown key%s: this group has %s", remark, list);
 	}
 	return true;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/arguments.h"
 #include "base/log.h"
 #include "config/config.h"
 
@@ -19,25 +20,8 @@ struct arguments {
 	gboolean help;
 };
 
-static GOptionContext *new_context(struct arguments *args, struct options *options)
+static GOptionContext *new_context(const GOptionEntry *entries)
 {
-	const GOptionEntry entries[] = {
-		{ "config", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &args->config_files,
-		  "Read the configuration from FILE, not " CONFIG_DEFAULT_FILE, "FILE" },
-		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &options->foreground,
-		  "Stay in the foreground, log to stderr (for service managers)", NULL },
-		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &options->supervise,
-		  "Start the daemon again when it dies, as a service manager would", NULL },
-		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
-		  "Check FILE and the directories it names, then exit; silent when all is well", NULL },
-		{ "dump-config", 0, 0, G_OPTION_ARG_NONE, &options->dump_config,
-		  "Print the effective configuration, defaults filled in, then exit", NULL },
-		{ "log-level", 0, 0, G_OPTION_ARG_STRING_ARRAY, &args->log_levels,
-		  "How much to log: error, warning, info (default) or debug", "LEVEL" },
-		{ "version", 0, 0, G_OPTION_ARG_NONE, &args->version, "Print the version, then exit", NULL },
-		{ "help", 'h', 0, G_OPTION_ARG_NONE, &args->help, "Print this help, then exit", NULL },
-		G_OPTION_ENTRY_NULL
-	};
 	GOptionContext *context = g_option_context_new(NULL);
 
 	/* GOption's own --help calls exit() inside the parser. */
@@ -99,12 +83,9 @@ static bool take(const struct arguments *args, struct options *options, int *sta
 	return take_log_level(args, options, status) && take_config_file(args, options, status);
 }
 
-static bool parse(GOptionContext *context, struct arguments *args, char ***argv, struct options *options, int *status)
+static bool finish(GOptionContext *context, const struct arguments *args, char **rest, struct options *options,
+                   int *status)
 {
-	g_autoptr(GError) error = NULL;
-
-	if (!g_option_context_parse_strv(context, argv, &error))
-		return usage_error(status, error->message, SEE_HELP);
 	if (args->help) {
 		g_autofree char *help = g_option_context_get_help(context, FALSE, NULL);
 
@@ -112,24 +93,53 @@ static bool parse(GOptionContext *context, struct arguments *args, char ***argv,
 	}
 	if (args->version)
 		return print("dmemfsd " DMEMFS_VERSION "\n", status);
-	if (*argv && **argv && (*argv)[1]) {
-		g_autofree char *what = g_strdup_printf("surplus argument \"%s\"", (*argv)[1]);
+	if (rest && *rest && rest[1]) {
+		g_autofree char *what = g_strdup_printf("surplus argument \"%s\"", rest[1]);
 
 		return usage_error(status, what, SEE_HELP);
 	}
 	return take(args, options, status);
 }
 
+static bool parse(char **argv, struct arguments *args, struct options *options, int *status)
+{
+	const GOptionEntry entries[] = {
+		{ "config", 'c', 0, G_OPTION_ARG_FILENAME_ARRAY, &args->config_files,
+		  "Read the configuration from FILE, not " CONFIG_DEFAULT_FILE, "FILE" },
+		{ "foreground", 'f', 0, G_OPTION_ARG_NONE, &options->foreground,
+		  "Stay in the foreground, log to stderr (for service managers)", NULL },
+		{ "supervise", 0, 0, G_OPTION_ARG_NONE, &options->supervise,
+		  "Start the daemon again when it dies, as a service manager would", NULL },
+		{ "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
+		  "Check FILE and the directories it names, then exit; silent when all is well", NULL },
+		{ "dump-config", 0, 0, G_OPTION_ARG_NONE, &options->dump_config,
+		  "Print the effective configuration, defaults filled in, then exit", NULL },
+		{ "log-level", 0, 0, G_OPTION_ARG_STRING_ARRAY, &args->log_levels,
+		  "How much to log: error, warning, info (default) or debug", "LEVEL" },
+		{ "version", 0, 0, G_OPTION_ARG_NONE, &args->version, "Print the version, then exit", NULL },
+		{ "help", 'h', 0, G_OPTION_ARG_NONE, &args->help, "Print this help, then exit", NULL },
+		G_OPTION_ENTRY_NULL
+	};
+	const GOptionEntry *const tables[] = { entries, NULL };
+	g_autoptr(GOptionContext) context = new_context(entries);
+	g_auto(GStrv) split = arguments_split(argv, tables);
+	g_autoptr(GError) error = NULL;
+	g_autofree char *message = NULL;
+
+	if (g_option_context_parse_strv(context, &split, &error))
+		return finish(context, args, split, options, status);
+	message = arguments_explain(error, tables);
+	return usage_error(status, message, SEE_HELP);
+}
+
 bool options_parse(char **argv, struct options *options, int *status)
 {
 	struct arguments args = { 0 };
-	g_autoptr(GOptionContext) context = new_context(&args, options);
-	g_auto(GStrv) copy = g_strdupv(argv);
 	bool go_on;
 
 	g_set_prgname("dmemfsd");
 	*options = (struct options){ 0 };
-	go_on = parse(context, &args, &copy, options, status);
+	go_on = parse(argv, &args, options, status);
 	if (!go_on)
 		options_clear(options);
 	g_strfreev(args.config_files);

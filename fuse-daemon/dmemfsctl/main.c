@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/closest.h"
 #include "base/log.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/usage.h"
@@ -66,6 +67,18 @@ static enum status run(const struct command *command, char ***arguments, GError 
 	return printed ? printed : status;
 }
 
+static enum status fail_unknown(const char *name, GError **error)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	g_autofree char *remark = NULL;
+
+	for (const struct command *const *command = commands; *command; command++)
+		g_ptr_array_add(names, (char *)(*command)->name);
+	g_ptr_array_add(names, NULL);
+	remark = closest_remark(name, (const char *const *)names->pdata);
+	return command_fail(error, STATUS_USAGE, "unknown command \"%s\"%s: see dmemfsctl --help", name, remark);
+}
+
 static enum status dispatch(char ***arguments, GError **error)
 {
 	const char *name = (*arguments)[0] ? (*arguments)[1] : NULL;
@@ -82,7 +95,7 @@ static enum status dispatch(char ***arguments, GError **error)
 		return print("dmemfsctl " DMEMFS_VERSION "\n");
 	command = command_find(name);
 	if (!command)
-		return command_fail(error, STATUS_USAGE, "unknown command \"%s\": see dmemfsctl --help", name);
+		return fail_unknown(name, error);
 
 	/* Drops argv[0], so that the option parser takes the subcommand's name for the program's. */
 	g_free((*arguments)[0]);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/arguments.h"
+
 static const char statuses[] = "Exit status: 0 success; 1 failure; 2 the command line is wrong; 3 success, and the\n"
 			       "command found a problem; 4 the daemon runs although it must be stopped, or does\n"
 			       "not run although it must.\n";
@@ -24,12 +26,9 @@ char *usage_of_program(void)
 	return g_string_free(text, FALSE);
 }
 
-static GOptionContext *new_context(const struct command *command, gboolean *json, gboolean *help)
+/* @common: the options of every command. */
+static GOptionContext *new_context(const struct command *command, const GOptionEntry *common)
 {
-	const GOptionEntry common[] = { { "json", 0, 0, G_OPTION_ARG_NONE, json,
-		                          "Print one JSON object, also on errors", NULL },
-		                        { "help", 'h', 0, G_OPTION_ARG_NONE, help, "Print this help, then exit", NULL },
-		                        G_OPTION_ENTRY_NULL };
 	g_autofree char *summary = g_strdup_printf("%s.%s%s", command->summary, command->details ? "\n\n" : "",
 	                                           command->details ? command->details : "");
 	g_autofree char *name = g_strdup_printf("dmemfsctl %s", command->name);
@@ -75,16 +74,35 @@ static void drop_separator(char **operands)
 	}
 }
 
+static bool parse(const struct command *command, GOptionContext *context, const GOptionEntry *common, char ***arguments,
+                  GError **error)
+{
+	const GOptionEntry *const tables[] = { common, command->options, NULL };
+	char **split = arguments_split(*arguments, tables);
+	g_autoptr(GError) wrong = NULL;
+	g_autofree char *message = NULL;
+
+	g_strfreev(*arguments);
+	*arguments = split;
+	if (g_option_context_parse_strv(context, arguments, &wrong))
+		return true;
+	message = arguments_explain(wrong, tables);
+	command_fail(error, STATUS_USAGE, "%s: see dmemfsctl %s --help", message, command->name);
+	return false;
+}
+
 bool usage_parse(const struct command *command, char ***arguments, bool *json, char **help, GError **error)
 {
 	gboolean wants_json = FALSE, wants_help = FALSE;
-	g_autoptr(GOptionContext) context = new_context(command, &wants_json, &wants_help);
-	g_autoptr(GError) wrong = NULL;
+	const GOptionEntry common[] = {
+		{ "json", 0, 0, G_OPTION_ARG_NONE, &wants_json, "Print one JSON object, also on errors", NULL },
+		{ "help", 'h', 0, G_OPTION_ARG_NONE, &wants_help, "Print this help, then exit", NULL },
+		G_OPTION_ENTRY_NULL
+	};
+	g_autoptr(GOptionContext) context = new_context(command, common);
 
-	if (!g_option_context_parse_strv(context, arguments, &wrong)) {
-		command_fail(error, STATUS_USAGE, "%s: see dmemfsctl %s --help", wrong->message, command->name);
+	if (!parse(command, context, common, arguments, error))
 		return false;
-	}
 	if (wants_help) {
 		*help = g_option_context_get_help(context, FALSE, NULL);
 		return false;

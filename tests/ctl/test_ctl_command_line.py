@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from helpers.control import DONE, FAILED, USAGE
+from helpers.machine import two_nodes
 
 
 def commands_of(ctl):
@@ -35,6 +36,11 @@ def test_version_is_one_line(ctl):
     (["frobnicate"], ['unknown command "frobnicate"', "--help"]),
     ([""], ['unknown command ""']),
     (["--frobnicate"], ['unknown command "--frobnicate"']),
+    (["stat"], ['unknown command "stat", did you mean "status"?', "--help"]),
+    (["docter"], ['unknown command "docter", did you mean "doctor"?', "--help"]),
+    (["plan", "--sise=4G"], ["Unknown option --sise=4G, did you mean --size?", "dmemfsctl plan --help"]),
+    (["plan", "--jsn"], ["Unknown option --jsn, did you mean --json?"]),
+    (["plan", "-x4G"], ["Unknown option -x", "dmemfsctl plan --help"]),
     (["fsck", "--frobnicate"], ["--frobnicate", "dmemfsctl fsck --help"]),
     (["fsck", "a", "b"], ['surplus argument "b"', "dmemfsctl fsck --help"]),
     (["fsck", "--config"], ["--config", "dmemfsctl fsck --help"]),
@@ -43,6 +49,16 @@ def test_version_is_one_line(ctl):
 ])
 def test_wrong_command_line(ctl, arguments, says):
     ctl.fails(*arguments, status=USAGE, says=says)
+
+
+def test_values_attached_to_short_options(ctl, work):
+    machine = two_nodes(work / "root")
+    plan = ctl.json("plan", "--root", machine.root, "--size", "4G")
+    assert ctl.json("plan", "--root", machine.root, "-s4G") == plan
+    assert ctl.json("plan", "-s4G", "--root", machine.root) == plan
+    ctl.fails("fsck", "-c/nonexistent/dmemfsd.conf", says=["/nonexistent/dmemfsd.conf: cannot open"])
+    ctl.fails("fsck", "--", "-c/nonexistent", says=["/-c/nonexistent: No such file"])
+    ctl.fails("fsck", "--config", "-c/nonexistent", says=["-c/nonexistent: cannot open"])
 
 
 def test_errors_before_the_command_are_json_too(ctl):

@@ -117,6 +117,9 @@ def test_full_disk_is_noticed(machine, arguments):
     ([""], ["surplus argument \"\""]),
     (["--config", "a", "--frobnicate"], ["--frobnicate", "--help"]),
     (["--config", "a", "-x"], ["-x", "--help"]),
+    (["--confg=a"], ["Unknown option --confg=a, did you mean --config?", "--help"]),
+    (["--check"], ["Unknown option --check, did you mean --check-config?", "--help"]),
+    (["-ca", "-fcb"], ["--config is given twice"]),
     (["--config", "a", "--log-level"], ["--log-level", "--help"]),
     (["--config", "a", "--log-level", "loud"], ["--log-level loud", "error, warning, info or debug"]),
     (["--config", "a", "--log-level="], ["unknown level", "error, warning, info or debug"]),
@@ -186,6 +189,10 @@ def test_without_config_it_is_that_of_etc(machine):
 
 def test_directory_instead_of_a_file(machine):
     machine.fails("--config", machine.work, "--check-config", says=[f"{machine.work}: is a directory: name a file"])
+def test_value_attached_to_a_short_option(machine):
+    assert machine.dump(machine.config) == machine.run(f"-c{machine.config}", "--dump-config").stdout
+
+
 
 
 def test_device_and_fifo_instead_of_a_file(machine):
