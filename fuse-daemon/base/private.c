@@ -10,21 +10,35 @@
 
 #define LINKS_MAX 40 /* MAXSYMLINKS */
 
+/* An unprivileged user who may not reach @path is told so instead of @remedy. */
 static bool fail(GError **error, int err, const char *path, const char *remedy)
 {
+	if (err == EACCES && geteuid() != 0)
+		remedy = "run as root";
 	g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(err), "%s: %s: %s", path, g_strerror(err), remedy);
 	return false;
+}
+
+/* What the user of this process can do about @path, which belongs to another user. Others may own a directory for a reason. */
+static char *owner_remedy(const char *path, const struct stat *st)
+{
+	if (geteuid() != 0 && st->st_uid == 0)
+		return g_strdup("run as root, or name another");
+	if (geteuid() != 0)
+		return g_strdup_printf("run as user %u, or name another", st->st_uid);
+	return !S_ISREG(st->st_mode) ? g_strdup("name another, that belongs to root")
+	                             : g_strdup_printf("run chown -h 0 %s, or name another", path);
 }
 
 /* @own: @path must belong to the daemon's user; without, it may also belong to root, or be writable and sticky. */
 static bool check(const char *path, const struct stat *st, bool own, GError **error)
 {
 	unsigned mode = st->st_mode & 07777;
+	g_autofree char *remedy = owner_remedy(path, st);
 
 	if (st->st_uid != geteuid() && (own || st->st_uid != 0))
-		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PERM,
-		            "%s belongs to user %u (mode %04o): run chown -h %u %s, or name another", path, st->st_uid,
-		            mode, geteuid(), path);
+		g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_PERM, "%s belongs to user %u (mode %04o): %s", path,
+		            st->st_uid, mode, remedy);
 	else if (!S_ISLNK(st->st_mode) && (mode & (S_IWGRP | S_IWOTH)) && (own || !(mode & S_ISVTX)))
 		g_set_error(
 			error, G_FILE_ERROR, G_FILE_ERROR_PERM,
@@ -82,7 +96,7 @@ int private_directory(const char *path, bool make, GError **error)
 	}
 	/* mkdir() applies the umask; chmod() does not. */
 	if (make && (mkdir(path, 0700) == 0 ? chmod(path, 0700) < 0 : errno != EEXIST)) {
-		fail(error, errno, path, "cannot be made: make it, or run the daemon as root");
+		fail(error, errno, path, "cannot be made: make it, or name another");
 		return -1;
 	}
 	if (lstat(path, &st) < 0)

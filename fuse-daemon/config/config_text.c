@@ -99,8 +99,9 @@ static bool read_file(const struct config_text *text, GString *data, GError **er
 	bool done;
 
 	if (fd < 0)
-		return fail_at(text, 0, error, "cannot open: %s: name an existing, readable file with --config",
-		               g_strerror(errno));
+		return fail_at(text, 0, error, "cannot open: %s: %s", g_strerror(errno),
+		               errno == EACCES && geteuid() ? "run as root"
+		                                            : "name an existing, readable file with --config");
 	done = check_regular(text, fd, error) && read_all(text, fd, data, error);
 	close(fd);
 	return done;

@@ -2,6 +2,9 @@
 /* Errors of subcommands. */
 #include "dmemfsctl/command.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 G_DEFINE_QUARK(dmemfsctl - error - quark, command_error)
 
 enum status command_fail(GError **error, enum status status, const char *format, ...)
@@ -13,4 +16,9 @@ enum status command_fail(GError **error, enum status status, const char *format,
 		*error = g_error_new_valist(COMMAND_ERROR, (gint)status, format, args);
 	va_end(args);
 	return status;
+}
+
+const char *command_as_root(int err)
+{
+	return geteuid() != 0 && (err == EACCES || err == EPERM) ? ": run as root" : "";
 }

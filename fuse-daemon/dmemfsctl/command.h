@@ -64,5 +64,7 @@ GQuark command_error_quark(void);
 
 /* Sets @error, whose text names the object and the remedy. Returns @status. */
 enum status command_fail(GError **error, enum status status, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* What to append to a message about @err, an errno: ": run as root" if this user lacks a permission that root has, else "". */
+const char *command_as_root(int err);
 
 #endif

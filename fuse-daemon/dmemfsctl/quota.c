@@ -73,7 +73,8 @@ static int change(const char *directory, enum quota_resource resource, const cha
 static bool fail_to_change(const char *directory, enum quota_resource resource, int err, GError **error)
 {
 	const char *remedy =
-		err == EPERM || err == EACCES ? "only root sets limits, with CAP_SYS_ADMIN, and not from a container"
+		err == EPERM || err == EACCES
+			? "only root sets limits, with CAP_SYS_ADMIN, and not from a container: run as root on the host"
 		: err == EXDEV ? "a hard link leads into or out of the tree, which is not possible with a limit: "
 				 "remove one of its names"
 			       : "see dmemfs(7)";

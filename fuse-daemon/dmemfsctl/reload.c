@@ -74,8 +74,8 @@ static enum status run(const struct invocation *invocation, GError **error)
 		return STATUS_FAILED;
 	before = lock_time(state_dir);
 	if (kill(pid, SIGHUP) < 0)
-		return command_fail(error, STATUS_FAILED, "daemon (pid %d): %s: run this as its user", (int)pid,
-		                    g_strerror(errno));
+		return command_fail(error, STATUS_FAILED, "daemon (pid %d): %s%s", (int)pid, g_strerror(errno),
+		                    command_as_root(errno));
 	status = wait_for_next(state_dir, before, error);
 	if (status != STATUS_DONE)
 		return status;

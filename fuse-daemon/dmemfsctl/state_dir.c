@@ -31,8 +31,8 @@ static bool check_directory(const char *state_dir, GError **error)
 	struct stat st;
 
 	if (stat(state_dir, &st) < 0)
-		command_fail(error, STATUS_FAILED, "%s: %s: name the state-dir of a configuration", state_dir,
-		             g_strerror(errno));
+		command_fail(error, STATUS_FAILED, "%s: %s%s", state_dir, g_strerror(errno),
+		             errno == EACCES ? command_as_root(errno) : ": name the state-dir of a configuration");
 	else if (!S_ISDIR(st.st_mode))
 		command_fail(error, STATUS_FAILED, "%s: is not a directory: name the state-dir, or use --config FILE",
 		             state_dir);
@@ -44,11 +44,15 @@ static bool check_directory(const char *state_dir, GError **error)
 static bool check_database(const char *state_dir, GError **error)
 {
 	g_autofree char *path = g_build_filename(state_dir, STORE_FILE, NULL);
+	struct stat st;
 
-	if (g_file_test(path, G_FILE_TEST_EXISTS))
+	if (stat(path, &st) == 0)
 		return true;
-	command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet",
-	             state_dir);
+	if (errno == ENOENT)
+		command_fail(error, STATUS_FAILED, "%s: has no " STORE_FILE ": no daemon has used this directory yet",
+		             state_dir);
+	else
+		command_fail(error, STATUS_FAILED, "%s: %s%s", path, g_strerror(errno), command_as_root(errno));
 	return false;
 }
 
@@ -118,6 +122,9 @@ pid_t state_dir_daemon(const char *state_dir, GError **error)
 		text = read_pid(state_dir);
 		if (text && g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &pid, NULL))
 			return (pid_t)pid;
+	} else {
+		g_propagate_error(error, g_steal_pointer(&held));
+		return -1;
 	}
 	command_fail(error, STATUS_DAEMON, "%s: no daemon runs: start it with dmemfsd --config FILE", state_dir);
 	return -1;

@@ -35,10 +35,11 @@ static void fail_to_read(const char *path, const char *name, int err, GError **e
 		             name);
 		break;
 	case EPERM:
-		command_fail(error, STATUS_FAILED, "%s: %s: only root may see where memory lies", path, name);
+		command_fail(error, STATUS_FAILED, "%s: %s: only root may see where memory lies: run as root", path,
+		             name);
 		break;
 	default:
-		command_fail(error, STATUS_FAILED, "%s: %s: %s", path, name, g_strerror(err));
+		command_fail(error, STATUS_FAILED, "%s: %s: %s%s", path, name, g_strerror(err), command_as_root(err));
 	}
 }
 

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -95,6 +96,21 @@ def test_damage_is_found_and_moved_aside(ctl, stopped, change, says):
     stopped.daemon.start()
     assert os.listdir(stopped.root) == []
     stopped.make_file("new", b"x" * stopped.unit)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_who_is_not_root_is_told_so(ctl, stopped):
+    """And not to change the owner of the daemon's directory, or that no daemon ran."""
+    nobody = {"executable": shutil.copy(ctl.program, ctl.work / "dmemfsctl"), "user": 65534, "group": 65534, "extra_groups": []}
+    stopped.daemon.config.chmod(0o644)
+    state_dir = stopped.daemon.state_dir
+    for mode, says in ((0o755, f"{state_dir} belongs to user 0 (mode 0755): run as root"),
+                       (0o700, f"{state_dir}/metadata.db: Permission denied: run as root")):
+        state_dir.chmod(mode)
+        for command in ("fsck", "prepare-kexec"):
+            assert "chown" not in ctl.fails(command, state_dir, says=[says], **nobody)
+        said = ctl.fails("reload", "--config", stopped.daemon.config, says=[f"{state_dir} belongs to user 0", "run as root"], **nobody)
+        assert "chown" not in said
 
 
 def test_checksums(ctl, stopped):

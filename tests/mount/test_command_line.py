@@ -206,14 +206,14 @@ def test_device_and_fifo_instead_of_a_file(machine):
 def test_unreadable_file(machine):
     machine.config.chmod(0o600)
     machine.fails_for_nobody("--config", machine.config, "--check-config",
-                             says=[f"{machine.config}: cannot open: Permission denied"])
+                             says=[f"{machine.config}: cannot open: Permission denied: run as root\n"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_other_users_directories(machine):
     machine.state_dir.mkdir()
     machine.fails_for_nobody("--config", machine.config, "--check-config",
-                             says=["[daemon] state-dir: ", "belongs to user 0 (mode 0755): run chown -h 65534 "])
+                             says=["[daemon] state-dir: ", "belongs to user 0 (mode 0755): run as root, or name another"])
     machine.state_dir.rmdir()
     machine.fails_for_nobody("--config", machine.config, "--check-config",
                              says=["[daemon] state-dir: ", "cannot be made", "Permission denied", "as root"])

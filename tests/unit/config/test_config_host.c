@@ -138,7 +138,7 @@ static void state_dir_is_the_daemons(struct fixture *fixture, gconstpointer data
 	g_assert_cmpint(g_mkdir(fixture->state_dir, 0700), ==, 0);
 	g_assert_cmpint(chown(fixture->state_dir, 4711, 0), ==, 0);
 	says(check(fixture, fixture->mountpoint, fixture->state_dir, fixture->memory_dir, ""),
-	     "[daemon] state-dir: ", "belongs to user 4711 (mode 0700): ", "run chown -h 0 ");
+	     "[daemon] state-dir: ", "belongs to user 4711 (mode 0700): ", "name another, that belongs to root");
 }
 
 /* A user who can replace a directory of the path could make the daemon use another one. */
@@ -159,14 +159,14 @@ static void way_is_private(struct fixture *fixture, gconstpointer data)
 	g_assert_cmpint(chmod(way, 0755), ==, 0);
 	g_assert_cmpint(chown(way, 4711, 0), ==, 0);
 	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""),
-	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0755): ", "run chown -h 0 ");
+	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0755): ", "name another, that belongs to root");
 	/* A link that another user owns is refused, too, wherever it points to. */
 	g_assert_cmpint(g_rmdir(way), ==, 0);
 	g_assert_cmpint(symlink(".", way), ==, 0);
 	g_assert_null(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""));
 	g_assert_cmpint(lchown(way, 4711, 0), ==, 0);
 	says(check(fixture, fixture->mountpoint, state_dir, fixture->memory_dir, ""),
-	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0777): ", "run chown -h 0 ");
+	     "[daemon] state-dir: ", "way belongs to user 4711 (mode 0777): ", "name another, that belongs to root");
 }
 
 static void state_dir_is_a_directory(struct fixture *fixture, gconstpointer data)
