@@ -5,7 +5,7 @@
 _dmemfsctl_options()
 {
 	case $1 in
-	plan) echo --size --pages --node --leave --write --boot-loader --root ;;
+	plan) echo --size --pages --node --leave --write --remove --boot-loader --root ;;
 	doctor) echo --config --root ;;
 	map) echo --output --color ;;
 	top) echo --interval --iterations ;;

@@ -18,6 +18,7 @@ static struct {
 	char *boot_loader;
 	char *pages;
 	gboolean write;
+	gboolean remove;
 } arguments;
 
 static const GOptionEntry options[] = {
@@ -31,6 +32,8 @@ static const GOptionEntry options[] = {
 	  "How much the kernel keeps; 1/16 of the RAM by default, but at least 2G", "SIZE" },
 	{ "write", 0, 0, G_OPTION_ARG_NONE, &arguments.write,
 	  "Write the boot loader's configuration, and say what to run next", NULL },
+	{ "remove", 0, 0, G_OPTION_ARG_NONE, &arguments.remove,
+	  "Take back what --write wrote, and say what to run next", NULL },
 	{ "boot-loader", 0, 0, G_OPTION_ARG_STRING, &arguments.boot_loader,
 	  "grub or systemd-boot; by default the one that is installed", "NAME" },
 	{ "root", 0, 0, G_OPTION_ARG_FILENAME, &arguments.root,
@@ -255,6 +258,15 @@ static bool make_plan(struct plan *plan, const char *root, GError **error)
 	return plan->written;
 }
 
+static enum status remove_plan(const char *root, struct json *json, GError **error)
+{
+	if (arguments.size || arguments.pages || arguments.nodes || arguments.leave || arguments.write)
+		return command_fail(
+			error, STATUS_USAGE,
+			"--remove is given with options of a new plan: use it with --boot-loader and --root only");
+	return plan_remove(root, arguments.boot_loader, json, error);
+}
+
 static enum status run(const struct invocation *invocation, GError **error)
 {
 	const char *root = arguments.root ? arguments.root : "";
@@ -263,6 +275,8 @@ static enum status run(const struct invocation *invocation, GError **error)
 	unsigned order;
 	bool done;
 
+	if (arguments.remove)
+		return remove_plan(root, invocation->json, error);
 	if (!get_pages(&order, error) || !get_requested_size(order, &plan.request.size, error) ||
 	    (arguments.leave && !get_size("--leave", arguments.leave, &plan.request.leave, error)))
 		return STATUS_USAGE;
@@ -292,7 +306,7 @@ const struct command command_plan = {
 	.details =
 		"Ranges begin and end at multiples of 1 GiB, or of 128 MiB with --pages 2M or none, above 4 GiB, in RAM that\n"
 		"the firmware reports. So the pages fit, and the kernel keeps no struct page for the ranges. Changes nothing\n"
-		"without --write.",
+		"without --write or --remove.",
 	.options = options,
 	.run = run,
 };

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dmemfsctl/command.h"
 #include "dmemfsctl/machine.h"
 
 /* No memory below this address is reserved: devices with 32-bit addresses, and crash kernels, need it. */
@@ -59,11 +60,20 @@ struct plan_loader {
 	bool (*is_there)(const char *root);
 	/* The new contents of @file, g_malloc'ed; NULL and @error. */
 	char *(*contents)(const char *root, const GArray *ranges, GError **error);
+	/* Takes the arguments of a plan out of @file. *@undone: there were any. False and @error. */
+	bool (*undo)(const char *root, bool *undone, GError **error);
 };
 
 /* The boot loader @name; NULL: the boot loader of the system below @root. Returns NULL and @error on failure. */
 const struct plan_loader *plan_find_loader(const char *root, const char *name, GError **error);
 /* Writes the file of @loader. Returns its path, g_malloc'ed; NULL and @error. */
 char *plan_write(const struct plan_loader *loader, const char *root, const GArray *ranges, GError **error);
+/*
+ * Takes back what plan_write() wrote for the boot loader @name, NULL: for each. Appends those that had arguments of a plan to @undone
+ * (const struct plan_loader *, not owned). False and @error.
+ */
+bool plan_undo(const char *root, const char *name, GPtrArray *undone, GError **error);
+/* The option --remove (plan_remove.c): plan_undo(), and what to do next. */
+enum status plan_remove(const char *root, const char *boot_loader, struct json *json, GError **error);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "backend/memmap_cmdline.h"
 #include "base/page_order.h"
@@ -125,10 +126,10 @@ char *plan_cmdline(const char *former, const GArray *ranges)
 			end = text->len;
 		g_string_append_c(text, '\n');
 	}
-	if (end > 0) {
+	if (*arguments && end > 0) {
 		g_string_insert(text, (gssize)end, arguments);
 		g_string_insert_c(text, (gssize)end, ' ');
-	} else {
+	} else if (*arguments) {
 		g_string_append_printf(text, "%s\n", arguments);
 	}
 	return g_string_free(text, FALSE);
@@ -150,9 +151,64 @@ static char *systemd_boot_contents(const char *root, const GArray *ranges, GErro
 	return NULL;
 }
 
+static bool write_file(const char *path, const char *text, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+
+	if (g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644,
+	                             &reason))
+		return true;
+	command_fail(error, STATUS_FAILED, "%s: cannot write: %s%s", path, reason->message,
+	             command_as_root(g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_ACCES) ? EACCES : 0));
+	return false;
+}
+
+static bool grub_undo(const char *root, bool *undone, GError **error)
+{
+	g_autofree char *path = g_strconcat(root, PLAN_GRUB_DROP_IN, NULL);
+	g_autofree char *former = read_text(root, PLAN_GRUB_DROP_IN);
+
+	*undone = former;
+	if (!former)
+		return true;
+	if (!g_str_has_prefix(former, GRUB_HEADER))
+		command_fail(error, STATUS_FAILED,
+		             "%s: was not written by this program: remove memmap= from it by hand", path);
+	else if (unlink(path) < 0)
+		command_fail(error, STATUS_FAILED, "%s: cannot remove: %s%s", path, g_strerror(errno),
+		             command_as_root(errno));
+	else
+		return true;
+	return false;
+}
+
+static bool has_planned(const char *text)
+{
+	g_auto(GStrv) words = g_strsplit_set(text, " \t\n", -1);
+
+	for (char **word = words; *word; word++) {
+		if (is_planned(*word))
+			return true;
+	}
+	return false;
+}
+
+/* The file stays: without it kernel-install(8) would take the arguments of the running kernel, and so those of the plan. */
+static bool systemd_boot_undo(const char *root, bool *undone, GError **error)
+{
+	g_autofree char *path = g_strconcat(root, PLAN_KERNEL_CMDLINE, NULL);
+	g_autofree char *former = read_text(root, PLAN_KERNEL_CMDLINE);
+	g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
+	g_autofree char *text = former ? plan_cmdline(former, none) : NULL;
+
+	*undone = former && has_planned(former);
+	return !*undone || write_file(path, text, error);
+}
+
 static const struct plan_loader loaders[] = {
-	{ "grub", PLAN_GRUB_DROP_IN, "update-grub", has_grub, grub_contents },
-	{ "systemd-boot", PLAN_KERNEL_CMDLINE, PLAN_KERNEL_INSTALL, has_systemd_boot, systemd_boot_contents },
+	{ "grub", PLAN_GRUB_DROP_IN, "update-grub", has_grub, grub_contents, grub_undo },
+	{ "systemd-boot", PLAN_KERNEL_CMDLINE, PLAN_KERNEL_INSTALL, has_systemd_boot, systemd_boot_contents,
+	  systemd_boot_undo },
 };
 
 static const struct plan_loader *named_loader(const char *name, GError **error)
@@ -199,11 +255,27 @@ char *plan_write(const struct plan_loader *loader, const char *root, const GArra
 	if (!text)
 		return NULL;
 	if (g_mkdir_with_parents(directory, 0755) < 0) {
-		command_fail(error, STATUS_FAILED, "%s: %s", directory, g_strerror(errno));
+		command_fail(error, STATUS_FAILED, "%s: %s%s", directory, g_strerror(errno), command_as_root(errno));
 		return NULL;
 	}
-	if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
-	                              0644, error))
-		return NULL;
-	return g_steal_pointer(&path);
+	return write_file(path, text, error) ? g_steal_pointer(&path) : NULL;
+}
+
+bool plan_undo(const char *root, const char *name, GPtrArray *undone, GError **error)
+{
+	const struct plan_loader *only = name ? named_loader(name, error) : NULL;
+
+	if (name && !only)
+		return false;
+	for (size_t i = 0; i < G_N_ELEMENTS(loaders); i++) {
+		bool done = false;
+
+		if (only && only != &loaders[i])
+			continue;
+		if (!loaders[i].undo(root, &done, error))
+			return false;
+		if (done)
+			g_ptr_array_add(undone, (struct plan_loader *)&loaders[i]);
+	}
+	return true;
 }

@@ -89,6 +89,25 @@ def test_write(ctl, machine):
     assert path.read_text() == "GRUB_CMDLINE_LINUX_DEFAULT=mine\n"
 
 
+def test_remove(ctl, machine):
+    machine.write("etc/default/grub", "GRUB_DEFAULT=0\n")
+    path = machine.root / DROP_IN
+    plan(ctl, machine, "--size=32G", "--write")
+    text = ctl.text("plan", "--root", machine.root, "--remove")
+    assert text == f"Taken back: {path}\nNext: update-grub, then reboot.\n"
+    assert not path.exists() and (machine.root / "etc/default/grub").exists()
+    assert "Nothing to take back: " in ctl.text("plan", "--root", machine.root, "--remove")
+    machine.write("proc/cmdline", "quiet memmap=16G$0x440000000\n")
+    text = ctl.text("plan", "--root", machine.root, "--remove")
+    assert "was booted with 16 GiB reserved: if memmap= is still in your boot loader's configuration" in text
+
+
+def test_remove_leaves_what_somebody_else_wrote(ctl, machine):
+    path = machine.write(DROP_IN, "GRUB_CMDLINE_LINUX_DEFAULT=mine\n")
+    ctl.fails("plan", "--root", machine.root, "--remove", says=[f"{path}: was not written by this program", "by hand"])
+    assert path.exists()
+
+
 def test_write_without_boot_loader(ctl, machine):
     ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", says=["neither GRUB", "nor systemd-boot", "boot loader"])
     assert not (machine.root / "etc").exists()
@@ -169,6 +188,8 @@ def test_option_of_kvm_where_nested_guests_are_unsafe(ctl, machine):
     (["--size=1G", "--node=-1"], ["--node -1", "use 0, 1"]),
     (["--size=1G", "--node=x"], ["--node x"]),
     (["--size=1G", "surplus"], ["surplus"]),
+    (["--size=1G", "--remove"], ["--remove is given with options of a new plan"]),
+    (["--write", "--remove"], ["--remove is given with options of a new plan"]),
 ])
 def test_bad_input(ctl, machine, arguments, says):
     ctl.fails("plan", "--root", machine.root, *arguments, status=USAGE, says=says)

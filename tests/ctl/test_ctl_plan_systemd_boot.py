@@ -90,3 +90,40 @@ def test_both_boot_loaders(ctl, machine):
     assert (result["written"], result["next"]) == (str(machine.root / "etc/default/grub.d/dmemfs.cfg"), "update-grub")
     ctl.fails("plan", "--root", machine.root, "--size=2G", "--write", "--boot-loader=lilo", status=USAGE,
               says=["--boot-loader lilo", "use grub or systemd-boot"])
+
+
+def remove(ctl, machine, *arguments):
+    """The files that were taken back."""
+    result = ctl.json("plan", "--root", machine.root, "--remove", *arguments)
+    return [(found["file"], found["next"].split()[0]) for found in result["taken_back"]]
+
+
+@pytest.mark.parametrize("before", ["root=/dev/sda2 memmap=64K$0x18690000 quiet\n", "# mine\nroot=/dev/sda2\nquiet\n# end\n", ""])
+def test_remove_takes_back_what_write_wrote(ctl, machine, before):
+    machine.write(CMDLINE, before)
+    write(ctl, machine)
+    assert remove(ctl, machine) == [(str(machine.root / CMDLINE), "kernel-install")]
+    assert (machine.root / CMDLINE).read_text() == before
+    assert remove(ctl, machine) == []
+    assert (machine.root / CMDLINE).read_text() == before
+
+
+def test_removed_arguments_do_not_come_back_from_the_running_kernel(ctl, machine):
+    """Without the file kernel-install(8) would take the arguments that the kernel was booted with."""
+    write(ctl, machine)
+    machine.write("proc/cmdline", f"root=/dev/sda1 ro quiet {PLANNED}\n")
+    text = ctl.text("plan", "--root", machine.root, "--remove")
+    assert f"Taken back: {machine.root / CMDLINE}\nNext: kernel-install add " in text
+    assert "Until the reboot 2 GiB stay reserved." in text
+    assert (machine.root / CMDLINE).read_text() == "root=/dev/sda1 ro quiet\n"
+
+
+def test_remove_for_one_boot_loader(ctl, machine):
+    machine.write("etc/default/grub", "GRUB_DEFAULT=0\n")
+    for loader in ("grub", "systemd-boot"):
+        ctl.json("plan", "--root", machine.root, "--size=2G", "--write", f"--boot-loader={loader}")
+    assert remove(ctl, machine, "--boot-loader=grub") == [(str(machine.root / "etc/default/grub.d/dmemfs.cfg"), "update-grub")]
+    assert PLANNED in (machine.root / CMDLINE).read_text()
+    ctl.json("plan", "--root", machine.root, "--size=2G", "--write", "--boot-loader=grub")
+    assert len(remove(ctl, machine)) == 2
+    ctl.fails("plan", "--root", machine.root, "--remove", "--boot-loader=lilo", status=USAGE, says=["use grub or systemd-boot"])
