@@ -16,11 +16,17 @@ explain()
 	esac
 }
 
-# check_machine WHY: ends the script where dmemfs cannot run. WHY says what root is needed for.
+# check_machine WHY: ends the script where dmemfs cannot run, with the words of dmemfsctl doctor. WHY says what root is needed for.
 check_machine()
 {
-	[ "$(printf '6.9\n%s\n' "$(uname -r)" | sort -V | head -n 1)" = 6.9 ] ||
-		die "this kernel is $(uname -r), dmemfs needs Linux 6.9 or later: boot one; Debian 12 has it in bookworm-backports: linux-image-amd64"
+	local release config
+
+	release=$(uname -r)
+	config=/boot/config-$release
+	[ "$(printf '6.9\n%s\n' "$release" | sort -V | head -n 1)" = 6.9 ] ||
+		die "Linux $release has no FUSE passthrough: boot Linux 6.9 or later; Debian 12 has one in bookworm-backports: linux-image-amd64"
+	[ ! -r "$config" ] || grep -q '^CONFIG_FUSE_PASSTHROUGH=y' "$config" ||
+		die "$config: FUSE passthrough is not built in: boot a kernel with CONFIG_FUSE_PASSTHROUGH=y"
 	[ "$(id -u)" -eq 0 ] || die "run as root: $1"
 }
 
