@@ -53,6 +53,27 @@ bool config_check_mountpoint(const struct config *config, GError **error)
 	return true;
 }
 
+/* Nothing can be kept in file systems whose files are the kernel's. */
+static bool check_kept(const struct config *config, const char *place, const char *path, GError **error)
+{
+	static const unsigned magics[] = { PROC_SUPER_MAGIC,   SYSFS_MAGIC,         DEBUGFS_MAGIC,    TRACEFS_MAGIC,
+		                           CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC,
+		                           DEVPTS_SUPER_MAGIC, EFIVARFS_MAGIC,      PSTOREFS_MAGIC };
+	g_autofree char *parent = g_path_get_dirname(path);
+	struct statfs fs;
+
+	if (statfs(path, &fs) < 0 && statfs(parent, &fs) < 0)
+		return true; /* check_directory() says why */
+	for (size_t i = 0; i < G_N_ELEMENTS(magics); i++) {
+		if ((unsigned)fs.f_type == magics[i])
+			return fail(config, place, error,
+			            "%s is on a pseudo file system of the kernel: name a directory on a disk, such as "
+			            "/var/lib/dmemfs",
+			            path);
+	}
+	return true;
+}
+
 /* Can the daemon use or create this directory? Only its last component may be missing. @exists: it is there. */
 static bool check_directory(const struct config *config, const char *place, const char *path, bool *exists,
                             GError **error)
@@ -67,29 +88,38 @@ static bool check_directory(const struct config *config, const char *place, cons
 	if (!g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT))
 		return fail(config, place, error, "%s", reason->message);
 	if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
-		return fail(config, place, error, "%s cannot be made in %s: %s: make it, or run the daemon as root",
-		            path, parent, g_strerror(errno));
+		return fail(config, place, error, "%s cannot be made in %s: %s: %s", path, parent, g_strerror(errno),
+		            geteuid() ? "run as root" : "make it, or name another");
 	return true;
 }
 
-static void warn_of_small_tmpfs(const struct config *config, const struct statfs *fs)
+/* Files of the memory backend take RAM as far as the tmpfs lets them. */
+static void warn_of_little_memory(const struct config *config, const struct statfs *fs)
 {
+	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t room = (uint64_t)fs->f_blocks * (uint64_t)fs->f_bsize;
 	uint64_t wanted = config->size;
 
 	for (guint i = 0; i < config->regions->len; i++)
 		wanted += ((const struct region_config *)g_ptr_array_index(config->regions, i))->size;
-	/* room is 0 when the tmpfs was mounted with size=0: no limit (tmpfs(5)). */
-	if (!config->populate || room == 0 || wanted <= room)
-		return;
 
 	g_autofree char *room_text = g_format_size_full(room, G_FORMAT_SIZE_IEC_UNITS);
+	g_autofree char *ram_text = g_format_size_full(ram, G_FORMAT_SIZE_IEC_UNITS);
 	g_autofree char *wanted_text = g_format_size_full(wanted, G_FORMAT_SIZE_IEC_UNITS);
 
-	log_warning(
-		"%s: [daemon] memory-dir: the tmpfs of %s has room for %s, but the size is %s: files will get ENOSPC "
-		"early: lower the size, or remount the tmpfs with a larger one",
-		config->file, config->memory_dir, room_text, wanted_text);
+	if (!config->populate)
+		return;
+	/* room is 0 when the tmpfs was mounted with size=0: no limit (tmpfs(5)). */
+	if (room != 0 && wanted > room)
+		log_warning(
+			"%s: [daemon] memory-dir: the tmpfs of %s has room for %s, but the size is %s: files will get "
+			"ENOSPC early: lower the size, or remount the tmpfs with a larger one",
+			config->file, config->memory_dir, room_text, wanted_text);
+	else if (wanted > ram)
+		log_warning(
+			"%s: [daemon] size: this machine has %s of RAM, but the size is %s: it will run out of memory "
+			"before files get ENOSPC: lower the size",
+			config->file, ram_text, wanted_text);
 }
 
 static bool check_memory_dir(const struct config *config, GError **error)
@@ -107,7 +137,7 @@ static bool check_memory_dir(const struct config *config, GError **error)
 	if (fs.f_type != TMPFS_MAGIC)
 		return fail(config, place, error,
 		            "%s is not on tmpfs: name a directory below /dev/shm or another tmpfs", config->memory_dir);
-	warn_of_small_tmpfs(config, &fs);
+	warn_of_little_memory(config, &fs);
 	return true;
 }
 
@@ -135,6 +165,7 @@ bool config_check_host(const struct config *config, GError **error)
 
 	return check_descriptors(config, error) &&
 	       (mountinfo_find(config->mountpoint, &device) || config_check_mountpoint(config, error)) &&
+	       check_kept(config, "[daemon] state-dir", config->state_dir, error) &&
 	       check_directory(config, "[daemon] state-dir", config->state_dir, &exists, error) &&
 	       (config->backend != BACKEND_MEMORY || check_memory_dir(config, error));
 }

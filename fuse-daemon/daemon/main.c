@@ -13,6 +13,7 @@
 #include "connection/fd_store.h"
 #include "daemon/daemon.h"
 #include "daemon/daemonize.h"
+#include "daemon/metrics.h"
 #include "daemon/reload.h"
 #include "daemon/supervise.h"
 #include "quota/quota_check.h"
@@ -37,6 +38,7 @@ static int run(const struct options *options, char **argv, int connection, GErro
 		return EXIT_FAILURE;
 	if (options->check_config) {
 		quota_check(config);
+		metrics_check(config);
 		return config->backend != BACKEND_PFN || pfn_check_regions(config, error) ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	if (!options->foreground && !daemonize()) {

@@ -157,6 +157,8 @@ def test_every_mode_reports_a_bad_file(machine, mode):
     ({"mountpoint": "/nonexistent/mnt"}, "", ["[daemon] mountpoint: ", "does not exist", "mkdir -p /nonexistent/mnt"]),
     ({"state_dir": "/nonexistent/a/b"}, "", ["[daemon] state-dir: ", "cannot be made", "mkdir -p /nonexistent/a"]),
     ({"state_dir": "/" + 300 * "x"}, "", ["[daemon] state-dir: ", "File name too long", "can be reached"]),
+    ({"state_dir": "/proc/dmemfs"}, "", ["[daemon] state-dir: ", "/proc/dmemfs is on a pseudo file system", "on a disk"]),
+    ({"state_dir": "/sys/fs"}, "", ["[daemon] state-dir: ", "/sys/fs is on a pseudo file system"]),
     ({"memory_dir": "/sys/dmemfs"}, "", ["[daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
 ])
 def test_what_the_machine_lacks(machine, keys, groups, says):
@@ -216,7 +218,7 @@ def test_other_users_directories(machine):
                              says=["[daemon] state-dir: ", "belongs to user 0 (mode 0755): run as root, or name another"])
     machine.state_dir.rmdir()
     machine.fails_for_nobody("--config", machine.config, "--check-config",
-                             says=["[daemon] state-dir: ", "cannot be made", "Permission denied", "as root"])
+                             says=["[daemon] state-dir: ", "cannot be made", "Permission denied: run as root\n"])
 
 
 def test_fewer_descriptors_than_threads_need(machine):
@@ -226,6 +228,33 @@ def test_fewer_descriptors_than_threads_need(machine):
     machine.configure(threads=256)
     machine.fails("--config", machine.config, "--check-config", says=["[daemon] threads: 256 threads need up to 832 ", "is 256: "],
                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_more_than_the_ram_is_a_warning(machine):
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    machine.memory_dir = machine.work / "large"
+    machine.memory_dir.mkdir(mode=0o700)
+    machine.configure(size=f"{(ram >> 30) + 1}G")
+    with tmpfs(machine.memory_dir, "size=1P,mode=0700"):
+        done = machine.run("--config", machine.config, "--check-config")
+        assert (done.returncode, done.stdout) == (OK, "")
+        assert re.fullmatch(r"dmemfsd: warning: .*\[daemon\] size: this machine has .* of RAM, but the size is .*: lower the size\n",
+                            done.stderr)
+        machine.configure(size=f"{ram >> 30}G")
+        machine.check_passes()
+
+
+def test_directory_of_the_metrics_is_missing(machine):
+    """A daemon starts all the same, and tries again."""
+    machine.configure(metrics_file=machine.work / "metrics" / "dmemfs.prom")
+    done = machine.run("--config", machine.config, "--check-config")
+    directory = machine.work / "metrics"
+    assert (done.returncode, done.stderr) == (
+        OK, f"dmemfsd: warning: {machine.config}: [daemon] metrics-file: {directory} does not exist: run mkdir -p {directory}, "
+            "or name another file\n")
+    directory.mkdir()
+    machine.check_passes()
 
 
 def test_small_tmpfs_is_a_warning(machine):
@@ -271,8 +300,8 @@ def test_dump_has_every_key_of_the_example(machine):
 # --- mount points ---
 
 @contextmanager
-def tmpfs(mountpoint):
-    subprocess.run(["mount", "-t", "tmpfs", "none", mountpoint], check=True)
+def tmpfs(mountpoint, options="defaults"):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", mountpoint], check=True)
     try:
         yield
     finally:
