@@ -94,13 +94,17 @@ static bool check_alignment(const struct config_text *text, const char *group, c
 	uint64_t alignment = page_order_alignment(region->order);
 	g_autofree char *unit = config_format_size(alignment);
 	g_autofree char *advice = page_order_advice(range, alignment);
+	g_autofree char *given = NULL;
 	bool bad_start = range.start % alignment;
+	const char *key;
 
 	/* Raw memory only has to be a multiple of page-size. */
 	if (region->order == PAGE_ORDER_NONE || fits(region, region->order))
 		return true;
-	return config_text_fail(text, group, bad_start ? "start" : "size", error,
-	                        "is not a multiple of %s, as pages=%s needs: use %s, or pages=none", unit,
+	key = bad_start ? "start" : "size";
+	given = config_text_quote(text, group, key, bad_start ? range.start : range.length);
+	return config_text_fail(text, group, key, error,
+	                        "%s is not a multiple of %s, as pages=%s needs: use %s, or pages=none", given, unit,
 	                        page_order_name(region->order), advice);
 }
 

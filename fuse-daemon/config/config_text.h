@@ -50,6 +50,8 @@ bool config_text_get_size(const struct config_text *text, const char *group, con
 /* As config_text_get_size(). The value, also a default, must not be zero, and must be a multiple of @page_size. */
 bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
                            uint64_t *value, GError **error);
+/* The value of the key as it is written, in quotes, or @bytes where it is not; the caller frees it. */
+char *config_text_quote(const struct config_text *text, const char *group, const char *key, uint64_t bytes);
 /* Checks that @bytes, the value of the key, is a multiple of @page_size. */
 bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
                                 uint64_t page_size, GError **error);

@@ -105,16 +105,25 @@ bool config_text_get_size(const struct config_text *text, const char *group, con
 	return true;
 }
 
+char *config_text_quote(const struct config_text *text, const char *group, const char *key, uint64_t bytes)
+{
+	g_autofree char *given = g_key_file_get_string(text->keys, group, key, NULL);
+	g_autofree char *size = config_format_size(bytes);
+
+	return g_strdup_printf("\"%s\"", given ? given : size);
+}
+
 bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
                                 uint64_t page_size, GError **error)
 {
+	g_autofree char *given = config_text_quote(text, group, key, bytes);
 	g_autofree char *page = config_format_size(page_size);
 	g_autofree char *nearest = config_format_size(MAX(bytes - bytes % page_size, page_size));
 
 	if (bytes % page_size == 0)
 		return true;
-	return config_text_fail(text, group, key, error, "is not a multiple of page-size, %s: use %s, for example",
-	                        page, nearest);
+	return config_text_fail(text, group, key, error, "%s is not a multiple of page-size, %s: use %s, for example",
+	                        given, page, nearest);
 }
 
 bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,

@@ -150,7 +150,7 @@ def test_check_is_silent_and_changes_nothing(machine):
 def test_every_mode_reports_a_bad_file(machine, mode):
     machine.configure(size="3M")
     machine.fails("--config", machine.config, *mode,
-                  says=[f"{machine.config}:5: [daemon] size: is not a multiple of page-size, 2M: use 2M"])
+                  says=[f"{machine.config}:5: [daemon] size: \"3M\" is not a multiple of page-size, 2M: use 2M"])
 
 
 @pytest.mark.parametrize("keys, groups, says", [
@@ -189,12 +189,12 @@ def test_without_config_it_is_that_of_etc(machine):
     assert "/etc/dmemfs/dmemfsd.conf: cannot open: No such file" in missing.stderr
 
 
-def test_directory_instead_of_a_file(machine):
-    machine.fails("--config", machine.work, "--check-config", says=[f"{machine.work}: is a directory: name a file"])
 def test_value_attached_to_a_short_option(machine):
     assert machine.dump(machine.config) == machine.run(f"-c{machine.config}", "--dump-config").stdout
 
 
+def test_directory_instead_of_a_file(machine):
+    machine.fails("--config", machine.work, "--check-config", says=[f"{machine.work}: is a directory: name a file"])
 
 
 def test_device_and_fifo_instead_of_a_file(machine):
