@@ -30,11 +30,12 @@
 static bool damaged(GError **error, const char *path, const GPtrArray *problems)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
+	g_autofree char *remedy = store_damage_remedy(path);
 
 	for (guint i = 0; i < MIN(problems->len, 3); i++)
 		g_string_append_printf(text, "%s%s", i ? "; " : "", (const char *)g_ptr_array_index(problems, i));
-	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s: damaged: %s%s: " STORE_REMEDY, path, text->str,
-	            problems->len > 3 ? "; ..." : "");
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s: damaged: %s%s: %s", path, text->str,
+	            problems->len > 3 ? "; ..." : "", remedy);
 	return false;
 }
 
@@ -53,8 +54,7 @@ static bool load_value(struct store *store, const char *name, void *to, gsize si
 	if (!store_get_value(store, name, &value, error))
 		return false;
 	if (!value || g_bytes_get_size(value) != size)
-		return store_refuse(error, STORE_ERROR_DAMAGED, store->path,
-		                    "damaged: mark, next_ino or generation is missing: " STORE_REMEDY);
+		return store_refuse_damaged(error, store->path, "mark, next_ino or generation is missing");
 	memcpy(to, g_bytes_get_data(value, NULL), size);
 	return true;
 }

@@ -32,15 +32,20 @@ struct store {
 /* store_sqlite.c: used by all other parts, and uses none of them. */
 /* Does SQLite's @result mean a damaged database? Otherwise the machine failed: space, memory, the disk. */
 bool store_is_damage(int result);
+/* @text with a path after the number of each inode and directory that has one on record; the caller frees it (store_path.c). */
+char *store_name_inodes(sqlite3 *db, const char *text);
 /* SQLite's @result as a negative errno. */
 int store_errno(int result);
 /* Sets @error to "PATH: why". Always returns false. */
 bool store_refuse(GError **error, enum store_error code, const char *path, const char *why);
+/* Sets @error to "PATH: damaged: why", with the remedy. Always returns false. */
+bool store_refuse_damaged(GError **error, const char *path, const char *why);
 /* Sets @error for an operation @what of SQLite that failed with @result, with the remedy. Always returns false. */
 bool store_fail(GError **error, const char *path, sqlite3 *db, int result, const char *what);
 /* The remedy for SQLite's @result, as text; the caller frees it. @path: the database. */
 char *store_remedy(int result, const char *path);
-#define STORE_REMEDY "look with dmemfsctl fsck, then restore a copy or start empty with dmemfsctl fsck --move-aside"
+/* The remedy for a damaged database @path; the caller frees it. */
+char *store_damage_remedy(const char *path);
 /* The text for SQLite's @result: the message of @db when its last error is @result, else a general one. */
 const char *store_reason(sqlite3 *db, int result);
 /* Opens the database with @flags of sqlite3_open_v2(). NULL and @error on failure. */

@@ -89,7 +89,7 @@ static bool read_version(sqlite3 *db, const char *path, int *version, GError **e
 		return store_refuse(error, STORE_ERROR_FOREIGN, path,
 		                    "written by a newer dmemfsd: install that version again");
 	if (*version < 1)
-		return store_refuse(error, STORE_ERROR_DAMAGED, path, "damaged: no version");
+		return store_refuse_damaged(error, path, "no version");
 	if (*version < STORE_VERSION_OLDEST)
 		return store_refuse(error, STORE_ERROR_FOREIGN, path,
 		                    "of a version that was never released: start empty with dmemfsctl fsck "

@@ -37,12 +37,22 @@ int store_errno(int result)
 	return result == SQLITE_OK ? 0 : -EIO;
 }
 
+char *store_damage_remedy(const char *path)
+{
+	g_autofree char *directory = g_path_get_dirname(path);
+
+	return g_strdup_printf(
+		"run dmemfsctl fsck %s, then restore a copy of the record, or start empty with dmemfsctl fsck "
+		"--move-aside %s",
+		directory, directory);
+}
+
 char *store_remedy(int result, const char *path)
 {
 	g_autofree char *directory = g_path_get_dirname(path);
 
 	if (store_is_damage(result))
-		return g_strdup(STORE_REMEDY);
+		return store_damage_remedy(path);
 	if (is_memory(result))
 		return g_strdup("nothing is lost: free some memory, then try again");
 	if ((result & 0xff) == SQLITE_FULL)
@@ -58,6 +68,14 @@ char *store_remedy(int result, const char *path)
 bool store_refuse(GError **error, enum store_error code, const char *path, const char *why)
 {
 	g_set_error(error, STORE_ERROR, code, "%s: %s", path, why);
+	return false;
+}
+
+bool store_refuse_damaged(GError **error, const char *path, const char *why)
+{
+	g_autofree char *remedy = store_damage_remedy(path);
+
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s: damaged: %s: %s", path, why, remedy);
 	return false;
 }
 

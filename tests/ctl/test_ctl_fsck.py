@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -96,6 +97,27 @@ def test_damage_is_found_and_moved_aside(ctl, stopped, change, says):
     stopped.daemon.start()
     assert os.listdir(stopped.root) == []
     stopped.make_file("new", b"x" * stopped.unit)
+
+
+def test_files_are_named_by_their_paths(ctl, stopped):
+    damage(stopped, "UPDATE extent SET start = (SELECT min(start) FROM extent)")
+    problems = "\n".join(ctl.json("fsck", stopped.daemon.state_dir, status=FOUND)["problems"])
+    assert re.search(r"belongs to inode \d+ \(/file\d\) and to inode \d+ \(/file\d\)", problems)
+    damage(stopped, "UPDATE entry SET parent = (SELECT ino FROM entry WHERE name = CAST('dir' AS BLOB)) WHERE name = CAST('file3' AS BLOB)")
+    problems = "\n".join(ctl.json("fsck", stopped.daemon.state_dir, status=FOUND)["problems"])
+    assert re.search(r"and to inode \d+ \(/dir/file3\)", problems)
+    ctl.text("fsck", "--move-aside", stopped.daemon.state_dir)
+
+
+@pytest.mark.parametrize("change", ["UPDATE entry SET ino = 77", "PRAGMA user_version = 0", "DELETE FROM value WHERE name = 'mark'"])
+def test_daemon_says_what_to_run_on_a_damaged_record(ctl, stopped, change):
+    damage(stopped, change)
+    state_dir = stopped.daemon.state_dir
+    started = subprocess.run([stopped.daemon.program, "--config", stopped.daemon.config, "--foreground"], capture_output=True,
+                             text=True, timeout=30, check=False)
+    assert started.returncode == 1
+    assert re.search(rf"metadata\.db: damaged: .*: run dmemfsctl fsck {state_dir}, then restore a copy", started.stderr), started.stderr
+    ctl.text("fsck", "--move-aside", "--force", state_dir)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
