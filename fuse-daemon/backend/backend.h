@@ -87,6 +87,8 @@ struct backend_demand_fns {
 	void (*punched)(uint64_t id, uint64_t offset, uint64_t length, void *data);
 	/* Also for files without demand allocation: the mapping's address keeps larger pages away. */
 	void (*unaligned)(const struct backend_mapping *mapping, void *data);
+	/* Also for those files: a private mapping was refused. */
+	void (*refused)(const struct backend_mapping *mapping, void *data);
 };
 
 struct backend_ops {

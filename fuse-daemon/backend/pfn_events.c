@@ -56,7 +56,7 @@ static void on_fault(const struct pfn_listeners *listeners, const struct dmemfs_
 	listeners->demand->fault(&fault, listeners->demand_data);
 }
 
-static void on_mapping(const struct pfn_listeners *listeners, const struct dmemfs_event *event)
+static struct backend_mapping mapping_of(const struct dmemfs_event *event)
 {
 	struct backend_mapping mapping = {
 		.id = event->id,
@@ -66,13 +66,12 @@ static void on_mapping(const struct pfn_listeners *listeners, const struct dmemf
 	};
 
 	memcpy(mapping.comm, event->comm, sizeof(event->comm));
-	listeners->demand->unaligned(&mapping, listeners->demand_data);
+	return mapping;
 }
 
 static void on_event(int device, const struct pfn_listeners *listeners, const struct dmemfs_event *event)
 {
-	static struct log_limit private = LOG_LIMIT_INIT;
-	const int comm_size = sizeof(event->comm);
+	const struct backend_mapping mapping = mapping_of(event);
 
 	switch (event->kind) {
 	case DMEMFS_EVENT_IDLE:
@@ -88,12 +87,10 @@ static void on_event(int device, const struct pfn_listeners *listeners, const st
 		listeners->poisoned(listeners->poisoned_data);
 		break;
 	case DMEMFS_EVENT_UNALIGNED:
-		on_mapping(listeners, event);
+		listeners->demand->unaligned(&mapping, listeners->demand_data);
 		break;
 	case DMEMFS_EVENT_PRIVATE:
-		log_limited(&private, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT ": %.*s (pid %d) was refused a private mapping: use share=on",
-		            (guint64)event->id, comm_size, event->comm, event->pid);
+		listeners->demand->refused(&mapping, listeners->demand_data);
 		break;
 	default:
 		break; /* a newer module (shared/dmemfs_ioctl.h: unknown kinds must be ignored) */

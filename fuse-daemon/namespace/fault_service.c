@@ -21,13 +21,14 @@ enum job_kind {
 	JOB_PUNCHED,  /* a process punched memory in the range that fault names */
 	JOB_UNPINNED, /* devices no longer hold what the file had given up */
 	JOB_UNALIGNED,
+	JOB_REFUSED, /* a private mapping */
 };
 
 struct job {
 	enum job_kind kind;
 	union {
 		struct backend_fault fault;
-		struct backend_mapping mapping; /* UNALIGNED */
+		struct backend_mapping mapping; /* UNALIGNED, REFUSED */
 		struct unpinned unpinned;       /* UNPINNED */
 	};
 };
@@ -36,6 +37,7 @@ static uint64_t id_of(const struct job *job)
 {
 	switch (job->kind) {
 	case JOB_UNALIGNED:
+	case JOB_REFUSED:
 		return job->mapping.id;
 	case JOB_UNPINNED:
 		return job->unpinned.ino;
@@ -52,29 +54,39 @@ static bool is_qemu(const char *comm)
 }
 
 /* Only QEMU can be told the alignment. A vhost-user server, to which QEMU sends its descriptor, has no option for it. */
-static void tell_unaligned(const struct file *file, const struct backend_mapping *mapping)
+static void tell_unaligned(struct namespace *ns, const struct file *file, const struct backend_mapping *mapping)
 {
 	static struct log_limit qemu = LOG_LIMIT_INIT, others = LOG_LIMIT_INIT;
 	uint64_t wanted = page_order_wanted(file_order(file), file_unit(file), mapping->length);
 	const char *allowed = mapping->page_size < DMEMFS_PAGE_2M ? "4K" : "2M";
 
+	g_autofree char *name = NULL;
+
 	if (mapping->page_size >= wanted)
 		return;
+	name = namespace_describe(ns, mapping->id);
 	if (is_qemu(mapping->comm))
 		log_limited(&qemu, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT
-		            ": %s (pid %d) maps it at an address that allows pages of %s only: add %s to QEMU's "
+		            "%s: %s (pid %d) maps it at an address that allows pages of %s only: add %s to QEMU's "
 		            "memory-backend-file; with libvirt use the emulator qemu-aligned",
-		            mapping->id, mapping->comm, mapping->pid, allowed,
+		            name, mapping->comm, mapping->pid, allowed,
 		            wanted > DMEMFS_PAGE_2M ? "align=1G" : "align=2M or align=1G");
 	else
 		log_limited(&others, LOG_LEVEL_INFO,
-		            "inode %" G_GUINT64_FORMAT
-		            ": %s (pid %d) maps it at an address that allows pages of %s only",
-		            mapping->id, mapping->comm, mapping->pid, allowed);
+		            "%s: %s (pid %d) maps it at an address that allows pages of %s only", name, mapping->comm,
+		            mapping->pid, allowed);
 }
 
-static int work(struct file *file, const struct job *job)
+static void tell_refused(struct namespace *ns, const struct backend_mapping *mapping)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
+	g_autofree char *name = namespace_describe(ns, mapping->id);
+
+	log_limited(&limit, LOG_LEVEL_WARNING, "%s: %s (pid %d) was refused a private mapping: use share=on", name,
+	            mapping->comm, mapping->pid);
+}
+
+static int work(struct namespace *ns, struct file *file, const struct job *job)
 {
 	const struct backend_fault *fault = &job->fault;
 
@@ -85,7 +97,10 @@ static int work(struct file *file, const struct job *job)
 		file_unpinned(file, &job->unpinned);
 		return 0;
 	case JOB_UNALIGNED:
-		tell_unaligned(file, &job->mapping);
+		tell_unaligned(ns, file, &job->mapping);
+		return 0;
+	case JOB_REFUSED:
+		tell_refused(ns, &job->mapping);
 		return 0;
 	case JOB_FAULT:
 	default:
@@ -93,15 +108,16 @@ static int work(struct file *file, const struct job *job)
 	}
 }
 
-static int work_on_unlinked_mapped(const struct storage *storage, const struct job *job)
+static int work_on_unlinked_mapped(const struct fault_service *service, const struct job *job)
 {
+	const struct storage *storage = service->storage;
 	struct file *file;
 	int err = -ESTALE;
 
 	unlinked_mapped_lock(storage->unlinked_mapped);
 	file = unlinked_mapped_find(storage->unlinked_mapped, id_of(job));
 	if (file)
-		err = work(file, job);
+		err = work(service->ns, file, job);
 	unlinked_mapped_unlock(storage->unlinked_mapped);
 	return err;
 }
@@ -115,15 +131,16 @@ static const char *remedy(int err)
 }
 
 /* -EEXIST: the hole has memory by now, or is gone; the process repeats its access. Any other error: it gets SIGBUS. */
-static void answer(const struct storage *storage, const struct backend_fault *fault, int err)
+static void answer(const struct fault_service *service, const struct backend_fault *fault, int err)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
+	const struct storage *storage = service->storage;
+	g_autofree char *name = err != -EEXIST ? namespace_describe(service->ns, fault->id) : NULL;
 
-	if (err != -EEXIST)
+	if (name)
 		log_limited(&limit, LOG_LEVEL_WARNING,
-		            "inode %" G_GUINT64_FORMAT ": %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT
-		            ": %s%s",
-		            fault->id, fault->comm, fault->pid, fault->offset, g_strerror(-err), remedy(err));
+		            "%s: %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT ": %s%s", name, fault->comm,
+		            fault->pid, fault->offset, g_strerror(-err), remedy(err));
 	storage->ops->answer(storage->backend, fault->id, fault->offset, fault->length, err == -EEXIST ? 0 : err);
 }
 
@@ -144,15 +161,15 @@ static void run(gpointer data, gpointer user_data)
 	int err = namespace_get_file(service->ns, id_of(job), &file);
 
 	if (!err) {
-		err = work(file, job);
+		err = work(service->ns, file, job);
 		namespace_put_file(service->ns, id_of(job));
 	} else if (job->kind == JOB_UNPINNED) {
 		storage_unpinned(service->storage, &job->unpinned);
 	} else {
-		err = work_on_unlinked_mapped(service->storage, job);
+		err = work_on_unlinked_mapped(service, job);
 	}
 	if (err && job->kind == JOB_FAULT)
-		answer(service->storage, &job->fault, err);
+		answer(service, &job->fault, err);
 	forget(job);
 }
 
@@ -181,11 +198,16 @@ static void on_unaligned(const struct backend_mapping *mapping, void *service)
 	push(service, &(struct job){ .kind = JOB_UNALIGNED, .mapping = *mapping });
 }
 
+static void on_refused(const struct backend_mapping *mapping, void *service)
+{
+	push(service, &(struct job){ .kind = JOB_REFUSED, .mapping = *mapping });
+}
+
 struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads)
 {
-	static const struct backend_demand_fns fns = { .fault = on_fault,
-		                                       .punched = on_punched,
-		                                       .unaligned = on_unaligned };
+	static const struct backend_demand_fns fns = {
+		.fault = on_fault, .punched = on_punched, .unaligned = on_unaligned, .refused = on_refused
+	};
 	struct fault_service *service;
 
 	if (!storage->ops->set_demand)

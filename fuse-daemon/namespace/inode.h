@@ -33,11 +33,12 @@ struct inode {
 	struct timespec atime, mtime, ctime;
 	struct xattrs *xattrs;        /* NULL: none */
 	struct quota_account account; /* the quota tree that counts the inode; for regular files it is in struct file */
+	uint64_t
+		parent; /* of a directory; else the directory in which the inode got its last name, and may have none now */
 	union {
 		struct file *file; /* S_ISREG */
 		struct {
-			struct directory *entries; /* S_ISDIR */
-			uint64_t parent;
+			struct directory *entries;  /* S_ISDIR */
 			struct quota *quota;        /* the tree that begins here, NULL: none */
 			struct numa_policy *policy; /* for new files and directories in it; NULL: none */
 			uint64_t unit;              /* the same: allocation unit in bytes; 0: the configuration's */
@@ -119,6 +120,8 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode);
 /* Deletes the inode, its record and its memory. Takes the namespace's lock, so call it without. NULL is fine. */
 void inode_destroy(struct namespace *ns, struct inode *inode);
 
+/* "inode 7 (/vm1)": for messages, with one path from the root of the mount if one is found; g_malloc'ed. */
+char *inode_describe(const struct namespace *ns, uint64_t ino);
 void inode_stat(const struct inode *inode, struct stat *attr);
 struct timespec inode_now(void);
 

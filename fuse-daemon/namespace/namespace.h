@@ -103,6 +103,9 @@ void namespace_skip_inos(struct namespace *ns, uint64_t last);
  */
 void namespace_flush(struct namespace *ns);
 
+/* "inode 7 (/vm1)": for messages, with one path from the root of the mount if one is found; g_malloc'ed. */
+char *namespace_describe(struct namespace *ns, uint64_t ino);
+
 /* O(1), because any user may ask. */
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts);
 /* *@there: the number of inodes. *@free: about how many more with short names fit below the limits. O(1). */

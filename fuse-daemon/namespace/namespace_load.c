@@ -29,9 +29,12 @@ struct load {
 	struct quota_record *quotas;
 };
 
-static bool load_error(GError **error, const char *what, uint64_t ino)
+static bool load_error(const struct load *load, uint64_t ino, const char *what, GError **error)
 {
-	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED, "inode %" G_GUINT64_FORMAT ": %s", ino, what);
+	g_autofree char *inode = inode_describe(load->ns, ino);
+
+	g_set_error(error, STORE_ERROR, STORE_ERROR_DAMAGED,
+	            "%s: %s: run dmemfsctl fsck; if it finds nothing else, restore a copy of the record", inode, what);
 	return false;
 }
 
@@ -60,10 +63,10 @@ static bool load_entry(uint64_t parent, uint64_t cookie, const char *name, uint6
 	directory_restore(dir->entries, cookie, name, ino);
 	load->ns->held += NAME_FOOTPRINT(name);
 	inode->nlink++;
+	inode->parent = parent;
 	if (S_ISDIR(inode->mode)) {
 		inode->nlink++; /* its own "." */
-		inode->parent = parent;
-		dir->nlink++; /* its ".." */
+		dir->nlink++;   /* its ".." */
 	}
 	return true;
 }
@@ -75,26 +78,26 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 
 	if (quota_record_is(name))
 		return quota_record_add(load->quotas, ino, name, value, size) ||
-		       load_error(error, "the quota on record is not valid", ino);
+		       load_error(load, ino, "the quota on record is not valid", error);
 	if (strcmp(name, FILE_RECORD_POLICY) == 0)
 		return numa_restore(inode, value, size) ||
-		       load_error(error, "the NUMA policy on record is not valid", ino);
+		       load_error(load, ino, "the NUMA policy on record is not valid", error);
 	if (strcmp(name, RECORD_PAGE_SIZE) == 0)
 		return page_size_restore(inode, value, size) ||
-		       load_error(error, "the allocation unit on record is not valid", ino);
+		       load_error(load, ino, "the allocation unit on record is not valid", error);
 	if (strcmp(name, FILE_RECORD_PAGES) == 0)
 		return pages_restore(inode, value, size) ||
-		       load_error(error, "the compound pages on record are not valid", ino);
+		       load_error(load, ino, "the compound pages on record are not valid", error);
 	if (alloc_is_record(name))
 		return alloc_restore(inode, name, value, size) ||
-		       load_error(error, "the kind of allocation on record is not valid", ino);
+		       load_error(load, ino, "the kind of allocation on record is not valid", error);
 	if (!inode->xattrs)
 		inode->xattrs = xattrs_new();
 
 	size_t before = xattrs_footprint(inode->xattrs);
 
 	if (xattrs_set(inode->xattrs, name, size ? value : "", size, 0) < 0)
-		return load_error(error, "the record has more extended attributes than an inode can have", ino);
+		return load_error(load, ino, "the record has more extended attributes than an inode can have", error);
 	inode_count_xattrs(load->ns, inode, before);
 	return true;
 }
@@ -118,17 +121,18 @@ static bool load_extent(uint64_t ino, struct extent_map_run run, void *data, GEr
 	const struct load *load = data;
 	const struct inode *inode = inode_find(load->ns, ino);
 	int err = load->kept ? file_restore_extent(inode->file, run) : 0;
+	g_autofree char *name = NULL;
 
 	if (err == -EBUSY && inode->nlink == 0)
 		err = restore_removed(load, inode, run);
 
 	if (!err)
 		return true;
+	name = inode_describe(load->ns, ino);
 	g_set_error(
 		error, STORE_ERROR, STORE_ERROR_IO,
-		"inode %" G_GUINT64_FORMAT ": cannot use its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
-		"x: %s",
-		ino, run.extent.start, run.extent.length,
+		"%s: cannot use its memory at 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x: %s", name,
+		run.extent.start, run.extent.length,
 		err == -EINVAL
 			? "it is not whole compound pages of its [region]: set pages= of the region to what it was when "
 			  "the file got the memory, which is none or 2M for a file of dmemfs 0.1"
@@ -210,10 +214,13 @@ static int renew_files(struct namespace *ns)
 
 		if (!S_ISREG(inode->mode))
 			continue;
-		if (!file_renew(inode->file))
-			log_warning("inode %" G_GUINT64_FORMAT " is empty now: there is no memory for its former size: "
-			            "make room, then set its size again",
-			            inode->ino);
+		if (!file_renew(inode->file)) {
+			g_autofree char *name = inode_describe(ns, inode->ino);
+
+			log_warning("%s is empty now: there is no memory for its former size: make room, then set its "
+			            "size again",
+			            name);
+		}
 	}
 	return store_commit(ns->storage->store);
 }
@@ -273,9 +280,10 @@ bool namespace_attach(struct namespace *ns, GError **error)
 		if ((err == -ESTALE || err == -ETXTBSY) && inode->nlink == 0)
 			err = 0;
 		if (err) {
+			g_autofree char *name = inode_describe(ns, inode->ino);
+
 			g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(-err),
-			            "inode %" G_GUINT64_FORMAT ": its memory cannot be made ready: %s", inode->ino,
-			            attach_reason(err));
+			            "%s: its memory cannot be made ready: %s", name, attach_reason(err));
 			return false;
 		}
 		/* A request that waited for the memory of this removed file may come again; it then goes on waiting. */

@@ -10,18 +10,19 @@
 #include "namespace/namespace_record.h"
 
 /* -EINVAL, and a line in the log, when @unit is not whole compound pages of @order. */
-static int check_unit(uint64_t ino, uint64_t unit, unsigned order)
+static int check_unit(const struct namespace *ns, uint64_t ino, uint64_t unit, unsigned order)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	g_autofree char *text = config_format_size(unit);
+	g_autofree char *name = NULL;
 
 	if (unit % page_order_bytes(order) == 0)
 		return 0;
+	name = inode_describe(ns, ino);
 	log_limited(&limit, LOG_LEVEL_INFO,
-	            "inode %" G_GUINT64_FORMAT
-	            ": dmemfs.page_size %s and dmemfs.pages %s do not go together: a file owns whole "
+	            "%s: dmemfs.page_size %s and dmemfs.pages %s do not go together: a file owns whole "
 	            "compound pages: set dmemfs.page_size to %s, or dmemfs.pages to smaller ones, first",
-	            ino, text, page_order_name(order), page_order_name(order));
+	            name, text, page_order_name(order), page_order_name(order));
 	return -EINVAL;
 }
 
@@ -54,7 +55,7 @@ int namespace_set_page_size(struct namespace *ns, uint64_t ino, uid_t uid, uint6
 		if (!err)
 			err = uid != 0 && uid != dir->uid ? -EPERM : current_request_may_set(dir->unit, unit, flags);
 		if (!err)
-			err = check_unit(ino, unit ? unit : ns->storage->page_size, page_size_order(ns, dir));
+			err = check_unit(ns, ino, unit ? unit : ns->storage->page_size, page_size_order(ns, dir));
 		if (!err)
 			err = record_text(ns, dir, RECORD_PAGE_SIZE, text);
 		if (!err)
@@ -107,7 +108,7 @@ static int set_directory(struct namespace *ns, uint64_t ino, const char *value, 
 	if (!err)
 		err = current_request_may_set(dir->has_order, value, flags);
 	if (!err)
-		err = check_unit(ino, dir->unit ? dir->unit : ns->storage->page_size, order);
+		err = check_unit(ns, ino, dir->unit ? dir->unit : ns->storage->page_size, order);
 	if (!err)
 		err = record_text(ns, dir, FILE_RECORD_PAGES, value);
 	if (!err) {
@@ -127,8 +128,11 @@ static int set_file(struct namespace *ns, uint64_t ino, unsigned order)
 	if (err)
 		return err;
 	err = file_change_order(file, order);
-	if (err == -EINVAL)
-		check_unit(ino, file_unit(file), order);
+	if (err == -EINVAL) {
+		g_mutex_lock(&ns->lock);
+		check_unit(ns, ino, file_unit(file), order);
+		g_mutex_unlock(&ns->lock);
+	}
 	namespace_put_file(ns, ino);
 	/* Sets ctime, and puts the request on record. */
 	return err ? err : namespace_setattr(ns, ino, 0, &attr);

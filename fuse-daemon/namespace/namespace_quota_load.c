@@ -97,11 +97,11 @@ static void join_trees(struct namespace *ns, const struct inode *dir, struct ino
 
 	while ((ino = quota_parting(quotas, quota_tree_of(quotas, quota_account_of(inode)), quota_inside(ns, dir)))) {
 		struct inode *top = inode_find(ns, ino);
+		g_autofree char *directory = inode_describe(ns, ino), *both = inode_describe(ns, inode->ino);
 
-		log_warning("the quota of directory %" G_GUINT64_FORMAT " is not in force: inode %" G_GUINT64_FORMAT
-		            " has names inside and outside of that directory: remove the names on one side (find -inum "
-		            "shows them), then reload",
-		            ino, inode->ino);
+		log_warning("the quota of the directory %s is not in force: %s has names inside and outside of it: "
+		            "remove the names on one side (find -inum shows them), then reload",
+		            directory, both);
 		quota_dissolve(quotas, top->quota);
 		top->quota = NULL;
 	}

@@ -92,10 +92,10 @@ static void add_name(struct namespace *ns, struct inode *dir, const char *name, 
 {
 	inode_add_name(ns, dir, name, inode->ino);
 	inode->nlink++;
+	inode->parent = dir->ino;
 	if (S_ISDIR(inode->mode)) {
 		inode->nlink++; /* its own "." */
-		inode->parent = dir->ino;
-		dir->nlink++; /* its ".." */
+		dir->nlink++;   /* its ".." */
 	}
 	touch_directory(dir, now);
 }
@@ -371,11 +371,11 @@ static int check_rename(const struct namespace *ns, const struct rename_end *fro
 static void reparent(struct inode *inode, struct inode *from, struct inode *to, struct timespec now)
 {
 	inode->ctime = now;
+	inode->parent = to->ino;
 	if (!S_ISDIR(inode->mode))
 		return;
 	from->nlink--;
 	to->nlink++;
-	inode->parent = to->ino;
 }
 
 static void exchange(const struct rename_end *a, const struct rename_end *b, struct timespec now)

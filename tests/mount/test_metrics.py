@@ -141,7 +141,8 @@ def test_refused_sizings(fs, metrics, directory, error):
         assert metrics.next().value("dmemfs_refused_sizings_total") == 3
         inode = os.fstat(fd).st_ino
     for wanted in (size, size + fs.unit, size + 1):
-        assert re.search(rf"inode {inode}: {error} for \S+ \(pid {os.getpid()}, uid 0\): wanted a size of {wanted} bytes, "
+        name = re.escape(f"/{directory}/file".replace("//", "/"))
+        assert re.search(rf"inode {inode} \({name}\): {error} for \S+ \(pid {os.getpid()}, uid 0\): wanted a size of {wanted} bytes, "
                          rf"{fs.capacity} are free{' outside its quota' if error == 'EDQUOT' else ''}\n", fs.daemon.log)
 
 

@@ -14,7 +14,7 @@
 #define END  999 /* an inode that does not exist */
 
 /* The file's inode is the first after that of the root. */
-#define FACT(comm, page)          "inode 2: " comm " (pid 7) maps it at an address that allows pages of " page " only"
+#define FACT(comm, page)          "inode 2 (/vm1): " comm " (pid 7) maps it at an address that allows pages of " page " only"
 #define SERVER(comm, page)        "dmemfsd: info: " FACT(comm, page) "\n"
 #define REMEDY                    "to QEMU's memory-backend-file; with libvirt use the emulator qemu-aligned\n"
 #define ADVICE(comm, page, align) "dmemfsd: warning: " FACT(comm, page) ": add " align " " REMEDY
@@ -99,7 +99,8 @@ static void reported(const struct kind *kind)
 static void log_of_mappings(gconstpointer data)
 {
 	const struct kind *kind = data;
-	g_autofree char *log = g_strconcat(kind->log, "dmemfsd: warning: inode " G_STRINGIFY(END) ": *", NULL);
+	g_autofree char *log =
+		g_strconcat(kind->log, "dmemfsd: warning: inode " G_STRINGIFY(END) " (removed): *", NULL);
 
 	if (g_test_subprocess()) {
 		reported(kind);
@@ -110,6 +111,37 @@ static void log_of_mappings(gconstpointer data)
 	g_test_trap_assert_stderr(log);
 }
 
+/* A file with a name two directories down, and after it was renamed. */
+static void paths_are_named(void)
+{
+	struct world world = { .fake = fake_new_paged(GIB, GIB, PAGE_ORDER_1G) };
+	uint64_t dir, below, ino;
+
+	world_start(&world);
+	dir = world_make(&world, STORE_ROOT_INO, "a", S_IFDIR | 0700);
+	below = world_make(&world, dir, "b", S_IFDIR | 0700);
+	ino = world_make(&world, below, "vm1", S_IFREG | 0600);
+
+	g_autofree char *first = namespace_describe(world.ns, ino),
+			*root = namespace_describe(world.ns, STORE_ROOT_INO);
+
+	g_assert_cmpint(namespace_rename(world.ns, below, "vm1", dir, "vm2", 0), ==, 0);
+	world_restart(&world);
+
+	g_autofree char *second = namespace_describe(world.ns, ino);
+
+	g_assert_cmpint(namespace_unlink(world.ns, dir, "vm2"), ==, 0);
+
+	g_autofree char *last = namespace_describe(world.ns, ino);
+
+	g_assert_cmpstr(root, ==, "inode 1 (/)");
+	g_assert_cmpstr(first, ==, "inode 4 (/a/b/vm1)");
+	g_assert_cmpstr(second, ==, "inode 4 (/a/vm2)");
+	g_assert_cmpstr(last, ==, "inode 4 (removed)");
+	namespace_destroy(world.ns, false);
+	fake_destroy(world.fake);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -118,5 +150,6 @@ int main(int argc, char **argv)
 
 		g_test_add_data_func(path, &kinds[i], log_of_mappings);
 	}
+	g_test_add_func("/fault_service/paths", paths_are_named);
 	return g_test_run();
 }

@@ -371,9 +371,9 @@ static void a_start_with_other_pages_names_what_is_in_use(struct world *world, g
 	g_autofree char *expected = NULL;
 
 	(void)data;
-	expected =
-		g_strdup_printf("inode %" G_GUINT64_FORMAT ": its memory cannot be made ready: a process still maps it",
-	                        make_demand(world));
+	expected = g_strdup_printf("inode %" G_GUINT64_FORMAT
+	                           " (/vm): its memory cannot be made ready: a process still maps it",
+	                           make_demand(world));
 	next_region_has_other_pages(world);
 	world->ns = namespace_new(&world->fake->storage);
 	g_assert_true(namespace_load(world->ns, true, false, NULL));
