@@ -50,6 +50,7 @@ void dmem_file_free(struct dmem_file *file)
 	if (!file)
 		return;
 	g_free(file->path);
+	g_free(file->last_path);
 	g_free(file->pages);
 	g_array_unref(file->runs);
 	g_array_unref(file->faults);
@@ -114,6 +115,7 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 	if (!runs)
 		return NULL;
 	file = new_file(st->st_ino, runs, faults);
+	file->is_known = true;
 	file->size = (uint64_t)st->st_size;
 	file->allocated = (uint64_t)st->st_blocks * 512; /* stat(2) */
 	file->uid = st->st_uid;
@@ -192,6 +194,21 @@ static bool walk(const struct view *view, GHashTable *seen, GPtrArray *files, GE
 	return good;
 }
 
+/* The removed file that @user maps. */
+static struct dmem_file *describe_removed(const struct user *user)
+{
+	struct dmem_file *file = new_file(user->inode, file_parse_extents(""), NULL);
+	struct stat st;
+
+	file->last_path = g_strdup(user->last_path);
+	file->is_known = stat(user->link, &st) == 0 && st.st_ino == user->inode;
+	if (file->is_known) {
+		file->size = (uint64_t)st.st_size;
+		file->allocated = (uint64_t)st.st_blocks * 512; /* stat(2) */
+	}
+	return file;
+}
+
 /* Adds the processes to the files that they map, and an entry for each mapped file that has no name. */
 static void assign_users(struct file_list *list, GHashTable *seen)
 {
@@ -200,7 +217,7 @@ static void assign_users(struct file_list *list, GHashTable *seen)
 		struct dmem_file *file = g_hash_table_lookup(seen, &user->inode);
 
 		if (!file) {
-			file = new_file(user->inode, file_parse_extents(""), NULL);
+			file = describe_removed(user);
 			g_hash_table_insert(seen, &file->inode, file);
 			g_ptr_array_add(list->files, file);
 		}
@@ -325,6 +342,9 @@ char *file_users(const struct dmem_file *file)
 
 char *file_name(const struct dmem_file *file)
 {
+	g_autofree char *last = file->last_path ? text_visible(file->last_path) : g_strdup("");
+
 	return file->path ? text_visible(file->path)
-	                  : g_strdup_printf("(removed, inode %" G_GUINT64_FORMAT ")", file->inode);
+	                  : g_strdup_printf("%s%s(removed, inode %" G_GUINT64_FORMAT ")", last, *last ? " " : "",
+	                                    file->inode);
 }

@@ -4,6 +4,7 @@
 #define DMEMFSCTL_FILES_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,7 +19,9 @@ struct file_faults {
 };
 
 struct dmem_file {
-	char *path; /* relative to the mount's root; NULL: removed, but still mapped */
+	char *path;      /* relative to the mount's root; NULL: removed, but still mapped */
+	char *last_path; /* of a removed file: its last path, of the system; NULL: not known */
+	bool is_known;   /* size and allocated are; of a removed file only to root, and nothing else is */
 	uint64_t inode;
 	uint64_t size;
 	uint64_t allocated; /* bytes */

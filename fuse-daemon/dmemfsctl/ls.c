@@ -23,8 +23,8 @@ static void print_files(const GPtrArray *files, const struct view *view)
 	for (guint i = 0; i < files->len; i++) {
 		const struct dmem_file *file = g_ptr_array_index(files, i);
 
-		table_take(table, file->path ? text_size(file->size) : g_strdup("?"));
-		table_take(table, file->path ? memory_text(file) : g_strdup("?"));
+		table_take(table, file->is_known ? text_size(file->size) : g_strdup("?"));
+		table_take(table, file->is_known ? memory_text(file) : g_strdup("?"));
 		table_take(table, file->path ? g_strdup_printf("%u", file->runs->len) : g_strdup("?"));
 		table_take(table, text_page_sizes(page_share_sizes(file_pages(file))));
 		table_add(table, file->pages ? file->pages : "?");
@@ -66,10 +66,13 @@ static void describe_file(struct json *json, const struct dmem_file *file, const
 
 	json_begin_object(json, NULL);
 	json_string(json, "path", file->path);
+	json_string(json, "last_path", file->last_path);
 	json_unsigned(json, "inode", file->inode);
-	if (file->path) {
+	if (file->is_known) {
 		json_unsigned(json, "size_bytes", file->size);
 		json_unsigned(json, "allocated_bytes", file->allocated);
+	}
+	if (file->path) {
 		json_unsigned(json, "poisoned_bytes", file->poisoned);
 		json_unsigned(json, "runs", file->runs->len);
 		json_unsigned(json, "uid", file->uid);
@@ -106,8 +109,8 @@ const struct command command_ls = {
 	.summary = "List files with their memory, its nodes and the processes that map them",
 	.details =
 		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
-		"them are listed last: their memory is pending until no process maps it. Only root may see where memory\n"
-		"lies.",
+		"them are listed last, with their last path: their memory is pending until no process maps it. Only root\n"
+		"may see where memory lies.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -87,6 +87,30 @@ static void print_pins(const struct view *view)
 		fputs(text, stdout);
 }
 
+/* Who keeps the memory of removed files. Prints nothing when there are none. */
+static void print_removed(const GPtrArray *users)
+{
+	static const char *const headers[] = { ">REMOVED, STILL MAPPED", ">INODE", "LAST PATH", "MAPPED BY", NULL };
+	g_autoptr(table_t) table = table_new(headers);
+	g_autofree char *text = NULL;
+	guint count = 0;
+
+	for (guint i = 0; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+
+		if (!user->last_path)
+			continue;
+		table_take(table, text_size(user->mapped));
+		table_take(table, g_strdup_printf("%" G_GUINT64_FORMAT, user->inode));
+		table_take(table, text_visible(user->last_path));
+		table_take(table, process_text(user->pid));
+		count++;
+	}
+	text = table_text(table, "  ");
+	if (count > 0)
+		fputs(text, stdout);
+}
+
 /* Counts each process once, even if it maps several files. */
 static guint count_processes(const GPtrArray *users)
 {
@@ -134,8 +158,9 @@ static void print_poisoned(const struct view *view, uint64_t capacity)
 	print_line("  in files", used, capacity);
 }
 
-static void print_view(const struct view *view, guint processes)
+static void print_view(const struct view *view, const GPtrArray *users)
 {
+	guint processes = count_processes(users);
 	uint64_t capacity = view_figure(view, "capacity_bytes");
 	g_autofree char *page_size = text_page_sizes(view->page_size);
 	g_autofree char *root = text_visible(view->root);
@@ -158,6 +183,26 @@ static void print_view(const struct view *view, guint processes)
 	print_zeroing(view);
 	print_regions(view);
 	print_pins(view);
+	print_removed(users);
+}
+
+static void describe_removed(struct json *json, const GPtrArray *users)
+{
+	json_begin_array(json, "removed_mapped");
+	for (guint i = 0; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+
+		if (!user->last_path)
+			continue;
+		json_begin_object(json, NULL);
+		json_unsigned(json, "inode", user->inode);
+		json_string(json, "last_path", user->last_path);
+		json_unsigned(json, "mapped_bytes", user->mapped);
+		json_signed(json, "pid", user->pid);
+		json_string(json, "name", user->name);
+		json_end(json);
+	}
+	json_end(json);
 }
 
 static void describe_pins(struct json *json, const struct view *view)
@@ -195,7 +240,7 @@ static void describe_regions(struct json *json, const struct view *view)
 	json_end(json);
 }
 
-static void describe_view(struct json *json, const struct view *view, guint processes)
+static void describe_view(struct json *json, const struct view *view, const GPtrArray *users)
 {
 	json_begin_object(json, NULL);
 	json_string(json, "mountpoint", view->root);
@@ -205,7 +250,7 @@ static void describe_view(struct json *json, const struct view *view, guint proc
 	json_string(json, "state_dir", said(view, "state_dir"));
 	json_unsigned(json, "page_size_bytes", view->page_size);
 	json_string(json, "alloc", view->alloc);
-	json_unsigned(json, "mapping_processes", processes);
+	json_unsigned(json, "mapping_processes", count_processes(users));
 	for (guint i = 0; i < view->figures->len; i++) {
 		const struct view_figure *figure = &g_array_index(view->figures, struct view_figure, i);
 
@@ -213,6 +258,7 @@ static void describe_view(struct json *json, const struct view *view, guint proc
 	}
 	describe_regions(json, view);
 	describe_pins(json, view);
+	describe_removed(json, users);
 	json_end(json);
 }
 
@@ -245,9 +291,9 @@ static enum status run(const struct invocation *invocation, GError **error)
 		g_autoptr(GPtrArray) users = users_find(view->device);
 
 		if (invocation->json)
-			describe_view(invocation->json, view, count_processes(users));
+			describe_view(invocation->json, view, users);
 		else
-			print_view(view, count_processes(users));
+			print_view(view, users);
 	}
 	return STATUS_DONE;
 }
@@ -258,10 +304,10 @@ const struct command command_status = {
 	.summary = "Show who serves a mount and how its memory is used",
 	.details =
 		"Shows the mount that PATH lies on, or all mounts. Memory is pending when its file was removed, but a\n"
-		"process still maps it. Free memory is dirty until it is zeroed for the next file. Promised memory is\n"
-		"what files with demand allocation may still touch. Memory is poisoned when an uncorrected error was\n"
-		"found in it: it leaves the pool as soon as no file has it any more. Memory is pinned when no file has\n"
-		"it any more, but a device still holds it.",
+		"process still maps it; a table shows which. Free memory is dirty until it is zeroed for the next file.\n"
+		"Promised memory is what files with demand allocation may still touch. Memory is poisoned when an\n"
+		"uncorrected error was found in it: it leaves the pool as soon as no file has it any more. Memory is\n"
+		"pinned when no file has it any more, but a device still holds it.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/extent.h"
@@ -19,10 +20,12 @@ bool mapping_parse(const char *line, struct mapping *mapping)
 	uint64_t end;
 	char permissions[5];
 	unsigned major_number, minor_number;
+	int length;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &mapping->address, &end, permissions,
-	           &mapping->offset, &major_number, &minor_number, &mapping->inode) != 7)
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &mapping->address, &end,
+	           permissions, &mapping->offset, &major_number, &minor_number, &mapping->inode, &length) != 7)
 		return false;
+	mapping->path = line + length;
 	mapping->length = end - mapping->address;
 	mapping->device = makedev(major_number, minor_number);
 	mapping->is_private = permissions[3] == 'p';
@@ -48,6 +51,8 @@ static void user_free(gpointer data)
 	struct user *user = data;
 
 	g_free(user->name);
+	g_free(user->last_path);
+	g_free(user->link);
 	g_free(user);
 }
 
@@ -59,21 +64,36 @@ static char *read_name(pid_t pid)
 	return g_file_get_contents(path, &name, NULL, NULL) ? g_strchomp(name) : g_strdup("?");
 }
 
+/* The path of a file that was removed, g_malloc'ed; NULL: the file is still there, and its name only ends so. */
+static char *removed_path(const struct mapping *mapping)
+{
+	static const char mark[] = " (deleted)"; /* proc(5) */
+	struct stat st;
+
+	if (!g_str_has_suffix(mapping->path, mark) ||
+	    (lstat(mapping->path, &st) == 0 && st.st_dev == mapping->device && st.st_ino == mapping->inode))
+		return NULL;
+	return g_strndup(mapping->path, strlen(mapping->path) - strlen(mark));
+}
+
 /* @first: the index of the first entry of this process. */
-static struct user *user_of(GPtrArray *users, guint first, pid_t pid, uint64_t inode)
+static struct user *user_of(GPtrArray *users, guint first, pid_t pid, const struct mapping *mapping)
 {
 	for (guint i = first; i < users->len; i++) {
 		struct user *user = g_ptr_array_index(users, i);
 
-		if (user->inode == inode)
+		if (user->inode == mapping->inode)
 			return user;
 	}
 
 	struct user *user = g_new0(struct user, 1);
 
 	user->pid = pid;
-	user->inode = inode;
+	user->inode = mapping->inode;
 	user->name = read_name(pid);
+	user->last_path = removed_path(mapping);
+	user->link = g_strdup_printf("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, mapping->address,
+	                             mapping->address + mapping->length);
 	g_ptr_array_add(users, user);
 	return user;
 }
@@ -106,7 +126,7 @@ static void look_at(pid_t pid, dev_t device, GPtrArray *users)
 		if (next)
 			*next++ = '\0';
 		if (mapping_parse(line, &mapping) && mapping.device == device)
-			add_mapping(user_of(users, first, pid, mapping.inode), &mapping);
+			add_mapping(user_of(users, first, pid, &mapping), &mapping);
 		line = next;
 	}
 }

@@ -15,7 +15,8 @@ struct mapping {
 	uint64_t offset; /* in the file */
 	dev_t device;
 	uint64_t inode;
-	bool is_private; /* MAP_PRIVATE */
+	bool is_private;  /* MAP_PRIVATE */
+	const char *path; /* in the line; "": none */
 };
 
 /* False: @line is not a mapping of a file. */
@@ -31,6 +32,8 @@ struct user {
 	uint64_t mapped;    /* bytes */
 	uint64_t page_size; /* the smallest mapping_page_size(); small remainders of split mappings do not count */
 	bool is_private;    /* at least one of the mappings is private */
+	char *last_path;    /* of a removed file: where it was; NULL: it is not removed */
+	char *link; /* leads to the file, also when it is removed, for those who may follow it (proc(5), map_files) */
 };
 
 /*

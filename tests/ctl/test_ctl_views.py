@@ -96,8 +96,24 @@ def test_ls_shows_removed_files_that_are_mapped(ctl, fs):
         os.unlink(path)
         (file,) = ctl.json("ls", fs.root)["files"]
         assert (file["path"], file["inode"], file["mapped_by"][0]["pid"]) == (None, inode, pid)
-        assert f"(removed, inode {inode})" in ctl.text("ls", fs.root)
+        assert (file["last_path"], file["size_bytes"], file["allocated_bytes"]) == (str(path), fs.unit, fs.unit)
+        text = ctl.text("ls", fs.root)
+        assert re.search(rf"^ *2 MiB +2 MiB .* {path} \(removed, inode {inode}\) +python3?[\d.]*\({pid}\)$", text, re.MULTILINE)
     assert ctl.json("ls", fs.root)["files"] == []
+
+
+def test_status_shows_who_keeps_the_memory_of_removed_files(ctl, fs):
+    path = fs.make_file("file", size=fs.unit)
+    kept = fs.make_file("kept (deleted)", size=fs.unit)
+    inode = os.stat(path).st_ino
+    assert "REMOVED" not in ctl.text("status", fs.root)
+    with mapped(path, fs.unit) as pid, mapped(kept, fs.unit):
+        os.unlink(path)
+        (found,) = ctl.json("status", fs.root)["mounts"][0]["removed_mapped"]
+        assert (found["inode"], found["last_path"], found["mapped_bytes"], found["pid"]) == (inode, str(path), fs.unit, pid)
+        text = ctl.text("status", fs.root)
+        assert re.search(rf"REMOVED, STILL MAPPED +INODE +LAST PATH +MAPPED BY\n +2 MiB +{inode} +{path} +python3?[\d.]*\({pid}\)\n$", text)
+    assert "REMOVED" not in ctl.text("status", fs.root)
 
 
 def test_names_cannot_steer_the_terminal(ctl, fs):

@@ -42,6 +42,7 @@ static void mapping(void)
 	g_assert_cmpuint(mapping.inode, ==, 17);
 	g_assert_true(mapping.device == makedev(0, 0x2a));
 	g_assert_false(mapping.is_private);
+	g_assert_cmpstr(mapping.path, ==, "/mnt/dmemfs/vm 1");
 	g_assert_true(mapping_parse("1000-2000 r--p 0 103:02 5 /a", &mapping));
 	g_assert_true(mapping.is_private);
 	g_assert_false(mapping_parse("7ffc0000-7ffc1000 rw-p 00000000 00:00 0 [stack]", &mapping));
