@@ -32,6 +32,7 @@ static struct mount_point *parse_line(const char *line)
 
 	mount->path = g_strcompress(fields[4]);
 	mount->device = makedev(major_number, minor_number);
+	mount->is_whole = strcmp(fields[3], "/") == 0;
 	mount->is_dmemfs = field[0] && field[1] && strcmp(field[1], MOUNTINFO_TYPE) == 0;
 	return mount;
 }
@@ -69,6 +70,26 @@ const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *pa
 
 		if (lies_on(path, mount->path) && (!found || strlen(mount->path) >= strlen(found->path)))
 			found = mount;
+	}
+	return found;
+}
+
+GPtrArray *mounts_of_dmemfs(const GPtrArray *mounts)
+{
+	GPtrArray *found = g_ptr_array_new();
+
+	for (guint i = 0; i < mounts->len; i++) {
+		struct mount_point *mount = g_ptr_array_index(mounts, i);
+		guint k = 0;
+
+		if (!mount->is_dmemfs || mounts_of_path(mounts, mount->path) != mount)
+			continue;
+		while (k < found->len && ((struct mount_point *)g_ptr_array_index(found, k))->device != mount->device)
+			k++;
+		if (k == found->len)
+			g_ptr_array_add(found, mount);
+		else if (mount->is_whole && !((struct mount_point *)g_ptr_array_index(found, k))->is_whole)
+			found->pdata[k] = mount;
 	}
 	return found;
 }

@@ -9,7 +9,8 @@
 
 struct mount_point {
 	char *path;
-	dev_t device;
+	dev_t device;  /* of the file system: its bind mounts have the same */
+	bool is_whole; /* shows the root directory of the file system; else a bind mount of something in it */
 	bool is_dmemfs;
 };
 
@@ -17,5 +18,10 @@ struct mount_point {
 GPtrArray *mounts_parse(const char *mountinfo);
 /* The mount that @path is on. @path is absolute and has no symlinks. Owned by @mounts. NULL when there is none. */
 const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *path);
+/*
+ * One mount of each dmemfs, in the order of @mounts: the first that shows its root directory and that no other mount hides, else the
+ * first that no other mount hides. The mounts (const struct mount_point) are owned by @mounts; the caller frees the array.
+ */
+GPtrArray *mounts_of_dmemfs(const GPtrArray *mounts);
 
 #endif

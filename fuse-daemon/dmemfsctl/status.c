@@ -303,7 +303,7 @@ const struct command command_status = {
 	.operands = "[PATH]",
 	.summary = "Show who serves a mount and how its memory is used",
 	.details =
-		"Shows the mount that PATH lies on, or all mounts. Memory is pending when its file was removed, but a\n"
+		"Shows the mount that PATH lies on, or each dmemfs. Memory is pending when its file was removed, but a\n"
 		"process still maps it; a table shows which. Free memory is dirty until it is zeroed for the next file.\n"
 		"Promised memory is what files with demand allocation may still touch. Memory is poisoned when an\n"
 		"uncorrected error was found in it: it leaves the pool as soon as no file has it any more. Memory is\n"

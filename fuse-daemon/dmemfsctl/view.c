@@ -208,6 +208,14 @@ static struct view *view_new(const struct mount_point *mount)
  */
 static struct view *ask(const struct mount_point *mount, GError **error)
 {
+	if (!mount->is_whole) {
+		command_fail(error, STATUS_FAILED,
+		             "%s: is a bind mount of a part of a dmemfs whose root directory is not mounted here: run "
+		             "dmemfsctl where it is, outside of the container",
+		             mount->path);
+		return NULL;
+	}
+
 	struct inquiry *inquiry = g_new0(struct inquiry, 1);
 	gint64 until = g_get_monotonic_time() + VIEW_PATIENCE * G_TIME_SPAN_SECOND;
 	GThread *thread;
@@ -249,23 +257,9 @@ static GPtrArray *read_mounts(GError **error)
 	return mounts_parse(text);
 }
 
-/* Mounts of dmemfs that no other mount hides. */
-static GPtrArray *visible_dmemfs(const GPtrArray *mounts)
+static bool check_some(const GPtrArray *found, GError **error)
 {
-	GPtrArray *visible = g_ptr_array_new();
-
-	for (guint i = 0; i < mounts->len; i++) {
-		const struct mount_point *mount = g_ptr_array_index(mounts, i);
-
-		if (mount->is_dmemfs && mounts_of_path(mounts, mount->path) == mount)
-			g_ptr_array_add(visible, (gpointer)mount);
-	}
-	return visible;
-}
-
-static bool check_some(const GPtrArray *visible, GError **error)
-{
-	if (visible->len > 0)
+	if (found->len > 0)
 		return true;
 	command_fail(error, STATUS_DAEMON, "no dmemfs is mounted: start dmemfsd --config FILE");
 	return false;
@@ -286,6 +280,20 @@ static char *resolve(const char *path)
 	return NULL;
 }
 
+/* The mount that shows the root directory of the dmemfs that @part, a bind mount, shows a part of; else a bind mount. */
+static const struct mount_point *whole_of(const GPtrArray *mounts, const struct mount_point *part)
+{
+	g_autoptr(GPtrArray) found = mounts_of_dmemfs(mounts);
+
+	for (guint i = 0; i < found->len; i++) {
+		const struct mount_point *mount = g_ptr_array_index(found, i);
+
+		if (mount->device == part->device)
+			return mount;
+	}
+	return part;
+}
+
 struct view *view_open(const char *path, GError **error)
 {
 	g_autoptr(GPtrArray) mounts = read_mounts(error);
@@ -294,14 +302,14 @@ struct view *view_open(const char *path, GError **error)
 	if (!mounts)
 		return NULL;
 	if (!path) {
-		g_autoptr(GPtrArray) visible = visible_dmemfs(mounts);
+		g_autoptr(GPtrArray) found = mounts_of_dmemfs(mounts);
 
-		if (!check_some(visible, error))
+		if (!check_some(found, error))
 			return NULL;
-		mount = g_ptr_array_index(visible, 0);
-		if (visible->len > 1) {
+		mount = g_ptr_array_index(found, 0);
+		if (found->len > 1) {
 			command_fail(error, STATUS_USAGE,
-			             "dmemfs is mounted at %u places: name one of them, such as %s", visible->len,
+			             "%u dmemfs are mounted: name a path on one of them, such as %s", found->len,
 			             mount->path);
 			return NULL;
 		}
@@ -317,7 +325,7 @@ struct view *view_open(const char *path, GError **error)
 	}
 	mount = mounts_of_path(mounts, real);
 	if (mount && mount->is_dmemfs)
-		return ask(mount, error);
+		return ask(mount->is_whole ? mount : whole_of(mounts, mount), error);
 	command_fail(error, STATUS_DAEMON, "%s: is not on a mounted dmemfs: name another path, or start dmemfsd", path);
 	return NULL;
 }
@@ -325,13 +333,13 @@ struct view *view_open(const char *path, GError **error)
 GPtrArray *view_open_all(GError **error)
 {
 	g_autoptr(GPtrArray) mounts = read_mounts(error);
-	g_autoptr(GPtrArray) visible = mounts ? visible_dmemfs(mounts) : NULL;
+	g_autoptr(GPtrArray) found = mounts ? mounts_of_dmemfs(mounts) : NULL;
 	g_autoptr(GPtrArray) views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
 
-	if (!visible || !check_some(visible, error))
+	if (!found || !check_some(found, error))
 		return NULL;
-	for (guint i = 0; i < visible->len; i++) {
-		struct view *view = ask(g_ptr_array_index(visible, i), error);
+	for (guint i = 0; i < found->len; i++) {
+		struct view *view = ask(g_ptr_array_index(found, i), error);
 
 		if (!view)
 			return NULL;

@@ -36,7 +36,7 @@ struct view_figure {
 
 /* A mount as its daemon describes it. */
 struct view {
-	char *root; /* mountpoint */
+	char *root; /* mountpoint; of several of the same file system the one that was named, else the first */
 	dev_t device;
 	GHashTable *daemon; /* dmemfs.daemon: version, pid, backend, state_dir */
 	uint64_t page_size;
@@ -47,11 +47,11 @@ struct view {
 };
 
 /*
- * The mount that @path lies on; @path NULL: the only mount of the machine. Owned by the caller. NULL and @error when
+ * The mount that @path lies on; @path NULL: the only dmemfs of the machine. A bind mount of a part of a dmemfs stands for all of it. Owned by the caller. NULL and @error when
  * there is no such mount, or its daemon does not answer within VIEW_PATIENCE.
  */
 struct view *view_open(const char *path, GError **error);
-/* All mounts: GPtrArray of struct view, owned, at least one. NULL and @error when there is none. */
+/* All dmemfs, each once: GPtrArray of struct view, owned, at least one. NULL and @error when there is none. */
 GPtrArray *view_open_all(GError **error);
 void view_destroy(struct view *view);
 typedef struct view view_t;

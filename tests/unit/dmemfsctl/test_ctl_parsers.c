@@ -30,6 +30,29 @@ static void mounts(void)
 	g_assert_true(mounts_of_path(list, "/mnt/twice/a")->device == makedev(0, 43));
 }
 
+/* Two file systems. The first has bind mounts; of the second only parts are mounted, one of them hidden. */
+static void mounts_of_file_systems(void)
+{
+	g_autoptr(GPtrArray) list = mounts_parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+	                                         "30 22 0:40 /tenant /srv/a rw - fuse.dmemfs dmemfs rw\n"
+	                                         "31 22 0:40 / /mnt/dmemfs rw - fuse.dmemfs dmemfs rw\n"
+	                                         "32 22 0:40 / /srv/b rw - fuse.dmemfs dmemfs rw\n"
+	                                         "33 22 0:41 /hidden /srv/c rw - fuse.dmemfs dmemfs rw\n"
+	                                         "34 22 0:42 / /srv/c rw - tmpfs none rw\n"
+	                                         "35 22 0:41 /x /srv/d rw - fuse.dmemfs dmemfs rw\n"
+	                                         "36 22 0:41 /y /srv/e rw - fuse.dmemfs dmemfs rw\n");
+	g_autoptr(GPtrArray) found = mounts_of_dmemfs(list);
+	const struct mount_point *mount;
+
+	g_assert_cmpuint(found->len, ==, 2);
+	mount = g_ptr_array_index(found, 0);
+	g_assert_cmpstr(mount->path, ==, "/mnt/dmemfs");
+	g_assert_true(mount->is_whole);
+	mount = g_ptr_array_index(found, 1);
+	g_assert_cmpstr(mount->path, ==, "/srv/d");
+	g_assert_false(mount->is_whole);
+}
+
 static void mapping(void)
 {
 	struct mapping mapping;
@@ -135,6 +158,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ctl/mounts", mounts);
+	g_test_add_func("/ctl/mounts_of_file_systems", mounts_of_file_systems);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
 	g_test_add_func("/ctl/extents_and_faults", extents_and_faults);
