@@ -25,6 +25,8 @@ struct inode {
 	uint64_t ino;
 	uint64_t nlookup; /* references of the kernel */
 	bool inherited;   /* the kernel may also have references from an earlier daemon: ask kernel_knows() */
+	bool has_lost; /* files and directories: @lost_remove counts, and new inodes inherit it; else the configuration does */
+	bool lost_remove; /* when the contents are lost, the file is removed, else it reads as zeroes */
 	uint32_t nlink;
 	uint32_t pins; /* users of the contents: namespace_get_file() without namespace_put_file() */
 	mode_t mode;

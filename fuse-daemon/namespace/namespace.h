@@ -213,6 +213,15 @@ int namespace_set_discard(struct namespace *ns, uint64_t ino, uid_t uid, bool di
 int namespace_get_alloc(struct namespace *ns, uint64_t ino, bool *demand, bool *discard);
 
 /*
+ * Sets what happens to the file @ino when its contents are lost, and what files and directories inherit that are made in the directory
+ * @ino from now on: "zero", "remove", or NULL for what the configuration says. -EINVAL: another value. @uid, @flags and other errors
+ * as for namespace_set_numa().
+ */
+int namespace_set_lost_contents(struct namespace *ns, uint64_t ino, uid_t uid, const char *value, int flags);
+/* *@value: static text; NULL: it is not set. -ENODATA: @ino is neither file nor directory. */
+int namespace_get_lost_contents(struct namespace *ns, uint64_t ino, const char **value);
+
+/*
  * Compares the usage of all quota trees with a new count. NULL: they agree; else what differs, g_malloc'ed. No
  * request may be at work. O(inodes).
  */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "file/pins.h"
 #include "namespace/namespace_alloc.h"
+#include "namespace/namespace_lost.h"
 #include "namespace/namespace_numa.h"
 #include "namespace/namespace_page_size.h"
 #include "namespace/namespace_quota.h"
@@ -88,6 +89,9 @@ static bool load_xattr(uint64_t ino, const char *name, const void *value, size_t
 	if (strcmp(name, FILE_RECORD_PAGES) == 0)
 		return pages_restore(inode, value, size) ||
 		       load_error(load, ino, "the compound pages on record are not valid", error);
+	if (strcmp(name, STORE_LOST_CONTENTS) == 0)
+		return lost_restore(inode, value, size) ||
+		       load_error(load, ino, "what happens to lost contents is not valid on record", error);
 	if (alloc_is_record(name))
 		return alloc_restore(inode, name, value, size) ||
 		       load_error(load, ino, "the kind of allocation on record is not valid", error);

@@ -6,6 +6,7 @@
 
 #include "namespace/inode.h"
 #include "namespace/namespace_alloc.h"
+#include "namespace/namespace_lost.h"
 #include "namespace/namespace_quota.h"
 #include "namespace/namespace_record.h"
 
@@ -127,6 +128,7 @@ static int make(struct namespace *ns, struct inode *dir, const char *name, mode_
 	record_begin(ns);
 	record_inode(ns, inode);
 	alloc_inherit(ns, dir, inode);
+	lost_inherit(ns, dir, inode);
 	if (name)
 		record_name(ns, dir, name, inode, inode->ctime);
 	else

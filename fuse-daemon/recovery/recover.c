@@ -121,19 +121,22 @@ static bool load_clean(const struct storage *storage, GError **error)
 	return err ? failed(error, "cannot record which memory is clean", err) : true;
 }
 
+/* @remove: what happens to files for which neither they nor their directories said it. */
 static bool declare_lost(const struct storage *storage, bool remove, const char *why, GError **error)
 {
-	unsigned files;
-	int err = store_count_files(storage->store, &files);
+	unsigned files, removed;
+	int err = store_count_files(storage->store, remove, &files, &removed);
 
 	if (!err)
 		err = forget_clean(storage->store);
 
-	if (!err && files > 0) {
-		log_warning("the contents are lost: %s: %u files %s", why, files,
-		            remove ? "are removed" : "keep their names and sizes, and read zero");
-		if (remove)
-			err = store_remove_files(storage->store);
+	if (!err && files > removed)
+		log_warning("the contents are lost: %s: %u files keep their names and sizes, and read zero", why,
+		            files - removed);
+	if (!err && removed > 0) {
+		log_warning("the contents are lost: %s: %u files are removed", why, removed);
+		err = store_remove_files(storage->store, remove);
+		CRASH_POINT("lost-removed");
 	}
 	return err ? failed(error, "cannot declare the contents lost", err) : true;
 }

@@ -13,7 +13,8 @@
 
 /*
  * Loads into @ns, which is empty. @takeover as for namespace_load(). When the backend no longer holds the contents of
- * the files, logs a warning; files then keep their size and read zero or, with @remove_lost, are removed. False and
+ * the files, logs a warning; files then keep their size and read zero or are removed, as their dmemfs.lost_contents says, else
+ * @remove_lost. False and
  * @error when the daemon cannot serve.
  */
 bool recover(struct namespace *ns, const struct storage *storage, bool takeover, bool remove_lost, GError **error);

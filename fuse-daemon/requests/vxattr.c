@@ -131,6 +131,21 @@ static int set_discard(struct server *server, uid_t uid, uint64_t ino, const cha
 	return namespace_set_discard(server->ns, ino, uid, text && strcmp(text, "1") == 0);
 }
 
+static int get_lost_contents(struct server *server, uint64_t ino, char **value)
+{
+	const char *set;
+	int err = namespace_get_lost_contents(server->ns, ino, &set);
+
+	if (!err)
+		*value = g_strdup(set ? set : server->config->lost_contents == LOST_REMOVE ? "remove" : "zero");
+	return err;
+}
+
+static int set_lost_contents(struct server *server, uid_t uid, uint64_t ino, const char *text, int flags)
+{
+	return namespace_set_lost_contents(server->ns, ino, uid, text, flags);
+}
+
 /* One "NAME VALUE" line for each figure; sizes in bytes. */
 static int get_stats(struct server *server, uint64_t ino, char **value)
 {
@@ -312,6 +327,7 @@ static const struct attribute attributes[] = {
 	  .of_file = file_describe_extents }, /* "OFFSET START LENGTH", bytes, in file order */
 	{ PREFIX "faults",
 	  .of_file = file_describe_faults }, /* "SIZE COUNT": the faults that a page of that size served */
+	{ PREFIX "lost_contents", .get = get_lost_contents, .set = set_lost_contents },
 	{ PREFIX "node", .get = get_node, .set = set_node },
 	{ PREFIX "node_bytes", .of_file = file_describe_nodes }, /* "NODE BYTES" */
 	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },

@@ -56,6 +56,9 @@
 /* PRAGMA user_version: the version of the schema. That of the last release, 4, is migrated, and so is 5; all others are refused. */
 #define STORE_VERSION 6
 
+/* The attribute that says what happens to a file whose contents are lost: "zero" or "remove". Else the configuration says it. */
+#define STORE_LOST_CONTENTS "dmemfs.lost_contents"
+
 #define STORE_ROOT_INO     1
 #define STORE_NAME_MAX     255
 #define STORE_COOKIE_FIRST 3 /* the first cookie of a directory; 1 and 2 are "." and "..", which have no rows */
@@ -210,12 +213,18 @@ int store_find_memory(struct store *store, uint64_t address, struct store_place 
 void store_put_backing(struct store *store, uint64_t ino, int id);
 /* Records that @done was applied. Replaces the last record of @slot, the small number of a request thread. */
 void store_put_done(struct store *store, unsigned slot, const struct store_done *done);
-/* Counts the regular files whose size is not 0. Outside of a transaction. */
-int store_count_files(struct store *store, unsigned *files);
+/*
+ * Counts the regular files whose size is not 0, and those of them that store_remove_files() would delete. Outside of a
+ * transaction.
+ */
+int store_count_files(struct store *store, bool by_default, unsigned *files, unsigned *to_remove);
 /* Counts the runs of files that lie in @range and are not whole pages of @page bytes, in file or memory. INT64_MAX: all are not. Outside of a transaction. */
 int store_count_odd_runs(struct store *store, struct extent range, uint64_t page, unsigned *runs);
-/* Deletes these files and their names, in a transaction of its own: their contents are lost. Before store_load(). */
-int store_remove_files(struct store *store);
+/*
+ * Deletes regular files whose size is not 0, and their names, in a transaction of its own: their contents are lost. These are the
+ * files with "remove" in STORE_LOST_CONTENTS and, with @by_default, those without that attribute. Before store_load().
+ */
+int store_remove_files(struct store *store, bool by_default);
 /* Deletes the records of requests that earlier processes made. */
 void store_delete_old_done(struct store *store);
 /* The FUSE connection has ended: deletes the records of requests and registrations, in a transaction of its own. */

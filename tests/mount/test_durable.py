@@ -251,6 +251,7 @@ CRASHES = {
 }
 
 
+LOST = ("lost-removed",)  # see test_lost_contents.py
 STARTS = ("before-commit", "after-commit", "loading", "unknown-given-up", "attached", "pins-recorded")
 TAKEOVERS = (*STARTS, "swept", "resend-asked", "replayed")  # see test_takeover.py
 ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
@@ -320,7 +321,7 @@ def test_crash_points_are_all_tested(dmemfsd):
     """Each crash point of the source is named in a test. (A release build has none.)"""
     source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
                             capture_output=True, text=True, check=True).stdout
-    assert {line.split('"')[1] for line in source.splitlines()} == {*CRASHES, *TAKEOVERS, *ZEROING, *DEMAND, *POISON, *PINS}
+    assert {line.split('"')[1] for line in source.splitlines()} == {*CRASHES, *TAKEOVERS, *ZEROING, *DEMAND, *POISON, *PINS, *LOST}
 
 
 @pytest.mark.memory_only("takes the memory away as a power failure does")

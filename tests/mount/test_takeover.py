@@ -119,6 +119,7 @@ OPERATIONS = {
     "fallocate": lambda fs: allocate(fs / "file", fs.unit),
     "append": write_past_the_end,
     "setxattr": lambda fs: os.setxattr(fs / "file", "user.new", b"x", os.XATTR_CREATE),
+    "lost-contents": lambda fs: os.setxattr(fs / "file", "dmemfs.lost_contents", b"remove", os.XATTR_CREATE),
     "removexattr": lambda fs: os.removexattr(fs / "file", "user.old"),
 }
 

@@ -224,6 +224,88 @@ static void test_odd_runs(struct state *state, gconstpointer data)
 	store_close(store);
 }
 
+/* Makes the file @ino with a name and a run; @lost: its STORE_LOST_CONTENTS, NULL: none. */
+static void put_file(struct store *store, uint64_t ino, uint64_t size, const char *lost)
+{
+	g_autofree char *name = g_strdup_printf("file%d", (int)ino);
+	const struct extent_map_run run = { 0, { ino << 12, DMEMFS_PAGE_4K } };
+
+	store_reserve_inos(store, ino + 1);
+	store_put_inode(store, &(struct store_inode){ .ino = ino, .mode = S_IFREG | 0600, .size = size });
+	store_put_entry(store, STORE_ROOT_INO, STORE_COOKIE_FIRST + ino, name, ino);
+	store_put_xattr(store, ino, "user.name", "remove", 6);
+	store_put_text(store, ino, STORE_LOST_CONTENTS, lost);
+	if (size)
+		store_put_extent(store, ino, &run);
+}
+
+static bool add_inode(const struct store_inode *inode, void *data, GError **error)
+{
+	(void)error;
+	g_string_append_printf(data, " %d", (int)inode->ino);
+	return true;
+}
+
+static bool skip_entry(uint64_t parent, uint64_t cookie, const char *name, uint64_t ino, void *data, GError **error)
+{
+	(void)parent, (void)cookie, (void)name, (void)ino, (void)data, (void)error;
+	return true;
+}
+
+static bool skip_xattr(uint64_t ino, const char *name, const void *value, size_t size, void *data, GError **error)
+{
+	(void)ino, (void)name, (void)value, (void)size, (void)data, (void)error;
+	return true;
+}
+
+static bool skip_extent(uint64_t ino, struct extent_map_run run, void *data, GError **error)
+{
+	(void)ino, (void)run, (void)data, (void)error;
+	return true;
+}
+
+/* The inodes on record are those of @expected. */
+static void assert_inodes(struct store *store, const char *expected)
+{
+	static const struct store_visitor visitor = {
+		.inode = add_inode, .entry = skip_entry, .xattr = skip_xattr, .extent = skip_extent
+	};
+	g_autoptr(GString) text = g_string_new(NULL);
+	g_autoptr(GError) error = NULL;
+
+	g_assert_true(store_load(store, &visitor, text, &error));
+	g_assert_no_error(error);
+	g_assert_cmpstr(text->str, ==, expected);
+}
+
+/* Each file is removed or kept as its attribute says, and without one as @data, which is no pointer, says. */
+static void test_lost_contents(struct state *state, gconstpointer data)
+{
+	bool by_default = GPOINTER_TO_INT(data);
+	struct store *store = state_open_store(state);
+	unsigned files, to_remove;
+
+	store_begin(store);
+	put_file(store, 2, 1, NULL);
+	put_file(store, 3, 1, "zero");
+	put_file(store, 4, 1, "remove");
+	put_file(store, 5, 0, "remove");
+	store_put_text(store, STORE_ROOT_INO, STORE_LOST_CONTENTS, "remove");
+	g_assert_cmpint(store_commit(store), ==, 0);
+	g_assert_cmpint(store_count_files(store, by_default, &files, &to_remove), ==, 0);
+	g_assert_cmpuint(files, ==, 3);
+	g_assert_cmpuint(to_remove, ==, by_default ? 2 : 1);
+	for (int i = 0; i < 2; i++) {
+		g_assert_cmpint(store_remove_files(store, by_default), ==, 0);
+		state_check_store(store);
+	}
+	g_assert_cmpint(store_count_files(store, by_default, &files, &to_remove), ==, 0);
+	g_assert_cmpuint(files, ==, by_default ? 1 : 2);
+	g_assert_cmpuint(to_remove, ==, 0);
+	assert_inodes(store, by_default ? " 1 3 5" : " 1 2 3 5");
+	store_close(store);
+}
+
 #define ADD(name, function) g_test_add("/store/" name, struct state, NULL, state_set_up, function, state_tear_down)
 
 int main(int argc, char **argv)
@@ -236,5 +318,9 @@ int main(int argc, char **argv)
 	ADD("log-stays-small", test_log_stays_small);
 	ADD("sync", test_sync);
 	ADD("odd-runs", test_odd_runs);
+	g_test_add("/store/lost-contents/zero", struct state, GINT_TO_POINTER(false), state_set_up, test_lost_contents,
+	           state_tear_down);
+	g_test_add("/store/lost-contents/remove", struct state, GINT_TO_POINTER(true), state_set_up, test_lost_contents,
+	           state_tear_down);
 	return g_test_run();
 }
