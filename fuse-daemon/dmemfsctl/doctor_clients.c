@@ -47,6 +47,25 @@ static bool lies_on_a_mount(const struct doctor *doctor, const char *path)
 	return view || g_str_has_prefix(path, mountpoint);
 }
 
+/* Would files of guests outlive their guests at a power failure, with all their memory? @directory: memory_backing_dir. */
+static void check_lost_contents(struct doctor *doctor, const char *directory)
+{
+	/* Where libvirt makes them. A setting of @directory does not change what the directories in it have inherited. */
+	g_autofree char *own = g_build_filename(directory, "libvirt", NULL);
+	g_autofree char *guests = g_build_filename(own, "qemu", NULL);
+	const char *top = g_file_test(own, G_FILE_TEST_IS_DIR) ? own : directory;
+	const char *parent = g_file_test(guests, G_FILE_TEST_IS_DIR) ? guests : top;
+	g_autofree char *value = view_read_attribute(parent, "dmemfs.lost_contents", NULL);
+	g_autofree char *remedy = g_strdup_printf(
+		"run find %s \\( -type d -o -type f \\) -exec setfattr -n dmemfs.lost_contents -v remove {} +", top);
+
+	if (g_strcmp0(value, "zero") == 0)
+		doctor_add(doctor, LEVEL_NOTE, remedy,
+		           "dmemfs.lost_contents of %s is zero: after a power failure, files of guests that no longer "
+		           "run stay there and keep their memory",
+		           parent);
+}
+
 void doctor_check_libvirt(struct doctor *doctor)
 {
 	g_autofree char *text = doctor_read(doctor, QEMU_CONF);
@@ -65,6 +84,8 @@ void doctor_check_libvirt(struct doctor *doctor)
 		           directory);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
+	if (directory && doctor->here)
+		check_lost_contents(doctor, directory);
 }
 
 /*

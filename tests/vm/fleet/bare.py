@@ -89,7 +89,7 @@ def test_update_grub():
 def test_configuration():
     text = CONFIG.read_text()
     assert "\n#backend=memory\n" in text
-    CONFIG.write_text(text.replace("\n#backend=memory\n", "\nbackend=pfn\npage-size=2M\n") + "\n[region all]\nstart=auto\n")
+    CONFIG.write_text(text.replace("\n#backend=memory\n", "\nbackend=pfn\npage-size=2M\nlost-contents=remove\n") + "\n[region all]\nstart=auto\n")
     run("systemctl", "enable", "dmemfsd")
     text = run("dmemfsctl", "doctor", status=FOUND)
     assert re.search(r"^problem +reserved .*\n +-> run update-grub, then reboot", text, re.MULTILINE), text
