@@ -30,6 +30,7 @@ FILES = {
     "PREFIX/share/bash-completion/completions/dmemfsctl": 0o644,
     "PREFIX/share/dmemfs/dmemfs.rules.yml": 0o644,
     "PREFIX/share/dmemfs/dmemfs-dashboard.json": 0o644,
+    "PREFIX/share/dmemfs/libvirt-requires-dmemfsd.conf": 0o644,
     "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
     "PREFIX/share/man/man8/mount.fuse.dmemfs.8": 0o644,
 }
@@ -130,6 +131,33 @@ def test_unit_fits_into_every_boot(unit, work):
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", boot], capture_output=True, text=True, check=False,
                           env={**os.environ, "SYSTEMD_UNIT_PATH": f"{work}:"})
     assert done.returncode == 0 and "ordering cycle" not in done.stderr, done.stderr
+
+
+@needs_systemd
+def test_libvirt_can_require_it(installed, prefix, unit, work):
+    """systemd understands the drop-in, and finds no circle with the unit, which starts before libvirt."""
+    drop_in = installed / f"{prefix}/share/dmemfs/libvirt-requires-dmemfsd.conf".lstrip("/")
+    libvirt = work / "libvirtd.service"
+    libvirt.write_text("[Service]\nExecStart=/bin/true\n")
+    (work / "libvirtd.service.d").mkdir()
+    shutil.copy(drop_in, work / "libvirtd.service.d")
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", libvirt], capture_output=True, text=True, check=False,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{work}:"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_removed_package_takes_the_mountpoint_with_it(work, mounted):
+    """The directory is immutable as tmpfiles.d makes it; what is mounted there stays."""
+    script = (TOP / "debian" / "dmemfs.postrm").read_text().replace("/var/lib/dmemfs", str(work / "state"))
+    (work / "postrm").write_text(script)
+    commands = ("mount -t tmpfs none /mnt; mkdir /mnt/dmemfs; chattr +i /mnt/dmemfs || exit 77\n"
+                f"{'mount -t tmpfs none /mnt/dmemfs; ' if mounted else ''}sh {work}/postrm remove; ls /mnt")
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-ec", commands], capture_output=True, text=True,
+                          check=False)
+    if done.returncode == 77:
+        pytest.skip("tmpfs of this kernel has no immutable directories")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dmemfs\n" if mounted else "", "")
 
 
 # --- the helper of mount(8) ---

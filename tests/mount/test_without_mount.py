@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""While dmemfs is not mounted, nobody fills the disk below its mountpoint with memory of guests."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.expect import fails_with
+
+pytestmark = pytest.mark.page_sizes("2M")
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+# --- the mountpoint ---
+
+def has_the_flag(directory):
+    done = subprocess.run(["lsattr", "-d", directory], capture_output=True, text=True, check=False)
+    return "i" in done.stdout.split(" ")[0]
+
+
+@pytest.fixture
+def rules(fs, work):
+    """rules(): systemd applies the installed rules to the mountpoint of the test."""
+    if not shutil.which("systemd-tmpfiles"):
+        pytest.skip("needs systemd-tmpfiles")
+    file = work / "tmpfiles.conf"
+    file.write_text((CONFIGS / "tmpfiles.conf").read_text().replace(" /mnt/dmemfs ", f" {fs.root} "))
+
+    def apply(*prefix):
+        return subprocess.run([*prefix, "systemd-tmpfiles", "--create", file], capture_output=True, text=True, check=True)
+
+    yield apply
+    if fs.daemon.mounted:
+        fs.daemon.stop()
+    subprocess.run(["chattr", "-i", fs.root], check=False, capture_output=True)
+    if not fs.daemon.running:
+        fs.daemon.start()
+
+
+@pytest.fixture
+def immutable(fs, rules):
+    """The mountpoint is immutable, and nothing is mounted."""
+    fs.daemon.stop()
+    if subprocess.run(["chattr", "+i", fs.root], check=False, capture_output=True).returncode != 0:
+        pytest.skip("the file system of the mountpoint has no such flag")
+    subprocess.run(["chattr", "-i", fs.root], check=True)
+    rules()
+    assert has_the_flag(fs.root)
+    return fs
+
+
+def test_nobody_makes_files_below_the_mountpoint(immutable):
+    with fails_with(errno.EPERM):
+        (immutable / "vm1").write_bytes(b"x")
+    with fails_with(errno.EPERM):
+        (immutable / "libvirt").mkdir()
+    subprocess.run(["mkdir", "-p", immutable.root], check=True)  # as README says
+
+
+def test_dmemfs_is_mounted_over_it(immutable, rules):
+    fs = immutable
+    fs.daemon.start()
+    path = fs.make_file("vm1", b"x")
+    assert rules().stderr == ""  # as in an upgrade of the package
+    fs.make_file("vm2", b"x")
+    fs.daemon.stop()
+    assert has_the_flag(fs.root)
+    fs.daemon.start()
+    assert path.read_bytes() == b"x"
+    assert not has_the_flag(fs.root)
+
+
+def test_container_that_may_not_set_it(fs, rules):
+    """The boot goes on."""
+    fs.daemon.stop()
+    rules("setpriv", "--bounding-set", "-linux_immutable")
+    assert not has_the_flag(fs.root)
+
+
+# --- qemu-aligned ---
+
+@pytest.fixture
+def start(work):
+    """start(ARGUMENT...): qemu-aligned, and what it gives to QEMU."""
+    program = work / "qemu"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+
+    def run(*arguments, **environment):
+        return subprocess.run(["sh", CONFIGS / "qemu-aligned", *map(str, arguments)], capture_output=True, text=True, check=False,
+                              env={**os.environ, "QEMU": str(program), **environment})
+
+    return run
+
+
+def as_json(path):
+    return json.dumps({"qom-type": "memory-backend-file", "id": "ram", "mem-path": str(path), "share": True}, separators=(",", ":"))
+
+
+FORMS = {
+    "text": lambda path: ("-object", f"memory-backend-file,id=ram,mem-path={path},share=on"),
+    "aligned": lambda path: ("-object", f"memory-backend-file,id=ram,mem-path={path},align=2M"),
+    "json": lambda path: ("-object", as_json(path)),
+    "option": lambda path: ("-mem-path", path),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_memory_elsewhere_is_refused(fs, work, start, form):
+    fs.daemon.stop()
+    for path in (fs / "vm1", fs / "libvirt" / "qemu" / "vm1", work / "other"):
+        arguments = FORMS[form](path)
+        done = start("-m", "1G", *arguments)
+        assert (done.returncode, done.stdout) == (1, ""), done
+        for part in (f"qemu-aligned: {path} is not on dmemfs", "start dmemfsd", "DMEMFS_ELSEWHERE=allow"):
+            assert part in done.stderr
+        done = start("-m", "1G", *arguments, DMEMFS_ELSEWHERE="allow")
+        assert (done.returncode, done.stdout.splitlines()) == (0, ["-m", "1G", *map(str, arguments)]), done
+    fs.daemon.start()
+
+
+def test_memory_on_dmemfs_is_aligned(fs, start):
+    for path in (fs / "vm1", fs.root):
+        text, = start(*FORMS["text"](path)).stdout.splitlines()[1:]
+        assert text == f"{FORMS['text'](path)[1]},align={max(fs.unit, 2 << 20)}"
+        described, = start(*FORMS["json"](path)).stdout.splitlines()[1:]
+        assert json.loads(described) == {**json.loads(as_json(path)), "align": max(fs.unit, 2 << 20)}
+        for form in ("aligned", "option"):
+            assert start(*FORMS[form](path)).stdout.splitlines() == list(map(str, FORMS[form](path)))
+
+
+def test_other_arguments_are_left_alone(start):
+    arguments = ["-object", "memory-backend-memfd,id=ram,size=1G", "-object", "rng-random,id=r,filename=/dev/urandom", "-name", "a b"]
+    assert start(*arguments).stdout.splitlines() == arguments
