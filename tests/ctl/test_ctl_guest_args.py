@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """dmemfsctl guest-args: the real programs accept its output, with the effect that it promises."""
 
-import json
 import os
 import shlex
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from contextlib import contextmanager
 
 import pytest
 
 from helpers.control import DAEMON, USAGE
+from helpers.stopped_qemu import qemu
 
 pytestmark = pytest.mark.page_sizes("2M")
 
@@ -26,36 +25,6 @@ QEMU_NAMESPACE = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 
 def requires(program):
     return pytest.mark.skipif(not shutil.which(program), reason=f"needs {program}")
-
-
-@contextmanager
-def qemu(arguments, work):
-    """A virtual machine that does not start, and a function that queries its monitor."""
-    command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
-    with open(work / "qemu.stderr", "wb") as stderr, \
-            subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-                             text=True) as process:
-
-        def ask(execute):
-            process.stdin.write(json.dumps({"execute": execute}) + "\n")
-            process.stdin.flush()
-            while True:
-                line = process.stdout.readline()
-                assert line, (work / "qemu.stderr").read_text()
-                answer = json.loads(line)
-                if "return" in answer:
-                    return answer["return"]
-
-        try:
-            ask("qmp_capabilities")
-            ask.pid = process.pid
-            yield ask
-            ask("quit")
-        except BaseException:
-            process.kill()  # leaving the block waits for it
-            raise
-    assert process.returncode == 0
-    assert (work / "qemu.stderr").read_text() == ""
 
 
 def check_memory(ctl, ask, fs, *, size):
