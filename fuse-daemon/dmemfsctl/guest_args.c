@@ -8,9 +8,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/page_order.h"
 #include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/files.h"
+#include "dmemfsctl/guest_notes.h"
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
 
@@ -32,12 +34,14 @@ struct guest {
 	uint64_t size;  /* bytes; 0: the domain's XML has it in another place */
 	uint64_t align; /* the largest page that can map the memory */
 	bool prealloc;  /* the monitor has to touch all memory at the start, to find a shortage */
+	struct guest_memory memory;
 };
 
 /* The result. */
 struct advice {
 	GPtrArray *prepare;   /* commands to run first */
 	GPtrArray *arguments; /* the monitor's arguments; empty with XML */
+	GPtrArray *notes;     /* guest_notes() */
 	GString *xml;         /* XML for the domain; NULL: none */
 	char *setting;        /* a line for a configuration file of the monitor; NULL: none */
 	const char *emulator; /* the program for the XML's <emulator>; NULL: any */
@@ -95,6 +99,21 @@ static uint64_t largest_page(uint64_t bytes)
 	return bytes >= DMEMFS_PAGE_1G ? DMEMFS_PAGE_1G : bytes >= DMEMFS_PAGE_2M ? DMEMFS_PAGE_2M : DMEMFS_PAGE_4K;
 }
 
+static struct guest_memory read_memory(const char *path, const struct view *view)
+{
+	g_autofree char *pages = view_read_attribute(path, "dmemfs.pages", NULL);
+	g_autofree char *alloc = view_read_attribute(path, "dmemfs.alloc", NULL);
+	g_autofree char *discard = view_read_attribute(path, "dmemfs.discard", NULL);
+	struct guest_memory memory = { .order = PAGE_ORDER_NONE };
+
+	memory.is_tmpfs = g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0;
+	if (pages)
+		page_order_parse(pages, &memory.order);
+	memory.demand = g_strcmp0(alloc, "demand") == 0;
+	memory.discard = g_strcmp0(discard, "1") == 0;
+	return memory;
+}
+
 static bool describe_guest(struct guest *guest, const struct view *view, GError **error)
 {
 	guest->is_directory = g_file_test(guest->path, G_FILE_TEST_IS_DIR);
@@ -112,8 +131,9 @@ static bool describe_guest(struct guest *guest, const struct view *view, GError 
 	if (!guest->exists)
 		guest->align = largest_page(guest->size);
 	/* tmpfs has pages of at most 2 MiB, and allows mappings of a file that has no memory yet. */
-	guest->prealloc = g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0;
-	guest->align = MIN(guest->align, guest->prealloc ? DMEMFS_PAGE_2M : DMEMFS_PAGE_1G);
+	guest->prealloc = guest->memory.is_tmpfs;
+	if (guest->memory.is_tmpfs || guest->memory.order == PAGE_ORDER_2M)
+		guest->align = MIN(guest->align, DMEMFS_PAGE_2M);
 	return true;
 }
 
@@ -242,11 +262,12 @@ static bool advise_libvirt(const struct guest *guest, struct advice *advice, GEr
 
 static const struct monitor {
 	const char *name;
+	enum guest_monitor kind;
 	bool (*advise)(const struct guest *guest, struct advice *advice, GError **error);
 } monitors[] = {
-	{ "qemu", advise_qemu },
-	{ "cloud-hypervisor", advise_cloud_hypervisor },
-	{ "libvirt", advise_libvirt },
+	{ "qemu", GUEST_QEMU, advise_qemu },
+	{ "cloud-hypervisor", GUEST_CLOUD_HYPERVISOR, advise_cloud_hypervisor },
+	{ "libvirt", GUEST_LIBVIRT, advise_libvirt },
 };
 
 static const struct monitor *find_monitor(GError **error)
@@ -266,8 +287,11 @@ static bool is_plain(const char *word)
 	       word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=,./:+@%")] == '\0';
 }
 
+/* Notes go to standard error, so that standard output is what a script needs and nothing else. */
 static void print_advice(const struct advice *advice)
 {
+	for (guint i = 0; i < advice->notes->len; i++)
+		fprintf(stderr, "# %s\n", (const char *)g_ptr_array_index(advice->notes, i));
 	for (guint i = 0; i < advice->prepare->len; i++)
 		printf("# first: %s\n", (const char *)g_ptr_array_index(advice->prepare, i));
 	for (guint i = 0; i < advice->arguments->len; i++) {
@@ -294,6 +318,7 @@ static void describe(struct json *json, const char *vmm, const struct guest *gue
 	json_unsigned(json, "align_bytes", guest->align);
 	json_list(json, "prepare", advice->prepare);
 	json_list(json, "arguments", advice->arguments);
+	json_list(json, "notes", advice->notes);
 	json_string(json, "xml", advice->xml ? advice->xml->str : NULL);
 	json_string(json, "libvirt_setting", advice->setting);
 	json_string(json, "libvirt_emulator", advice->emulator);
@@ -303,6 +328,7 @@ static void advice_clear(struct advice *advice)
 {
 	g_ptr_array_unref(advice->prepare);
 	g_ptr_array_unref(advice->arguments);
+	g_clear_pointer(&advice->notes, g_ptr_array_unref);
 	if (advice->xml)
 		g_string_free(advice->xml, TRUE);
 	g_free(advice->setting);
@@ -318,9 +344,13 @@ static enum status run(const struct invocation *invocation, GError **error)
 		                 .arguments = g_ptr_array_new_with_free_func(g_free) };
 
 	if (monitor && check_path(&guest, error)) {
-		g_autoptr(view_t) view = view_open(g_file_test(path, G_FILE_TEST_EXISTS) ? path : parent, error);
+		const char *existing = g_file_test(path, G_FILE_TEST_EXISTS) ? path : parent;
+		g_autoptr(view_t) view = view_open(existing, error);
 
+		if (view)
+			guest.memory = read_memory(existing, view);
 		if (view && describe_guest(&guest, view, error) && monitor->advise(&guest, &advice, error)) {
+			advice.notes = guest_notes(monitor->kind, &guest.memory);
 			if (invocation->json)
 				describe(invocation->json, monitor->name, &guest, &advice);
 			else
@@ -337,8 +367,8 @@ const struct command command_guest_args = {
 	.summary = "Print the arguments for a virtual machine monitor",
 	.details =
 		"For a file on dmemfs, or for a directory in which the monitor makes a file. share=on is needed; align\n"
-		"makes large pages possible. Disks of such a guest must not use cache=none: it means O_DIRECT, which\n"
-		"fails on memory without struct page.",
+		"makes large pages possible. What works with this kind of memory (cache=, prealloc=, align=, discard, assigned\n"
+		"devices) is printed to standard error, in lines that begin with #.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = 1,

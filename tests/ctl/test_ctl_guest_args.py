@@ -107,6 +107,28 @@ def test_small_pages(ctl, fs):
     assert "align" not in ctl.text("guest-args", fs / "new", "--size=1028K")
 
 
+WORKS = {"cache: every mode works, also none and directsync", "devices: assigned ones (VFIO) are not tested"}
+
+
+@pytest.mark.memory_only("other memory: vm/test_guest_findings.py")
+@pytest.mark.parametrize(("vmm", "says"), [
+    ("qemu", {*WORKS, "prealloc: needed: else a guest whose file gets no memory dies of SIGBUS later",
+              "align: without it pages are of 4K; object-add of more memory needs it, too",
+              "discard: memory that the guest gives back stays with the file"}),
+    ("libvirt", {*WORKS, "prealloc: needed: else a guest whose file gets no memory dies of SIGBUS later",
+                 "align: qemu-aligned adds it, but not to memory that is plugged in later: give the domain a virtio-mem device "
+                 "from the start, and change its requested size",
+                 "discard: memory that the guest gives back stays with the file"}),
+    ("cloud-hypervisor", {"cache: a disk may have direct=on", "prealloc: prefault=on works",
+                          "devices: assigned ones (VFIO) are not tested"}),
+])
+def test_what_works_is_told_apart_from_the_arguments(ctl, fs, vmm, says):
+    done = ctl.run("guest-args", fs / "new", "--vmm", vmm, "--size=8M")
+    assert {line[2:] for line in done.stderr.splitlines()} == says
+    assert not any(line in done.stdout for line in says)
+    assert set(ctl.json("guest-args", fs / "new", "--vmm", vmm, "--size=8M")["notes"]) == says
+
+
 def test_bad_input(ctl, fs):
     fs.make_file("vm1", size=4 * fs.unit)
     fs.make_file("empty")

@@ -13,6 +13,8 @@ import pytest
 
 from device import PAGE, PATH, Device
 from helpers.backends import GIB
+from helpers.control import Control
+from helpers.daemon import control_program
 from holder import DISK, Holder, build_holder, prepare_disk
 
 KVM_CREATE_VM = 0xAE01
@@ -36,6 +38,11 @@ def compile_program(tmp_path_factory, name):
     subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread", "-o", program,
                     source], check=True)
     return program
+
+
+@pytest.fixture
+def ctl(dmemfsd, work):
+    return Control(control_program(dmemfsd), work)
 
 
 @pytest.fixture(scope="session")
