@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/page_order.h"
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/machine.h"
 #include "dmemfsctl/view.h"
@@ -84,6 +85,30 @@ void doctor_check_huge_pages(struct doctor *doctor)
 		           "shmem_enabled is \"%s\": the memory backend gets pages of 4 KiB", shmem);
 }
 
+/* Is there a region with pages=none, or will there be one by the configuration? */
+static bool has_raw_region(const struct doctor *doctor)
+{
+	const GPtrArray *regions =
+		doctor->config && doctor->config->backend == BACKEND_PFN ? doctor->config->regions : NULL;
+
+	for (guint i = 0; regions && i < regions->len; i++) {
+		const struct region_config *region = g_ptr_array_index(regions, i);
+
+		if (!region->any_order && region->order == PAGE_ORDER_NONE)
+			return true;
+	}
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		bool pfn = g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") == 0;
+
+		for (guint k = 0; pfn && k < view->regions->len; k++) {
+			if (g_strcmp0(g_array_index(view->regions, struct view_region, k).pages, "none") == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 void doctor_check_kvm(struct doctor *doctor)
 {
 	if (doctor_exists(doctor, "/dev/kvm"))
@@ -94,4 +119,6 @@ void doctor_check_kvm(struct doctor *doctor)
 		           "/dev/kvm does not exist: guests would be emulated");
 	if (doctor->pfn && machine_has_unsafe_nesting(doctor->root))
 		doctor_add(doctor, LEVEL_NOTE, MACHINE_NESTING_REMEDY, MACHINE_NESTING);
+	if (has_raw_region(doctor) && machine_refuses_nesting(doctor->root))
+		doctor_add(doctor, LEVEL_NOTE, MACHINE_REFUSAL_REMEDY, MACHINE_REFUSAL);
 }

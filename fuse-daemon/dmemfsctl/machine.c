@@ -128,16 +128,41 @@ static bool is_on(const char *root, const char *parameter)
 	return value && (*value == 'Y' || *value == '1');
 }
 
-bool machine_has_unsafe_nesting(const char *root)
+/* Does KVM look at struct pages, as it does from Linux 6.13 on? */
+static bool has_safe_kvm(const char *root, bool *known)
 {
 	g_autofree char *release = read_file(root, "/proc/sys/kernel/osrelease", NULL);
 	unsigned version, patchlevel;
 
-	if (!release || sscanf(release, "%u.%u", &version, &patchlevel) != 2)
-		return false;
-	return is_on(root, "/sys/module/kvm_intel/parameters/nested") &&
-	       (version < 6 || (version == 6 && patchlevel < 13) ||
-	        is_on(root, "/sys/module/kvm/parameters/allow_unsafe_mappings"));
+	*known = release && sscanf(release, "%u.%u", &version, &patchlevel) == 2;
+	return *known && (version > 6 || (version == 6 && patchlevel >= 13));
+}
+
+#define UNSAFE_MAPPINGS "/sys/module/kvm/parameters/allow_unsafe_mappings"
+
+bool machine_has_unsafe_nesting(const char *root)
+{
+	bool known, safe = has_safe_kvm(root, &known);
+
+	return known && is_on(root, "/sys/module/kvm_intel/parameters/nested") &&
+	       (!safe || is_on(root, UNSAFE_MAPPINGS));
+}
+
+/* The parameter nested is 1 by default, so KVM that is not loaded counts as on. */
+static bool runs_nested_guests(const char *root)
+{
+	g_autofree char *intel = read_file(root, "/sys/module/kvm_intel/parameters/nested", NULL);
+	g_autofree char *amd = read_file(root, "/sys/module/kvm_amd/parameters/nested", NULL);
+	const char *value = intel ? intel : amd;
+
+	return !value || *value == 'Y' || *value == '1';
+}
+
+bool machine_refuses_nesting(const char *root)
+{
+	bool known;
+
+	return has_safe_kvm(root, &known) && !is_on(root, UNSAFE_MAPPINGS) && runs_nested_guests(root);
 }
 
 /*

@@ -48,6 +48,19 @@ bool machine_has_unsafe_nesting(const char *root);
 	"where tenants do not trust each other, put the line  options kvm_intel nested=0  into /etc/modprobe.d/dmemfs.conf, " \
 	"then reboot"
 
+/*
+ * Does KVM refuse guests that run guests on memory with pages=none? Linux 6.13 and later do, unless allow_unsafe_mappings=1 tells KVM
+ * to allow it. False also when KVM runs no nested guests at all.
+ */
+bool machine_refuses_nesting(const char *root);
+#define MACHINE_REFUSAL                                                                                                    \
+	"with pages=none, a guest that starts a VM ends with an internal error: KVM of Linux 6.13 and later refuses such " \
+	"memory"
+#define MACHINE_REFUSAL_REMEDY                                                                                                \
+	"give guests that run guests memory with pages=1G or 2M; only if all guests may be trusted, put "                     \
+	"kvm.allow_unsafe_mappings=1 on the kernel's command line: then such a guest may reach single pages after a punched " \
+	"hole or a shrink took them from its file"
+
 /* The outermost ranges in @iomem, the text of /proc/iomem, with this name: GArray of struct extent by address. */
 GArray *machine_parse_iomem(const char *iomem, const char *name);
 /* The memory that is in both arrays. Each must be sorted by address and have no overlaps. GArray of struct extent. */

@@ -115,7 +115,7 @@ static bool get_nodes(const struct machine *machine, GArray *nodes, GError **err
 }
 
 /* Reasons why the plan may not be good; none of them is an error. */
-static GPtrArray *find_warnings(const GArray *ranges, const char *root)
+static GPtrArray *find_warnings(const GArray *ranges, unsigned order, const char *root)
 {
 	GPtrArray *warnings = g_ptr_array_new_with_free_func(g_free);
 
@@ -125,6 +125,8 @@ static GPtrArray *find_warnings(const GArray *ranges, const char *root)
 		                         "until it no longer is"));
 	if (machine_has_unsafe_nesting(root))
 		g_ptr_array_add(warnings, g_strdup(MACHINE_NESTING ": " MACHINE_NESTING_REMEDY));
+	if (order == PAGE_ORDER_NONE && machine_refuses_nesting(root))
+		g_ptr_array_add(warnings, g_strdup(MACHINE_REFUSAL ": " MACHINE_REFUSAL_REMEDY));
 	if (ranges->len > PLAN_RANGES_KASLR)
 		g_ptr_array_add(warnings,
 		                g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "
@@ -143,6 +145,7 @@ static GPtrArray *find_warnings(const GArray *ranges, const char *root)
 
 struct plan {
 	struct plan_request request;
+	unsigned order; /* of the compound pages: page_order.h */
 	const struct machine *machine;
 	GArray *ranges;
 	GPtrArray *warnings;
@@ -247,7 +250,7 @@ static bool make_plan(struct plan *plan, const char *root, GError **error)
 	plan->ranges = plan_choose(plan->machine, &plan->request, error);
 	if (!plan->ranges)
 		return false;
-	plan->warnings = find_warnings(plan->ranges, root);
+	plan->warnings = find_warnings(plan->ranges, plan->order, root);
 	plan->arguments = plan_arguments(plan->ranges);
 	plan->grub = plan_grub(plan->ranges);
 	if (!arguments.write)
@@ -272,16 +275,15 @@ static enum status run(const struct invocation *invocation, GError **error)
 	const char *root = arguments.root ? arguments.root : "";
 	g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(int));
 	struct plan plan = { .request.nodes = nodes };
-	unsigned order;
 	bool done;
 
 	if (arguments.remove)
 		return remove_plan(root, invocation->json, error);
-	if (!get_pages(&order, error) || !get_requested_size(order, &plan.request.size, error) ||
+	if (!get_pages(&plan.order, error) || !get_requested_size(plan.order, &plan.request.size, error) ||
 	    (arguments.leave && !get_size("--leave", arguments.leave, &plan.request.leave, error)))
 		return STATUS_USAGE;
 
-	plan.request.alignment = plan_alignment(order);
+	plan.request.alignment = plan_alignment(plan.order);
 
 	g_autoptr(machine_t) machine = machine_read(root, error);
 

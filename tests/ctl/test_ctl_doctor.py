@@ -129,6 +129,20 @@ def test_nested_guests_of_the_memory_backend_keep_nothing(ctl, healthy):
     assert [finding["check"] for finding in not_ok(findings(ctl, healthy, DONE))] == ["reserved"]
 
 
+@pytest.mark.parametrize(("pages", "allowed", "found"), [("none", "N", True), ("none", "Y", False), ("2M", "N", False)])
+def test_kvm_that_refuses_guests_of_guests(ctl, healthy, pages, allowed, found):
+    """The region of the configuration decides. kvm_intel, whose nested guests would be unsafe, is not loaded."""
+    for path, text in LINUX_6_13.items():
+        healthy.write(path, text)
+    healthy.write("sys/module/kvm/parameters/allow_unsafe_mappings", f"{allowed}\n")
+    healthy.write("etc/dmemfs/dmemfsd.conf", f"[daemon]\nmountpoint=/mnt/dmemfs\nstate-dir=/var/lib/dmemfs\nbackend=pfn\n"
+                                             f"page-size=2M\n[region r]\nstart=auto\npages={pages}\n")
+    kvm = [finding for finding in not_ok(findings(ctl, healthy, DONE)) if finding["check"] == "kvm"]
+    assert len(kvm) == found
+    assert all(finding["level"] == "note" and "internal error" in finding["text"] and
+               "kvm.allow_unsafe_mappings=1" in finding["remedy"] for finding in kvm)
+
+
 @pytest.mark.parametrize("profiles", [None, "", "/usr/bin/man (enforce)\n"])
 def test_apparmor_that_confines_no_libvirt(ctl, healthy, profiles):
     healthy.write("sys/module/apparmor/parameters/enabled", "Y\n")

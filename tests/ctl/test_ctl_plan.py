@@ -173,6 +173,28 @@ def test_option_of_kvm_where_nested_guests_are_unsafe(ctl, machine):
     assert plan(ctl, machine, "--size=2G")["warnings"] == []
 
 
+def test_kvm_that_refuses_guests_of_guests(ctl, machine):
+    """From 6.13 on, in memory with pages=none, unless it is told to allow them."""
+    def warnings(pages):
+        return plan(ctl, machine, "--size=2G", "--pages", pages)["warnings"]
+
+    machine.write("proc/sys/kernel/osrelease", "6.13.0-amd64\n")
+    (warning,) = warnings("none")
+    assert "kvm.allow_unsafe_mappings=1 on the kernel's command line" in warning and "internal error" in warning
+    assert "may reach single pages after a punched hole" in warning and warnings("2M") == warnings("1G") == []
+    machine.write("sys/module/kvm/parameters/allow_unsafe_mappings", "N\n")
+    machine.write("sys/module/kvm_amd/parameters/nested", "1\n")
+    assert warnings("none") == [warning]
+    machine.write("sys/module/kvm/parameters/allow_unsafe_mappings", "Y\n")
+    assert warnings("none") == []
+    machine.write("sys/module/kvm/parameters/allow_unsafe_mappings", "N\n")
+    machine.write("sys/module/kvm_amd/parameters/nested", "0\n")
+    assert warnings("none") == []
+    machine.write("sys/module/kvm_amd/parameters/nested", "1\n")
+    machine.write("proc/sys/kernel/osrelease", "6.12.5-amd64\n")
+    assert warnings("none") == []
+
+
 @pytest.mark.parametrize(("arguments", "says"), [
     ([], ["--size SIZE is missing"]),
     (["--size=0"], ["--size 0", "use 1G"]),
