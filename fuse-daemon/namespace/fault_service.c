@@ -68,7 +68,8 @@ static void tell_unaligned(struct namespace *ns, const struct file *file, const 
 	if (is_qemu(mapping->comm))
 		log_limited(&qemu, LOG_LEVEL_WARNING,
 		            "%s: %s (pid %d) maps it at an address that allows pages of %s only: add %s to QEMU's "
-		            "memory-backend-file; with libvirt use the emulator qemu-aligned",
+		            "memory-backend-file; with libvirt use the emulator qemu-aligned, and for memory that is "
+		            "plugged in later see dmemfs-guests(7)",
 		            name, mapping->comm, mapping->pid, allowed,
 		            wanted > DMEMFS_PAGE_2M ? "align=1G" : "align=2M or align=1G");
 	else

@@ -14,9 +14,11 @@
 #define END  999 /* an inode that does not exist */
 
 /* The file's inode is the first after that of the root. */
-#define FACT(comm, page)          "inode 2 (/vm1): " comm " (pid 7) maps it at an address that allows pages of " page " only"
-#define SERVER(comm, page)        "dmemfsd: info: " FACT(comm, page) "\n"
-#define REMEDY                    "to QEMU's memory-backend-file; with libvirt use the emulator qemu-aligned\n"
+#define FACT(comm, page)   "inode 2 (/vm1): " comm " (pid 7) maps it at an address that allows pages of " page " only"
+#define SERVER(comm, page) "dmemfsd: info: " FACT(comm, page) "\n"
+#define REMEDY                                                                                                                \
+	"to QEMU's memory-backend-file; with libvirt use the emulator qemu-aligned, and for memory that is plugged in later " \
+	"see dmemfs-guests(7)\n"
 #define ADVICE(comm, page, align) "dmemfsd: warning: " FACT(comm, page) ": add " align " " REMEDY
 #define ADVICE_4K(comm)           ADVICE(comm, "4K", "align=2M or align=1G")
 
