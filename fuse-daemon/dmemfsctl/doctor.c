@@ -7,6 +7,7 @@
 
 #include "backend/memmap_cmdline.h"
 #include "dmemfsctl/command.h"
+#include "dmemfsctl/files.h"
 #include "dmemfsctl/view.h"
 
 static struct {
@@ -41,6 +42,8 @@ static const struct {
 	{ "apparmor", doctor_check_apparmor, false },
 	{ "mappings", doctor_check_mappings, true },
 	{ "direct-io", doctor_check_direct_io, true },
+	{ "vfio", doctor_check_vfio, true },
+	{ "prealloc", doctor_check_prealloc, true },
 };
 
 static const char *const level_names[] = { [LEVEL_OK] = "ok", [LEVEL_NOTE] = "note", [LEVEL_PROBLEM] = "problem" };
@@ -139,6 +142,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 	g_autoptr(GPtrArray) views = arguments.root ? NULL : view_open_all(&views_error);
 	g_autoptr(GPtrArray) none = g_ptr_array_new();
 	g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(finding_free);
+	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify)files_destroy);
 	struct doctor doctor = {
 		.root = root,
 		.here = !arguments.root,
@@ -147,6 +151,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 		.views = views ? views : none,
 		.views_error = views_error,
 		.findings = findings,
+		.files = files,
 	};
 
 	if (!g_file_test(*root ? root : "/", G_FILE_TEST_IS_DIR))

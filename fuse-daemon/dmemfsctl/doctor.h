@@ -35,6 +35,7 @@ struct doctor {
 	GArray *reserved;    /* struct extent: ranges of memmap= on the kernel's command line */
 	const char *check;   /* name of the running check */
 	GPtrArray *findings; /* struct finding, owned */
+	GPtrArray *files;    /* struct file_list of each of @views, owned; NULL elements: not all could be read */
 };
 
 /* Adds a finding of the running check. Copies @remedy; NULL: none is needed. */
@@ -59,8 +60,11 @@ void doctor_check_write_back(struct doctor *doctor);
 /* doctor_clients.c */
 void doctor_check_libvirt(struct doctor *doctor);
 void doctor_check_apparmor(struct doctor *doctor);
+/* doctor_guests.c */
 void doctor_check_mappings(struct doctor *doctor);
 void doctor_check_direct_io(struct doctor *doctor);
+void doctor_check_vfio(struct doctor *doctor);
+void doctor_check_prealloc(struct doctor *doctor);
 /* doctor_daemon.c */
 void doctor_check_config(struct doctor *doctor);
 void doctor_check_daemon(struct doctor *doctor);

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Checks of clients: libvirt, AppArmor, and processes that map files. */
-#include <fcntl.h>
-#include <stdlib.h>
+/* Checks of what confines and configures clients: libvirt, AppArmor. */
 #include <string.h>
 
 #include "dmemfsctl/doctor.h"
-#include "dmemfsctl/files.h"
-#include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
 
 #define QEMU_CONF         "/etc/libvirt/qemu.conf"
@@ -122,103 +118,4 @@ void doctor_check_apparmor(struct doctor *doctor)
 		           "<qemu:commandline>");
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor lets libvirt's guests use %s", mountpoint);
-}
-
-static void check_user(struct doctor *doctor, const struct dmem_file *file, const struct user *user)
-{
-	struct page_share share = file_pages(file);
-	g_autofree char *process = text_visible(user->name);
-	g_autofree char *name = file_name(file);
-	g_autofree char *page = text_page_sizes(user->page_size);
-
-	if (user->is_private)
-		doctor_add(doctor, LEVEL_PROBLEM, "map it shared: share=on (see dmemfsctl guest-args)",
-		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process,
-		           (int)user->pid, name);
-	if (user->mapped >= DMEMFS_PAGE_2M && user->page_size < DMEMFS_PAGE_2M && share.bytes_2m + share.bytes_1g > 0)
-		doctor_add(doctor, LEVEL_PROBLEM, "align the mapping: align=2M or align=1G (see dmemfsctl guest-args)",
-		           "%s(%d) maps %s at an address that allows pages of %s only", process, (int)user->pid, name,
-		           page);
-}
-
-void doctor_check_mappings(struct doctor *doctor)
-{
-	guint before = doctor->findings->len, users = 0;
-
-	for (guint i = 0; i < doctor->views->len; i++) {
-		g_autoptr(GError) error = NULL;
-		g_autoptr(file_list_t) list = files_collect(g_ptr_array_index(doctor->views, i), &error);
-
-		if (!list) {
-			doctor_add(doctor, LEVEL_NOTE, "run as root", "%s", error->message);
-			continue;
-		}
-		for (guint k = 0; k < list->files->len; k++) {
-			const struct dmem_file *file = g_ptr_array_index(list->files, k);
-
-			for (guint n = 0; n < file->users->len; n++)
-				check_user(doctor, file, g_ptr_array_index(file->users, n));
-		}
-		users += list->users->len;
-	}
-	if (doctor->views->len > 0 && doctor->findings->len == before)
-		doctor_add(doctor, LEVEL_OK, NULL, "%u mapped files: all mappings are shared and aligned", users);
-}
-
-/* The flags of an open file are octal in fdinfo (proc(5)). */
-static bool is_direct(const char *fdinfo)
-{
-	const char *flags = strstr(fdinfo, "flags:");
-
-	return flags && strtoul(flags + strlen("flags:"), NULL, 8) & O_DIRECT;
-}
-
-static void check_descriptors(struct doctor *doctor, const struct user *user)
-{
-	g_autofree char *directory = g_strdup_printf("/proc/%d/fdinfo", (int)user->pid);
-	g_autoptr(GDir) descriptors = g_dir_open(directory, 0, NULL);
-	g_autofree char *process = text_visible(user->name);
-	const char *number;
-
-	while (descriptors && (number = g_dir_read_name(descriptors))) {
-		g_autofree char *info_path = g_build_filename(directory, number, NULL);
-		g_autofree char *link_path = g_strdup_printf("/proc/%d/fd/%s", (int)user->pid, number);
-		g_autofree char *info = NULL;
-		g_autofree char *target = NULL;
-		g_autofree char *name = NULL;
-
-		if (!g_file_get_contents(info_path, &info, NULL, NULL) || !is_direct(info))
-			continue;
-		target = g_file_read_link(link_path, NULL);
-		name = text_visible(target ? target : "?");
-		doctor_add(
-			doctor, LEVEL_PROBLEM, "use the page cache for the disk: cache=writeback instead of cache=none",
-			"%s(%d) has %s open with O_DIRECT: reading into memory without struct page fails with EFAULT",
-			process, (int)user->pid, name);
-	}
-}
-
-/* Checks only mounts of the pfn backend, whose memory has no struct page. */
-void doctor_check_direct_io(struct doctor *doctor)
-{
-	guint before = doctor->findings->len;
-
-	for (guint i = 0; i < doctor->views->len; i++) {
-		const struct view *view = g_ptr_array_index(doctor->views, i);
-		g_autoptr(GPtrArray) users = NULL;
-		pid_t last = 0;
-
-		if (g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") != 0)
-			continue;
-		users = users_find(view->device);
-		for (guint k = 0; k < users->len; k++) {
-			const struct user *user = g_ptr_array_index(users, k);
-
-			if (user->pid != last)
-				check_descriptors(doctor, user);
-			last = user->pid;
-		}
-	}
-	if (doctor->views->len > 0 && doctor->findings->len == before)
-		doctor_add(doctor, LEVEL_OK, NULL, "no process that maps memory without struct page uses O_DIRECT");
 }

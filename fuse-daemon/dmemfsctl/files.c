@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/page_order.h"
 #include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/text.h"
@@ -110,6 +111,7 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 {
 	GArray *runs = read_runs(path, error);
 	g_autofree char *faults = runs ? view_read_attribute(path, "dmemfs.faults", NULL) : NULL;
+	g_autofree char *unit = NULL;
 	struct dmem_file *file;
 
 	if (!runs)
@@ -121,6 +123,9 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 	file->uid = st->st_uid;
 	file->poisoned = read_poisoned(path);
 	file->pages = view_read_attribute(path, "dmemfs.pages", NULL);
+	unit = view_read_attribute(path, "dmemfs.page_size", NULL);
+	if (!unit || !config_parse_size(unit, &file->unit, NULL))
+		file->unit = 0;
 	return file;
 }
 
@@ -316,6 +321,23 @@ char *file_nodes(const struct dmem_file *file, const struct view *view)
 	if (unknown)
 		g_string_append(text, text->len ? "+?" : "?");
 	return g_string_free(text->len ? text : g_string_append_c(text, '-'), FALSE);
+}
+
+uint64_t file_page_wanted(const struct dmem_file *file, const struct view *view, const struct user *user)
+{
+	bool is_tmpfs = g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") == 0;
+	uint64_t sizes = page_share_sizes(file_pages(file)), wanted;
+	unsigned order;
+
+	if (!file->pages || !page_order_parse(file->pages, &order))
+		order = PAGE_ORDER_NONE;
+	wanted = page_order_wanted(order, file->unit, user->mapped);
+	if (is_tmpfs)
+		wanted = DMEMFS_PAGE_2M;
+	if (user->mapped < wanted || user->page_size >= wanted)
+		return 0;
+	/* Nothing is known of the memory of a removed file. */
+	return !file->path || sizes >= wanted ? wanted : 0;
 }
 
 uint64_t file_fault_count(const struct dmem_file *file)

@@ -27,6 +27,7 @@ struct dmem_file {
 	uint64_t allocated; /* bytes */
 	uint64_t poisoned;  /* bytes with uncorrected memory errors */
 	char *pages;        /* compound pages of its memory, as dmemfs.pages: "1G"; NULL: unknown */
+	uint64_t unit;      /* allocation unit in bytes; 0: unknown */
 	uid_t uid;
 	GArray *runs;     /* struct extent_map_run, by offset */
 	GArray *faults;   /* struct file_faults; empty: the backend does not count */
@@ -72,6 +73,11 @@ struct page_share file_run_pages(const struct extent_map_run *run);
 struct page_share file_pages(const struct dmem_file *file);
 /* A mask of the page sizes that occur. */
 uint64_t page_share_sizes(struct page_share share);
+/*
+ * The size of the pages that @user's mapping of the file should allow, in bytes, if it allows only smaller ones
+ * (user->page_size); else 0.
+ */
+uint64_t file_page_wanted(const struct dmem_file *file, const struct view *view, const struct user *user);
 /* The NUMA nodes of the file's memory: "0", "0+1"; "?": unknown, "-": no memory. g_malloc'ed. */
 char *file_nodes(const struct dmem_file *file, const struct view *view);
 /* The number of faults of all page sizes. */

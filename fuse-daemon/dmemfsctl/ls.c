@@ -13,6 +13,22 @@ static char *memory_text(const struct dmem_file *file)
 	return file->poisoned ? g_strdup_printf("%s, %s bad", all, bad) : g_steal_pointer(&all);
 }
 
+/* "qemu-system-x86(1234), 4K only; ...": who maps the file, and whether the address keeps large pages away. */
+static char *users_text(const struct dmem_file *file, const struct view *view)
+{
+	GString *text = g_string_new(NULL);
+
+	for (guint i = 0; i < file->users->len; i++) {
+		const struct user *user = g_ptr_array_index(file->users, i);
+		g_autofree char *name = text_visible(user->name), *page = text_page_sizes(user->page_size);
+
+		g_string_append_printf(text, "%s%s(%d)", i ? "; " : "", name, (int)user->pid);
+		if (file_page_wanted(file, view, user))
+			g_string_append_printf(text, ", %s only", page);
+	}
+	return g_string_free(text->len ? text : g_string_append_c(text, '-'), FALSE);
+}
+
 static void print_files(const GPtrArray *files, const struct view *view)
 {
 	static const char *const headers[] = { ">SIZE", ">MEMORY", ">RUNS",     "PAGES", "COMPOUND",
@@ -30,7 +46,7 @@ static void print_files(const GPtrArray *files, const struct view *view)
 		table_add(table, file->pages ? file->pages : "?");
 		table_take(table, file_nodes(file, view));
 		table_take(table, file_name(file));
-		table_take(table, file_users(file));
+		table_take(table, users_text(file, view));
 	}
 	text = table_text(table, "");
 	fputs(text, stdout);
@@ -43,17 +59,18 @@ static void describe_pages(struct json *json, struct page_share share)
 	json_unsigned(json, "in_1g_pages_bytes", share.bytes_1g);
 }
 
-static void describe_users(struct json *json, const GPtrArray *users)
+static void describe_users(struct json *json, const struct dmem_file *file, const struct view *view)
 {
 	json_begin_array(json, "mapped_by");
-	for (guint i = 0; i < users->len; i++) {
-		const struct user *user = g_ptr_array_index(users, i);
+	for (guint i = 0; i < file->users->len; i++) {
+		const struct user *user = g_ptr_array_index(file->users, i);
 
 		json_begin_object(json, NULL);
 		json_signed(json, "pid", user->pid);
 		json_string(json, "name", user->name);
 		json_unsigned(json, "mapped_bytes", user->mapped);
 		json_unsigned(json, "page_size_bytes", user->page_size);
+		json_unsigned(json, "page_size_wanted_bytes", file_page_wanted(file, view, user));
 		json_bool(json, "private", user->is_private);
 		json_end(json);
 	}
@@ -80,7 +97,7 @@ static void describe_file(struct json *json, const struct dmem_file *file, const
 		json_string(json, "pages", file->pages);
 		describe_pages(json, file_pages(file));
 	}
-	describe_users(json, file->users);
+	describe_users(json, file, view);
 	json_end(json);
 }
 
@@ -110,7 +127,7 @@ const struct command command_ls = {
 	.details =
 		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
 		"them are listed last, with their last path: their memory is pending until no process maps it. Only root\n"
-		"may see where memory lies.",
+		"may see where memory lies. \"4K only\": the address of the mapping allows no larger pages.",
 	.operands_max = 1,
 	.run = run,
 };

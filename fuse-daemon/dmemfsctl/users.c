@@ -107,6 +107,7 @@ static void add_mapping(struct user *user, const struct mapping *mapping)
 	    (user->mapped <= user->page_size && page_size > user->page_size))
 		user->page_size = page_size;
 	user->mapped += mapping->length;
+	user->end = MAX(user->end, mapping->offset + mapping->length);
 	user->is_private |= mapping->is_private;
 }
 

@@ -31,6 +31,7 @@ struct user {
 	uint64_t inode;
 	uint64_t mapped;    /* bytes */
 	uint64_t page_size; /* the smallest mapping_page_size(); small remainders of split mappings do not count */
+	uint64_t end;       /* the offset in the file at which the last mapping ends */
 	bool is_private;    /* at least one of the mappings is private */
 	char *last_path;    /* of a removed file: where it was; NULL: it is not removed */
 	char *link; /* leads to the file, also when it is removed, for those who may follow it (proc(5), map_files) */

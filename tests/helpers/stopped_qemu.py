@@ -5,6 +5,12 @@ import json
 import re
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
+
+from helpers.backends import MIB
+from helpers.control import DONE, FOUND
+
+SIZE = 16 * MIB
 
 
 @contextmanager
@@ -39,3 +45,34 @@ def qemu(arguments, work, complaint="", pass_fds=()):
             raise
     assert process.returncode == 0
     assert re.fullmatch(complaint, (work / "qemu.stderr").read_text())
+
+
+@contextmanager
+def unaligned(arguments, work, prepare=lambda ask: None):
+    """QEMU, none of whose mappings on the mount happens to be aligned to 2 MiB: one of 512 would be."""
+    for _ in range(5):
+        with qemu(arguments, work) as ask:
+            prepare(ask)
+            lines = Path(f"/proc/{ask.pid}/maps").read_text().splitlines()
+            if all(int(line.partition("-")[0], 16) % (2 * MIB) for line in lines if "/mnt" in line):
+                yield ask
+                return
+    raise AssertionError("QEMU maps it at aligned addresses only")
+
+
+def backend_file(path, size=SIZE, **options):
+    keys = {"share": "on", "prealloc": "on", "align": "2M", **options}
+    text = ",".join(f"{name}={value}" for name, value in keys.items() if value)
+    return ["-object", f"memory-backend-file,id=ram0,size={size},mem-path={path},{text}", "-machine", "memory-backend=ram0",
+            "-m", f"{size}B"]
+
+
+def examine(ctl, fs, pid):
+    """The findings about the process, and how ls shows it."""
+    done = ctl.run("doctor", "--config", fs.daemon.config)
+    assert done.returncode in (DONE, FOUND)
+    found = [finding for finding in ctl.json("doctor", "--config", fs.daemon.config, status=done.returncode)["findings"]
+             if f"({pid})" in finding["text"]]
+    (shown,) = re.findall(rf"\({pid}\)(.*)$", ctl.text("ls", fs.root), re.MULTILINE)
+    (user,) = [user for file in ctl.json("ls", fs.root)["files"] for user in file["mapped_by"]]
+    return found, shown.strip(), user

@@ -5,6 +5,7 @@
 #include "base/mounts.h"
 #include "dmemfsctl/files.h"
 #include "dmemfsctl/map.h"
+#include "dmemfsctl/qemu_cmdline.h"
 #include "dmemfsctl/users.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -96,6 +97,54 @@ static void mapping_pages(void)
 	}
 }
 
+static void assert_memory(const GPtrArray *found, guint index, const char *id, const char *path, bool prealloc)
+{
+	const struct qemu_memory *memory = g_ptr_array_index(found, index);
+
+	g_assert_cmpstr(memory->id, ==, id);
+	g_assert_cmpstr(memory->path, ==, path);
+	g_assert_true(memory->prealloc == prealloc);
+}
+
+static void qemu_arguments(void)
+{
+	static const char *const arguments[] = {
+		"qemu-system-x86_64",
+		"-m",
+		"64M",
+		"-name",
+		"memory-backend-file,mem-path=/name",
+		"-object",
+		"memory-backend-file,id=a,size=1G,mem-path=/mnt/a,,b,prealloc=on,share=on",
+		"--object",
+		"memory-backend-file,mem-path=/mnt/c,id=c,prealloc=off",
+		"-object",
+		"qom-type=memory-backend-file,mem-path=/mnt/d",
+		"-object",
+		"memory-backend-ram,id=e,size=1G",
+		"-object",
+		"{\"qom-type\":\"memory-backend-file\",\"id\":\"f\",\"mem-path\":\"/mnt/\\\"f\",\"prealloc\":true}",
+		"-object",
+		"{\"qom-type\":\"memory-backend-file\",\"id\":\"g\",\"prealloc\":false,\"mem-path\":\"/mnt/g\"}",
+		"-object",
+		"{\"qom-type\":\"iothread\",\"id\":\"h\"}",
+		"-object",
+		NULL,
+	};
+	static const char *const all[] = { "kvm", "-object", "memory-backend-file,mem-path=/a", "-mem-prealloc", NULL };
+	g_autoptr(GPtrArray) found = qemu_cmdline_parse(arguments);
+	g_autoptr(GPtrArray) touched = qemu_cmdline_parse(all);
+
+	g_assert_cmpuint(found->len, ==, 5);
+	assert_memory(found, 0, "a", "/mnt/a,b", true);
+	assert_memory(found, 1, "c", "/mnt/c", false);
+	assert_memory(found, 2, "?", "/mnt/d", false);
+	assert_memory(found, 3, "f", "/mnt/\"f", true);
+	assert_memory(found, 4, "g", "/mnt/g", false);
+	g_assert_cmpuint(touched->len, ==, 1);
+	assert_memory(touched, 0, "?", "/a", true);
+}
+
 static void extents_and_faults(void)
 {
 	g_autoptr(GArray) runs = file_parse_extents("0 4294967296 1073741824\n1073741824 9663676416 2097152");
@@ -161,6 +210,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ctl/mounts_of_file_systems", mounts_of_file_systems);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
+	g_test_add_func("/ctl/qemu_arguments", qemu_arguments);
 	g_test_add_func("/ctl/extents_and_faults", extents_and_faults);
 	g_test_add_func("/ctl/run_pages", run_pages);
 	g_test_add_func("/ctl/scale", scale);

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Checks of processes that map files, mostly guests: what they use that does not work with such memory. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "dmemfsctl/doctor.h"
+#include "dmemfsctl/files.h"
+#include "dmemfsctl/qemu_cmdline.h"
+#include "dmemfsctl/text.h"
+#include "dmemfsctl/view.h"
+
+#define ALIGN(size)                                                                                                   \
+	"add align=" size " to QEMU's memory-backend-file (see dmemfsctl guest-args); with libvirt use the emulator " \
+	"qemu-aligned"
+#define ALIGN_LATER                                                                                                      \
+	"it was plugged in while the guest ran: add align= to object-add. libvirt cannot: give the domain a virtio-mem " \
+	"device from the start, and change its requested size (see dmemfs-guests(7))"
+
+/* Does an object of QEMU's command line have its memory in @file? One that QEMU made in a directory has no name. */
+static bool has_memory_in(const GPtrArray *objects, const struct view *view, const struct dmem_file *file)
+{
+	for (guint i = 0; i < objects->len; i++) {
+		const struct qemu_memory *memory = g_ptr_array_index(objects, i);
+		struct stat st;
+
+		if (stat(memory->path, &st) == 0 && st.st_dev == view->device &&
+		    (S_ISDIR(st.st_mode) ? !file->path : st.st_ino == file->inode))
+			return true;
+	}
+	return false;
+}
+
+/* What helps QEMU, with the memory @objects, whose mapping of @file should allow pages of the size @wanted. */
+static const char *alignment_remedy(const GPtrArray *objects, uint64_t wanted, const struct view *view,
+                                    const struct dmem_file *file)
+{
+	if (!has_memory_in(objects, view, file))
+		return ALIGN_LATER;
+	return wanted > DMEMFS_PAGE_2M ? ALIGN("1G") : ALIGN("2M or align=1G");
+}
+
+/* A vhost-user server, which has no option for it, need not be told that it could have pages of 1 GiB. */
+static void check_alignment(struct doctor *doctor, const struct view *view, const struct dmem_file *file,
+                            const struct user *user)
+{
+	uint64_t wanted = file_page_wanted(file, view, user);
+	g_autoptr(GPtrArray) objects = wanted ? qemu_cmdline_read(user->pid) : NULL;
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = file_name(file);
+	g_autofree char *page = text_page_sizes(user->page_size);
+
+	if (objects || (wanted && user->page_size < DMEMFS_PAGE_2M))
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           objects ? alignment_remedy(objects, wanted, view, file)
+		                   : "map it at an address that is a multiple of 2M, as align=2M of QEMU does",
+		           "%s(%d) maps %s at an address that allows pages of %s only", process, (int)user->pid, name,
+		           page);
+}
+
+static void check_user(struct doctor *doctor, const struct view *view, const struct dmem_file *file,
+                       const struct user *user)
+{
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = file_name(file);
+
+	if (user->is_private)
+		doctor_add(doctor, LEVEL_PROBLEM, "map it shared: share=on (see dmemfsctl guest-args)",
+		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process,
+		           (int)user->pid, name);
+	check_alignment(doctor, view, file, user);
+}
+
+void doctor_check_mappings(struct doctor *doctor)
+{
+	guint before = doctor->findings->len, users = 0;
+
+	for (guint i = 0; i < doctor->views->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		g_autoptr(GError) error = NULL;
+		struct file_list *list = files_collect(view, &error);
+
+		g_ptr_array_add(doctor->files, list);
+		if (!list) {
+			doctor_add(doctor, LEVEL_NOTE, "run as root", "%s", error->message);
+			continue;
+		}
+		for (guint k = 0; k < list->files->len; k++) {
+			const struct dmem_file *file = g_ptr_array_index(list->files, k);
+
+			for (guint n = 0; n < file->users->len; n++)
+				check_user(doctor, view, file, g_ptr_array_index(file->users, n));
+		}
+		users += list->users->len;
+	}
+	if (doctor->views->len > 0 && doctor->findings->len == before)
+		doctor_add(doctor, LEVEL_OK, NULL, "%u mapped files: all mappings are shared and aligned", users);
+}
+
+/*
+ * The processes that map reserved memory without compound pages, which nothing can pin: GPtrArray of struct user, each process once.
+ * What a removed file has is not known, so it counts if all regions are of that kind.
+ */
+static GPtrArray *users_of_raw_memory(const struct doctor *doctor)
+{
+	GPtrArray *found = g_ptr_array_new();
+	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+	for (guint i = 0; i < doctor->files->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		const struct file_list *list = g_ptr_array_index(doctor->files, i);
+		bool all_raw = true;
+
+		if (!list || g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "pfn") != 0)
+			continue;
+		for (guint k = 0; k < view->regions->len; k++)
+			all_raw &= g_strcmp0(g_array_index(view->regions, struct view_region, k).pages, "none") == 0;
+		for (guint k = 0; k < list->files->len; k++) {
+			const struct dmem_file *file = g_ptr_array_index(list->files, k);
+
+			if (file->pages ? strcmp(file->pages, "none") != 0 : !all_raw)
+				continue;
+			for (guint n = 0; n < file->users->len; n++) {
+				struct user *user = g_ptr_array_index(file->users, n);
+
+				if (g_hash_table_add(seen, GINT_TO_POINTER(user->pid)))
+					g_ptr_array_add(found, user);
+			}
+		}
+	}
+	return found;
+}
+
+/* The flags of an open file are octal in fdinfo (proc(5)). */
+static bool is_direct(const char *fdinfo)
+{
+	const char *flags = strstr(fdinfo, "flags:");
+
+	return flags && strtoul(flags + strlen("flags:"), NULL, 8) & O_DIRECT;
+}
+
+static bool is_vfio(const char *target)
+{
+	return g_str_has_prefix(target, "/dev/vfio/") || strcmp(target, "/dev/iommu") == 0;
+}
+
+typedef void check_descriptor(struct doctor *doctor, const struct user *user, const char *target, const char *fdinfo);
+
+static void check_direct(struct doctor *doctor, const struct user *user, const char *target, const char *fdinfo)
+{
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = text_visible(target);
+
+	if (is_direct(fdinfo))
+		doctor_add(
+			doctor, LEVEL_PROBLEM,
+			"use the page cache for the disk: cache=writeback instead of none or directsync; or give the "
+			"guest memory with pages=1G or 2M",
+			"%s(%d) has %s open with O_DIRECT, but memory with pages=none: reading into it fails with "
+			"EFAULT, whatever aio= is",
+			process, (int)user->pid, name);
+}
+
+static void check_assigned(struct doctor *doctor, const struct user *user, const char *target, const char *fdinfo)
+{
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = text_visible(target);
+
+	(void)fdinfo;
+	if (is_vfio(target))
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "give the guest memory with pages=1G or 2M: dmemfs.pages of its directory",
+		           "%s(%d) has %s open, but memory with pages=none: an assigned device (VFIO) cannot reach it",
+		           process, (int)user->pid, name);
+}
+
+static void check_descriptors(struct doctor *doctor, const struct user *user, check_descriptor *check)
+{
+	g_autofree char *directory = g_strdup_printf("/proc/%d/fdinfo", (int)user->pid);
+	g_autoptr(GDir) descriptors = g_dir_open(directory, 0, NULL);
+	const char *number;
+
+	while (descriptors && (number = g_dir_read_name(descriptors))) {
+		g_autofree char *info_path = g_build_filename(directory, number, NULL);
+		g_autofree char *link_path = g_strdup_printf("/proc/%d/fd/%s", (int)user->pid, number);
+		g_autofree char *info = NULL;
+		g_autofree char *target = g_file_read_link(link_path, NULL);
+
+		if (target && g_file_get_contents(info_path, &info, NULL, NULL))
+			check(doctor, user, target, info);
+	}
+}
+
+static void check_raw(struct doctor *doctor, check_descriptor *check, const char *healthy)
+{
+	g_autoptr(GPtrArray) users = users_of_raw_memory(doctor);
+	guint before = doctor->findings->len;
+
+	for (guint i = 0; i < users->len; i++)
+		check_descriptors(doctor, g_ptr_array_index(users, i), check);
+	if (doctor->views->len > 0 && doctor->findings->len == before)
+		doctor_add(doctor, LEVEL_OK, NULL, "%s", healthy);
+}
+
+void doctor_check_direct_io(struct doctor *doctor)
+{
+	check_raw(doctor, check_direct, "no process that maps memory without struct page uses O_DIRECT");
+}
+
+void doctor_check_vfio(struct doctor *doctor)
+{
+	check_raw(doctor, check_assigned, "no process that maps memory without struct page uses VFIO");
+}
+
+static void check_object(struct doctor *doctor, const struct view *view, const struct user *user,
+                         const struct qemu_memory *memory)
+{
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *id = text_visible(memory->id);
+	struct stat st;
+
+	if (!memory->prealloc && stat(memory->path, &st) == 0 && st.st_dev == view->device)
+		doctor_add(doctor, LEVEL_NOTE,
+		           "add prealloc=on; with libvirt, <allocation mode=\"immediate\"/> (see dmemfsctl guest-args)",
+		           "%s(%d): memory-backend-file %s has no prealloc=on: if its file gets no memory, the guest "
+		           "starts all the same and dies of SIGBUS later",
+		           process, (int)user->pid, id);
+}
+
+static void check_objects(struct doctor *doctor, const struct view *view, const GPtrArray *users)
+{
+	pid_t last = 0;
+
+	for (guint i = 0; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+		g_autoptr(GPtrArray) objects = user->pid == last ? NULL : qemu_cmdline_read(user->pid);
+
+		for (guint k = 0; objects && k < objects->len; k++)
+			check_object(doctor, view, user, g_ptr_array_index(objects, k));
+		last = user->pid;
+	}
+}
+
+/* QEMU goes on when its file could not be sized. */
+static void check_end(struct doctor *doctor, const struct dmem_file *file, const struct user *user)
+{
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = file_name(file);
+	g_autofree char *mapped = text_size(user->end);
+	g_autofree char *size = text_size(file->size);
+
+	if (file->path && user->end > file->allocated)
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "stop it, make room for its file, and start it with prealloc=on (see dmemfsctl guest-args)",
+		           "%s(%d) maps %s of %s, which has only %s: an access past that is SIGBUS", process,
+		           (int)user->pid, mapped, name, size);
+}
+
+/* Only the memory backend lets a process map more than the file has: the module refuses it. */
+void doctor_check_prealloc(struct doctor *doctor)
+{
+	for (guint i = 0; i < doctor->files->len; i++) {
+		const struct view *view = g_ptr_array_index(doctor->views, i);
+		const struct file_list *list = g_ptr_array_index(doctor->files, i);
+
+		if (!list || g_strcmp0(g_hash_table_lookup(view->daemon, "backend"), "memory") != 0)
+			continue;
+		check_objects(doctor, view, list->users);
+		for (guint k = 0; k < list->files->len; k++) {
+			const struct dmem_file *file = g_ptr_array_index(list->files, k);
+
+			for (guint n = 0; n < file->users->len; n++)
+				check_end(doctor, file, g_ptr_array_index(file->users, n));
+		}
+	}
+}

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""doctor and ls find running guests that use what does not work with their memory. The guests are real QEMUs."""
+
+import shutil
+
+import pytest
+
+from helpers.backends import MIB
+from helpers.stopped_qemu import SIZE, backend_file, examine, qemu, unaligned
+
+pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("guests of reserved memory: vm/test_guest_findings.py"),
+              pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86")]
+
+
+def test_guest_in_order(ctl, fs):
+    with qemu(backend_file(fs / "vm1"), ctl.work) as ask:
+        found, shown, user = examine(ctl, fs, ask.pid)
+    assert (found, shown, user["page_size_wanted_bytes"]) == ([], "", 0)
+
+
+def test_small_alignment(ctl, fs):
+    with unaligned(backend_file(fs / "vm1", align=None), ctl.work) as ask:
+        ((finding,), shown, user) = examine(ctl, fs, ask.pid)
+    assert finding["level"] == "problem" and "maps vm1 at an address that allows pages of 4K only" in finding["text"]
+    assert "align=2M or align=1G" in finding["remedy"] and "qemu-aligned" in finding["remedy"]
+    assert shown == ", 4K only" and user["page_size_wanted_bytes"] == 2 * MIB
+
+
+def test_small_alignment_in_a_directory(ctl, fs):
+    """QEMU removes the file that it makes there."""
+    with unaligned(backend_file(fs.root, align=None), ctl.work) as ask:
+        ((finding,), shown, _) = examine(ctl, fs, ask.pid)
+    assert "(removed, inode" in finding["text"] and "align=2M or align=1G" in finding["remedy"] and shown == ", 4K only"
+
+
+def test_memory_that_is_plugged_in_later(ctl, fs):
+    """Over QMP, as libvirt does: it has no setting for the alignment, and no program is between it and QEMU then."""
+    memory = {"qom-type": "memory-backend-file", "id": "later", "mem-path": str(fs / "later"), "size": SIZE, "share": True,
+              "prealloc": True}
+    with unaligned(["-m", "64M,slots=1,maxmem=1G"], ctl.work, lambda ask: ask("object-add", **memory)) as ask:
+        ((finding,), shown, _) = examine(ctl, fs, ask.pid)
+    assert finding["level"] == "problem" and "maps later at an address that allows pages of 4K only" in finding["text"]
+    assert "plugged in while the guest ran" in finding["remedy"] and "virtio-mem" in finding["remedy"] and shown == ", 4K only"
+
+
+def test_private_memory(ctl, fs):
+    with qemu(backend_file(fs / "vm1", share="off"), ctl.work) as ask:
+        ((finding,), _, user) = examine(ctl, fs, ask.pid)
+    assert finding["level"] == "problem" and "maps vm1 privately" in finding["text"] and "share=on" in finding["remedy"]
+    assert user["private"]
+
+
+@pytest.mark.parametrize("form", ["option", "json", "comma"])
+def test_memory_that_nobody_touches_in_advance(ctl, fs, form):
+    path = fs / ("vm,1" if form == "comma" else "vm1")
+    text = str(path).replace(",", ",,")
+    arguments = backend_file(text, prealloc=None)
+    if form == "json":
+        arguments[1] = (f'{{"qom-type":"memory-backend-file","id":"ram0","mem-path":"{path}","share":true,"prealloc":false,'
+                        f'"align":{2 * MIB},"size":{SIZE}}}')
+    with qemu(arguments, ctl.work) as ask:
+        ((finding,), _, _) = examine(ctl, fs, ask.pid)
+    assert (finding["check"], finding["level"]) == ("prealloc", "note") and "memory-backend-file ram0" in finding["text"]
+    assert "prealloc=on" in finding["remedy"] and 'allocation mode="immediate"' in finding["remedy"]
+
+
+def test_guest_that_started_without_its_memory(ctl, fs):
+    """QEMU goes on when the file cannot be sized."""
+    complaint = r"(?s).*ftruncate.*|"
+    with qemu(backend_file(fs / "vm1", size=2 * fs.capacity, prealloc="off"), ctl.work, complaint) as ask:
+        found, _, _ = examine(ctl, fs, ask.pid)
+    problem, = [finding for finding in found if finding["level"] == "problem"]
+    assert problem["check"] == "prealloc" and "maps 128 MiB of vm1, which has only 0 B" in problem["text"]
+    assert "SIGBUS" in problem["text"] and "prealloc=on" in problem["remedy"]
