@@ -59,6 +59,22 @@ static void check_alignment(struct doctor *doctor, const struct view *view, cons
 		           page);
 }
 
+static void check_nodes(struct doctor *doctor, const struct view *view, const struct dmem_file *file,
+                        const struct user *user)
+{
+	uint64_t unmet = file_unmet_nodes(file, view, user);
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = file_name(file);
+	g_autofree char *nodes = node_names(unmet);
+
+	if (unmet)
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "set dmemfs.node on the file's directory before the guest makes the file: the policy of a "
+		           "mapping does not move memory (see dmemfs(7), NUMA)",
+		           "%s(%d) has bound its mapping of %s to other NUMA nodes, but memory of it is on node %s",
+		           process, (int)user->pid, name, nodes);
+}
+
 static void check_user(struct doctor *doctor, const struct view *view, const struct dmem_file *file,
                        const struct user *user)
 {
@@ -70,6 +86,7 @@ static void check_user(struct doctor *doctor, const struct view *view, const str
 		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process,
 		           (int)user->pid, name);
 	check_alignment(doctor, view, file, user);
+	check_nodes(doctor, view, file, user);
 }
 
 void doctor_check_mappings(struct doctor *doctor)
@@ -86,6 +103,7 @@ void doctor_check_mappings(struct doctor *doctor)
 			doctor_add(doctor, LEVEL_NOTE, "run as root", "%s", error->message);
 			continue;
 		}
+		files_read_policies(list->users, view);
 		for (guint k = 0; k < list->files->len; k++) {
 			const struct dmem_file *file = g_ptr_array_index(list->files, k);
 

@@ -292,35 +292,80 @@ uint64_t page_share_sizes(struct page_share share)
 	       (share.bytes_1g ? DMEMFS_PAGE_1G : 0);
 }
 
-char *file_nodes(const struct dmem_file *file, const struct view *view)
+/* The nodes of the memory between two offsets in the file, a bit each; no machine of today has 64. Sets @unknown if one is. */
+static uint64_t nodes_between(const struct dmem_file *file, const struct view *view, uint64_t from, uint64_t to,
+                              bool *unknown)
 {
-	bool unknown = false;
-	uint64_t nodes = 0; /* a bit each; no machine of today has 64 */
-	GString *text = g_string_new(NULL);
+	uint64_t nodes = 0;
 
 	for (guint i = 0; i < file->runs->len; i++) {
-		const struct extent *extent = &g_array_index(file->runs, struct extent_map_run, i).extent;
+		const struct extent_map_run *run = &g_array_index(file->runs, struct extent_map_run, i);
+		const struct extent range = { from, to - from }, in_file = { run->offset, run->extent.length };
+		const struct extent part = extent_overlap(&range, &in_file);
+		uint64_t at = run->extent.start + (part.length ? part.start - run->offset : 0), end = at + part.length;
 
 		/* A run may go on in the next region, which may be on another node. */
-		for (uint64_t at = extent->start; at - extent->start < extent->length;) {
+		while (at < end) {
 			int index = view_find_region(view, at);
 			const struct view_region *region =
 				index < 0 ? NULL : &g_array_index(view->regions, struct view_region, index);
 
 			if (!region || region->node < 0 || region->node > 63)
-				unknown = true;
+				*unknown = true;
 			else
 				nodes |= UINT64_C(1) << region->node;
-			at = region ? region->extent.start + region->extent.length : extent->start + extent->length;
+			at = region ? region->extent.start + region->extent.length : end;
 		}
 	}
+	return nodes;
+}
+
+char *node_names(uint64_t nodes)
+{
+	GString *text = g_string_new(NULL);
+
 	for (int node = 0; node < 64; node++) {
 		if (nodes & UINT64_C(1) << node)
 			g_string_append_printf(text, "%s%d", text->len ? "+" : "", node);
 	}
+	return g_string_free(text, FALSE);
+}
+
+char *file_nodes(const struct dmem_file *file, const struct view *view)
+{
+	bool unknown = false;
+	g_autofree char *known = node_names(nodes_between(file, view, 0, G_MAXINT64, &unknown));
+
 	if (unknown)
-		g_string_append(text, text->len ? "+?" : "?");
-	return g_string_free(text->len ? text : g_string_append_c(text, '-'), FALSE);
+		return g_strconcat(known, *known ? "+?" : "?", NULL);
+	return g_strdup(*known ? known : "-");
+}
+
+uint64_t file_unmet_nodes(const struct dmem_file *file, const struct view *view, const struct user *user)
+{
+	uint64_t unmet = 0;
+	bool unknown;
+
+	for (guint i = 0; i < user->mappings->len; i++) {
+		const struct mapping *mapping = &g_array_index(user->mappings, struct mapping, i);
+
+		if (mapping->bound)
+			unmet |= ~mapping->bound & nodes_between(file, view, mapping->offset,
+			                                         mapping->offset + mapping->length, &unknown);
+	}
+	return unmet;
+}
+
+void files_read_policies(const GPtrArray *users, const struct view *view)
+{
+	g_autofree char *online = NULL;
+	bool several =
+		g_file_get_contents("/sys/devices/system/node/online", &online, NULL, NULL) && strpbrk(online, "-,");
+
+	for (guint i = 0; i < view->regions->len; i++)
+		several |= g_array_index(view->regions, struct view_region, i).node > 0;
+	if (several)
+		users_read_policies(users);
 }
 
 uint64_t file_page_wanted(const struct dmem_file *file, const struct view *view, const struct user *user)

@@ -78,6 +78,15 @@ uint64_t page_share_sizes(struct page_share share);
  * (user->page_size); else 0.
  */
 uint64_t file_page_wanted(const struct dmem_file *file, const struct view *view, const struct user *user);
+/*
+ * The NUMA nodes, a bit each, that the file's memory in mappings of @user lies on, although these mappings are bound to others.
+ * users_read_policies() comes first.
+ */
+uint64_t file_unmet_nodes(const struct dmem_file *file, const struct view *view, const struct user *user);
+/* Reads the policies of @users, unless there is one node only, so that they can exclude none. */
+void files_read_policies(const GPtrArray *users, const struct view *view);
+/* "0+1": the nodes in the mask @nodes. g_malloc'ed. */
+char *node_names(uint64_t nodes);
 /* The NUMA nodes of the file's memory: "0", "0+1"; "?": unknown, "-": no memory. g_malloc'ed. */
 char *file_nodes(const struct dmem_file *file, const struct view *view);
 /* The number of faults of all page sizes. */

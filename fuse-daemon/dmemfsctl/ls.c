@@ -13,7 +13,7 @@ static char *memory_text(const struct dmem_file *file)
 	return file->poisoned ? g_strdup_printf("%s, %s bad", all, bad) : g_steal_pointer(&all);
 }
 
-/* "qemu-system-x86(1234), 4K only; ...": who maps the file, and whether the address keeps large pages away. */
+/* "qemu-system-x86(1234), 4K only, not bound to node 1; ...": who maps the file, and what it asks for and does not get. */
 static char *users_text(const struct dmem_file *file, const struct view *view)
 {
 	GString *text = g_string_new(NULL);
@@ -21,10 +21,13 @@ static char *users_text(const struct dmem_file *file, const struct view *view)
 	for (guint i = 0; i < file->users->len; i++) {
 		const struct user *user = g_ptr_array_index(file->users, i);
 		g_autofree char *name = text_visible(user->name), *page = text_page_sizes(user->page_size);
+		g_autofree char *unmet = node_names(file_unmet_nodes(file, view, user));
 
 		g_string_append_printf(text, "%s%s(%d)", i ? "; " : "", name, (int)user->pid);
 		if (file_page_wanted(file, view, user))
 			g_string_append_printf(text, ", %s only", page);
+		if (*unmet)
+			g_string_append_printf(text, ", not bound to node %s", unmet);
 	}
 	return g_string_free(text->len ? text : g_string_append_c(text, '-'), FALSE);
 }
@@ -64,6 +67,7 @@ static void describe_users(struct json *json, const struct dmem_file *file, cons
 	json_begin_array(json, "mapped_by");
 	for (guint i = 0; i < file->users->len; i++) {
 		const struct user *user = g_ptr_array_index(file->users, i);
+		g_autofree char *unmet = node_names(file_unmet_nodes(file, view, user));
 
 		json_begin_object(json, NULL);
 		json_signed(json, "pid", user->pid);
@@ -71,6 +75,7 @@ static void describe_users(struct json *json, const struct dmem_file *file, cons
 		json_unsigned(json, "mapped_bytes", user->mapped);
 		json_unsigned(json, "page_size_bytes", user->page_size);
 		json_unsigned(json, "page_size_wanted_bytes", file_page_wanted(file, view, user));
+		json_string(json, "unmet_nodes", *unmet ? unmet : NULL);
 		json_bool(json, "private", user->is_private);
 		json_end(json);
 	}
@@ -108,6 +113,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 
 	if (!list)
 		return STATUS_FAILED;
+	files_read_policies(list->users, view);
 	if (!invocation->json) {
 		print_files(list->files, view);
 		return STATUS_DONE;
@@ -127,7 +133,8 @@ const struct command command_ls = {
 	.details =
 		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
 		"them are listed last, with their last path: their memory is pending until no process maps it. Only root\n"
-		"may see where memory lies. \"4K only\": the address of the mapping allows no larger pages.",
+		"may see where memory lies. \"4K only\": the address of the mapping allows no larger pages. \"not bound to\n"
+		"node 1\": the mapping is bound to other nodes, but memory of the file is on this one.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -50,6 +50,7 @@ static void user_free(gpointer data)
 {
 	struct user *user = data;
 
+	g_array_unref(user->mappings);
 	g_free(user->name);
 	g_free(user->last_path);
 	g_free(user->link);
@@ -94,6 +95,7 @@ static struct user *user_of(GPtrArray *users, guint first, pid_t pid, const stru
 	user->last_path = removed_path(mapping);
 	user->link = g_strdup_printf("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, mapping->address,
 	                             mapping->address + mapping->length);
+	user->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
 	g_ptr_array_add(users, user);
 	return user;
 }
@@ -109,6 +111,8 @@ static void add_mapping(struct user *user, const struct mapping *mapping)
 	user->mapped += mapping->length;
 	user->end = MAX(user->end, mapping->offset + mapping->length);
 	user->is_private |= mapping->is_private;
+	g_array_append_val(user->mappings, *mapping);
+	g_array_index(user->mappings, struct mapping, user->mappings->len - 1).path = NULL; /* the line goes */
 }
 
 /* Skips processes that end meanwhile, or that this process may not examine. */
@@ -122,7 +126,7 @@ static void look_at(pid_t pid, dev_t device, GPtrArray *users)
 		return;
 	for (char *line = maps; line && *line;) {
 		char *next = strchr(line, '\n');
-		struct mapping mapping;
+		struct mapping mapping = { 0 };
 
 		if (next)
 			*next++ = '\0';
@@ -153,4 +157,77 @@ GPtrArray *users_find(dev_t device)
 	}
 	g_ptr_array_sort(users, by_pid);
 	return users;
+}
+
+/* "0-1,4": a bit for each node below 64. */
+static uint64_t parse_nodes(const char *text)
+{
+	uint64_t nodes = 0;
+
+	while (g_ascii_isdigit(*text)) {
+		char *end;
+		uint64_t first = g_ascii_strtoull(text, &end, 10), last = first;
+
+		if (*end == '-')
+			last = g_ascii_strtoull(end + 1, &end, 10);
+		for (uint64_t node = first; node <= last && node < 64; node++)
+			nodes |= UINT64_C(1) << node;
+		text = *end == ',' ? end + 1 : end;
+	}
+	return nodes;
+}
+
+/* A line is "ADDRESS POLICY ...", POLICY for example "default", "bind:0-1", "bind=static:1", "prefer:0" (numa(7)). */
+bool numa_line_parse(const char *line, uint64_t *address, uint64_t *bound)
+{
+	char *policy;
+	const char *nodes;
+
+	*address = g_ascii_strtoull(line, &policy, 16);
+	*bound = 0;
+	if (policy == line || *policy != ' ')
+		return false;
+	nodes = strpbrk(policy + 1, ": ");
+	if (g_str_has_prefix(policy, " bind") && nodes && *nodes == ':')
+		*bound = parse_nodes(nodes + 1);
+	return true;
+}
+
+static void set_policy(const GPtrArray *users, guint first, uint64_t address, uint64_t bound)
+{
+	const struct user *of = g_ptr_array_index(users, first);
+
+	for (guint i = first; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+
+		for (guint k = 0; user->pid == of->pid && k < user->mappings->len; k++) {
+			struct mapping *mapping = &g_array_index(user->mappings, struct mapping, k);
+
+			if (mapping->address == address)
+				mapping->bound = bound;
+		}
+	}
+}
+
+void users_read_policies(const GPtrArray *users)
+{
+	pid_t last = 0;
+
+	for (guint i = 0; i < users->len; i++) {
+		const struct user *user = g_ptr_array_index(users, i);
+		g_autofree char *path = g_strdup_printf("/proc/%d/numa_maps", (int)user->pid);
+		g_autofree char *text = NULL;
+		g_auto(GStrv) lines = NULL;
+
+		if (user->pid == last || !g_file_get_contents(path, &text, NULL, NULL))
+			continue;
+		last = user->pid;
+		lines = g_strsplit(text, "\n", -1);
+		for (char **line = lines; *line; line++) {
+			uint64_t address, bound;
+
+			if (numa_line_parse(*line, &address, &bound) && bound)
+				set_policy(users, i, address, bound);
+		}
+	}
 }

@@ -16,7 +16,8 @@ struct mapping {
 	dev_t device;
 	uint64_t inode;
 	bool is_private;  /* MAP_PRIVATE */
-	const char *path; /* in the line; "": none */
+	const char *path; /* in the line, and valid as long; "": none */
+	uint64_t bound;   /* the only NUMA nodes that its policy allows, a bit each; 0: no such policy, or not read */
 };
 
 /* False: @line is not a mapping of a file. */
@@ -35,6 +36,7 @@ struct user {
 	bool is_private;    /* at least one of the mappings is private */
 	char *last_path;    /* of a removed file: where it was; NULL: it is not removed */
 	char *link; /* leads to the file, also when it is removed, for those who may follow it (proc(5), map_files) */
+	GArray *mappings; /* struct mapping without .path, by address */
 };
 
 /*
@@ -42,5 +44,13 @@ struct user {
  * sorted by pid. The caller owns the array.
  */
 GPtrArray *users_find(dev_t device);
+
+/*
+ * Fills in the bound nodes of all mappings of @users, from /proc/PID/numa_maps. For that the kernel walks the page tables and
+ * drops entries of 1 GiB, which costs the process one fault for each.
+ */
+void users_read_policies(const GPtrArray *users);
+/* A line of numa_maps: its address, and the nodes of a policy that allows no others, else 0. False: not a line of that form. */
+bool numa_line_parse(const char *line, uint64_t *address, uint64_t *bound);
 
 #endif

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from helpers.backends import MIB
+from helpers.backends import GIB, MIB
 from helpers.stopped_qemu import SIZE, backend_file, examine, qemu, unaligned
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("guests of reserved memory: vm/test_guest_findings.py"),
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("guests of r
 def test_guest_in_order(ctl, fs):
     with qemu(backend_file(fs / "vm1"), ctl.work) as ask:
         found, shown, user = examine(ctl, fs, ask.pid)
-    assert (found, shown, user["page_size_wanted_bytes"]) == ([], "", 0)
+    assert (found, shown) == ([], "") and (user["page_size_wanted_bytes"], user["unmet_nodes"]) == (0, None)
 
 
 def test_small_alignment(ctl, fs):
@@ -72,3 +72,27 @@ def test_guest_that_started_without_its_memory(ctl, fs):
     problem, = [finding for finding in found if finding["level"] == "problem"]
     assert problem["check"] == "prealloc" and "maps 128 MiB of vm1, which has only 0 B" in problem["text"]
     assert "SIGBUS" in problem["text"] and "prealloc=on" in problem["remedy"]
+
+
+@pytest.fixture
+def far(daemon, fs):
+    """The mount, whose memory is on a node that the machine does not have."""
+    daemon.stop()
+    text = "".join(line for line in daemon.config.read_text().splitlines(True) if not line.startswith("size="))
+    daemon.config.write_text(f"{text}\n[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
+    daemon.start()
+    return fs
+
+
+@pytest.mark.parametrize(("policy", "met"), [("bind", False), ("preferred", True), (None, True)])
+def test_memory_on_another_node_than_the_guest_is_bound_to(ctl, far, policy, met):
+    options = {"host-nodes": "0", "policy": policy} if policy else {}
+    with qemu(backend_file(far / "vm1", **options), ctl.work) as ask:
+        found, shown, user = examine(ctl, far, ask.pid)
+    if met:
+        assert (found, shown, user["unmet_nodes"]) == ([], "", None)
+        return
+    (finding,) = found
+    assert finding["level"] == "problem" and "bound its mapping of vm1 to other NUMA nodes" in finding["text"]
+    assert "on node 9" in finding["text"] and "dmemfs.node" in finding["remedy"]
+    assert (shown, user["unmet_nodes"]) == (", not bound to node 9", "9")

@@ -97,6 +97,32 @@ static void mapping_pages(void)
 	}
 }
 
+static void assert_bound(const char *line, uint64_t expected)
+{
+	uint64_t address, bound;
+
+	g_assert_true(numa_line_parse(line, &address, &bound));
+	g_assert_cmphex(address, ==, 0x7f0000200000);
+	g_assert_cmphex(bound, ==, expected);
+}
+
+static void numa_lines(void)
+{
+	uint64_t address, bound;
+
+	assert_bound("7f0000200000 default file=/mnt/bind:1 mapped=1 N0=1 kernelpagesize_kB=4", 0);
+	assert_bound("7f0000200000 bind:1 file=/mnt/dmemfs/vm1", 2);
+	assert_bound("7f0000200000 bind:0-1,4", 0x13);
+	assert_bound("7f0000200000 bind=static:2 file=/a:b", 4);
+	assert_bound("7f0000200000 bind=relative|balancing:63-70", UINT64_C(1) << 63);
+	assert_bound("7f0000200000 prefer:1", 0);
+	assert_bound("7f0000200000 prefer (many):0-1", 0);
+	assert_bound("7f0000200000 interleave:0-1", 0);
+	assert_bound("7f0000200000 local", 0);
+	g_assert_false(numa_line_parse("", &address, &bound));
+	g_assert_false(numa_line_parse("7f0000200000", &address, &bound));
+}
+
 static void assert_memory(const GPtrArray *found, guint index, const char *id, const char *path, bool prealloc)
 {
 	const struct qemu_memory *memory = g_ptr_array_index(found, index);
@@ -210,6 +236,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ctl/mounts_of_file_systems", mounts_of_file_systems);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
+	g_test_add_func("/ctl/numa_lines", numa_lines);
 	g_test_add_func("/ctl/qemu_arguments", qemu_arguments);
 	g_test_add_func("/ctl/extents_and_faults", extents_and_faults);
 	g_test_add_func("/ctl/run_pages", run_pages);
