@@ -40,7 +40,36 @@ static bool lies_on_a_mount(const struct doctor *doctor, const char *path)
 	const char *mountpoint = mountpoint_of(doctor);
 	g_autoptr(view_t) view = doctor->here ? view_open(path, NULL) : NULL;
 
-	return view || g_str_has_prefix(path, mountpoint);
+	return view || (g_str_has_prefix(path, mountpoint) && strchr("/", path[strlen(mountpoint)]));
+}
+
+/*
+ * libvirt has hugetlbfs_mount = "PATH", or a list of paths in brackets, on one line or several. It stops when one of them is on
+ * another file system, and manages no guest of QEMU then.
+ */
+static void check_hugetlbfs(struct doctor *doctor, const char *text)
+{
+	g_autoptr(GRegex) setting =
+		g_regex_new("^\\s*hugetlbfs_mount\\s*=\\s*(\"[^\"]*\"|\\[[^]]*\\])", G_REGEX_MULTILINE, 0, NULL);
+	g_autoptr(GMatchInfo) match = NULL;
+	g_auto(GStrv) paths = NULL;
+	g_autofree char *value = NULL;
+	g_autofree char *remedy =
+		g_strdup_printf("take it out of hugetlbfs_mount, set memory_backing_dir = \"%s\" instead, and restart "
+	                        "libvirt",
+	                        mountpoint_of(doctor));
+
+	if (!g_regex_match(setting, text, 0, &match))
+		return;
+	value = g_match_info_fetch(match, 1);
+	paths = g_strsplit(value, "\"", -1); /* every second one lies between quotes */
+	for (guint i = 1; i < g_strv_length(paths); i += 2) {
+		if (lies_on_a_mount(doctor, paths[i]))
+			doctor_add(doctor, LEVEL_PROBLEM, remedy,
+			           QEMU_CONF
+			           ": hugetlbfs_mount has %s, which is on dmemfs: libvirt ends when it starts",
+			           paths[i]);
+	}
 }
 
 /* Would files of guests outlive their guests at a power failure, with all their memory? @directory: memory_backing_dir. */
@@ -82,6 +111,8 @@ void doctor_check_libvirt(struct doctor *doctor)
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
 	if (directory && doctor->here)
 		check_lost_contents(doctor, directory);
+	if (text)
+		check_hugetlbfs(doctor, text);
 }
 
 /*

@@ -61,6 +61,7 @@ def test_healthy_machine(ctl, healthy):
     assert "16 GiB at 0x440000000 are reserved, and the kernel does not manage them" in text
 
 
+BACKING = 'memory_backing_dir = "/mnt/dmemfs"\n'
 LINUX_6_13 = {"proc/sys/kernel/osrelease": "6.13.0-amd64\n", "boot/config-6.13.0-amd64": "\nCONFIG_FUSE_PASSTHROUGH=y\n",
               "lib/modules/6.13.0-amd64/modules.dep": "updates/dkms/dmemfs.ko.xz:\n"}
 
@@ -103,6 +104,15 @@ ILLS = {
     "no-libvirt": ("libvirt", "note", "not installed", None, {"etc/libvirt": None}),
     "libvirt-elsewhere": ("libvirt", "problem", "/var/lib is not on dmemfs", "memory_backing_dir =",
                           {"etc/libvirt/qemu.conf": 'memory_backing_dir = "/var/lib"\n'}),
+    "libvirt-beside": ("libvirt", "problem", "/mnt/dmemfs2 is not on dmemfs", "memory_backing_dir =",
+                       {"etc/libvirt/qemu.conf": 'memory_backing_dir = "/mnt/dmemfs2"\n'}),
+    "hugetlbfs-mount": ("libvirt", "problem", "hugetlbfs_mount has /mnt/dmemfs, which is on dmemfs: libvirt ends",
+                        "take it out of hugetlbfs_mount",
+                        {"etc/libvirt/qemu.conf": f'{BACKING}hugetlbfs_mount = "/mnt/dmemfs"\n'}),
+    "hugetlbfs-mounts": ("libvirt", "problem", "hugetlbfs_mount has /mnt/dmemfs/huge, which is on dmemfs",
+                         "take it out of hugetlbfs_mount",
+                         {"etc/libvirt/qemu.conf": f'{BACKING}hugetlbfs_mount = [\n  "/dev/hugepages",\n'
+                                                   '  "/mnt/dmemfs/huge" ]\n'}),
     "libvirt-by-default": ("libvirt", "note", "do not use dmemfs", "memory_backing_dir =",
                            {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
     "apparmor": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
@@ -141,6 +151,13 @@ def test_kvm_that_refuses_guests_of_guests(ctl, healthy, pages, allowed, found):
     assert len(kvm) == found
     assert all(finding["level"] == "note" and "internal error" in finding["text"] and
                "kvm.allow_unsafe_mappings=1" in finding["remedy"] for finding in kvm)
+
+
+@pytest.mark.parametrize("setting", ['hugetlbfs_mount = "/dev/hugepages"', '#hugetlbfs_mount = "/mnt/dmemfs"',
+                                     'hugetlbfs_mount = ["/dev/hugepages2M", "/dev/hugepages1G"]'])
+def test_hugetlbfs_that_is_elsewhere(ctl, healthy, setting):
+    healthy.write("etc/libvirt/qemu.conf", f"{BACKING}{setting}\n")
+    assert not_ok(findings(ctl, healthy, DONE)) == []
 
 
 @pytest.mark.parametrize("profiles", [None, "", "/usr/bin/man (enforce)\n"])
