@@ -1,36 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """libvirt's own daemon starts a guest. The guest's memory lies in memory_backing_dir, on the node of that directory."""
 
-import os
 import re
 import shutil
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
+import libvirt_host
+from helpers.control import FOUND, Control
 from helpers.counting import SIZE, TIMEOUT, make_disk, word_in
 from helpers.mount import wait_until
+from libvirt_host import ALIGNED, faults, memory_of, virsh
 from test_numa import SHARE, both, nodes_of, with_policy  # noqa: F401 both is a fixture
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.timeout(60)]
 
-ALIGNED = Path(__file__).parents[2] / "configs" / "qemu-aligned"
-SOCKET = Path("/run/libvirt/libvirt-sock")
-URI = f"qemu:///system?socket={SOCKET}"
-# As Debian's, but for what a VM without services has not got.
-SETTINGS = """memory_backing_dir = "{directory}"
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
-stdio_handler = "file"
-"""
 DOMAIN = """<domain type="qemu">
   <name>vm1</name>
   <memory unit="b">{size}</memory>
   <memoryBacking><source type="file"/><access mode="shared"/><allocation mode="immediate"/></memoryBacking>
-  <vcpu>1</vcpu>
+  <vcpu>1</vcpu>{more}
   <os><type arch="x86_64" machine="pc">hvm</type></os>
   <devices>
     <emulator>{emulator}</emulator>
@@ -45,45 +35,21 @@ DOMAIN = """<domain type="qemu">
 
 
 
-def add_user():
-    """Adds the user that runs guests, which Debian's package makes, unless it exists. It exists in the VM only."""
-    with open("/etc/passwd", "r+", encoding="ascii") as users, open("/etc/group", "r+", encoding="ascii") as groups:
-        if "\nlibvirt-qemu:" not in users.read():
-            users.write("libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n")
-        if "\nlibvirt-qemu:" not in groups.read():
-            groups.write("libvirt-qemu:x:64055:\n")
-
-
-def define(work, emulator, size):
-    """The file that describes a guest."""
+def define(work, emulator, size, more=""):
+    """The file that describes a guest. @more: other elements of it."""
     console, domain = work / "console", work / "vm1.xml"
     console.touch()
-    domain.write_text(DOMAIN.format(size=size, emulator=emulator, disk=make_disk(work / "disk"), console=console))
+    domain.write_text(DOMAIN.format(size=size, emulator=emulator, disk=make_disk(work / "disk"), console=console,
+                                    more=more))
     return domain
-
-
-def virsh(*arguments):
-    done = subprocess.run(["virsh", "-q", "-c", URI, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=TIMEOUT * 3, check=False)
-    assert done.returncode == 0, f"virsh {arguments}: {done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture
 def guests(both, work):  # noqa: F811
     """The directory of libvirt's guests, on node 1, with libvirtd running."""
     directory = with_policy(both, "guests", "1")
-    add_user()
-    Path("/etc/libvirt").mkdir(exist_ok=True)
-    Path("/etc/libvirt/qemu.conf").write_text(SETTINGS.format(directory=directory))
-    with open(work / "libvirtd.log", "wb") as output:
-        daemon = subprocess.Popen(["libvirtd"], stdout=output, stderr=output)
-    try:
-        wait_until(SOCKET.exists, "libvirtd listens", TIMEOUT * 3)
+    with libvirt_host.running(work, f'memory_backing_dir = "{directory}"'):
         yield directory
-    finally:
-        daemon.terminate()
-        daemon.wait(TIMEOUT * 3)
 
 
 @pytest.fixture
@@ -96,13 +62,6 @@ def guest(guests, work):
     virsh("undefine", "vm1")
 
 
-def memory_of(directory):
-    """The only file below the directory."""
-    found = [Path(where) / name for where, _, names in os.walk(directory) for name in names]
-    assert len(found) == 1, found
-    return found[0]
-
-
 def counted(console):
     return len(re.findall(r"^[0-9a-f]{8}\n", console.read_text(), re.MULTILINE))
 
@@ -112,7 +71,7 @@ def test_guest_of_libvirt(both, guests, guest):  # noqa: F811
     memory = memory_of(guests)
     status = memory.stat()
     assert status.st_size == SIZE and status.st_uid != 0  # libvirt gave it to the guest's user
-    assert int(re.search(r"^2M (\d+)$", os.getxattr(memory, "dmemfs.faults").decode(), re.MULTILINE)[1]) > 0
+    assert faults(memory, "2M") > 0
     assert nodes_of(both, memory) == [1] * (SIZE // both.unit)
     seen = word_in(memory)
     assert seen >= 3
@@ -135,3 +94,26 @@ def test_destroyed_guest_gives_its_memory_back(both, guests, work):  # noqa: F81
         assert memory_of(guests).stat().st_size == SHARE
         virsh("destroy", "vm1")
         assert both.wait_free(2 * SHARE) == 2 * SHARE
+
+
+def test_numatune_does_not_move_memory(both, guests, work):  # noqa: F811
+    """The guest may have memory of node 0 only. What decides is the policy of the directory."""
+    more = '\n  <numatune><memory mode="strict" nodeset="0"/></numatune>'
+    virsh("create", define(work, shutil.copy(ALIGNED, work), SIZE, more))
+    try:
+        wait_until(lambda: counted(work / "console") >= 3, "the guest counts", TIMEOUT)
+        assert nodes_of(both, memory_of(guests)) == [1] * (SIZE // both.unit)
+    finally:
+        virsh("destroy", "vm1")
+
+
+def test_hugetlbfs_mount_on_dmemfs(both, work, dmemfsd):  # noqa: F811
+    """libvirt's daemon ends by itself, and doctor says why."""
+    setting = f'memory_backing_dir = "{both.root}"\nhugetlbfs_mount = "{both.root}"'
+    with libvirt_host.started(work, setting) as daemon:
+        wait_until(lambda: daemon.poll() is not None, "libvirtd has ended", TIMEOUT * 3)
+    assert f"not a hugetlbfs mount: '{both.root}'" in (work / "libvirtd.log").read_text()
+    control = Control(dmemfsd.parent / "dmemfsctl" / "dmemfsctl", work)
+    report = control.json("doctor", "--config", both.daemon.config, status=FOUND)
+    (found,) = [finding for finding in report["findings"] if "hugetlbfs_mount has" in finding["text"]]
+    assert found["level"] == "problem" and str(both.root) in found["text"] and "memory_backing_dir" in found["remedy"]
