@@ -31,6 +31,7 @@ FILES = {
     "PREFIX/share/dmemfs/dmemfs.rules.yml": 0o644,
     "PREFIX/share/dmemfs/dmemfs-dashboard.json": 0o644,
     "PREFIX/share/dmemfs/libvirt-requires-dmemfsd.conf": 0o644,
+    "PREFIX/share/dmemfs/nova.md": 0o644,
     "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
     "PREFIX/share/man/man8/mount.fuse.dmemfs.8": 0o644,
 }
@@ -81,12 +82,13 @@ def test_files_and_modes(installed, prefix):
 
 
 def test_paths_are_those_of_the_prefix(installed, prefix):
-    """Each command that a script or a unit runs is installed."""
+    """Each command that a script, a unit or a recipe runs is installed."""
     named = set()
     for path in (f"{prefix}/sbin/mount.fuse.dmemfs", f"{prefix}/libexec/dmemfs/unit-stop",
-                 f"{prefix}/lib/systemd/system/dmemfsd.service"):
+                 f"{prefix}/lib/systemd/system/dmemfsd.service", f"{prefix}/share/dmemfs/nova.md"):
         named |= set(re.findall(r"(/\S+/(?:sbin|libexec)/\S+)", (installed / path.lstrip("/")).read_text()))
-    assert named == {f"{prefix}/{path}" for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop")}
+    assert named == {f"{prefix}/{path}" for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop",
+                                                    "libexec/dmemfs/qemu-aligned")}
 
 
 def test_configuration_of_the_operator_stays(build, tmp_path):

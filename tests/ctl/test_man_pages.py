@@ -86,3 +86,11 @@ def test_example_is_a_configuration(dmemfsd, work):
     config = work / "dmemfsd.conf"
     config.write_text(example)
     subprocess.run([dmemfsd, "--config", config, "--dump-config"], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_settings_of_nova():
+    """What the recipe sets in nova.conf, dmemfs-guests(7) explains. virt_type is what everybody has."""
+    recipe = re.search(r"^# /etc/nova/nova.conf\n(.*?)^```$", (TOP / "configs" / "nova.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+    section = plain(source("dmemfs-guests.7")).split("\n# OPENSTACK NOVA\n")[1].split("\n# ")[0]
+    keys = re.findall(r"^(\w+) = ", recipe, re.MULTILINE)
+    assert [key for key in keys if f"*{key}*" not in section] == ["virt_type"]
