@@ -72,6 +72,7 @@ ELSEWHERE = {
     "fallocate -p": "tests/vm/test_poison_mount.py::test_hole_over_it_brings_fresh_memory",
     "apt install": "tests/vm/fleet/bare.py::test_packages_are_installed",
     "qemu-system-x86_64": "tests/ctl/test_ctl_guest_args.py::test_qemu_takes_it",
+    "choom -n -500": "tests/mount/test_monitoring.py::test_guest_is_protected_from_the_oom_killer",
     "argument=$(dmemfsctl prepare-kexec)": "tests/vm/kexec/phases.py::prepare",
     "kexec -s -l": "tests/vm/kexec/phases.py::kexec",
     "systemctl kexec": "tests/vm/kexec/phases.py::kexec",

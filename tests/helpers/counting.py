@@ -45,16 +45,17 @@ def goes_on(before, after):
 class CountingGuest:
     """
     Runs within a `with` block. @memory: the file that is its RAM, of @size bytes, at an address that is a multiple of @align. @boot:
-    QEMU's arguments for its disk; names of sockets are relative to @work.
+    QEMU's arguments for its disk; names of sockets are relative to @work. @before: a command that executes its last arguments.
     """
 
-    def __init__(self, work, memory, *boot, accel=os.environ.get("DMEMFS_QEMU_ACCEL", "tcg"), size=SIZE, align="2M"):
+    def __init__(self, work, memory, *boot, accel=os.environ.get("DMEMFS_QEMU_ACCEL", "tcg"), size=SIZE, align="2M",
+                 before=()):
         number = len(list(work.glob("guest*.console")))
         self._console = work / f"guest{number}.console"
         self._monitor = work / f"guest{number}.monitor"
         self._console.touch()
         self._command = [
-            "qemu-system-x86_64", "-accel", accel, "-machine", "pc,memory-backend=ram",
+            *before, "qemu-system-x86_64", "-accel", accel, "-machine", "pc,memory-backend=ram",
             "-m", f"{size >> 20}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,mem-path={memory},align={align}",
             "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
             "-qmp", f"unix:{self._monitor.name},server=on,wait=off", *boot]
