@@ -89,6 +89,32 @@ static void check_user(struct doctor *doctor, const struct view *view, const str
 	check_nodes(doctor, view, file, user);
 }
 
+/* Whether the process runs a guest. Servers of vhost-user devices map the RAM of a guest as well, and may. */
+static bool is_monitor(const struct user *user)
+{
+	return g_str_has_prefix(user->name, "qemu-system") || g_str_has_prefix(user->name, "cloud-hyper");
+}
+
+/* Two guests with the same RAM: each destroys what the other has in it. */
+static void check_monitors(struct doctor *doctor, const struct dmem_file *file)
+{
+	g_autoptr(GString) names = g_string_new(NULL);
+	g_autofree char *name = file_name(file);
+	guint count = 0;
+
+	for (guint i = 0; i < file->users->len; i++) {
+		const struct user *user = g_ptr_array_index(file->users, i);
+		g_autofree char *process = text_visible(user->name);
+
+		if (is_monitor(user))
+			g_string_append_printf(names, "%s%s(%d)", count++ ? ", " : "", process, (int)user->pid);
+	}
+	if (count > 1)
+		doctor_add(doctor, LEVEL_PROBLEM,
+		           "give each guest a file of its own, unless one of them only waits for the other's migration",
+		           "%s is the RAM of %u guests at once: %s", name, count, names->str);
+}
+
 void doctor_check_mappings(struct doctor *doctor)
 {
 	guint before = doctor->findings->len, users = 0;
@@ -109,6 +135,7 @@ void doctor_check_mappings(struct doctor *doctor)
 
 			for (guint n = 0; n < file->users->len; n++)
 				check_user(doctor, view, file, g_ptr_array_index(file->users, n));
+			check_monitors(doctor, file);
 		}
 		users += list->users->len;
 	}
