@@ -125,6 +125,18 @@ FEATURES = {
     "free page reporting": ("tests/vm/test_features_memory.py::test_free_page_reporting",),
     "balloon": ("tests/vm/test_features_memory.py::test_balloon",),
 }
+# The rows of "OTHER PROGRAMS" there. A row without a test says "not tested", and why.
+PROGRAMS = {
+    "*gdb*, attached to QEMU": "tests/mount/test_clients.py::test_gdb_reads_and_writes_the_memory_of_a_guest",
+    "*fio*, *ioengine=mmap*": "tests/mount/test_clients.py::test_fio_verifies_what_it_wrote",
+    "*qemu-storage-daemon*, vhost-user-blk": "tests/mount/test_clients.py::test_vhost_user",
+    "Open vSwitch with DPDK, a vhost-user port": "tests/mount/test_ovs_dpdk.py::test_switch_reads_frames_out_of_the_memory",
+    "a guest that reboots 50 times": "tests/mount/test_guests.py::test_a_guest_that_reboots_many_times",
+    "QEMU, killed and started again on the same file": "tests/mount/test_guests.py::test_qemu_is_killed_and_started_again",
+    "two QEMUs on one file": "tests/mount/test_guests.py::test_two_qemus_on_one_file",
+    "QEMU in a mount namespace with the mount bound into it, as in a container":
+        "tests/mount/test_guests.py::test_a_guest_in_a_mount_namespace",
+}
 
 
 def held(row):
@@ -192,7 +204,7 @@ def where_is(test):
 
 @pytest.mark.parametrize("test", sorted({*ELSEWHERE.values(), *MISSING.values(), *filter(None, OTHER_BLOCKS.values()),
                                          *(test for row in WORKS.values() for test in row.values()),
-                                         *(test for row in FEATURES.values() for test in row)}))
+                                         *(test for row in FEATURES.values() for test in row), *PROGRAMS.values()}))
 def test_that_is_named_exists(test):
     assert where_is(test), test
 
@@ -200,6 +212,12 @@ def test_that_is_named_exists(test):
 def test_each_feature_is_held_by_a_test():
     section = GUESTS.read_text().split("\n# QEMU\n")[1].split("\n# ")[0]
     assert re.findall(r"^\|  (.*)$", section, re.MULTILINE) == list(FEATURES)
+
+
+def test_each_program_is_held_by_a_test():
+    section = GUESTS.read_text().split("\n# OTHER PROGRAMS\n")[1].split("\n# ")[0]
+    rows = re.findall(r"^\|  (.*)\n:  (.*)$", section, re.MULTILINE)
+    assert {name for name, said in rows if not said.startswith(f"{NOT_TESTED}: ")} == PROGRAMS.keys()
 
 
 def test_each_cell_of_what_works_is_held_by_a_test():
