@@ -83,6 +83,7 @@ def test_two_qemus_on_one_file(fs, work, disk, control):
     assert not shared(control)
 
 
+@pytest.mark.memory_only("it has not passed in the VM yet")
 def test_a_guest_in_a_mount_namespace(fs, work, disk):
     """As in a container that has the mount bound into it: the file is the same inside and outside."""
     inside = work / "inside"
