@@ -98,8 +98,9 @@ def start(work):
     return run
 
 
-def as_json(path):
-    return json.dumps({"qom-type": "memory-backend-file", "id": "ram", "mem-path": str(path), "share": True}, separators=(",", ":"))
+def as_json(path, *first):
+    values = {"qom-type": "memory-backend-file", "id": "ram", "mem-path": str(path), "share": True}
+    return json.dumps({name: values[name] for name in [*first, *values]}, separators=(",", ":"))
 
 
 FORMS = {
@@ -107,6 +108,14 @@ FORMS = {
     "aligned": lambda path: ("-object", f"memory-backend-file,id=ram,mem-path={path},align=2M"),
     "json": lambda path: ("-object", as_json(path)),
     "option": lambda path: ("-mem-path", path),
+    "other-dashes": lambda path: ("--object", f"memory-backend-file,id=ram,mem-path={path}"),
+    "option-other-dashes": lambda path: ("--mem-path", path),
+    "key": lambda path: ("-object", f"id=ram,mem-path={path},qom-type=memory-backend-file"),
+    "id-like-a-path": lambda path: ("-object", f"memory-backend-file,id=,,mem-path=/dev/null,mem-path={path}"),
+    "last-counts": lambda path: ("-object", f"memory-backend-file,mem-path=/dev/null,mem-path={path},id=a,,align=b"),
+    "json-other-order": lambda path: ("-object", as_json(path, "mem-path", "qom-type")),
+    "json-with-blanks": lambda path: ("-object", json.dumps(json.loads(as_json(path)), indent=1)),
+    "json-escaped": lambda path: ("-object", as_json(path).replace("/", "\\/")),
 }
 
 
@@ -120,18 +129,36 @@ def test_memory_elsewhere_is_refused(fs, work, start, form):
         for part in (f"qemu-aligned: {path} is not on dmemfs", "start dmemfsd", "DMEMFS_ELSEWHERE=allow"):
             assert part in done.stderr
         done = start("-m", "1G", *arguments, DMEMFS_ELSEWHERE="allow")
-        assert (done.returncode, done.stdout.splitlines()) == (0, ["-m", "1G", *map(str, arguments)]), done
+        assert (done.returncode, done.stdout) == (0, "".join(f"{argument}\n" for argument in ("-m", "1G", *arguments))), done
     fs.daemon.start()
 
 
-def test_memory_on_dmemfs_is_aligned(fs, start):
-    for path in (fs / "vm1", fs.root):
-        text, = start(*FORMS["text"](path)).stdout.splitlines()[1:]
-        assert text == f"{FORMS['text'](path)[1]},align={max(fs.unit, 2 << 20)}"
-        described, = start(*FORMS["json"](path)).stdout.splitlines()[1:]
-        assert json.loads(described) == {**json.loads(as_json(path)), "align": max(fs.unit, 2 << 20)}
-        for form in ("aligned", "option"):
-            assert start(*FORMS[form](path)).stdout.splitlines() == list(map(str, FORMS[form](path)))
+@pytest.mark.parametrize("form", FORMS)
+def test_memory_on_dmemfs_is_aligned(fs, start, form):
+    align = max(fs.unit, 2 << 20)
+    (fs / "of a guest").mkdir()
+    for path in (fs / "vm1", fs.root, fs / "of a guest" / "pc ram"):
+        option, value = map(str, FORMS[form](path))
+        text = start(option, value).stdout.removesuffix("\n")
+        if value.startswith("{"):
+            assert text.startswith(f"{option}\n")
+            assert json.loads(text.removeprefix(f"{option}\n")) == {**json.loads(value), "align": align}
+        else:
+            aligns = form != "aligned" and option.endswith("object")
+            assert text == f"{option}\n{value}{f',align={align}' if aligns else ''}"
+
+
+def test_paths_with_commas(fs, work, start):
+    """Two commas are one, in the text of an object and not in JSON."""
+    (fs / "a,b").mkdir()
+    os.symlink(work, fs / "a")  # where a comma ended the path
+    text = f"memory-backend-file,id=ram,mem-path={fs.root}/a,,b/vm1"
+    assert start("-object", text).stdout == f"-object\n{text},align={max(fs.unit, 2 << 20)}\n"
+    os.symlink(work, fs / "c,d")
+    done = start("-object", f"memory-backend-file,id=ram,mem-path={fs.root}/c,,d/vm1")
+    assert (done.returncode, done.stdout) == (1, "") and f"{fs.root}/c,d/vm1 is not on dmemfs" in done.stderr
+    assert start("-object", as_json(fs / "a,b" / "vm1")).returncode == 0
+    assert start("-object", as_json(fs / "c,d" / "vm1")).returncode == 1
 
 
 def test_other_arguments_are_left_alone(start):
