@@ -162,6 +162,19 @@ def test_removed_package_takes_the_mountpoint_with_it(work, mounted):
     assert (done.returncode, done.stdout, done.stderr) == (0, "dmemfs\n" if mounted else "", "")
 
 
+MOUNTPOINTS = {"read-only": "mkdir /mnt/dmemfs; mount -o remount,ro /mnt", "link": "mkdir /mnt/other; ln -s other /mnt/dmemfs"}
+
+
+@pytest.mark.parametrize("commands", MOUNTPOINTS.values(), ids=MOUNTPOINTS.keys())
+def test_package_can_be_removed_when_the_mountpoint_cannot(work, commands):
+    script = (TOP / "debian" / "dmemfs.postrm").read_text().replace("/var/lib/dmemfs", str(work / "state"))
+    (work / "postrm").write_text(script)
+    commands = f"mount -t tmpfs none /mnt; {commands}; sh {work}/postrm remove; ls /mnt"
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-ec", commands], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0 and "dmemfs" in done.stdout.split(), done
+
+
 # --- the helper of mount(8) ---
 
 @pytest.fixture
