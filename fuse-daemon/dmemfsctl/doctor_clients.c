@@ -81,8 +81,11 @@ static void check_lost_contents(struct doctor *doctor, const char *directory)
 	const char *top = g_file_test(own, G_FILE_TEST_IS_DIR) ? own : directory;
 	const char *parent = g_file_test(guests, G_FILE_TEST_IS_DIR) ? guests : top;
 	g_autofree char *value = view_read_attribute(parent, "dmemfs.lost_contents", NULL);
-	g_autofree char *remedy = g_strdup_printf(
-		"run find %s \\( -type d -o -type f \\) -exec setfattr -n dmemfs.lost_contents -v remove {} +", top);
+	g_autofree char *quoted = g_shell_quote(top);
+	/* Guests may own what is in there: a symbolic link that one of them puts in place meanwhile is not followed. */
+	g_autofree char *remedy = g_strdup_printf("run find %s \\( -type d -o -type f \\) -execdir setfattr -h "
+	                                          "-n dmemfs.lost_contents -v remove {} +",
+	                                          quoted);
 
 	if (g_strcmp0(value, "zero") == 0)
 		doctor_add(doctor, LEVEL_NOTE, remedy,

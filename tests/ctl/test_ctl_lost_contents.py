@@ -38,13 +38,14 @@ def settings(path):
 
 
 def test_remedy_for_a_directory_that_libvirt_has_not_used(notes, fs):
-    (fs / "guests").mkdir()
+    guests = fs / "guests; of 'libvirt'"
+    guests.mkdir()
     fs.make_file("other", b"x")
-    (note,) = notes(fs / "guests")
-    assert note["level"] == "note" and f"{NAME} of {fs.root}/guests is zero" in note["text"]
-    assert f"setfattr -n {NAME} -v remove" in note["remedy"]
+    (note,) = notes(guests)
+    assert note["level"] == "note" and f"{NAME} of {guests} is zero" in note["text"]
+    assert f"setfattr -h -n {NAME} -v remove" in note["remedy"]
     subprocess.run(["sh", "-ec", note["remedy"].removeprefix("run ")], check=True)
-    assert notes(fs / "guests") == []
+    assert notes(guests) == []
     assert os.getxattr(fs / "other", NAME) == b"zero"
 
 
