@@ -74,6 +74,19 @@ const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *pa
 	return found;
 }
 
+/* Unless all are parts. */
+static void remove_parts(GPtrArray *mounts)
+{
+	guint whole = 0;
+
+	for (guint i = 0; i < mounts->len; i++)
+		whole += ((const struct mount_point *)g_ptr_array_index(mounts, i))->is_whole;
+	for (guint i = mounts->len; whole && i > 0; i--) {
+		if (!((const struct mount_point *)g_ptr_array_index(mounts, i - 1))->is_whole)
+			g_ptr_array_remove_index(mounts, i - 1);
+	}
+}
+
 GPtrArray *mounts_of_dmemfs(const GPtrArray *mounts)
 {
 	GPtrArray *found = g_ptr_array_new();
@@ -91,5 +104,6 @@ GPtrArray *mounts_of_dmemfs(const GPtrArray *mounts)
 		else if (mount->is_whole && !((struct mount_point *)g_ptr_array_index(found, k))->is_whole)
 			found->pdata[k] = mount;
 	}
+	remove_parts(found);
 	return found;
 }

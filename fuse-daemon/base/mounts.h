@@ -20,7 +20,8 @@ GPtrArray *mounts_parse(const char *mountinfo);
 const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *path);
 /*
  * One mount of each dmemfs, in the order of @mounts: the first that shows its root directory and that no other mount hides, else the
- * first that no other mount hides. The mounts (const struct mount_point) are owned by @mounts; the caller frees the array.
+ * first that no other mount hides. A dmemfs of which only parts are mounted, such as what remains in a container of one that ended,
+ * counts only if there is no other. The mounts (const struct mount_point) are owned by @mounts; the caller frees the array.
  */
 GPtrArray *mounts_of_dmemfs(const GPtrArray *mounts);
 

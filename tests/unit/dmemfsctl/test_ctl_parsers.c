@@ -31,27 +31,39 @@ static void mounts(void)
 	g_assert_true(mounts_of_path(list, "/mnt/twice/a")->device == makedev(0, 43));
 }
 
-/* Two file systems. The first has bind mounts; of the second only parts are mounted, one of them hidden. */
+#define ROOT_DISK  "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+#define BIND_MOUNT "30 22 0:40 /tenant /srv/a rw - fuse.dmemfs dmemfs rw\n"
+/* Of this one only parts are mounted, one of them hidden. */
+#define PARTS                                                    \
+	"33 22 0:41 /hidden /srv/c rw - fuse.dmemfs dmemfs rw\n" \
+	"34 22 0:42 / /srv/c rw - tmpfs none rw\n"               \
+	"35 22 0:41 /x /srv/d rw - fuse.dmemfs dmemfs rw\n"      \
+	"36 22 0:41 /y /srv/e rw - fuse.dmemfs dmemfs rw\n"
+#define WHOLE                                                   \
+	"31 22 0:40 / /mnt/dmemfs rw - fuse.dmemfs dmemfs rw\n" \
+	"32 22 0:40 / /srv/b rw - fuse.dmemfs dmemfs rw\n"      \
+	"37 22 0:43 / /mnt/second rw - fuse.dmemfs dmemfs rw\n"
+
+/* @expected: the mounts that stand for the file systems of @mountinfo. */
+static void assert_file_systems(const char *mountinfo, const char *expected)
+{
+	g_autoptr(GPtrArray) list = mounts_parse(mountinfo);
+	g_autoptr(GPtrArray) found = mounts_of_dmemfs(list);
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (guint i = 0; i < found->len; i++) {
+		const struct mount_point *mount = g_ptr_array_index(found, i);
+
+		g_string_append_printf(text, " %s%s", mount->path, mount->is_whole ? "" : " (part)");
+	}
+	g_assert_cmpstr(text->str, ==, expected);
+}
+
 static void mounts_of_file_systems(void)
 {
-	g_autoptr(GPtrArray) list = mounts_parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-	                                         "30 22 0:40 /tenant /srv/a rw - fuse.dmemfs dmemfs rw\n"
-	                                         "31 22 0:40 / /mnt/dmemfs rw - fuse.dmemfs dmemfs rw\n"
-	                                         "32 22 0:40 / /srv/b rw - fuse.dmemfs dmemfs rw\n"
-	                                         "33 22 0:41 /hidden /srv/c rw - fuse.dmemfs dmemfs rw\n"
-	                                         "34 22 0:42 / /srv/c rw - tmpfs none rw\n"
-	                                         "35 22 0:41 /x /srv/d rw - fuse.dmemfs dmemfs rw\n"
-	                                         "36 22 0:41 /y /srv/e rw - fuse.dmemfs dmemfs rw\n");
-	g_autoptr(GPtrArray) found = mounts_of_dmemfs(list);
-	const struct mount_point *mount;
-
-	g_assert_cmpuint(found->len, ==, 2);
-	mount = g_ptr_array_index(found, 0);
-	g_assert_cmpstr(mount->path, ==, "/mnt/dmemfs");
-	g_assert_true(mount->is_whole);
-	mount = g_ptr_array_index(found, 1);
-	g_assert_cmpstr(mount->path, ==, "/srv/d");
-	g_assert_false(mount->is_whole);
+	assert_file_systems(ROOT_DISK, "");
+	assert_file_systems(ROOT_DISK BIND_MOUNT PARTS WHOLE, " /mnt/dmemfs /mnt/second");
+	assert_file_systems(ROOT_DISK BIND_MOUNT PARTS, " /srv/a (part) /srv/d (part)");
 }
 
 static void mapping(void)
