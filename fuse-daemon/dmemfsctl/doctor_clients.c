@@ -78,14 +78,20 @@ static void check_lost_contents(struct doctor *doctor, const char *directory)
 	/* Where libvirt makes them. A setting of @directory does not change what the directories in it have inherited. */
 	g_autofree char *own = g_build_filename(directory, "libvirt", NULL);
 	g_autofree char *guests = g_build_filename(own, "qemu", NULL);
-	const char *top = g_file_test(own, G_FILE_TEST_IS_DIR) ? own : directory;
-	const char *parent = g_file_test(guests, G_FILE_TEST_IS_DIR) ? guests : top;
+	bool used = g_file_test(own, G_FILE_TEST_IS_DIR);
+	const char *parent = g_file_test(guests, G_FILE_TEST_IS_DIR) ? guests : used ? own : directory;
 	g_autofree char *value = view_read_attribute(parent, "dmemfs.lost_contents", NULL);
-	g_autofree char *quoted = g_shell_quote(top);
-	/* Guests may own what is in there: a symbolic link that one of them puts in place meanwhile is not followed. */
-	g_autofree char *remedy = g_strdup_printf("run find %s \\( -type d -o -type f \\) -execdir setfattr -h "
-	                                          "-n dmemfs.lost_contents -v remove {} +",
-	                                          quoted);
+	g_autofree char *quoted = g_shell_quote(own);
+	/*
+	 * Files beside libvirt's are none of its guests'. Guests may own what is in there: a symbolic link that one of them puts in
+	 * place meanwhile is not followed.
+	 */
+	g_autofree char *remedy =
+		used ? g_strdup_printf("run find %s \\( -type d -o -type f \\) -execdir setfattr -h "
+	                               "-n dmemfs.lost_contents -v remove {} +",
+	                               quoted)
+		     : g_strdup_printf("run mkdir -p %s/qemu && setfattr -n dmemfs.lost_contents -v remove %s %s/qemu",
+	                               quoted, quoted, quoted);
 
 	if (g_strcmp0(value, "zero") == 0)
 		doctor_add(doctor, LEVEL_NOTE, remedy,

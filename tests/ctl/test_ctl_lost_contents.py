@@ -37,16 +37,19 @@ def settings(path):
     return {name: os.getxattr(name, NAME) for name in [path, *path.rglob("*")]}
 
 
-def test_remedy_for_a_directory_that_libvirt_has_not_used(notes, fs):
-    guests = fs / "guests; of 'libvirt'"
-    guests.mkdir()
-    fs.make_file("other", b"x")
+@pytest.mark.parametrize("name", [".", "guests; of 'libvirt'"])
+def test_remedy_for_a_directory_that_libvirt_has_not_used(notes, fs, name):
+    """Other files in the directory are not libvirt's."""
+    guests = fs / name
+    guests.mkdir(exist_ok=True)
+    (guests / "others").mkdir()
+    (guests / "others" / "vm1").write_bytes(b"x")
     (note,) = notes(guests)
     assert note["level"] == "note" and f"{NAME} of {guests} is zero" in note["text"]
-    assert f"setfattr -h -n {NAME} -v remove" in note["remedy"]
     subprocess.run(["sh", "-ec", note["remedy"].removeprefix("run ")], check=True)
     assert notes(guests) == []
-    assert os.getxattr(fs / "other", NAME) == b"zero"
+    assert {path: value for path, value in settings(guests).items() if value == b"remove"} == {
+        guests / "libvirt": b"remove", guests / "libvirt" / "qemu": b"remove"}
 
 
 def test_remedy_reaches_what_libvirt_has_made(notes, fs):
@@ -58,6 +61,7 @@ def test_remedy_reaches_what_libvirt_has_made(notes, fs):
     os.setxattr(fs.root, NAME, b"remove")
     (note,) = notes(fs.root)
     assert f"{NAME} of {fs.root}/libvirt/qemu is zero" in note["text"]
+    assert f"setfattr -h -n {NAME} -v remove" in note["remedy"]
     subprocess.run(["sh", "-ec", note["remedy"].removeprefix("run ")], check=True)
     assert notes(fs.root) == []
     os.unlink(fs / "libvirt" / "qemu" / "fifo")
