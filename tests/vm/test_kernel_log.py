@@ -32,6 +32,9 @@ def test_records_come_once_and_with_their_level():
     (6, "WARNING: possible circular locking dependency detected", True),
     (4, "hrtimer: interrupt took 439779834 ns", False),
     (4, "kvm [166]: vcpu0, guest rIP: 0xffffffff8b537cdf Unhandled WRMSR(0xc0010007) = 0xffff", False),
+    (4, "kvm: user requested TSC rate below hardware speed", False),
+    (4, "vfio-pci 0000:00:04.0: MSI interrupts are not secure, they cannot be isolated by the platform. Check", False),
+    (4, "vfio-pci 0000:00:04.0: timed out waiting for pending transaction", True),
 ])
 def test_complaints_are_told_from_noise(level, text, expected):
     assert is_complaint(level, text) == expected
