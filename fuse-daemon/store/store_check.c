@@ -416,12 +416,8 @@ GPtrArray *store_check_database(sqlite3 *db, const char *path, GError **error)
 		check_sums(&check);
 	if (check.problems->len == 0)
 		check_rows(&check);
-	for (guint i = 0; i < check.problems->len && !check.failed; i++) {
-		char **text = (char **)&g_ptr_array_index(check.problems, i);
-		g_autofree char *numbers = *text;
-
-		*text = store_name_inodes(db, numbers);
-	}
+	if (!check.failed)
+		store_name_inodes(db, check.problems);
 	g_hash_table_unref(check.inodes);
 	g_free(check.regions);
 	if (check.failed) {

@@ -32,8 +32,8 @@ struct store {
 /* store_sqlite.c: used by all other parts, and uses none of them. */
 /* Does SQLite's @result mean a damaged database? Otherwise the machine failed: space, memory, the disk. */
 bool store_is_damage(int result);
-/* @text with a path after the number of each inode and directory that has one on record; the caller frees it (store_path.c). */
-char *store_name_inodes(sqlite3 *db, const char *text);
+/* Adds a path to each number of an inode or a directory in @texts (char *, owned) that has one on record (store_path.c). */
+void store_name_inodes(sqlite3 *db, GPtrArray *texts);
 /* SQLite's @result as a negative errno. */
 int store_errno(int result);
 /* Sets @error to "PATH: why". Always returns false. */

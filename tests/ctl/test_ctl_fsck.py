@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -106,6 +107,19 @@ def test_files_are_named_by_their_paths(ctl, stopped):
     damage(stopped, "UPDATE entry SET parent = (SELECT ino FROM entry WHERE name = CAST('dir' AS BLOB)) WHERE name = CAST('file3' AS BLOB)")
     problems = "\n".join(ctl.json("fsck", stopped.daemon.state_dir, status=FOUND)["problems"])
     assert re.search(r"and to inode \d+ \(/dir/file3\)", problems)
+    ctl.text("fsck", "--move-aside", stopped.daemon.state_dir)
+
+
+def test_many_names_and_directories_in_each_other(ctl, stopped):
+    """No path leads from such a directory to the root. The record has no index of names by inode, so each try reads all of them."""
+    with closing(sqlite3.connect(database(stopped))) as connection:
+        connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 150000)"
+                           " INSERT INTO entry SELECT 1, i + 1000, CAST('name' || i AS BLOB), ino, 0 FROM n, inode"
+                           " WHERE ino = (SELECT ino FROM entry WHERE name = CAST('file1' AS BLOB))")
+        connection.commit()
+    damage(stopped, "UPDATE entry SET parent = ino WHERE name = CAST('dir' AS BLOB)")
+    found = ctl.run("fsck", stopped.daemon.state_dir, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (4, 4)))
+    assert found.returncode == FOUND and "does not lie under the root" in found.stdout
     ctl.text("fsck", "--move-aside", stopped.daemon.state_dir)
 
 
