@@ -126,10 +126,10 @@ char *plan_cmdline(const char *former, const GArray *ranges)
 			end = text->len;
 		g_string_append_c(text, '\n');
 	}
-	if (*arguments && end > 0) {
+	if (end > 0) {
 		g_string_insert(text, (gssize)end, arguments);
 		g_string_insert_c(text, (gssize)end, ' ');
-	} else if (*arguments) {
+	} else {
 		g_string_append_printf(text, "%s\n", arguments);
 	}
 	return g_string_free(text, FALSE);
@@ -163,17 +163,55 @@ static bool write_file(const char *path, const char *text, GError **error)
 	return false;
 }
 
+/* Reads a file of the boot loader. *@text: NULL when there is none; g_malloc'ed. False and @error: it cannot be read. */
+static bool read_former(const char *path, char **text, GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+
+	*text = NULL;
+	if (g_file_get_contents(path, text, NULL, &reason) ||
+	    g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOENT) ||
+	    g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_NOTDIR))
+		return true;
+	command_fail(error, STATUS_FAILED, "%s%s", reason->message,
+	             command_as_root(g_error_matches(reason, G_FILE_ERROR, G_FILE_ERROR_ACCES) ? EACCES : 0));
+	return false;
+}
+
+/* Is this what plan_grub() returned for some ranges? An administrator may have added lines, or arguments. */
+static bool is_plan_grub(const char *text)
+{
+	static const char assignment[] = "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT ";
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	g_auto(GStrv) words = NULL;
+
+	if (g_strv_length(lines) != 3 || *lines[2] || !g_str_has_prefix(lines[0], GRUB_HEADER) ||
+	    !g_str_has_prefix(lines[1], assignment) || !g_str_has_suffix(lines[1], "\""))
+		return false;
+	words = g_strsplit(lines[1] + strlen(assignment), " ", -1);
+	for (char **word = words; *word; word++) {
+		if (!g_str_has_prefix(*word, "memmap="))
+			return false;
+	}
+	return true;
+}
+
 static bool grub_undo(const char *root, bool *undone, GError **error)
 {
 	g_autofree char *path = g_strconcat(root, PLAN_GRUB_DROP_IN, NULL);
-	g_autofree char *former = read_text(root, PLAN_GRUB_DROP_IN);
+	g_autofree char *former = NULL;
 
+	if (!read_former(path, &former, error))
+		return false;
 	*undone = former;
 	if (!former)
 		return true;
 	if (!g_str_has_prefix(former, GRUB_HEADER))
 		command_fail(error, STATUS_FAILED,
 		             "%s: was not written by this program: remove memmap= from it by hand", path);
+	else if (!is_plan_grub(former))
+		command_fail(error, STATUS_FAILED,
+		             "%s: has more than this program wrote: remove memmap= from it by hand", path);
 	else if (unlink(path) < 0)
 		command_fail(error, STATUS_FAILED, "%s: cannot remove: %s%s", path, g_strerror(errno),
 		             command_as_root(errno));
@@ -182,26 +220,52 @@ static bool grub_undo(const char *root, bool *undone, GError **error)
 	return false;
 }
 
-static bool has_planned(const char *text)
+/* Appends @line without the arguments of a plan, and not at all if it has only such ones. The rest stays as it is. */
+static void append_unplanned(GString *text, const char *line)
 {
-	g_auto(GStrv) words = g_strsplit_set(text, " \t\n", -1);
+	g_autoptr(GString) kept = g_string_new(NULL);
+	gsize length = strlen(line);
 
-	for (char **word = words; *word; word++) {
-		if (is_planned(*word))
-			return true;
+	for (const char *at = line; *at;) {
+		gsize space = strspn(at, " \t"), word = strcspn(at + space, " \t");
+		g_autofree char *argument = g_strndup(at + space, word);
+
+		if (!is_planned(argument))
+			g_string_append_len(kept, at, (gssize)(space + word));
+		at += space + word;
 	}
-	return false;
+	if (kept->len < length && !*g_strchug(kept->str))
+		return;
+	g_string_append_printf(text, "%s\n", kept->str);
+}
+
+/* @former without the arguments of a plan, g_malloc'ed. */
+static char *unplanned(const char *former)
+{
+	g_auto(GStrv) lines = g_strsplit(former, "\n", -1);
+	GString *text = g_string_new(NULL);
+
+	for (char **line = lines; *line; line++) {
+		if (line[0][strspn(*line, " \t")] == '#')
+			g_string_append_printf(text, "%s\n", *line);
+		else if (line[1] || **line)
+			append_unplanned(text, *line);
+	}
+	if (!g_str_has_suffix(former, "\n") && text->len > 0)
+		g_string_truncate(text, text->len - 1);
+	return g_string_free(text, FALSE);
 }
 
 /* The file stays: without it kernel-install(8) would take the arguments of the running kernel, and so those of the plan. */
 static bool systemd_boot_undo(const char *root, bool *undone, GError **error)
 {
 	g_autofree char *path = g_strconcat(root, PLAN_KERNEL_CMDLINE, NULL);
-	g_autofree char *former = read_text(root, PLAN_KERNEL_CMDLINE);
-	g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct machine_range));
-	g_autofree char *text = former ? plan_cmdline(former, none) : NULL;
+	g_autofree char *former = NULL, *text = NULL;
 
-	*undone = former && has_planned(former);
+	if (!read_former(path, &former, error))
+		return false;
+	text = former ? unplanned(former) : NULL;
+	*undone = g_strcmp0(former, text) != 0;
 	return !*undone || write_file(path, text, error);
 }
 
@@ -272,8 +336,15 @@ bool plan_undo(const char *root, const char *name, GPtrArray *undone, GError **e
 
 		if (only && only != &loaders[i])
 			continue;
-		if (!loaders[i].undo(root, &done, error))
+		if (!loaders[i].undo(root, &done, error)) {
+			for (guint j = undone->len; j > 0; j--) {
+				const struct plan_loader *loader = g_ptr_array_index(undone, j - 1);
+
+				g_prefix_error(error, "%s%s: is taken back, run %s; but ", root, loader->file,
+				               loader->next);
+			}
 			return false;
+		}
 		if (done)
 			g_ptr_array_add(undone, (struct plan_loader *)&loaders[i]);
 	}

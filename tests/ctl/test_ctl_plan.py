@@ -102,6 +102,27 @@ def test_remove(ctl, machine):
     assert "was booted with 16 GiB reserved: if memmap= is still in your boot loader's configuration" in text
 
 
+@pytest.mark.parametrize("change", [
+    lambda text: text + 'GRUB_CMDLINE_LINUX="console=ttyS0"\n',
+    lambda text: text[:-2] + ' mitigations=off"\n',
+    lambda text: "# Written by dmemfsctl plan. Changed.\n" + text,
+])
+def test_remove_leaves_what_was_added_to_the_drop_in(ctl, machine, change):
+    machine.write("etc/default/grub", "GRUB_DEFAULT=0\n")
+    plan(ctl, machine, "--size=32G", "--write")
+    path = machine.root / DROP_IN
+    text = change(path.read_text())
+    path.write_text(text)
+    ctl.fails("plan", "--root", machine.root, "--remove", says=[f"{path}: has more than this program wrote", "by hand"])
+    assert path.read_text() == text
+
+
+def test_remove_does_not_take_what_it_cannot_read_for_nothing(ctl, machine):
+    path = machine.root / DROP_IN
+    path.mkdir(parents=True)
+    assert "Is a directory" in ctl.fails("plan", "--root", machine.root, "--remove", says=[str(path)])
+
+
 def test_remove_leaves_what_somebody_else_wrote(ctl, machine):
     path = machine.write(DROP_IN, "GRUB_CMDLINE_LINUX_DEFAULT=mine\n")
     ctl.fails("plan", "--root", machine.root, "--remove", says=[f"{path}: was not written by this program", "by hand"])

@@ -108,6 +108,28 @@ def test_remove_takes_back_what_write_wrote(ctl, machine, before):
     assert (machine.root / CMDLINE).read_text() == before
 
 
+@pytest.mark.parametrize(("before", "after"), [
+    # A line, with its spaces, that has no argument of a plan, and an argument that --write would drop.
+    ('  # memmap=2G$0x100000000\n\ninitrd=\\u.img dyndbg="file a  +p"\nquiet memmap=2G$0x100000000  ro',
+     '  # memmap=2G$0x100000000\n\ninitrd=\\u.img dyndbg="file a  +p"\nquiet  ro'),
+    ("memmap=2G$0x100000000 quiet\nmemmap=2G$0x200000000\n", "quiet\n"),
+])
+def test_remove_changes_nothing_else(ctl, machine, before, after):
+    machine.write(CMDLINE, before)
+    assert len(remove(ctl, machine)) == 1
+    assert (machine.root / CMDLINE).read_text() == after
+    assert remove(ctl, machine) == []
+
+
+def test_remove_says_what_is_done_when_the_rest_fails(ctl, machine):
+    machine.write("etc/default/grub", "GRUB_DEFAULT=0\n")
+    ctl.json("plan", "--root", machine.root, "--size=2G", "--write", "--boot-loader=grub")
+    (machine.root / CMDLINE).mkdir(parents=True)
+    drop_in = machine.root / "etc/default/grub.d/dmemfs.cfg"
+    ctl.fails("plan", "--root", machine.root, "--remove", says=[f"{drop_in}: is taken back, run update-grub; but ", "Is a directory"])
+    assert not drop_in.exists()
+
+
 def test_removed_arguments_do_not_come_back_from_the_running_kernel(ctl, machine):
     """Without the file kernel-install(8) would take the arguments that the kernel was booted with."""
     write(ctl, machine)
