@@ -180,23 +180,33 @@ static bool limit_passes(struct log_limit *limit, unsigned *suppressed)
 	return passes;
 }
 
-void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
+bool log_passes(struct log_limit *limit, enum log_level level)
 {
-	g_autofree char *message = NULL;
 	unsigned suppressed = 0;
 	int saved = errno;
-	va_list args;
 
 	if (!log_wants(level) || !limit_passes(limit, &suppressed))
-		return;
-	va_start(args, format);
-	message = g_strdup_vprintf(format, args);
-	va_end(args);
+		return false;
 	if (suppressed) {
 		g_autofree char *note = g_strdup_printf("suppressed %u lines like the next one", suppressed);
 
 		emit(level, note);
 	}
+	errno = saved;
+	return true;
+}
+
+void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
+{
+	g_autofree char *message = NULL;
+	int saved = errno;
+	va_list args;
+
+	if (!log_passes(limit, level))
+		return;
+	va_start(args, format);
+	message = g_strdup_vprintf(format, args);
+	va_end(args);
 	emit(level, message);
 	errno = saved;
 }

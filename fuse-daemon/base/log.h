@@ -56,7 +56,12 @@ struct log_limit {
 		.burst = 10, .interval_us = 5000000 \
 	}
 
-/* Before the first line of a new interval, another line says how many were suppressed. */
+/*
+ * May a line of @level be written now? Counts it, and before the first line of a new interval writes how many were suppressed. For
+ * a line that is composed at some cost: after true, write it with log_info() or its like.
+ */
+bool log_passes(struct log_limit *limit, enum log_level level);
+/* Writes the line if log_passes(). */
 void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

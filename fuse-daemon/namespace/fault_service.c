@@ -59,32 +59,30 @@ static void tell_unaligned(struct namespace *ns, const struct file *file, const 
 	static struct log_limit qemu = LOG_LIMIT_INIT, others = LOG_LIMIT_INIT;
 	uint64_t wanted = page_order_wanted(file_order(file), file_unit(file), mapping->length);
 	const char *allowed = mapping->page_size < DMEMFS_PAGE_2M ? "4K" : "2M";
-
+	bool advise = is_qemu(mapping->comm);
 	g_autofree char *name = NULL;
 
-	if (mapping->page_size >= wanted)
+	if (mapping->page_size >= wanted ||
+	    !log_passes(advise ? &qemu : &others, advise ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO))
 		return;
 	name = namespace_describe(ns, mapping->id);
-	if (is_qemu(mapping->comm))
-		log_limited(&qemu, LOG_LEVEL_WARNING,
-		            "%s: %s (pid %d) maps it at an address that allows pages of %s only: add %s to QEMU's "
+	if (advise)
+		log_warning("%s: %s (pid %d) maps it at an address that allows pages of %s only: add %s to QEMU's "
 		            "memory-backend-file; with libvirt use the emulator qemu-aligned, and for memory that is "
 		            "plugged in later see dmemfs-guests(7)",
 		            name, mapping->comm, mapping->pid, allowed,
 		            wanted > DMEMFS_PAGE_2M ? "align=1G" : "align=2M or align=1G");
 	else
-		log_limited(&others, LOG_LEVEL_INFO,
-		            "%s: %s (pid %d) maps it at an address that allows pages of %s only", name, mapping->comm,
-		            mapping->pid, allowed);
+		log_info("%s: %s (pid %d) maps it at an address that allows pages of %s only", name, mapping->comm,
+		         mapping->pid, allowed);
 }
 
+/* on_refused() has applied the rate limit. */
 static void tell_refused(struct namespace *ns, const struct backend_mapping *mapping)
 {
-	static struct log_limit limit = LOG_LIMIT_INIT;
 	g_autofree char *name = namespace_describe(ns, mapping->id);
 
-	log_limited(&limit, LOG_LEVEL_WARNING, "%s: %s (pid %d) was refused a private mapping: use share=on", name,
-	            mapping->comm, mapping->pid);
+	log_warning("%s: %s (pid %d) was refused a private mapping: use share=on", name, mapping->comm, mapping->pid);
 }
 
 static int work(struct namespace *ns, struct file *file, const struct job *job)
@@ -136,12 +134,13 @@ static void answer(const struct fault_service *service, const struct backend_fau
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 	const struct storage *storage = service->storage;
-	g_autofree char *name = err != -EEXIST ? namespace_describe(service->ns, fault->id) : NULL;
 
-	if (name)
-		log_limited(&limit, LOG_LEVEL_WARNING,
-		            "%s: %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT ": %s%s", name, fault->comm,
+	if (err != -EEXIST && log_passes(&limit, LOG_LEVEL_WARNING)) {
+		g_autofree char *name = namespace_describe(service->ns, fault->id);
+
+		log_warning("%s: %s (pid %d) gets SIGBUS at offset %" G_GUINT64_FORMAT ": %s%s", name, fault->comm,
 		            fault->pid, fault->offset, g_strerror(-err), remedy(err));
+	}
 	storage->ops->answer(storage->backend, fault->id, fault->offset, fault->length, err == -EEXIST ? 0 : err);
 }
 
@@ -199,9 +198,13 @@ static void on_unaligned(const struct backend_mapping *mapping, void *service)
 	push(service, &(struct job){ .kind = JOB_UNALIGNED, .mapping = *mapping });
 }
 
+/* Any process that may open a file can cause these at any rate: without the limit here the jobs could pile up. */
 static void on_refused(const struct backend_mapping *mapping, void *service)
 {
-	push(service, &(struct job){ .kind = JOB_REFUSED, .mapping = *mapping });
+	static struct log_limit limit = LOG_LIMIT_INIT;
+
+	if (log_passes(&limit, LOG_LEVEL_WARNING))
+		push(service, &(struct job){ .kind = JOB_REFUSED, .mapping = *mapping });
 }
 
 struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads)

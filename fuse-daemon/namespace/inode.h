@@ -35,8 +35,8 @@ struct inode {
 	struct timespec atime, mtime, ctime;
 	struct xattrs *xattrs;        /* NULL: none */
 	struct quota_account account; /* the quota tree that counts the inode; for regular files it is in struct file */
-	uint64_t
-		parent; /* of a directory; else the directory in which the inode got its last name, and may have none now */
+	/* Where the inode got its last name: the directory, and the cookie there. Only a directory still has that name for sure. */
+	uint64_t parent, cookie;
 	union {
 		struct file *file; /* S_ISREG */
 		struct {
@@ -122,7 +122,10 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode);
 /* Deletes the inode, its record and its memory. Takes the namespace's lock, so call it without. NULL is fine. */
 void inode_destroy(struct namespace *ns, struct inode *inode);
 
-/* "inode 7 (/vm1)": for messages, with one path from the root of the mount if one is found; g_malloc'ed. */
+/*
+ * "inode 7 (/vm1)": for messages, with the path from the root of the mount if the last name is still there; of a long path only the
+ * end. Escaped as in C, but for quotes. O(log n). g_malloc'ed.
+ */
 char *inode_describe(const struct namespace *ns, uint64_t ino);
 void inode_stat(const struct inode *inode, struct stat *attr);
 struct timespec inode_now(void);

@@ -103,7 +103,7 @@ void namespace_skip_inos(struct namespace *ns, uint64_t last);
  */
 void namespace_flush(struct namespace *ns);
 
-/* "inode 7 (/vm1)": for messages, with one path from the root of the mount if one is found; g_malloc'ed. */
+/* See inode_describe(). */
 char *namespace_describe(struct namespace *ns, uint64_t ino);
 
 /* O(1), because any user may ask. */

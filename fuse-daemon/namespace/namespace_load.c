@@ -65,6 +65,7 @@ static bool load_entry(uint64_t parent, uint64_t cookie, const char *name, uint6
 	load->ns->held += NAME_FOOTPRINT(name);
 	inode->nlink++;
 	inode->parent = parent;
+	inode->cookie = cookie;
 	if (S_ISDIR(inode->mode)) {
 		inode->nlink++; /* its own "." */
 		dir->nlink++;   /* its ".." */

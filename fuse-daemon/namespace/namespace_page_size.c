@@ -18,11 +18,12 @@ static int check_unit(const struct namespace *ns, uint64_t ino, uint64_t unit, u
 
 	if (unit % page_order_bytes(order) == 0)
 		return 0;
-	name = inode_describe(ns, ino);
-	log_limited(&limit, LOG_LEVEL_INFO,
-	            "%s: dmemfs.page_size %s and dmemfs.pages %s do not go together: a file owns whole "
-	            "compound pages: set dmemfs.page_size to %s, or dmemfs.pages to smaller ones, first",
-	            name, text, page_order_name(order), page_order_name(order));
+	if (log_passes(&limit, LOG_LEVEL_INFO)) {
+		name = inode_describe(ns, ino);
+		log_info("%s: dmemfs.page_size %s and dmemfs.pages %s do not go together: a file owns whole "
+		         "compound pages: set dmemfs.page_size to %s, or dmemfs.pages to smaller ones, first",
+		         name, text, page_order_name(order), page_order_name(order));
+	}
 	return -EINVAL;
 }
 

@@ -2,17 +2,18 @@
 /* The paths of inodes, for messages. */
 #include "namespace/inode.h"
 
-/* The name of @ino in @dir; NULL: it has none there. */
-static const char *name_in(const struct inode *dir, uint64_t ino)
-{
-	const struct directory_entry *entry = directory_before(dir->entries, UINT64_MAX);
+/* Of a longer path only the end is told: users choose how deep it is, and the namespace's lock is held. */
+#define PATH_BYTES 1024
 
-	while (entry && entry->ino != ino)
-		entry = directory_before(dir->entries, entry->cookie);
-	return entry ? entry->name : NULL;
+/* The last name that @inode got in @dir; NULL: it is not there any more. */
+static const char *last_name(const struct inode *dir, const struct inode *inode)
+{
+	const struct directory_entry *entry = directory_before(dir->entries, inode->cookie + 1);
+
+	return entry && entry->cookie == inode->cookie && entry->ino == inode->ino ? entry->name : NULL;
 }
 
-/* One path of @inode from the root on, g_malloc'ed; NULL: the directory of its last name that was made has it no more. */
+/* The path of @inode from the root on, g_malloc'ed; NULL: its last name is not there any more. */
 static char *path_of(const struct namespace *ns, const struct inode *inode)
 {
 	g_autoptr(GString) path = g_string_new(inode->ino == STORE_ROOT_INO ? "/" : "");
@@ -20,15 +21,19 @@ static char *path_of(const struct namespace *ns, const struct inode *inode)
 	while (inode->ino != STORE_ROOT_INO) {
 		int err = 0;
 		const struct inode *dir = inode_find_directory(ns, inode->parent, &err);
-		const char *name = dir ? name_in(dir, inode->ino) : NULL;
+		const char *name = dir ? last_name(dir, inode) : NULL;
 
 		if (!name)
 			return NULL;
 		g_string_prepend(path, name);
 		g_string_prepend_c(path, '/');
+		if (path->len > PATH_BYTES) {
+			g_string_prepend(path, "...");
+			break;
+		}
 		inode = dir;
 	}
-	return g_string_free(g_steal_pointer(&path), FALSE);
+	return g_strescape(path->str, "\"");
 }
 
 char *inode_describe(const struct namespace *ns, uint64_t ino)

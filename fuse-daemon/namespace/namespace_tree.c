@@ -91,7 +91,7 @@ static int find_done(const struct namespace *ns, uint64_t ino, struct stat *attr
 static void add_name(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode,
                      struct timespec now)
 {
-	inode_add_name(ns, dir, name, inode->ino);
+	inode->cookie = inode_add_name(ns, dir, name, inode->ino)->cookie;
 	inode->nlink++;
 	inode->parent = dir->ino;
 	if (S_ISDIR(inode->mode)) {
@@ -386,6 +386,8 @@ static void exchange(const struct rename_end *a, const struct rename_end *b, str
 	b->entry->ino = a->inode->ino;
 	reparent(a->inode, a->dir, b->dir, now);
 	reparent(b->inode, b->dir, a->dir, now);
+	a->inode->cookie = b->entry->cookie;
+	b->inode->cookie = a->entry->cookie;
 }
 
 /* Returns the inode that had the new name before, if it is unused now. */
@@ -396,11 +398,12 @@ static struct inode *move(struct namespace *ns, const struct rename_end *from, c
 
 	if (to->inode) {
 		to->entry->ino = from->inode->ino;
+		from->inode->cookie = to->entry->cookie;
 		note_last_name(to->inode, new_name);
 		drop_name(ns, to->dir, to->inode, now);
 		dead = inode_unused(ns, to->inode);
 	} else {
-		inode_add_name(ns, to->dir, new_name, from->inode->ino);
+		from->inode->cookie = inode_add_name(ns, to->dir, new_name, from->inode->ino)->cookie;
 	}
 	inode_remove_name(ns, from->dir, from->entry);
 	reparent(from->inode, from->dir, to->dir, now);

@@ -40,6 +40,8 @@ void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 	if (err != -ENOSPC && err != -EDQUOT)
 		return;
 	atomic_fetch_add(&refused, 1);
+	if (!log_passes(&limit, LOG_LEVEL_INFO))
+		return;
 
 	g_autofree char *file = namespace_describe(ops_server(req)->ns, ino);
 	g_autofree char *free = free_text(ops_server(req), ino);
@@ -48,9 +50,9 @@ void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 
 	if (g_file_get_contents(path, &name, NULL, NULL))
 		g_strchomp(name);
-	log_limited(&limit, LOG_LEVEL_INFO, "%s: %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %s%s",
-	            file, err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid,
-	            who->uid, size, free, err == -EDQUOT ? " outside its quota" : "");
+	log_info("%s: %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %s%s", file,
+	         err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid, who->uid,
+	         size, free, err == -EDQUOT ? " outside its quota" : "");
 }
 
 uint64_t sizing_refused(void)

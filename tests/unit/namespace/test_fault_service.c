@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What the log says of mappings whose address keeps large pages away. */
+#include <stdio.h> /* RENAME_EXCHANGE */
 #include <string.h>
 
 #include "base/page_order.h"
@@ -144,6 +145,55 @@ static void paths_are_named(void)
 	fake_destroy(world.fake);
 }
 
+/* Users choose names and depths: a path keeps a line short, and cannot hide it from a reader that expects text. */
+static void paths_of_hostile_users(void)
+{
+	struct world world = { .fake = fake_new_paged(GIB, GIB, PAGE_ORDER_1G) };
+	g_autofree char *name = g_strnfill(200, 'd');
+	uint64_t dir = STORE_ROOT_INO, odd;
+
+	world_start(&world);
+	for (int i = 0; i < 20; i++)
+		dir = world_make(&world, dir, name, S_IFDIR | 0700);
+	odd = world_make(&world, STORE_ROOT_INO, "\xff\x9b\xe2\x80\xae\n", S_IFREG | 0600);
+
+	g_autofree char *deep = namespace_describe(world.ns, dir), *escaped = namespace_describe(world.ns, odd);
+
+	g_assert_cmpuint(strlen(deep), <, 1400);
+	g_assert_true(g_str_has_prefix(deep, "inode 21 (.../ddd"));
+	g_assert_cmpstr(escaped, ==, "inode 22 (/\\377\\233\\342\\200\\256\\n)");
+	namespace_destroy(world.ns, false);
+	fake_destroy(world.fake);
+}
+
+/* After each rename a path is that of the last name, or none: never one that leads to another inode. */
+static void paths_after_renames(void)
+{
+	struct world world = { .fake = fake_new_paged(GIB, GIB, PAGE_ORDER_1G) };
+	struct stat attr;
+	uint64_t dir, one, two;
+
+	world_start(&world);
+	dir = world_make(&world, STORE_ROOT_INO, "d", S_IFDIR | 0700);
+	one = world_make(&world, STORE_ROOT_INO, "one", S_IFREG | 0600);
+	two = world_make(&world, dir, "two", S_IFREG | 0600);
+	g_assert_cmpint(namespace_rename(world.ns, STORE_ROOT_INO, "one", dir, "two", RENAME_EXCHANGE), ==, 0);
+	g_assert_cmpint(namespace_link(world.ns, one, STORE_ROOT_INO, "link", &attr), ==, 0);
+
+	g_autofree char *linked = namespace_describe(world.ns, one), *exchanged = namespace_describe(world.ns, two);
+
+	g_assert_cmpint(namespace_rename(world.ns, STORE_ROOT_INO, "one", STORE_ROOT_INO, "link", 0), ==, 0);
+
+	g_autofree char *replaced = namespace_describe(world.ns, one), *replacing = namespace_describe(world.ns, two);
+
+	g_assert_cmpstr(linked, ==, "inode 3 (/link)");
+	g_assert_cmpstr(exchanged, ==, "inode 4 (/one)");
+	g_assert_cmpstr(replaced, ==, "inode 3");
+	g_assert_cmpstr(replacing, ==, "inode 4 (/link)");
+	namespace_destroy(world.ns, false);
+	fake_destroy(world.fake);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -153,5 +203,7 @@ int main(int argc, char **argv)
 		g_test_add_data_func(path, &kinds[i], log_of_mappings);
 	}
 	g_test_add_func("/fault_service/paths", paths_are_named);
+	g_test_add_func("/fault_service/hostile", paths_of_hostile_users);
+	g_test_add_func("/fault_service/renames", paths_after_renames);
 	return g_test_run();
 }
