@@ -2,6 +2,7 @@
 /* Which processes map the files of a mount. */
 #include "dmemfsctl/users.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,15 +66,28 @@ static char *read_name(pid_t pid)
 	return g_file_get_contents(path, &name, NULL, NULL) ? g_strchomp(name) : g_strdup("?");
 }
 
-/* The path of a file that was removed, g_malloc'ed; NULL: the file is still there, and its name only ends so. */
-static char *removed_path(const struct mapping *mapping)
+static bool is_of(const struct mapping *mapping, const struct stat *st)
+{
+	return st->st_dev == mapping->device && st->st_ino == mapping->inode;
+}
+
+/*
+ * The path of a file that was removed, g_malloc'ed; NULL: the file is still there, under another name or one that only ends so. The
+ * path is looked up only by who may not follow @link: it can be of another mount namespace, whose owner chose it.
+ */
+static char *removed_path(const struct mapping *mapping, const char *link)
 {
 	static const char mark[] = " (deleted)"; /* proc(5) */
 	struct stat st;
 
-	if (!g_str_has_suffix(mapping->path, mark) ||
-	    (lstat(mapping->path, &st) == 0 && st.st_dev == mapping->device && st.st_ino == mapping->inode))
+	if (!g_str_has_suffix(mapping->path, mark))
 		return NULL;
+	if (stat(link, &st) == 0) {
+		if (is_of(mapping, &st) && st.st_nlink > 0)
+			return NULL;
+	} else if ((errno == EPERM || errno == EACCES) && lstat(mapping->path, &st) == 0 && is_of(mapping, &st)) {
+		return NULL;
+	}
 	return g_strndup(mapping->path, strlen(mapping->path) - strlen(mark));
 }
 
@@ -92,9 +106,9 @@ static struct user *user_of(GPtrArray *users, guint first, pid_t pid, const stru
 	user->pid = pid;
 	user->inode = mapping->inode;
 	user->name = read_name(pid);
-	user->last_path = removed_path(mapping);
 	user->link = g_strdup_printf("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, mapping->address,
 	                             mapping->address + mapping->length);
+	user->last_path = removed_path(mapping, user->link);
 	user->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
 	g_ptr_array_add(users, user);
 	return user;

@@ -116,6 +116,15 @@ def test_status_shows_who_keeps_the_memory_of_removed_files(ctl, fs):
     assert "REMOVED" not in ctl.text("status", fs.root)
 
 
+def test_file_that_lost_one_of_its_names_is_not_removed(ctl, fs):
+    path = fs.make_file("file", size=fs.unit)
+    with mapped(path, fs.unit):
+        os.link(path, fs / "other")
+        os.unlink(path)
+        assert ctl.json("status", fs.root)["mounts"][0]["removed_mapped"] == []
+        assert [file["path"] for file in ctl.json("ls", fs.root)["files"]] == ["other"]
+
+
 def test_names_cannot_steer_the_terminal(ctl, fs):
     name = os.fsencode(fs.root) + b"/a\n\x1b[31m\xff"
     with open(name, "wb"):
