@@ -129,25 +129,34 @@ static void add_mapping(struct user *user, const struct mapping *mapping)
 	g_array_index(user->mappings, struct mapping, user->mappings->len - 1).path = NULL; /* the line goes */
 }
 
-/* Skips processes that end meanwhile, or that this process may not examine. */
+static FILE *open_list(pid_t pid, const char *name)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)pid, name);
+
+	return fopen(path, "re");
+}
+
+/*
+ * Skips processes that end meanwhile, or that this process may not examine. Reads line by line: each may have a path of 4 KiB, and the
+ * process chooses how many there are.
+ */
 static void look_at(pid_t pid, dev_t device, GPtrArray *users)
 {
-	g_autofree char *path = g_strdup_printf("/proc/%d/maps", (int)pid);
-	g_autofree char *maps = NULL;
+	FILE *maps = open_list(pid, "maps");
 	guint first = users->len;
+	char *line = NULL;
+	size_t room = 0;
 
-	if (!g_file_get_contents(path, &maps, NULL, NULL))
-		return;
-	for (char *line = maps; line && *line;) {
-		char *next = strchr(line, '\n');
+	while (maps && getline(&line, &room, maps) > 0) {
 		struct mapping mapping = { 0 };
 
-		if (next)
-			*next++ = '\0';
+		g_strchomp(line);
 		if (mapping_parse(line, &mapping) && mapping.device == device)
 			add_mapping(user_of(users, first, pid, &mapping), &mapping);
-		line = next;
 	}
+	free(line);
+	if (maps)
+		fclose(maps);
 }
 
 static gint by_pid(gconstpointer a, gconstpointer b)
@@ -207,20 +216,43 @@ bool numa_line_parse(const char *line, uint64_t *address, uint64_t *bound)
 	return true;
 }
 
-static void set_policy(const GPtrArray *users, guint first, uint64_t address, uint64_t bound)
+/* All mappings of the process of the entry @first, by address. */
+static GHashTable *mappings_of(const GPtrArray *users, guint first)
 {
 	const struct user *of = g_ptr_array_index(users, first);
+	GHashTable *mappings = g_hash_table_new(g_int64_hash, g_int64_equal);
 
 	for (guint i = first; i < users->len; i++) {
 		const struct user *user = g_ptr_array_index(users, i);
 
-		for (guint k = 0; user->pid == of->pid && k < user->mappings->len; k++) {
+		if (user->pid != of->pid)
+			break;
+		for (guint k = 0; k < user->mappings->len; k++) {
 			struct mapping *mapping = &g_array_index(user->mappings, struct mapping, k);
 
-			if (mapping->address == address)
-				mapping->bound = bound;
+			g_hash_table_insert(mappings, &mapping->address, mapping);
 		}
 	}
+	return mappings;
+}
+
+static void read_policies_of(pid_t pid, GHashTable *mappings)
+{
+	FILE *policies = open_list(pid, "numa_maps");
+	char *line = NULL;
+	size_t room = 0;
+
+	while (policies && getline(&line, &room, policies) > 0) {
+		uint64_t address, bound;
+		struct mapping *mapping =
+			numa_line_parse(line, &address, &bound) ? g_hash_table_lookup(mappings, &address) : NULL;
+
+		if (mapping)
+			mapping->bound = bound;
+	}
+	free(line);
+	if (policies)
+		fclose(policies);
 }
 
 void users_read_policies(const GPtrArray *users)
@@ -229,19 +261,12 @@ void users_read_policies(const GPtrArray *users)
 
 	for (guint i = 0; i < users->len; i++) {
 		const struct user *user = g_ptr_array_index(users, i);
-		g_autofree char *path = g_strdup_printf("/proc/%d/numa_maps", (int)user->pid);
-		g_autofree char *text = NULL;
-		g_auto(GStrv) lines = NULL;
 
-		if (user->pid == last || !g_file_get_contents(path, &text, NULL, NULL))
-			continue;
-		last = user->pid;
-		lines = g_strsplit(text, "\n", -1);
-		for (char **line = lines; *line; line++) {
-			uint64_t address, bound;
+		if (user->pid != last) {
+			g_autoptr(GHashTable) mappings = mappings_of(users, i);
 
-			if (numa_line_parse(*line, &address, &bound) && bound)
-				set_policy(users, i, address, bound);
+			read_policies_of(user->pid, mappings);
 		}
+		last = user->pid;
 	}
 }
