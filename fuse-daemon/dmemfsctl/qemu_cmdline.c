@@ -2,7 +2,15 @@
 /* The command line of a running QEMU. */
 #include "dmemfsctl/qemu_cmdline.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+
+/* The kernel passes no more to a program, unless its stack may be larger than 8 MiB. A process can claim any length later (prctl(2)). */
+#define LONGEST (2 << 20)
+/* How many objects count. QEMU has at most 256 slots for memory and 128 nodes. */
+#define MOST  512
+#define SPACE " \t\r\n"
 
 static void memory_free(gpointer data)
 {
@@ -34,18 +42,30 @@ static char *value_of_option(const char *text, const char *name)
 	return found;
 }
 
-/* The value of @name in a JSON object: of a string its text, of anything else as it is written. As libvirt writes it: no spaces. */
+/* Where the value of @name begins in a JSON object; NULL: it has none. */
+static const char *find_json(const char *text, const char *name)
+{
+	g_autofree char *key = g_strdup_printf("\"%s\"", name);
+
+	while ((text = strstr(text, key))) {
+		text += strlen(key);
+		text += strspn(text, SPACE);
+		if (*text == ':')
+			return text + 1 + strspn(text + 1, SPACE);
+	}
+	return NULL;
+}
+
+/* The value of @name in a JSON object: of a string its text, of anything else as it is written. */
 static char *value_of_json(const char *text, const char *name)
 {
-	g_autofree char *key = g_strdup_printf("\"%s\":", name);
-	const char *at = strstr(text, key);
+	const char *at = find_json(text, name);
 	GString *value;
 
 	if (!at)
 		return NULL;
-	at += strlen(key);
 	if (*at != '"')
-		return g_strndup(at, strcspn(at, ",}"));
+		return g_strndup(at, strcspn(at, ",}" SPACE));
 	value = g_string_new(NULL);
 	for (at++; *at && *at != '"'; at++) {
 		at += *at == '\\' && at[1];
@@ -61,7 +81,9 @@ static char *value_of(const char *object, const char *name)
 
 static bool is_on(const char *value)
 {
-	return g_strcmp0(value, "on") == 0 || g_strcmp0(value, "yes") == 0 || g_strcmp0(value, "true") == 0;
+	static const char *const words[] = { "on", "yes", "true", "y", NULL };
+
+	return value && g_strv_contains(words, value);
 }
 
 static bool is_memory_file(const char *object)
@@ -72,20 +94,25 @@ static bool is_memory_file(const char *object)
 	return g_strcmp0(type, "memory-backend-file") == 0 || g_str_has_prefix(object, "memory-backend-file,");
 }
 
-static void add_memory(GPtrArray *found, const char *object)
+/* Takes ownership of @id and @path. */
+static void add_memory(GPtrArray *found, char *id, char *path, bool prealloc)
 {
-	g_autofree char *prealloc = value_of(object, "prealloc");
 	struct qemu_memory *memory = g_new0(struct qemu_memory, 1);
 
-	memory->id = value_of(object, "id");
-	memory->path = value_of(object, "mem-path");
-	memory->prealloc = is_on(prealloc);
-	if (!memory->id)
-		memory->id = g_strdup("?");
-	if (memory->path)
+	memory->id = id ? id : g_strdup("?");
+	memory->path = path;
+	memory->prealloc = prealloc;
+	if (path && found->len < MOST)
 		g_ptr_array_add(found, memory);
 	else
 		memory_free(memory);
+}
+
+static void add_object(GPtrArray *found, const char *object)
+{
+	g_autofree char *prealloc = value_of(object, "prealloc");
+
+	add_memory(found, value_of(object, "id"), value_of(object, "mem-path"), is_on(prealloc));
 }
 
 static bool is_option(const char *argument, const char *name)
@@ -100,32 +127,66 @@ GPtrArray *qemu_cmdline_parse(const char *const *arguments)
 
 	for (; *arguments; arguments++) {
 		prealloc_all |= is_option(*arguments, "mem-prealloc");
-		if (!is_option(*arguments, "object") || !arguments[1])
-			continue;
-		arguments++;
-		if (is_memory_file(*arguments))
-			add_memory(found, *arguments);
+		if (is_option(*arguments, "object") && arguments[1]) {
+			arguments++;
+			if (is_memory_file(*arguments))
+				add_object(found, *arguments);
+		} else if (is_option(*arguments, "mem-path") && arguments[1]) {
+			arguments++;
+			add_memory(found, g_strdup("of -mem-path"), g_strdup(*arguments), false);
+		}
 	}
 	for (guint i = 0; prealloc_all && i < found->len; i++)
 		((struct qemu_memory *)g_ptr_array_index(found, i))->prealloc = true;
 	return found;
 }
 
-GPtrArray *qemu_cmdline_read(pid_t pid)
+/* At most LONGEST bytes, and a NUL. NULL: nothing can be read. */
+static char *read_arguments(pid_t pid, gsize *length)
 {
 	g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", (int)pid);
-	g_autoptr(GPtrArray) arguments = g_ptr_array_new();
-	g_autofree char *text = NULL;
-	g_autofree char *program = NULL;
-	gsize length;
+	g_autofree char *text = g_malloc(LONGEST + 1);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = 1;
 
-	if (!g_file_get_contents(path, &text, &length, NULL) || length == 0)
-		return NULL;
-	program = g_path_get_basename(text);
-	if (!g_str_has_prefix(program, "qemu-system-") && !g_str_has_prefix(program, "qemu-kvm"))
+	for (*length = 0; fd >= 0 && got > 0 && *length<LONGEST; *length += got> 0 ? (gsize)got : 0)
+		got = read(fd, text + *length, LONGEST - *length);
+	if (fd >= 0)
+		close(fd);
+	text[*length] = '\0';
+	return *length > 0 ? g_steal_pointer(&text) : NULL;
+}
+
+static bool is_qemu(const char *argument)
+{
+	g_autofree char *program = g_path_get_basename(argument);
+
+	return g_str_has_prefix(program, "qemu-system-") || g_str_has_prefix(program, "qemu-kvm") ||
+	       strcmp(program, "kvm") == 0;
+}
+
+/* It may have another working directory, or another root than this process. */
+static void see_from_here(pid_t pid, struct qemu_memory *memory)
+{
+	g_autofree char *path = memory->path;
+
+	memory->path = g_strdup_printf("/proc/%d/%s/%s", (int)pid, g_path_is_absolute(path) ? "root" : "cwd", path);
+}
+
+GPtrArray *qemu_cmdline_read(pid_t pid)
+{
+	g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+	GPtrArray *found;
+	gsize length;
+	g_autofree char *text = read_arguments(pid, &length);
+
+	if (!text || !is_qemu(text))
 		return NULL;
 	for (gsize at = 0; at < length; at += strlen(text + at) + 1)
 		g_ptr_array_add(arguments, text + at);
 	g_ptr_array_add(arguments, NULL);
-	return qemu_cmdline_parse((const char *const *)arguments->pdata);
+	found = qemu_cmdline_parse((const char *const *)arguments->pdata);
+	for (guint i = 0; i < found->len; i++)
+		see_from_here(pid, g_ptr_array_index(found, i));
+	return found;
 }

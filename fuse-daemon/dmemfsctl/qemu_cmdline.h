@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A memory-backend-file, by an argument of -object. */
+/* A memory-backend-file, by an argument of -object or -mem-path. */
 struct qemu_memory {
 	char *id;      /* "?": not given */
 	char *path;    /* mem-path: a file, or a directory in which QEMU made one and removed it */
@@ -17,7 +17,7 @@ struct qemu_memory {
 
 /* All memory-backend-file of @arguments: GPtrArray of struct qemu_memory, owned. The caller owns the array. */
 GPtrArray *qemu_cmdline_parse(const char *const *arguments);
-/* The same of the process @pid; NULL: it is not QEMU, or this process may not look. */
+/* The same of the process @pid, its paths as this process can use them; NULL: it is not QEMU, or this process may not look. */
 GPtrArray *qemu_cmdline_read(pid_t pid);
 
 #endif

@@ -26,6 +26,12 @@ def test_small_alignment(ctl, fs):
     assert shown == ", 4K only" and user["page_size_wanted_bytes"] == 2 * MIB
 
 
+def test_small_alignment_by_a_path_from_its_own_directory(ctl, fs):
+    with unaligned(backend_file("vm1", align=None), ctl.work, cwd=fs.root) as ask:
+        ((finding,), _, _) = examine(ctl, fs, ask.pid)
+    assert "align=2M or align=1G" in finding["remedy"] and "plugged in" not in finding["remedy"]
+
+
 def test_small_alignment_in_a_directory(ctl, fs):
     """QEMU removes the file that it makes there."""
     with unaligned(backend_file(fs.root, align=None), ctl.work) as ask:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from helpers.backends import GIB
+from helpers.control import FOUND
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("processes: the backend makes no difference")]
 
@@ -31,6 +32,18 @@ for i in range(COUNT):
     place(at + i * 4096, 4096, SHARED | FIXED, fd)
 nodes = ctypes.c_ulong(1)
 assert libc.syscall(237, ctypes.c_void_p(at), ctypes.c_ulong(COUNT * 4096), 2, ctypes.byref(nodes), 64, 0) == 0
+"""
+# It claims that its arguments are 64 GiB of zeroes (PR_SET_MM_MAP).
+LONG = PREPARE + """
+at = place(0, 64 << 30, PRIVATE | ANONYMOUS | NORESERVE)
+ctypes.memmove(at, b"qemu-system-x86_64", 18)
+mapping = place(0, (4 << 20) + 4096, PRIVATE | ANONYMOUS | NORESERVE)
+place((mapping + (2 << 20)) // (2 << 20) * (2 << 20) + 4096, 2 << 20, SHARED | FIXED, fd)
+stat = [0, 0] + list(open("/proc/self/stat").read().rpartition(")")[2].split())
+code, end_code, stack, data, end_data, brk = (int(stat[i]) for i in (25, 26, 27, 44, 45, 46))
+values = struct.pack("11QQII", code, end_code, data, end_data, brk, brk, stack, at, at + (64 << 30),
+                     at, at, 0, 0, 0xffffffff)
+assert libc.prctl(35, 14, values, len(values), 0) == 0, os.strerror(ctypes.get_errno())
 """
 
 
@@ -68,3 +81,12 @@ def test_process_with_very_many_mappings(ctl, far):
         (file,) = ctl.json("ls", far.root, preexec_fn=limits(10, GIB))["files"]
     (user,) = file["mapped_by"]
     assert (user["pid"], user["mapped_bytes"], user["unmet_nodes"]) == (pid, 60000 * 4096, "9")
+
+
+def test_process_that_claims_to_have_endless_arguments(ctl, fs):
+    path = fs.make_file("vm1", size=fs.unit)
+    with process(LONG, path) as pid:
+        done = ctl.run("doctor", "--config", fs.daemon.config, preexec_fn=limits(10, GIB))
+    assert done.returncode == FOUND, done
+    assert f"({pid}) maps vm1 at an address that allows pages of 4K only" in done.stdout
+    assert "object-add" in done.stdout  # the beginning of the arguments is read

@@ -14,15 +14,15 @@ SIZE = 16 * MIB
 
 
 @contextmanager
-def qemu(arguments, work, complaint="", pass_fds=()):
+def qemu(arguments, work, complaint="", **options):
     """
     A virtual machine that does not start, and a function that queries its monitor. @complaint: a regular expression for
-    what QEMU prints to standard error.
+    what QEMU prints to standard error. @options: of Popen.
     """
     command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
     with open(work / "qemu.stderr", "wb") as stderr, \
             subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-                             text=True, pass_fds=pass_fds) as process:
+                             text=True, **options) as process:
 
         def ask(execute, **arguments):
             process.stdin.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
@@ -48,10 +48,10 @@ def qemu(arguments, work, complaint="", pass_fds=()):
 
 
 @contextmanager
-def unaligned(arguments, work, prepare=lambda ask: None):
+def unaligned(arguments, work, prepare=lambda ask: None, **options):
     """QEMU, none of whose mappings on the mount happens to be aligned to 2 MiB: one of 512 would be."""
     for _ in range(5):
-        with qemu(arguments, work) as ask:
+        with qemu(arguments, work, **options) as ask:
             prepare(ask)
             lines = Path(f"/proc/{ask.pid}/maps").read_text().splitlines()
             if all(int(line.partition("-")[0], 16) % (2 * MIB) for line in lines if "/mnt" in line):

@@ -167,20 +167,34 @@ static void qemu_arguments(void)
 		"-object",
 		"{\"qom-type\":\"iothread\",\"id\":\"h\"}",
 		"-object",
+		"{ \"qom-type\" : \"memory-backend-file\", \"prealloc\" : true , \"id\": \"i\", \"mem-path\" : \"/mnt/i\" }",
+		"-object",
 		NULL,
 	};
 	static const char *const all[] = { "kvm", "-object", "memory-backend-file,mem-path=/a", "-mem-prealloc", NULL };
+	static const char *const plain[] = { "kvm", "-m", "64M", "-mem-path", "/mnt", NULL };
+	const char *many[2001] = { NULL };
 	g_autoptr(GPtrArray) found = qemu_cmdline_parse(arguments);
 	g_autoptr(GPtrArray) touched = qemu_cmdline_parse(all);
+	g_autoptr(GPtrArray) whole = qemu_cmdline_parse(plain);
 
-	g_assert_cmpuint(found->len, ==, 5);
+	g_assert_cmpuint(found->len, ==, 6);
 	assert_memory(found, 0, "a", "/mnt/a,b", true);
 	assert_memory(found, 1, "c", "/mnt/c", false);
 	assert_memory(found, 2, "?", "/mnt/d", false);
 	assert_memory(found, 3, "f", "/mnt/\"f", true);
 	assert_memory(found, 4, "g", "/mnt/g", false);
+	assert_memory(found, 5, "i", "/mnt/i", true);
 	g_assert_cmpuint(touched->len, ==, 1);
 	assert_memory(touched, 0, "?", "/a", true);
+	for (size_t i = 0; i + 1 < G_N_ELEMENTS(many); i++)
+		many[i] = i % 2 ? "memory-backend-file,mem-path=/a" : "-object";
+
+	g_autoptr(GPtrArray) bounded = qemu_cmdline_parse(many);
+
+	g_assert_cmpuint(bounded->len, ==, 512);
+	g_assert_cmpuint(whole->len, ==, 1);
+	assert_memory(whole, 0, "of -mem-path", "/mnt", false);
 }
 
 static void extents_and_faults(void)
