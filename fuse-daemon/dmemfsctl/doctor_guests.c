@@ -126,7 +126,9 @@ void doctor_check_mappings(struct doctor *doctor)
 
 		g_ptr_array_add(doctor->files, list);
 		if (!list) {
-			doctor_add(doctor, LEVEL_NOTE, "run as root", "%s", error->message);
+			g_autofree char *reason = text_visible(error->message); /* has the name of a file */
+
+			doctor_add(doctor, LEVEL_NOTE, "run as root", "%s", reason);
 			continue;
 		}
 		files_read_policies(list->users, view);
@@ -237,6 +239,16 @@ static void check_descriptors(struct doctor *doctor, const struct user *user, ch
 	}
 }
 
+/* False: what a mount has could not be read, so that nothing is known of its users. */
+static bool knows_all_files(const struct doctor *doctor)
+{
+	for (guint i = 0; i < doctor->files->len; i++) {
+		if (!g_ptr_array_index(doctor->files, i))
+			return false;
+	}
+	return doctor->files->len > 0;
+}
+
 static void check_raw(struct doctor *doctor, check_descriptor *check, const char *healthy)
 {
 	g_autoptr(GPtrArray) users = users_of_raw_memory(doctor);
@@ -244,7 +256,7 @@ static void check_raw(struct doctor *doctor, check_descriptor *check, const char
 
 	for (guint i = 0; i < users->len; i++)
 		check_descriptors(doctor, g_ptr_array_index(users, i), check);
-	if (doctor->views->len > 0 && doctor->findings->len == before)
+	if (knows_all_files(doctor) && doctor->findings->len == before)
 		doctor_add(doctor, LEVEL_OK, NULL, "%s", healthy);
 }
 

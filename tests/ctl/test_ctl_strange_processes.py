@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """doctor and ls, as root, with processes and files that someone without privilege made to trouble or mislead them."""
 
+import json
+import os
 import resource
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from helpers.backends import GIB
-from helpers.control import FOUND
+from helpers.control import DONE, FOUND
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("processes: the backend makes no difference")]
 
@@ -23,6 +25,11 @@ def place(address, length, flags, fd=-1):
     return at
 SHARED, PRIVATE, FIXED, ANONYMOUS, NORESERVE = 0x1, 0x2, 0x10, 0x20, 0x4000
 fd = os.open(sys.argv[1], os.O_RDWR)
+"""
+HOLD = PREPARE + """
+# 2 MiB that are aligned, so that all is well.
+at = place(0, 4 << 20, PRIVATE | ANONYMOUS | NORESERVE)
+place((at + (2 << 20) - 1) // (2 << 20) * (2 << 20), 2 << 20, SHARED | FIXED, fd)
 """
 # The same page of the file again and again, so that the kernel cannot merge the mappings, all bound to node 0.
 MANY = PREPARE + """
@@ -90,3 +97,37 @@ def test_process_that_claims_to_have_endless_arguments(ctl, fs):
     assert done.returncode == FOUND, done
     assert f"({pid}) maps vm1 at an address that allows pages of 4K only" in done.stdout
     assert "object-add" in done.stdout  # the beginning of the arguments is read
+
+
+def alone(ctl, *command, prepare=":"):
+    """Runs @command where other dmemfs than that of the test are not mounted, after the shell's commands @prepare."""
+    others = f"findmnt -rno TARGET -t fuse.dmemfs | grep -v '^{ctl.work}/' | xargs -r umount -l"
+    script = f'{others}; {prepare} && exec "$@"'
+    return subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *map(str, command)], cwd=ctl.work, timeout=30,
+                          capture_output=True, text=True, check=False)
+
+
+def test_user_who_may_not_see_where_memory_lies(ctl, fs):
+    """doctor does not call fine what it did not examine, and a name does not steer the terminal."""
+    os.chmod(fs.root, 0o755)
+    fs.make_file("a\n\x1b[31m", size=fs.unit)
+    done = alone(ctl, "setpriv", "--reuid=65534", ctl.program, "doctor", "--config", fs.daemon.config)
+    assert done.returncode == DONE and r"a\x0a\x1b[31m: dmemfs.extents" in done.stdout, done
+    assert "direct-io" not in done.stdout and "vfio" not in done.stdout and "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("below", [".", "tenant"])
+def test_mount_that_is_bound_to_another_place(ctl, fs, below):
+    """It counts once, also when a container has only a directory of it."""
+    os.mkdir(fs / "tenant")
+    path = fs.make_file("vm1", size=fs.unit)
+    (ctl.work / "place").mkdir()
+    bind = f"mount --bind {fs / below} place"
+    with process(HOLD, path) as pid:
+        listed = alone(ctl, ctl.program, "ls", "--json", prepare=bind)
+        done = alone(ctl, ctl.program, "doctor", "--config", fs.daemon.config, prepare=bind)
+    assert listed.returncode == DONE, listed
+    (file,) = json.loads(listed.stdout)["files"]
+    assert file["path"] == "vm1" and [user["pid"] for user in file["mapped_by"]] == [pid]
+    assert done.returncode == DONE and done.stdout.count("served by dmemfsd") == 1, done
+    assert "1 mapped files: all mappings" in done.stdout and "/place" not in done.stdout
