@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Checks of processes that map files, mostly guests: what they use that does not work with such memory. */
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "dmemfsctl/descriptors.h"
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/files.h"
 #include "dmemfsctl/qemu_cmdline.h"
@@ -179,64 +178,36 @@ static GPtrArray *users_of_raw_memory(const struct doctor *doctor)
 	return found;
 }
 
-/* The flags of an open file are octal in fdinfo (proc(5)). */
-static bool is_direct(const char *fdinfo)
+static void add_direct(struct doctor *doctor, const char *process, const struct user *user, const char *name)
 {
-	const char *flags = strstr(fdinfo, "flags:");
-
-	return flags && strtoul(flags + strlen("flags:"), NULL, 8) & O_DIRECT;
+	doctor_add(doctor, LEVEL_PROBLEM,
+	           "use the page cache for the disk: cache=writeback instead of none or directsync; or give the "
+	           "guest memory with pages=1G or 2M",
+	           "%s(%d) has %s open with O_DIRECT, but memory with pages=none: reading into it fails with "
+	           "EFAULT, whatever aio= is",
+	           process, (int)user->pid, name);
 }
 
-static bool is_vfio(const char *target)
+static void add_assigned(struct doctor *doctor, const char *process, const struct user *user, const char *name)
 {
-	return g_str_has_prefix(target, "/dev/vfio/") || strcmp(target, "/dev/iommu") == 0;
+	doctor_add(doctor, LEVEL_PROBLEM, "give the guest memory with pages=1G or 2M: dmemfs.pages of its directory",
+	           "%s(%d) has %s open, but memory with pages=none: an assigned device (VFIO) cannot reach it", process,
+	           (int)user->pid, name);
 }
 
-typedef void check_descriptor(struct doctor *doctor, const struct user *user, const char *target, const char *fdinfo);
-
-static void check_direct(struct doctor *doctor, const struct user *user, const char *target, const char *fdinfo)
+static void check_descriptors(struct doctor *doctor, const struct user *user, enum descriptor_kind kind)
 {
+	g_autoptr(GPtrArray) names = descriptors_find(user->pid, kind);
 	g_autofree char *process = text_visible(user->name);
-	g_autofree char *name = text_visible(target);
 
-	if (is_direct(fdinfo))
-		doctor_add(
-			doctor, LEVEL_PROBLEM,
-			"use the page cache for the disk: cache=writeback instead of none or directsync; or give the "
-			"guest memory with pages=1G or 2M",
-			"%s(%d) has %s open with O_DIRECT, but memory with pages=none: reading into it fails with "
-			"EFAULT, whatever aio= is",
-			process, (int)user->pid, name);
-}
+	for (guint i = 0; i < names->len; i++) {
+		g_autofree char *name = text_visible(g_ptr_array_index(names, i));
 
-static void check_assigned(struct doctor *doctor, const struct user *user, const char *target, const char *fdinfo)
-{
-	g_autofree char *process = text_visible(user->name);
-	g_autofree char *name = text_visible(target);
-
-	(void)fdinfo;
-	if (is_vfio(target))
-		doctor_add(doctor, LEVEL_PROBLEM,
-		           "give the guest memory with pages=1G or 2M: dmemfs.pages of its directory",
-		           "%s(%d) has %s open, but memory with pages=none: an assigned device (VFIO) cannot reach it",
-		           process, (int)user->pid, name);
-}
-
-static void check_descriptors(struct doctor *doctor, const struct user *user, check_descriptor *check)
-{
-	g_autofree char *directory = g_strdup_printf("/proc/%d/fdinfo", (int)user->pid);
-	g_autoptr(GDir) descriptors = g_dir_open(directory, 0, NULL);
-	const char *number;
-
-	while (descriptors && (number = g_dir_read_name(descriptors))) {
-		g_autofree char *info_path = g_build_filename(directory, number, NULL);
-		g_autofree char *link_path = g_strdup_printf("/proc/%d/fd/%s", (int)user->pid, number);
-		g_autofree char *info = NULL;
-		g_autofree char *target = g_file_read_link(link_path, NULL);
-
-		if (target && g_file_get_contents(info_path, &info, NULL, NULL))
-			check(doctor, user, target, info);
+		(kind == DESCRIPTOR_VFIO ? add_assigned : add_direct)(doctor, process, user, name);
 	}
+	if (names->len == DESCRIPTORS_MAX)
+		doctor_add(doctor, LEVEL_NOTE, NULL, "%s(%d): not more than %d of its files are named here", process,
+		           (int)user->pid, DESCRIPTORS_MAX);
 }
 
 /* False: what a mount has could not be read, so that nothing is known of its users. */
@@ -249,25 +220,25 @@ static bool knows_all_files(const struct doctor *doctor)
 	return doctor->files->len > 0;
 }
 
-static void check_raw(struct doctor *doctor, check_descriptor *check, const char *healthy)
+static void check_raw(struct doctor *doctor, enum descriptor_kind kind, const char *healthy)
 {
 	g_autoptr(GPtrArray) users = users_of_raw_memory(doctor);
 	guint before = doctor->findings->len;
 
 	for (guint i = 0; i < users->len; i++)
-		check_descriptors(doctor, g_ptr_array_index(users, i), check);
+		check_descriptors(doctor, g_ptr_array_index(users, i), kind);
 	if (knows_all_files(doctor) && doctor->findings->len == before)
 		doctor_add(doctor, LEVEL_OK, NULL, "%s", healthy);
 }
 
 void doctor_check_direct_io(struct doctor *doctor)
 {
-	check_raw(doctor, check_direct, "no process that maps memory without struct page uses O_DIRECT");
+	check_raw(doctor, DESCRIPTOR_DIRECT, "no process that maps memory without struct page uses O_DIRECT");
 }
 
 void doctor_check_vfio(struct doctor *doctor)
 {
-	check_raw(doctor, check_assigned, "no process that maps memory without struct page uses VFIO");
+	check_raw(doctor, DESCRIPTOR_VFIO, "no process that maps memory without struct page uses VFIO");
 }
 
 static void check_object(struct doctor *doctor, const struct view *view, const struct user *user,

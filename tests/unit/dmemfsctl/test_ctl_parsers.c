@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The parsers of /proc and of the virtual attributes. */
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/mounts.h"
+#include "dmemfsctl/descriptors.h"
 #include "dmemfsctl/files.h"
 #include "dmemfsctl/map.h"
 #include "dmemfsctl/qemu_cmdline.h"
@@ -197,6 +201,51 @@ static void qemu_arguments(void)
 	assert_memory(whole, 0, "of -mem-path", "/mnt", false);
 }
 
+/* Of this process: a program that it has open with O_DIRECT twice, a pipe in packet mode, and devices. */
+static void open_files(void)
+{
+	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+	int files[] = { open(self, O_RDONLY | O_DIRECT), open(self, O_RDONLY | O_DIRECT), open(self, O_RDONLY) };
+	int packets[2];
+
+	g_assert_cmpint(pipe2(packets, O_DIRECT), ==, 0);
+	g_assert_cmpint(files[0], >=, 0);
+
+	g_autoptr(GPtrArray) direct = descriptors_find(getpid(), DESCRIPTOR_DIRECT);
+	g_autoptr(GPtrArray) devices = descriptors_find(getpid(), DESCRIPTOR_VFIO);
+
+	g_assert_cmpuint(direct->len, ==, 1);
+	g_assert_cmpstr(g_ptr_array_index(direct, 0), ==, self);
+	g_assert_cmpuint(devices->len, ==, 0);
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
+		close(files[i]);
+	close(packets[0]);
+	close(packets[1]);
+}
+
+static void very_many_open_files(void)
+{
+	g_autofree char *directory = g_dir_make_tmp("descriptors-XXXXXX", NULL);
+	int files[2 * DESCRIPTORS_MAX];
+
+	for (int i = 0; i < 2 * DESCRIPTORS_MAX; i++) {
+		g_autofree char *path = g_strdup_printf("%s/%d", directory, i);
+
+		files[i] = open(path, O_RDWR | O_CREAT | O_DIRECT, 0600);
+		if (files[i] < 0 && errno == EINVAL)
+			g_test_skip("the directory for temporary files has no O_DIRECT");
+		unlink(path);
+	}
+
+	g_autoptr(GPtrArray) direct = descriptors_find(getpid(), DESCRIPTOR_DIRECT);
+
+	if (files[0] >= 0)
+		g_assert_cmpuint(direct->len, ==, DESCRIPTORS_MAX);
+	for (int i = 0; i < 2 * DESCRIPTORS_MAX; i++)
+		close(files[i]);
+	rmdir(directory);
+}
+
 static void extents_and_faults(void)
 {
 	g_autoptr(GArray) runs = file_parse_extents("0 4294967296 1073741824\n1073741824 9663676416 2097152");
@@ -264,6 +313,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
 	g_test_add_func("/ctl/numa_lines", numa_lines);
 	g_test_add_func("/ctl/qemu_arguments", qemu_arguments);
+	g_test_add_func("/ctl/open_files", open_files);
+	g_test_add_func("/ctl/very_many_open_files", very_many_open_files);
 	g_test_add_func("/ctl/extents_and_faults", extents_and_faults);
 	g_test_add_func("/ctl/run_pages", run_pages);
 	g_test_add_func("/ctl/scale", scale);
