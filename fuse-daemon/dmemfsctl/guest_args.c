@@ -191,10 +191,11 @@ static bool advise_cloud_hypervisor(const struct guest *guest, struct advice *ad
 		                    "%s: is a directory, and Cloud Hypervisor opens files that exist: name a "
 		                    "file",
 		                    guest->path) == STATUS_DONE;
-	if (strpbrk(guest->path, ",\"[]"))
+	/* A line break would end the comment that has the path, in the output that a script evaluates. */
+	if (strpbrk(guest->path, ",\"[]\n"))
 		return command_fail(error, STATUS_FAILED,
 		                    "%s: Cloud Hypervisor cannot take such a path: name a file without "
-		                    "commas, quotes and brackets",
+		                    "commas, quotes, brackets and line breaks",
 		                    guest->path) == STATUS_DONE;
 	add_prepare(advice, guest);
 	g_ptr_array_add(advice->arguments, g_strdup("--memory"));

@@ -94,6 +94,8 @@ def test_cloud_hypervisor(ctl, fs):
         "--memory", "size=0", "--memory-zone", f"id=dmemfs,size=8M,file={fs / 'new'},shared=on"]
     ctl.fails("guest-args", fs.root, "--vmm=cloud-hypervisor", "--size=8M", status=USAGE, says=["is a directory"])
     ctl.fails("guest-args", fs / "a,b", "--vmm=cloud-hypervisor", "--size=8M", says=["without commas"])
+    # In output that a script evaluates, it would be a command.
+    ctl.fails("guest-args", fs / "a\ntouch b #", "--vmm=cloud-hypervisor", "--size=8M", says=["line breaks"])
 
 
 def test_alignment_is_that_of_the_memory(ctl, fs):
