@@ -13,9 +13,10 @@
 #define ALIGN(size)                                                                                                   \
 	"add align=" size " to QEMU's memory-backend-file (see dmemfsctl guest-args); with libvirt use the emulator " \
 	"qemu-aligned"
-#define ALIGN_LATER                                                                                                      \
-	"it was plugged in while the guest ran: add align= to object-add. libvirt cannot: give the domain a virtio-mem " \
-	"device from the start, and change its requested size (see dmemfs-guests(7))"
+#define ALIGN_LATER                                                                                                        \
+	"QEMU's command line does not name it, so it is of -readconfig or was plugged in while the guest ran: add align= " \
+	"there or to object-add. libvirt cannot: give the domain a virtio-mem device from the start, and change its "      \
+	"requested size (see dmemfs-guests(7))"
 
 /* Does an object of QEMU's command line have its memory in @file? One that QEMU made in a directory has no name. */
 static bool has_memory_in(const GPtrArray *objects, const struct view *view, const struct dmem_file *file)

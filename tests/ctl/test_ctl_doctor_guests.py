@@ -49,6 +49,16 @@ def test_memory_that_is_plugged_in_later(ctl, fs):
     assert "plugged in while the guest ran" in finding["remedy"] and "virtio-mem" in finding["remedy"] and shown == ", 4K only"
 
 
+def test_small_alignment_by_a_file_of_settings(ctl, fs):
+    """It is not on the command line."""
+    settings = ctl.work / "settings"
+    settings.write_text(f'[object "ram0"]\n  qom-type = "memory-backend-file"\n  size = "{SIZE}"\n  share = "on"\n'
+                        f'  prealloc = "on"\n  mem-path = "{fs / "vm1"}"\n')
+    with unaligned(["-readconfig", settings, "-machine", "memory-backend=ram0", "-m", f"{SIZE}B"], ctl.work) as ask:
+        ((finding,), _, _) = examine(ctl, fs, ask.pid)
+    assert "maps vm1 at an address that allows pages of 4K only" in finding["text"] and "-readconfig" in finding["remedy"]
+
+
 def test_private_memory(ctl, fs):
     with qemu(backend_file(fs / "vm1", share="off"), ctl.work) as ask:
         ((finding,), _, user) = examine(ctl, fs, ask.pid)
