@@ -6,6 +6,7 @@ PROGRAMS PLAN`. PROGRAMS is where touch_client is; PLAN is JSON: {"turns": wheth
 "systems": {SYSTEM: [MEASURE, ...]}}.
 """
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 import holder
 import kvm_guest
 from helpers.syscalls import Mapping, opened
-from names import (BOUND_CHASE, BOUND_STREAM, DISK, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, PROGRESS, START, TOUCH,
+from names import (BOUND_CHASE, BOUND_STREAM, DIRECT, DISK, FAULTS, FIO, GUEST_CHASE, GUEST_STREAM, HUGE, PROGRESS, START, TOUCH,
                    TOUCH_FAULTS, VFIO)
 from peers_systems import GIB, MIB, SIZES, SYSTEMS, WORK, run
 from vfio import Edu
@@ -32,6 +33,7 @@ KVM_CREATE_VM = 0xAE01
 FIO_TIME = 2  # seconds
 DISK_GIB = 2  # that a guest reads, and writes, in each round
 DISK_ROUNDS = 3
+PIECE = 128 << 10  # bytes, of one request of a disk
 # Seconds of the VM's clock that a guest gets for all it does. That which counts instructions jumps ahead: there the VM has a limit.
 GUEST_TIME = 120 if PLAN["turns"] else float("inf")
 ATTEMPTS = 3
@@ -160,12 +162,40 @@ def milliseconds(function, *arguments):
     return (time.monotonic() - began) * 1000
 
 
-def vfio(place, _work):
-    """A device gets all of the memory, touched before, at once."""
+@contextmanager
+def touched(place):
+    """A mapping of a new file, with memory."""
     sized(place)
-    with opened(place.path) as fd, Mapping(fd, GIB, skew=place.skew) as mapping, Edu() as device:
+    with opened(place.path) as fd, Mapping(fd, GIB, skew=place.skew) as mapping:
         for offset in range(0, GIB, min(place.page, SIZES["2M"])):
             mapping.write(offset, b"\x01")
+        yield mapping
+    place.forget()
+
+
+def transfer_all(transfer, disk, mapping):
+    for offset in range(0, GIB, PIECE):
+        piece = (ctypes.c_char * PIECE).from_address(mapping.address + offset)
+        if transfer(disk, [piece], offset % holder.DISK_SIZE) != PIECE:
+            raise RuntimeError(f"{holder.DISK}: a request was cut short")
+
+
+def direct(place, _work):
+    """The host's part of a guest's disk with cache=none: all of the memory is the buffer, a request after the other."""
+    holder.prepare_disk()
+    with touched(place) as mapping, opened(holder.DISK, os.O_RDWR | os.O_DIRECT) as disk:
+        try:
+            for way, transfer in (("writing", os.pwritev), ("reading", os.preadv)):
+                yield DIRECT.format(way), "ms", milliseconds(transfer_all, transfer, disk, mapping)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+            say("direct: refused")
+
+
+def vfio(place, _work):
+    """A device gets all of the memory, touched before, at once."""
+    with touched(place) as mapping, Edu() as device:
         try:
             yield VFIO.format("mapping"), "ms", milliseconds(device.map, mapping, GIB)
             yield VFIO.format("unmapping"), "ms", milliseconds(device.unmap, GIB, GIB)
@@ -173,7 +203,6 @@ def vfio(place, _work):
             if error.errno != errno.EOPNOTSUPP:
                 raise
             say("vfio: refused")
-    place.forget()
 
 
 def guest(place, _work):
@@ -193,7 +222,7 @@ def guest(place, _work):
     yield GUEST_STREAM, "MB/s", said["stream-mbs"]
 
 
-MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest, "disk": disk, "vfio": vfio}
+MEASURES = {"touch": touch, "fio": fio, "bound": bound, "start": start, "guest": guest, "disk": disk, "direct": direct, "vfio": vfio}
 NESTED = {"start", "guest", "disk"}
 
 

@@ -57,7 +57,7 @@ def _draw(figures, stem, width, points):
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".svg", ".png"):
         path = stem.with_suffix(suffix)
-        picture.savefig(path, dpi=130, metadata={"Date": None} if suffix == ".svg" else None)
+        picture.savefig(path, dpi=130, bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else None)
         yield path
     pyplot.close(picture)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import goals
 import results
-from names import (BOUND_CHASE, BOUND_STREAM, CLAIM, COST, COST_GROWS, DISK, FAULTS, FIO, GROWTH,
+from names import (BOUND_CHASE, BOUND_STREAM, CLAIM, COST, COST_GROWS, DIRECT, DISK, FAULTS, FIO, GROWTH,
                    GUEST_CHASE, GUEST_STREAM, HUGE, RESTART_WAIT, START, TOUCH, TOUCH_FAULTS, VFIO, ZEROING)
 from results import number
 
@@ -19,7 +19,7 @@ OWN = "dmemfs"
 # The panels of the figure in the README: their titles, and the systems that are in each, all or these.
 SUMMARY = {
     COST: ("memory cost of a GiB", None),
-    TOUCH: ("create, size, touch 1 GiB", ("dmemfs pages=none, pool clean", "dmemfs pages=none, pool dirty", "hugetlbfs 1G",
+    TOUCH: ("create, size, touch 1 GiB", ("dmemfs pages=1G, pool clean", "dmemfs pages=1G, pool dirty", "hugetlbfs 1G",
                                           "hugetlbfs 2M", "tmpfs huge=always", "device-dax 1G")),
     START: ("start of a guest, CPU time", None),
     RESTART_WAIT: ("wait for the next daemon", None),
@@ -28,7 +28,7 @@ SUMMARY = {
 GROUPS = {
     "memory": (COST, COST_GROWS, GROWTH, CLAIM, "claim of 1,000 GiB"),
     "touch": (TOUCH, TOUCH_FAULTS),
-    "guests": (START, FAULTS, DISK.partition("{}")[0], VFIO.partition("{}")[0]),
+    "guests": (START, FAULTS, DISK.partition("{}")[0], DIRECT.partition("{}")[0], VFIO.partition("{}")[0]),
     "demand": ("first touch of 2 MiB",),
     "metadata": ("time of ",),
     "zeroing": (ZEROING,),
