@@ -19,6 +19,7 @@ ONLY_IN_FULL = {
     "a switch that polls has a CPU for itself; test_clients.py has another server of vhost-user": ("mount/test_ovs_dpdk.py",),
     "it boots a guest fifty times; the next test of the file does so five times": (
         "mount/test_guests.py::test_a_guest_that_reboots_many_times",),
+    "it waits for a moment at which no other program uses memory": ("mount/test_monitoring.py::test_free",),
     "size is what takes long; test_xattr.py has a file in very many runs, too": (
         "ctl/test_ctl_views.py::test_extents_of_a_file_in_very_many_runs",
         "mount/test_scale.py::test_twelve_tebibytes_for_2000_guests_of_64_clients"),

@@ -26,6 +26,7 @@ def test_tools(fs, backend):
     assert shown == {tool: expected[tool] for tool in shown}
 
 
+@pytest.mark.timeout(150)
 def test_free(fs, backend):
     """Other programs use and give back memory meanwhile. The test looks for a moment at which they do not."""
     expected = promised(COLUMN[backend.name])[AVAILABLE]
@@ -42,7 +43,7 @@ def test_free(fs, backend):
         fs.wait_free(SIZE)
         return said[-1] == expected
 
-    wait_until(is_as_promised, f"MemAvailable loses {expected}: {said}", 40)
+    wait_until(is_as_promised, f"MemAvailable loses {expected}: {said}", 120)
 
 
 @pytest.mark.skipif(not has_cgroups(), reason="no cgroup counts memory here")
