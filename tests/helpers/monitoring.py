@@ -84,8 +84,8 @@ def oom_score(pid):
     return int(Path(f"/proc/{pid}/oom_score").read_text()) * memory * 3 // 2000
 
 
-def available():
-    return sum_of(Path("/proc/meminfo").read_text(), AVAILABLE)
+def meminfo(name):
+    return sum_of(Path("/proc/meminfo").read_text(), name)
 
 
 def look(pid):
@@ -93,7 +93,7 @@ def look(pid):
     # First what only reads a counter: to read the page tables may change them.
     said = {"oom_score": oom_score(pid), "ps": int(subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=True,
                                                                   capture_output=True, text=True).stdout) << 10,
-            AVAILABLE: available()}
+            AVAILABLE: meminfo(AVAILABLE)}
     said["numa_maps"] = numa_maps(pid)
     for file in ("smaps", "smaps_rollup"):
         text = Path(f"/proc/{pid}/{file}").read_text()
