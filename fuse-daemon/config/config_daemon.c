@@ -84,8 +84,12 @@ static bool load_size(const struct config_text *text, const struct key *key, uin
 
 	if (!config_text_get_size(text, CONFIG_DAEMON, key->name, size, error))
 		return false;
+
+	g_autofree char *given = config_format_size(*size);
+
 	if (key->kind == PAGE_SIZE && *size != DMEMFS_PAGE_4K && *size != DMEMFS_PAGE_2M && *size != DMEMFS_PAGE_1G)
-		return config_text_fail(text, CONFIG_DAEMON, key->name, error, "is not a page size: use 4K, 2M or 1G");
+		return config_text_fail(text, CONFIG_DAEMON, key->name, error,
+		                        "%s is not a page size: use 4K, 2M or 1G", given);
 	return *size >= key->min ||
 	       config_text_fail(text, CONFIG_DAEMON, key->name, error, "is too small: use at least %s", least);
 }

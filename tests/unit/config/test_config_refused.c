@@ -107,7 +107,7 @@ static const struct bad {
 	/* sizes */
 	{ "page-size-3m",
 	  "[daemon]\npage-size=3M\n",
-	  { ":2: [daemon] page-size: ", "not a page size", "4K, 2M or 1G" } },
+	  { ":2: [daemon] page-size: ", "3M is not a page size", "4K, 2M or 1G" } },
 	{ "page-size-zero", "[daemon]\npage-size=0\n", { "[daemon] page-size: ", "4K, 2M or 1G" } },
 	{ "page-size-text", "[daemon]\npage-size=huge\n", { "[daemon] page-size: ", "\"huge\" is not a size" } },
 	{ "size-zero", "[daemon]\nsize=0\n", { ":2: [daemon] size: ", "is zero", "at least one page" } },
