@@ -24,7 +24,7 @@ static struct {
 static const GOptionEntry options[] = { { "vmm", 0, 0, G_OPTION_ARG_STRING, &arguments.vmm,
 	                                  "qemu (default), cloud-hypervisor or libvirt", "NAME" },
 	                                { "size", 's', 0, G_OPTION_ARG_STRING, &arguments.size,
-	                                  "The guest's memory; by default the size of FILE", "SIZE" },
+	                                  "The guest's memory; by default the size of the file", "SIZE" },
 	                                G_OPTION_ENTRY_NULL };
 
 struct guest {
