@@ -27,7 +27,7 @@ def sections():
     """{command: (operands, text)} of the man page, in its order."""
     body = PAGE.read_text().split("# COMMANDS\n")[1].split("\n# EXIT STATUS")[0]
     parts = re.split(r"^## ([a-z-]+)(?: (.*))?$", body, flags=re.MULTILINE)[1:]
-    return {name: ((operands or "").replace("_", "").replace("\\", "_"), text)
+    return {name: ((operands or "").replace("\\", ""), text)
             for name, operands, text in zip(parts[::3], parts[1::3], parts[2::3])}
 
 
