@@ -3,6 +3,7 @@
 
 import pytest
 
+from helpers.backends import GIB
 from helpers.control import Control
 from helpers.daemon import control_program
 
@@ -10,3 +11,12 @@ from helpers.daemon import control_program
 @pytest.fixture
 def ctl(dmemfsd, work):
     return Control(control_program(dmemfsd), work)
+
+
+@pytest.fixture
+def far(fs):
+    """The mount, whose memory is on a node that the machine does not have, so that policies are read."""
+    fs.daemon.stop()
+    fs.daemon.set_regions(f"[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
+    fs.daemon.start()
+    return fs

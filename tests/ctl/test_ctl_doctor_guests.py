@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from helpers.backends import GIB, MIB
+from helpers.backends import MIB
 from helpers.stopped_qemu import SIZE, backend_file, examine, qemu, unaligned
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("guests of reserved memory: vm/test_guest_findings.py"),
@@ -88,16 +88,6 @@ def test_guest_that_started_without_its_memory(ctl, fs):
     problem, = [finding for finding in found if finding["level"] == "problem"]
     assert problem["check"] == "prealloc" and "maps 128 MiB of vm1, which has only 0 B" in problem["text"]
     assert "SIGBUS" in problem["text"] and "prealloc=on" in problem["remedy"]
-
-
-@pytest.fixture
-def far(daemon, fs):
-    """The mount, whose memory is on a node that the machine does not have."""
-    daemon.stop()
-    text = "".join(line for line in daemon.config.read_text().splitlines(True) if not line.startswith("size="))
-    daemon.config.write_text(f"{text}\n[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
-    daemon.start()
-    return fs
 
 
 @pytest.mark.parametrize(("policy", "met"), [("bind", False), ("preferred", True), (None, True)])

@@ -239,8 +239,7 @@ def test_each_cell_of_what_works_is_held_by_a_test():
 def node0(fs):
     """The mount, with all memory on node 0."""
     fs.daemon.stop()
-    text = "".join(line for line in fs.daemon.config.read_text().splitlines(True) if not line.startswith("size="))
-    fs.daemon.config.write_text(f"{text}\n[region all]\nstart=0x100000000\nsize={fs.capacity}\nnode=0\n")
+    fs.daemon.set_regions(f"[region all]\nstart=0x100000000\nsize={fs.capacity}\nnode=0\n")
     fs.daemon.start()
     return fs
 

@@ -66,16 +66,6 @@ def process(code, *arguments):
             child.kill()
 
 
-@pytest.fixture
-def far(daemon, fs):
-    """The mount, whose memory is on a node that the machine does not have, so that policies are read."""
-    daemon.stop()
-    text = "".join(line for line in daemon.config.read_text().splitlines(True) if not line.startswith("size="))
-    daemon.config.write_text(f"{text}\n[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
-    daemon.start()
-    return fs
-
-
 def limits(ctl, seconds, memory):
     """AddressSanitizer reserves terabytes of addresses: such a build has only the limit of time."""
     sanitized = b"__asan_init" in Path(ctl.program).read_bytes()

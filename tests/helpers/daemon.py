@@ -79,6 +79,11 @@ class Daemon:
     def environment(self, **more):
         return {**SANITIZERS, **os.environ, **more}
 
+    def set_regions(self, groups):
+        """For the next start: @groups, of the configuration, say how much memory there is, and not size=."""
+        keys = "".join(line for line in self.config.read_text().splitlines(True) if not line.startswith("size="))
+        self.config.write_text(f"{keys}\n{groups}")
+
     def start(self, **environment):
         """
         Returns when the daemon has sent READY, and the mount answers. @environment: more variables for the

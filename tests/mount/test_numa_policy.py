@@ -25,9 +25,8 @@ def nodes(fs):
     half = fs.capacity // 2
     start = 8 * GIB - half
     fs.daemon.stop()
-    text = "".join(line for line in fs.daemon.config.read_text().splitlines(True) if not line.startswith("size="))
-    text += f"\n[region low]\nstart={start}\nsize={half}\nnode=1\n\n[region high]\nstart={8 * GIB}\nsize={half}\nnode=0\n"
-    fs.daemon.config.write_text(text)
+    fs.daemon.set_regions(f"[region low]\nstart={start}\nsize={half}\nnode=1\n"
+                          f"[region high]\nstart={8 * GIB}\nsize={half}\nnode=0\n")
     fs.daemon.start()
     return {1: range(start, 8 * GIB), 0: range(8 * GIB, 8 * GIB + half)}
 

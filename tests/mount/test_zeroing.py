@@ -139,10 +139,8 @@ def test_nothing_is_clean_when_the_contents_are_lost(pool, backend):
 def test_each_node_has_a_worker(pool):
     half = pool.capacity // 2
     pool.daemon.stop()
-    text = "".join(line for line in pool.daemon.config.read_text().splitlines(True) if not line.startswith("size="))
-    for number, start in enumerate((8 * GIB - half, 8 * GIB)):
-        text += f"\n[region {number}]\nstart={start}\nsize={half}\nnode={number}\n"
-    pool.daemon.config.write_text(text)
+    pool.daemon.set_regions("".join(f"[region {number}]\nstart={start}\nsize={half}\nnode={number}\n"
+                                    for number, start in enumerate((8 * GIB - half, 8 * GIB))))
     pool.daemon.start()
     wait_clean(pool)
     assert figures(pool)["zeroing_workers"] == 2

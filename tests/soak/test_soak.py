@@ -42,10 +42,8 @@ pytestmark = [
 
 @pytest.fixture
 def host(daemon, backend, page_size):
-    text = "".join(line for line in daemon.config.read_text().splitlines(True) if not line.startswith("size="))
-    for node in range(2):
-        text += f"\n[region node{node}]\nstart={(node + 1) << 40}\nsize={NODE_SIZE}\nnode={node}\n"
-    daemon.config.write_text(text)
+    daemon.set_regions("".join(f"[region node{node}]\nstart={(node + 1) << 40}\nsize={NODE_SIZE}\nnode={node}\n"
+                               for node in range(2)))
     daemon.manager.keeps = True
     daemon.start()
     return Mount(daemon, backend, PAGE_SIZES[page_size], 2 * NODE_SIZE)
