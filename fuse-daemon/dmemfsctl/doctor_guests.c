@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/qemu_name.h"
 #include "dmemfsctl/descriptors.h"
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/files.h"
@@ -92,7 +93,7 @@ static void check_user(struct doctor *doctor, const struct view *view, const str
 /* Whether the process runs a guest. Servers of vhost-user devices map the RAM of a guest as well, and may. */
 static bool is_monitor(const struct user *user)
 {
-	return g_str_has_prefix(user->name, "qemu-system") || g_str_has_prefix(user->name, "cloud-hyper");
+	return qemu_name_is(user->name) || g_str_has_prefix(user->name, "cloud-hyper");
 }
 
 /* Two guests with the same RAM: each destroys what the other has in it. */

@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "base/log.h"
 #include "base/page_order.h"
+#include "base/qemu_name.h"
 #include "file/unlinked_mapped.h"
 #include "pool/numa_policy.h"
 
@@ -46,20 +47,13 @@ static uint64_t id_of(const struct job *job)
 	}
 }
 
-/* By the name that QEMU has by default, that Red Hat gives to it, or that libvirt does (set_process_name in qemu.conf). */
-static bool is_qemu(const char *comm)
-{
-	return g_str_has_prefix(comm, "qemu-system-") || g_str_has_prefix(comm, "qemu-kvm") ||
-	       g_str_has_prefix(comm, "qemu:");
-}
-
 /* Only QEMU can be told the alignment. A vhost-user server, to which QEMU sends its descriptor, has no option for it. */
 static void tell_unaligned(struct namespace *ns, const struct file *file, const struct backend_mapping *mapping)
 {
 	static struct log_limit qemu = LOG_LIMIT_INIT, others = LOG_LIMIT_INIT;
 	uint64_t wanted = page_order_wanted(file_order(file), file_unit(file), mapping->length);
 	const char *allowed = mapping->page_size < DMEMFS_PAGE_2M ? "4K" : "2M";
-	bool advise = is_qemu(mapping->comm);
+	bool advise = qemu_name_is(mapping->comm);
 	g_autofree char *name = NULL;
 
 	if (mapping->page_size >= wanted ||

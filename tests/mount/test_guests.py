@@ -68,18 +68,20 @@ def test_qemu_is_killed_and_started_again(fs, work, disk):
     assert fs.wait_free(fs.capacity) == fs.capacity
 
 
-def test_two_qemus_on_one_file(fs, work, disk, control):
-    """Nothing keeps a second QEMU from a guest's memory: ls and doctor name both."""
-    with CountingGuest(work, fs / "vm1", *disk) as first:
+@pytest.mark.parametrize(("name", "process"), [((), "qemu-system-x86"), (("-name", "a,process=qemu:a"), "qemu:a")],
+                         ids=["own", "libvirt"])
+def test_two_qemus_on_one_file(fs, work, disk, control, name, process):
+    """Nothing keeps a second QEMU from a guest's memory: ls and doctor name both. libvirt can choose the name of the process."""
+    with CountingGuest(work, fs / "vm1", *disk, *name) as first:
         first.wait_for(1)
         assert not shared(control)
-        with CountingGuest(work, fs / "vm1", *disk) as second:
+        with CountingGuest(work, fs / "vm1", *disk, *name) as second:
             pids = sorted((first.process.pid, second.process.pid))
             (file,) = control.json("ls", fs.root)["files"]
             assert [user["pid"] for user in file["mapped_by"]] == pids
             (finding,) = shared(control)
             assert finding["level"] == "problem" and "vm1 is the RAM of 2 guests" in finding["text"]
-            assert all(f"qemu-system-x86({pid})" in finding["text"] for pid in pids)
+            assert all(f"{process}({pid})" in finding["text"] for pid in pids)
     assert not shared(control)
 
 
