@@ -5,9 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/page_order.h"
 #include "config/config_daemon.h"
 #include "config/config_groups.h"
+#include "config/config_host.h"
 #include "config/config_keys.h"
 #include "config/config_text.h"
 
@@ -28,7 +30,9 @@ void config_destroy(struct config *config)
 static void set_default_page_size(const struct config_text *text, struct config *config)
 {
 	config->any_page_size = !config_text_has(text, CONFIG_DAEMON, "page-size");
-	if (config->backend == BACKEND_PFN && config->any_page_size)
+	if (config_text_failed(text, CONFIG_DAEMON, "page-size") || config_text_failed(text, CONFIG_DAEMON, "backend"))
+		config->page_size = 0; /* not known: nothing is compared with it */
+	else if (config->backend == BACKEND_PFN && config->any_page_size)
 		config->page_size = config_default_page_size(text);
 }
 
@@ -60,51 +64,52 @@ static uint64_t default_size(uint64_t page_size)
 	return ram / 2 / page_size * page_size;
 }
 
-static bool get_capacity(const struct config_text *text, struct config *config, GError **error)
+static void get_capacity(const struct config_text *text, struct config *config)
 {
 	bool given = config_text_has(text, CONFIG_DAEMON, "size");
 
 	if (config->regions->len > 0) {
 		if (given)
-			return config_text_fail(text, CONFIG_DAEMON, "size", error,
-			                        "the [region] groups set the size: remove this line, or those groups");
-		return true;
+			config_text_fail(text, CONFIG_DAEMON, "size",
+			                 "the [region] groups set the size: remove this line, or those groups");
+		return;
 	}
+	if (config->page_size == 0)
+		return;
 	config->size = default_size(config->page_size);
 	if (!given && config->size == 0)
-		return config_text_fail(
-			text, CONFIG_DAEMON, "page-size", error,
-			"half of this machine's RAM is less than one page: set size, or use a smaller page");
-	return config_text_get_pages(text, CONFIG_DAEMON, "size", config->page_size, &config->size, error);
+		config_text_fail(text, CONFIG_DAEMON, "page-size",
+		                 "half of this machine's RAM is less than one page: set size, or use a smaller page");
+	else
+		config_text_get_pages(text, CONFIG_DAEMON, "size", config->page_size, &config->size);
 }
 
-static bool check_memory_backend(const struct config_text *text, struct config *config, GError **error)
+static void check_memory_backend(const struct config_text *text, struct config *config)
 {
 	if (config->alloc == ALLOC_DEMAND)
-		return config_text_fail(text, CONFIG_DAEMON, "alloc", error,
-		                        "demand needs backend=pfn, which gets page faults (tmpfs does not): use eager");
+		config_text_fail(text, CONFIG_DAEMON, "alloc",
+		                 "demand needs backend=pfn, which gets page faults (tmpfs does not): use eager");
 	config->memory_dir_given = config->memory_dir;
 	if (!config->memory_dir)
 		config->memory_dir = default_memory_dir(config->state_dir);
-	return get_capacity(text, config, error);
+	get_capacity(text, config);
 }
 
-static bool check_pfn_backend(const struct config_text *text, const struct config *config, GError **error)
+static void check_pfn_backend(const struct config_text *text, const struct config *config)
 {
-	if (config->regions->len > 0)
-		return true;
-	return config_text_fail(
-		text, CONFIG_DAEMON, "backend", error,
-		"backend=pfn has no memory: add a group [region NAME] with start and size, or start=auto");
+	config_daemon_check_backend(text, config);
+	if (config->regions->len == 0)
+		config_text_fail(
+			text, CONFIG_DAEMON, "backend",
+			"backend=pfn has no memory: add a group [region NAME] with start and size, or start=auto");
 }
 
-static bool check_metrics(const struct config_text *text, const struct config *config, GError **error)
+static void check_metrics(const struct config_text *text, const struct config *config)
 {
-	if (!config->metrics_file || g_str_has_suffix(config->metrics_file, ".prom"))
-		return true;
-	return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
-	                        "\"%s\" does not end in .prom: node_exporter reads only such files: rename it",
-	                        config->metrics_file);
+	if (config->metrics_file && !g_str_has_suffix(config->metrics_file, ".prom"))
+		config_text_fail(text, CONFIG_DAEMON, "metrics-file",
+		                 "\"%s\" does not end in .prom: node_exporter reads only such files: rename it",
+		                 config->metrics_file);
 }
 
 /* Is @path equal to @directory, or below it? Both are absolute, without doubled or trailing slashes. */
@@ -117,61 +122,86 @@ static bool lies_in(const char *path, const char *directory)
 	return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-static bool check_apart(const struct config_text *text, const char *key, const char *path, const char *mountpoint,
-                        GError **error)
+static void check_apart(const struct config_text *text, const char *key, const char *path, const char *mountpoint)
 {
-	if (!lies_in(path, mountpoint) && !lies_in(mountpoint, path))
-		return true;
-	return config_text_fail(text, CONFIG_DAEMON, key, error,
-	                        "%s is inside the mountpoint %s, or the other way round: keep them apart", path,
-	                        mountpoint);
+	if (lies_in(path, mountpoint) || lies_in(mountpoint, path))
+		config_text_fail(text, CONFIG_DAEMON, key,
+		                 "%s is inside the mountpoint %s, or the other way round: keep them apart", path,
+		                 mountpoint);
 }
 
-static bool check_directories(const struct config_text *text, const struct config *config, GError **error)
+static void check_mountpoint_apart(const struct config_text *text, const struct config *config)
 {
-	if (!check_apart(text, "state-dir", config->state_dir, config->mountpoint, error))
-		return false;
+	check_apart(text, "state-dir", config->state_dir, config->mountpoint);
 	/* The daemon would wait for an answer to its own request. */
 	if (config->metrics_file && lies_in(config->metrics_file, config->mountpoint))
-		return config_text_fail(text, CONFIG_DAEMON, "metrics-file", error,
-		                        "%s is on the mount itself: use a path outside of it", config->metrics_file);
-	if (!config->memory_dir)
-		return true;
-	if (!check_apart(text, "memory-dir", config->memory_dir, config->mountpoint, error))
-		return false;
+		config_text_fail(text, CONFIG_DAEMON, "metrics-file",
+		                 "%s is on the mount itself: use a path outside of it", config->metrics_file);
+	if (config->memory_dir)
+		check_apart(text, "memory-dir", config->memory_dir, config->mountpoint);
+}
+
+static void check_directories(const struct config_text *text, const struct config *config)
+{
+	if (!config_text_failed(text, CONFIG_DAEMON, "mountpoint"))
+		check_mountpoint_apart(text, config);
 	/* memory-dir below state-dir is allowed: the state directory may be on tmpfs. */
-	if (lies_in(config->state_dir, config->memory_dir))
-		return config_text_fail(text, CONFIG_DAEMON, "memory-dir", error,
-		                        "%s contains the state-dir: use a directory that is used for nothing else",
-		                        config->memory_dir);
-	return true;
+	if (config->memory_dir && !config_text_failed(text, CONFIG_DAEMON, "state-dir") &&
+	    lies_in(config->state_dir, config->memory_dir))
+		config_text_fail(text, CONFIG_DAEMON, "memory-dir",
+		                 "%s contains the state-dir: use a directory that is used for nothing else",
+		                 config->memory_dir);
 }
 
-static bool load(const struct config_text *text, struct config *config, GError **error)
+static void load(const struct config_text *text, struct config *config, bool check_host)
 {
-	if (!config_check_names(text, error) || !config_daemon_load(text, config, error))
-		return false;
+	if (!config_text_read(text) || !config_check_names(text))
+		return;
+	config_daemon_load(text, config);
 	set_default_page_size(text, config);
-	if (!config_load_groups(text, config, error) || !config_daemon_check_backend(text, config, error))
-		return false;
+	config_load_groups(text, config);
 	lower_default_page_size(config);
-	if (!(config->backend == BACKEND_PFN ? check_pfn_backend(text, config, error)
-	                                     : check_memory_backend(text, config, error)))
-		return false;
-	return check_metrics(text, config, error) && check_directories(text, config, error);
+	if (config->backend == BACKEND_PFN)
+		check_pfn_backend(text, config);
+	else if (!config_text_failed(text, CONFIG_DAEMON, "backend"))
+		check_memory_backend(text, config);
+	check_metrics(text, config);
+	check_directories(text, config);
+	if (check_host)
+		config_check_host(text, config);
 }
 
-struct config *config_load(const char *file, GError **error)
+static struct config *load_file(const char *file, bool check_host, GError **error)
 {
-	g_autoptr(config_text_t) text = config_text_load(file, error);
+	g_autoptr(config_text_t) text = config_text_new(file);
 	g_autoptr(config_t) config = g_new0(struct config, 1);
 
 	config->file = g_strdup(file);
 	config->regions = g_ptr_array_new_with_free_func(config_region_free);
 	config->quotas = g_ptr_array_new_with_free_func(config_quota_free);
-	if (!text || !load(text, config, error))
-		return NULL;
-	return g_steal_pointer(&config);
+	load(text, config, check_host);
+	if (text->mistakes->len == 0)
+		return g_steal_pointer(&config);
+	g_set_error_literal(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, text->mistakes->str);
+	return NULL;
+}
+
+struct config *config_load(const char *file, GError **error)
+{
+	return load_file(file, false, error);
+}
+
+struct config *config_load_for_host(const char *file, GError **error)
+{
+	return load_file(file, true, error);
+}
+
+void config_log_error(const GError *error)
+{
+	g_auto(GStrv) lines = g_strsplit(error->message, "\n", error->domain == CONFIG_ERROR ? -1 : 1);
+
+	for (char **line = lines; *line; line++)
+		log_error("%s", *line);
 }
 
 char *config_dump(const struct config *config)

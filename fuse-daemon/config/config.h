@@ -63,24 +63,24 @@ struct config {
 };
 
 /*
- * Reads and validates @file; the caller frees the result with config_destroy(). On failure NULL, and an error about the
- * first thing that is wrong: "FILE:LINE: [GROUP] KEY: what is wrong: remedy", without the parts that do not apply. Checks
- * the text only; config_check_host() checks the machine.
+ * Reads and validates @file; the caller frees the result with config_destroy(). On failure NULL, and an error about all that is
+ * wrong: for each mistake a line "FILE:LINE: [GROUP] KEY: what is wrong: remedy", without the parts that do not apply. What
+ * depends on a wrong value is not checked. Checks the text only.
  */
 struct config *config_load(const char *file, GError **error);
 
 /*
- * Checks the machine, and changes nothing. True when the limit of open files is high enough, the mountpoint is a directory
- * on which nothing is mounted, only the daemon's user can write the other directories, or they can be created, and
- * memory_dir is on tmpfs. The message has the same form, without LINE. A tmpfs that is smaller than the capacity is only
- * a warning in the log.
+ * The same, and checks the machine, without a change to it: the limit of open files is high enough, the mountpoint is a directory
+ * on which nothing is mounted, or an earlier dmemfs is; only the daemon's user can write the other directories, or they can be
+ * created; memory_dir is on tmpfs. Only warnings in the log: a tmpfs or RAM smaller than the capacity, no directory for
+ * metrics_file.
  */
-bool config_check_host(const struct config *config, GError **error);
+struct config *config_load_for_host(const char *file, GError **error);
 
-/*
- * The check of the mountpoint. config_check_host() omits it when a dmemfs is mounted there: this daemon may take over an
- * earlier daemon's mount, and a request to a mount without a daemon may block for ever.
- */
+/* Logs @error: one of config_load() as a line for each mistake, any other as one line. */
+void config_log_error(const GError *error);
+
+/* Can something be mounted on the mountpoint? */
 bool config_check_mountpoint(const struct config *config, GError **error);
 
 /* The effective configuration, every key that applies, as text that config_load() reads back to the same. To be freed. */

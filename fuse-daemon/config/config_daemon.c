@@ -78,76 +78,72 @@ const char **config_daemon_keys(void)
 	return names;
 }
 
-static bool load_size(const struct config_text *text, const struct key *key, uint64_t *size, GError **error)
+static bool load_size(const struct config_text *text, const struct key *key, uint64_t *size)
 {
 	g_autofree char *least = config_format_size(key->min);
 
-	if (!config_text_get_size(text, CONFIG_DAEMON, key->name, size, error))
+	if (!config_text_get_size(text, CONFIG_DAEMON, key->name, size))
 		return false;
 
 	g_autofree char *given = config_format_size(*size);
 
 	if (key->kind == PAGE_SIZE && *size != DMEMFS_PAGE_4K && *size != DMEMFS_PAGE_2M && *size != DMEMFS_PAGE_1G)
-		return config_text_fail(text, CONFIG_DAEMON, key->name, error,
-		                        "%s is not a page size: use 4K, 2M or 1G", given);
+		return config_text_fail(text, CONFIG_DAEMON, key->name, "%s is not a page size: use 4K, 2M or 1G",
+		                        given);
 	return *size >= key->min ||
-	       config_text_fail(text, CONFIG_DAEMON, key->name, error, "is too small: use at least %s", least);
+	       config_text_fail(text, CONFIG_DAEMON, key->name, "is too small: use at least %s", least);
 }
 
-static bool load_number(const struct config_text *text, const struct key *key, unsigned *member, GError **error)
+static bool load_number(const struct config_text *text, const struct key *key, unsigned *member)
 {
 	uint64_t number = *member;
 
-	if (!config_text_get_number(text, CONFIG_DAEMON, key->name, key->min, key->max, &number, error))
+	if (!config_text_get_number(text, CONFIG_DAEMON, key->name, key->min, key->max, &number))
 		return false;
 	*member = (unsigned)number;
 	return true;
 }
 
-static bool load_key(const struct config_text *text, const struct key *key, struct config *config, GError **error)
+static bool load_key(const struct config_text *text, const struct key *key, struct config *config)
 {
 	void *member = (char *)config + key->member;
 
 	switch (key->kind) {
 	case PATH:
-		return config_text_get_path(text, CONFIG_DAEMON, key->name, member, error);
+		return config_text_get_path(text, CONFIG_DAEMON, key->name, member);
 	case SIZE:
 	case PAGE_SIZE:
-		return load_size(text, key, member, error);
+		return load_size(text, key, member);
 	case NUMBER:
-		return load_number(text, key, member, error);
+		return load_number(text, key, member);
 	case FACTOR:
-		return config_text_get_factor(text, CONFIG_DAEMON, key->name, (double)key->max, member, error);
+		return config_text_get_factor(text, CONFIG_DAEMON, key->name, (double)key->max, member);
 	case BOOL:
-		return config_text_get_bool(text, CONFIG_DAEMON, key->name, member, error);
+		return config_text_get_bool(text, CONFIG_DAEMON, key->name, member);
 	case CHOICE:
-		return config_text_get_choice(text, CONFIG_DAEMON, key->name, key->choices, member, error);
+		return config_text_get_choice(text, CONFIG_DAEMON, key->name, key->choices, member);
 	}
 	g_assert_not_reached();
 }
 
-bool config_daemon_load(const struct config_text *text, struct config *config, GError **error)
+void config_daemon_load(const struct config_text *text, struct config *config)
 {
 	set_defaults(config);
-	for (size_t i = 0; i < G_N_ELEMENTS(daemon_keys); i++) {
-		if (!load_key(text, &daemon_keys[i], config, error))
-			return false;
-	}
-	return true;
+	for (size_t i = 0; i < G_N_ELEMENTS(daemon_keys); i++)
+		load_key(text, &daemon_keys[i], config);
 }
 
-bool config_daemon_check_backend(const struct config_text *text, const struct config *config, GError **error)
+void config_daemon_check_backend(const struct config_text *text, const struct config *config)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(daemon_keys); i++) {
 		const struct key *key = &daemon_keys[i];
 
 		if (config->backend != BACKEND_MEMORY && key->scope != ALWAYS &&
 		    config_text_has(text, CONFIG_DAEMON, key->name))
-			return config_text_fail(text, CONFIG_DAEMON, key->name, error,
-			                        "has no meaning with backend=%s: remove this line",
-			                        backend_names[config->backend]);
+			config_text_fail(text, CONFIG_DAEMON, key->name,
+			                 "has no meaning with backend=%s: remove this line",
+			                 backend_names[config->backend]);
 	}
-	return true;
 }
 
 static bool applies(const struct key *key, const struct config *config)

@@ -38,47 +38,43 @@ void config_quota_free(gpointer data)
 	g_free(quota);
 }
 
-static bool require(const struct config_text *text, const char *group, const char *key, const char *remedy,
-                    GError **error)
+static bool require(const struct config_text *text, const char *group, const char *key, const char *remedy)
 {
-	return config_text_has(text, group, key) || config_text_fail(text, group, key, error, "is missing: %s", remedy);
+	return config_text_has(text, group, key) || config_text_fail(text, group, key, "is missing: %s", remedy);
 }
 
-static bool load_automatic_region(const struct config_text *text, const char *group, const struct config *config,
-                                  GError **error)
+static void load_automatic_region(const struct config_text *text, const char *group, const struct config *config)
 {
 	static const char *const foreign[] = { "size", "node" };
 
-	if (config->backend != BACKEND_PFN)
-		return config_text_fail(text, group, "start", error,
-		                        "auto needs backend=pfn: set that, or give start and size in bytes");
+	if (config->backend != BACKEND_PFN && !config_text_failed(text, CONFIG_DAEMON, "backend"))
+		config_text_fail(text, group, "start",
+		                 "auto needs backend=pfn: set that, or give start and size in bytes");
 	for (size_t i = 0; i < G_N_ELEMENTS(foreign); i++) {
 		if (config_text_has(text, group, foreign[i]) && !config_text_is(text, group, foreign[i], "auto"))
-			return config_text_fail(text, group, foreign[i], error,
-			                        "is found out by the daemon with start=auto: remove this line");
+			config_text_fail(text, group, foreign[i],
+			                 "is found out by the daemon with start=auto: remove this line");
 	}
-	return true;
 }
 
-static bool get_node(const struct config_text *text, const char *group, int *node, GError **error)
+static bool get_node(const struct config_text *text, const char *group, int *node)
 {
 	uint64_t number;
 
 	*node = -1;
 	if (!config_text_has(text, group, "node") || config_text_is(text, group, "node", "auto"))
 		return true;
-	if (!config_text_get_number(text, group, "node", 0, NODE_MAX, &number, error))
+	if (!config_text_get_number(text, group, "node", 0, NODE_MAX, &number))
 		return false;
 	*node = (int)number;
 	return true;
 }
 
-static bool check_end(const struct config_text *text, const char *group, const struct region_config *region,
-                      GError **error)
+static bool check_end(const struct config_text *text, const char *group, const struct region_config *region)
 {
 	if (region->start <= INT64_MAX && region->size <= (uint64_t)INT64_MAX - region->start)
 		return true;
-	return config_text_fail(text, group, "size", error, "start + size is past 2^63: use smaller numbers");
+	return config_text_fail(text, group, "size", "start + size is past 2^63: use smaller numbers");
 }
 
 static bool fits(const struct region_config *region, unsigned order)
@@ -87,8 +83,7 @@ static bool fits(const struct region_config *region, unsigned order)
 }
 
 /* Fails when start or size do not fit the pages of the region, and names the nearest that do. */
-static bool check_alignment(const struct config_text *text, const char *group, const struct region_config *region,
-                            GError **error)
+static bool check_alignment(const struct config_text *text, const char *group, const struct region_config *region)
 {
 	const struct extent range = { region->start, region->size };
 	uint64_t alignment = page_order_alignment(region->order);
@@ -103,40 +98,49 @@ static bool check_alignment(const struct config_text *text, const char *group, c
 		return true;
 	key = bad_start ? "start" : "size";
 	given = config_text_quote(text, group, key, bad_start ? range.start : range.length);
-	return config_text_fail(text, group, key, error,
+	return config_text_fail(text, group, key,
 	                        "%s is not a multiple of %s, as pages=%s needs: use %s, or pages=none", given, unit,
 	                        page_order_name(region->order), advice);
 }
 
-/* Files own whole compound pages. */
-static bool check_page_size(const struct config_text *text, const char *group, uint64_t page_size, unsigned order,
-                            GError **error)
+/* Files own whole compound pages. @page_size: 0 when it is not known. */
+static bool check_page_size(const struct config_text *text, const char *group, uint64_t page_size, unsigned order)
 {
 	g_autofree char *page = config_format_size(page_size);
 
 	if (page_size % page_order_bytes(order) == 0)
 		return true;
-	return config_text_fail(text, group, "pages", error,
+	return config_text_fail(text, group, "pages",
 	                        "page-size is %s, but a file has whole compound pages, of %s: use page-size=%s in "
 	                        "[daemon], or smaller pages here",
 	                        page, page_order_name(order), page_order_name(order));
 }
 
-static bool load_fixed_region(const struct config_text *text, const char *group, uint64_t page_size,
-                              struct region_config *region, GError **error)
+static bool check_range(const struct config_text *text, const char *group, uint64_t page_size,
+                        struct region_config *region)
 {
-	if (!require(text, group, "size", "give it in bytes", error) ||
-	    !config_text_get_size(text, group, "start", &region->start, error) ||
-	    !config_text_get_size(text, group, "size", &region->size, error) || !check_end(text, group, region, error))
+	bool good;
+
+	if (!check_end(text, group, region))
 		return false;
 	while (region->any_order && region->order != PAGE_ORDER_NONE && !fits(region, region->order))
 		region->order -= PAGE_ORDER_STEP;
-	if (!check_alignment(text, group, region, error) ||
-	    !config_text_check_multiple(text, group, "start", region->start, page_size, error) ||
-	    !config_text_get_pages(text, group, "size", page_size, &region->size, error) ||
-	    !get_node(text, group, &region->node, error))
+	if (!check_alignment(text, group, region))
 		return false;
-	return true;
+	good = config_text_check_multiple(text, group, "start", region->start, page_size);
+	return config_text_get_pages(text, group, "size", page_size, &region->size) && good;
+}
+
+/* @good: so far. A region with a mistake becomes an empty one, which overlaps none. */
+static void load_fixed_region(const struct config_text *text, const char *group, uint64_t page_size,
+                              struct region_config *region, bool good)
+{
+	good &= require(text, group, "size", "give it in bytes");
+	good &= config_text_get_size(text, group, "start", &region->start);
+	good &= config_text_get_size(text, group, "size", &region->size);
+	if (!good || !check_range(text, group, page_size, region))
+		region->start = region->size = 0;
+	get_node(text, group, &region->node);
 }
 
 /* Is the group a range of whole gigabytes, or would pages=1G refuse it anyway? */
@@ -146,8 +150,8 @@ static bool has_whole_gigabytes(const struct config_text *text, const char *grou
 
 	if (config_text_is(text, group, "start", "auto") || config_text_is(text, group, "pages", "1G"))
 		return true;
-	return !config_text_get_size(text, group, "start", &start, NULL) ||
-	       !config_text_get_size(text, group, "size", &size, NULL) || (start | size) % DMEMFS_PAGE_1G == 0;
+	return !config_text_get_size(text, group, "start", &start) ||
+	       !config_text_get_size(text, group, "size", &size) || (start | size) % DMEMFS_PAGE_1G == 0;
 }
 
 uint64_t config_default_page_size(const struct config_text *text)
@@ -170,61 +174,59 @@ static unsigned default_order(const struct config *config)
 	return config->page_size < DMEMFS_PAGE_1G ? PAGE_ORDER_2M : PAGE_ORDER_1G;
 }
 
-static bool load_region(const struct config_text *text, const char *group, struct config *config, GError **error)
+static void load_region(const struct config_text *text, const char *group, struct config *config)
 {
 	struct region_config *region = g_new0(struct region_config, 1);
 	unsigned kind = default_order(config) / PAGE_ORDER_STEP;
+	bool good;
 
 	g_ptr_array_add(config->regions, region);
 	region->name = g_strdup(group + strlen(CONFIG_REGION_PREFIX));
 	region->node = -1;
-	if (!require(text, group, "start", "give an address, or auto", error) ||
-	    !config_text_get_choice(text, group, "pages", page_order_names, &kind, error))
-		return false;
+	good = require(text, group, "start", "give an address, or auto");
+	good &= config_text_get_choice(text, group, "pages", page_order_names, &kind);
 	region->order = kind * PAGE_ORDER_STEP;
 	region->any_order = !config_text_has(text, group, "pages");
-	if (!check_page_size(text, group, config->page_size, region->order, error))
-		return false;
+	good &= check_page_size(text, group, config->page_size, region->order);
 	region->automatic = config_text_is(text, group, "start", "auto");
-	return region->automatic ? load_automatic_region(text, group, config, error)
-	                         : load_fixed_region(text, group, config->page_size, region, error);
+	if (region->automatic)
+		load_automatic_region(text, group, config);
+	else
+		load_fixed_region(text, group, config->page_size, region, good);
 }
 
-static bool get_limit(const struct config_text *text, const char *group, const char *key, uint64_t *limit,
-                      GError **error)
+static bool get_limit(const struct config_text *text, const char *group, const char *key, uint64_t *limit)
 {
 	bool bytes = g_str_equal(key, "max-bytes");
 
 	*limit = CONFIG_UNLIMITED;
 	if (!config_text_has(text, group, key))
 		return true;
-	if (!(bytes ? config_text_get_size(text, group, key, limit, error)
-	            : config_text_get_number(text, group, key, 1, INT64_MAX, limit, error)))
+	if (!(bytes ? config_text_get_size(text, group, key, limit)
+	            : config_text_get_number(text, group, key, 1, INT64_MAX, limit)))
 		return false;
-	return *limit > 0 || config_text_fail(text, group, key, error, "is zero: use at least 1, or remove this line");
+	return *limit > 0 || config_text_fail(text, group, key, "is zero: use at least 1, or remove this line");
 }
 
-static bool load_quota(const struct config_text *text, const char *group, struct config *config, GError **error)
+static void load_quota(const struct config_text *text, const char *group, struct config *config)
 {
 	struct quota_config *quota = g_new0(struct quota_config, 1);
 
 	g_ptr_array_add(config->quotas, quota);
 	quota->name = g_strdup(group + strlen(CONFIG_QUOTA_PREFIX));
-	if (!require(text, group, "path", "give a directory inside the mount, such as /tenant", error) ||
-	    !config_text_get_path(text, group, "path", &quota->path, error) ||
-	    !get_limit(text, group, "max-bytes", &quota->max_bytes, error) ||
-	    !get_limit(text, group, "max-files", &quota->max_files, error))
-		return false;
-	if (quota->max_bytes == CONFIG_UNLIMITED && quota->max_files == CONFIG_UNLIMITED)
-		return config_text_fail(text, group, NULL, error, "has no limit: set max-bytes or max-files");
-	for (guint i = 0; i + 1 < config->quotas->len; i++) {
+	require(text, group, "path", "give a directory inside the mount, such as /tenant");
+	config_text_get_path(text, group, "path", &quota->path);
+	get_limit(text, group, "max-bytes", &quota->max_bytes);
+	get_limit(text, group, "max-files", &quota->max_files);
+	if (!config_text_has(text, group, "max-bytes") && !config_text_has(text, group, "max-files"))
+		config_text_fail(text, group, NULL, "has no limit: set max-bytes or max-files");
+	for (guint i = 0; quota->path && i + 1 < config->quotas->len; i++) {
 		const struct quota_config *other = g_ptr_array_index(config->quotas, i);
 
-		if (g_str_equal(other->path, quota->path))
-			return config_text_fail(text, group, "path", error,
-			                        "[quota %s] has the same path: merge the two groups", other->name);
+		if (g_strcmp0(other->path, quota->path) == 0)
+			config_text_fail(text, group, "path", "[quota %s] has the same path: merge the two groups",
+			                 other->name);
 	}
-	return true;
 }
 
 static gint compare_regions(gconstpointer a, gconstpointer b)
@@ -236,41 +238,41 @@ static gint compare_regions(gconstpointer a, gconstpointer b)
 }
 
 /* @config->regions are sorted by start. */
-static bool check_regions(const struct config_text *text, const struct config *config, GError **error)
+static void check_regions(const struct config_text *text, const struct config *config)
 {
-	const struct region_config *before = NULL;
+	const struct region_config *before = NULL; /* of those before, the one that ends last */
 
 	for (guint i = 0; i < config->regions->len; i++) {
 		const struct region_config *region = g_ptr_array_index(config->regions, i);
 		g_autofree char *group = g_strconcat(CONFIG_REGION_PREFIX, region->name, NULL);
 
 		if (i == DMEMFS_MAX_REGIONS)
-			return config_text_fail(text, group, NULL, error, "more than %d regions: merge adjacent ones",
-			                        DMEMFS_MAX_REGIONS);
+			config_text_fail(text, group, NULL, "more than %d regions: merge adjacent ones",
+			                 DMEMFS_MAX_REGIONS);
 		if (region->automatic && config->regions->len > 1)
-			return config_text_fail(text, group, "start", error,
-			                        "auto takes every reserved range: remove the other [region] groups");
+			config_text_fail(text, group, "start",
+			                 "auto takes every reserved range: remove the other [region] groups");
 		if (before && before->start + before->size > region->start)
-			return config_text_fail(text, group, "start", error,
-			                        "the region overlaps [region %s]: change start or size of one of them",
-			                        before->name);
-		before = region;
+			config_text_fail(text, group, "start",
+			                 "the region overlaps [region %s]: change start or size of one of them",
+			                 before->name);
+		if (!before || region->start + region->size > before->start + before->size)
+			before = region;
 	}
-	return true;
 }
 
-bool config_load_groups(const struct config_text *text, struct config *config, GError **error)
+void config_load_groups(const struct config_text *text, struct config *config)
 {
 	g_auto(GStrv) groups = g_key_file_get_groups(text->keys, NULL);
 
 	for (char **group = groups; *group; group++) {
-		if (g_str_has_prefix(*group, CONFIG_REGION_PREFIX) && !load_region(text, *group, config, error))
-			return false;
-		if (g_str_has_prefix(*group, CONFIG_QUOTA_PREFIX) && !load_quota(text, *group, config, error))
-			return false;
+		if (g_str_has_prefix(*group, CONFIG_REGION_PREFIX))
+			load_region(text, *group, config);
+		if (g_str_has_prefix(*group, CONFIG_QUOTA_PREFIX))
+			load_quota(text, *group, config);
 	}
 	g_ptr_array_sort(config->regions, compare_regions);
-	return check_regions(text, config, error);
+	check_regions(text, config);
 }
 
 static void dump_region(gpointer data, gpointer keys)

@@ -11,7 +11,7 @@ const char **config_group_keys(const char *group);
 /* The default of page-size with reserved memory, in bytes: so that all explicit regions are multiples of it. */
 uint64_t config_default_page_size(const struct config_text *text);
 /* Fills config->regions, sorted by start, and config->quotas. The [daemon] group must have been read. */
-bool config_load_groups(const struct config_text *text, struct config *config, GError **error);
+void config_load_groups(const struct config_text *text, struct config *config);
 /* Writes the groups. */
 void config_groups_dump(GKeyFile *keys, const struct config *config);
 void config_region_free(gpointer region);

@@ -22,16 +22,15 @@ static const char **keys_of_group(const char *group)
 
 static bool is_obsolete(const struct config_text *text, const char *group, const char *key)
 {
-	g_autoptr(GError) remark = NULL;
+	g_autofree char *place = config_text_place(text, group, key);
 
 	if (!g_str_equal(group, CONFIG_DAEMON) || !g_strv_contains(obsolete_daemon_keys, key))
 		return false;
-	config_text_fail(text, group, key, &remark, "is obsolete and has no effect: remove the line");
-	log_warning("%s", remark->message);
+	log_warning("%s: is obsolete and has no effect: remove the line", place);
 	return true;
 }
 
-static bool check_keys(const struct config_text *text, const char *group, const char *const *known, GError **error)
+static void check_keys(const struct config_text *text, const char *group, const char *const *known)
 {
 	g_auto(GStrv) keys = g_key_file_get_keys(text->keys, group, NULL, NULL);
 
@@ -42,36 +41,39 @@ static bool check_keys(const struct config_text *text, const char *group, const 
 			continue;
 		list = g_strjoinv(", ", (char **)known);
 		remark = closest_remark(*key, known);
-		return config_text_fail(text, group, *key, error, "unknown key%s: this group has %s", remark, list);
+		config_text_fail(text, group, *key, "unknown key%s: this group has %s", remark, list);
 	}
-	return true;
 }
 
-static bool check_name(const struct config_text *text, const char *group, GError **error)
+static void check_name(const struct config_text *text, const char *group)
 {
 	const char *space = strchr(group, ' ');
 	size_t length = space ? strspn(space + 1, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") : 0;
 
 	if (space && (length == 0 || length > NAME_MAX_BYTES || space[1 + length]))
-		return config_text_fail(text, group, NULL, error,
-		                        "not a name: use 1 to %d letters, digits, '.', '_' or '-'", NAME_MAX_BYTES);
-	return true;
+		config_text_fail(text, group, NULL, "not a name: use 1 to %d letters, digits, '.', '_' or '-'",
+		                 NAME_MAX_BYTES);
 }
 
-bool config_check_names(const struct config_text *text, GError **error)
+bool config_check_names(const struct config_text *text)
 {
 	g_auto(GStrv) groups = g_key_file_get_groups(text->keys, NULL);
 
 	for (char **group = groups; *group; group++) {
 		g_autofree const char **known = keys_of_group(*group);
 
-		if (!known)
-			return config_text_fail(text, *group, NULL, error,
-			                        "unknown group: use [daemon], [region NAME] or [quota NAME]");
-		if (!check_name(text, *group, error) || !check_keys(text, *group, known, error))
-			return false;
+		if (!known) {
+			config_text_fail(text, *group, NULL,
+			                 "unknown group: use [daemon], [region NAME] or [quota NAME]");
+			continue;
+		}
+		check_name(text, *group);
+		check_keys(text, *group, known);
 	}
-	if (!g_key_file_has_group(text->keys, CONFIG_DAEMON))
-		return config_text_fail(text, NULL, NULL, error, "no [daemon] group: add the line [daemon]");
-	return true;
+	if (g_key_file_has_group(text->keys, CONFIG_DAEMON))
+		return true;
+	/* After another mistake it may be there, misspelt. */
+	if (text->mistakes->len == 0)
+		config_text_fail(text, CONFIG_DAEMON, NULL, "the group is missing: add the line [daemon]");
+	return false;
 }

@@ -13,7 +13,7 @@
 #define CONFIG_QUOTA_PREFIX  "quota "
 #define CONFIG_UNLIMITED     UINT64_MAX
 
-/* Checks that all groups and keys are known, and that there is a group [daemon]. Warns of obsolete keys. */
-bool config_check_names(const struct config_text *text, GError **error);
+/* Checks that all groups and keys are known. Warns of obsolete keys. False when there is no group [daemon]. */
+bool config_check_names(const struct config_text *text);
 
 #endif

@@ -11,8 +11,7 @@
 GQuark config_error_quark(void);
 
 enum config_error {
-	CONFIG_ERROR_INVALID, /* the text is wrong, or cannot be read */
-	CONFIG_ERROR_HOST,    /* the machine does not have what the text asks for */
+	CONFIG_ERROR_INVALID, /* the text is wrong, or cannot be read, or the machine does not have what it asks for */
 };
 
 /*

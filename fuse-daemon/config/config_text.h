@@ -3,7 +3,8 @@
  * The text of a configuration file: its values, and the line number of each. Internal to config*.c.
  *
  * GKeyFile reads the values, but it merges groups and keys that are given twice; a scan of the lines finds those. Every
- * error has the form "FILE:LINE: [GROUP] KEY: what is wrong: remedy", without the parts that do not apply.
+ * mistake has the form "FILE:LINE: [GROUP] KEY: what is wrong: remedy", without the parts that do not apply. The reader goes on
+ * after a mistake: the value keeps its default, and what depends on it is not checked.
  */
 #ifndef DMEMFS_CONFIG_TEXT_H
 #define DMEMFS_CONFIG_TEXT_H
@@ -20,52 +21,60 @@
 struct config_text {
 	char *file;
 	GKeyFile *keys;
-	GHashTable *lines; /* "GROUP", or "GROUP\nKEY" -> line number, from 1 */
+	GHashTable *lines;  /* "GROUP", or "GROUP\nKEY" -> line number, from 1 */
+	GHashTable *failed; /* the same names: config_text_fail() was called for them */
+	GString *mistakes;  /* all messages, separated by newlines */
 };
 
-/* Reads @file; the caller frees the result. NULL and @error when it cannot be read, or is not a key file. */
-struct config_text *config_text_load(const char *file, GError **error);
+/* A text that is still empty; the caller frees it. */
+struct config_text *config_text_new(const char *file);
+/* Reads the file. False when it cannot be read, or is not a key file: there are no values then. */
+bool config_text_read(const struct config_text *text);
 void config_text_destroy(struct config_text *text);
 typedef struct config_text config_text_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_text_t, config_text_destroy)
 
-/* Sets @error to the message, with file, line, @group and @key in front; both may be NULL. Always returns false. */
-bool config_text_fail(const struct config_text *text, const char *group, const char *key, GError **error,
-                      const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* "FILE:LINE: [GROUP] KEY"; without the key when @key is NULL. The caller frees it. */
+char *config_text_place(const struct config_text *text, const char *group, const char *key);
+/*
+ * Adds the message to the mistakes, with file, line, @group and @key in front; @key may be NULL. One mistake of a key is enough:
+ * later ones would be its consequences, and are not added. Always returns false.
+ */
+bool config_text_fail(const struct config_text *text, const char *group, const char *key, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* Has the key, or with NULL the group, a mistake? Then its value is the default, from which nothing follows. */
+bool config_text_failed(const struct config_text *text, const char *group, const char *key);
 
 bool config_text_has(const struct config_text *text, const char *group, const char *key);
 
 /*
  * Each of these functions reads one value into @value. When the key is absent, @value keeps the default that the caller
- * put there, and that is no error. False and @error when the value is malformed. Strings are freed and replaced.
+ * put there, and that is no mistake. False when the value is malformed. Strings are freed and replaced.
  */
-bool config_text_get_string(const struct config_text *text, const char *group, const char *key, char **value,
-                            GError **error);
+bool config_text_get_string(const struct config_text *text, const char *group, const char *key, char **value);
 /* An absolute path without "." and ".."; doubled and trailing slashes are removed. */
-bool config_text_get_path(const struct config_text *text, const char *group, const char *key, char **value,
-                          GError **error);
+bool config_text_get_path(const struct config_text *text, const char *group, const char *key, char **value);
 /* Bytes, as config_parse_size() reads them. */
-bool config_text_get_size(const struct config_text *text, const char *group, const char *key, uint64_t *value,
-                          GError **error);
+bool config_text_get_size(const struct config_text *text, const char *group, const char *key, uint64_t *value);
 /* As config_text_get_size(). The value, also a default, must not be zero, and must be a multiple of @page_size. */
 bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
-                           uint64_t *value, GError **error);
+                           uint64_t *value);
 /* The value of the key as it is written, in quotes, or @bytes where it is not; the caller frees it. */
 char *config_text_quote(const struct config_text *text, const char *group, const char *key, uint64_t bytes);
-/* Checks that @bytes, the value of the key, is a multiple of @page_size. */
+/* Checks that @bytes, the value of the key, is a multiple of @page_size; 0: it is not known. */
 bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
-                                uint64_t page_size, GError **error);
+                                uint64_t page_size);
 /* A decimal number in [min, max]. */
 bool config_text_get_number(const struct config_text *text, const char *group, const char *key, uint64_t min,
-                            uint64_t max, uint64_t *value, GError **error);
+                            uint64_t max, uint64_t *value);
 /* A decimal fraction such as 1.5, above 0 and at most @max. */
 bool config_text_get_factor(const struct config_text *text, const char *group, const char *key, double max,
-                            double *value, GError **error);
-bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value,
-                          GError **error);
+                            double *value);
+bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value);
 /* One of @choices, an array that NULL ends; @value is its index. */
 bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
-                            const char *const *choices, unsigned *value, GError **error);
+                            const char *const *choices, unsigned *value);
 /* Is the key in the file, with exactly this value? */
 bool config_text_is(const struct config_text *text, const char *group, const char *key, const char *value);
 

@@ -19,8 +19,7 @@ bool config_text_is(const struct config_text *text, const char *group, const cha
 	return g_strcmp0(given, value) == 0;
 }
 
-bool config_text_get_string(const struct config_text *text, const char *group, const char *key, char **value,
-                            GError **error)
+bool config_text_get_string(const struct config_text *text, const char *group, const char *key, char **value)
 {
 	g_autoptr(GError) reason = NULL;
 	g_autofree char *given = NULL;
@@ -29,9 +28,9 @@ bool config_text_get_string(const struct config_text *text, const char *group, c
 		return true;
 	given = g_key_file_get_string(text->keys, group, key, &reason);
 	if (reason)
-		return config_text_fail(text, group, key, error, "unknown escape: write \\\\ for a backslash");
+		return config_text_fail(text, group, key, "unknown escape: write \\\\ for a backslash");
 	if (!*given)
-		return config_text_fail(text, group, key, error, "has no value: write one, or remove the line");
+		return config_text_fail(text, group, key, "has no value: write one, or remove the line");
 	g_free(*value);
 	*value = g_steal_pointer(&given);
 	return true;
@@ -68,23 +67,22 @@ static bool has_control_characters(const char *path)
 	return false;
 }
 
-bool config_text_get_path(const struct config_text *text, const char *group, const char *key, char **value,
-                          GError **error)
+bool config_text_get_path(const struct config_text *text, const char *group, const char *key, char **value)
 {
 	g_autofree char *path = NULL;
 
-	if (!config_text_get_string(text, group, key, &path, error))
+	if (!config_text_get_string(text, group, key, &path))
 		return false;
 	if (!path)
 		return true;
 	if (*path != '/')
-		return config_text_fail(text, group, key, error, "\"%s\" is a relative path: start it with /", path);
+		return config_text_fail(text, group, key, "\"%s\" is a relative path: start it with /", path);
 	if (has_control_characters(path))
-		return config_text_fail(text, group, key, error, "has control characters in it: use another name");
+		return config_text_fail(text, group, key, "has control characters in it: use another name");
 	if (has_dots(path))
-		return config_text_fail(text, group, key, error, "\"%s\" has . or .. in it: write the path out", path);
+		return config_text_fail(text, group, key, "\"%s\" has . or .. in it: write the path out", path);
 	if (strlen(path) >= PATH_MAX)
-		return config_text_fail(text, group, key, error, "the path is longer than %d bytes: use a shorter one",
+		return config_text_fail(text, group, key, "the path is longer than %d bytes: use a shorter one",
 		                        PATH_MAX - 1);
 	squeeze_slashes(path);
 	g_free(*value);
@@ -92,16 +90,15 @@ bool config_text_get_path(const struct config_text *text, const char *group, con
 	return true;
 }
 
-bool config_text_get_size(const struct config_text *text, const char *group, const char *key, uint64_t *value,
-                          GError **error)
+bool config_text_get_size(const struct config_text *text, const char *group, const char *key, uint64_t *value)
 {
 	g_autoptr(GError) reason = NULL;
 	g_autofree char *given = NULL;
 
-	if (!config_text_get_string(text, group, key, &given, error))
+	if (!config_text_get_string(text, group, key, &given))
 		return false;
 	if (given && !config_parse_size(given, value, &reason))
-		return config_text_fail(text, group, key, error, "%s", reason->message);
+		return config_text_fail(text, group, key, "%s", reason->message);
 	return true;
 }
 
@@ -114,40 +111,41 @@ char *config_text_quote(const struct config_text *text, const char *group, const
 }
 
 bool config_text_check_multiple(const struct config_text *text, const char *group, const char *key, uint64_t bytes,
-                                uint64_t page_size, GError **error)
+                                uint64_t page_size)
 {
+	if (page_size == 0 || bytes % page_size == 0)
+		return true;
+
 	g_autofree char *given = config_text_quote(text, group, key, bytes);
 	g_autofree char *page = config_format_size(page_size);
 	g_autofree char *nearest = config_format_size(MAX(bytes - bytes % page_size, page_size));
 
-	if (bytes % page_size == 0)
-		return true;
-	return config_text_fail(text, group, key, error, "%s is not a multiple of page-size, %s: use %s, for example",
-	                        given, page, nearest);
+	return config_text_fail(text, group, key, "%s is not a multiple of page-size, %s: use %s, for example", given,
+	                        page, nearest);
 }
 
 bool config_text_get_pages(const struct config_text *text, const char *group, const char *key, uint64_t page_size,
-                           uint64_t *bytes, GError **error)
+                           uint64_t *bytes)
 {
-	if (!config_text_get_size(text, group, key, bytes, error))
+	if (!config_text_get_size(text, group, key, bytes))
 		return false;
 	if (*bytes == 0)
-		return config_text_fail(text, group, key, error, "is zero: use at least one page");
-	return config_text_check_multiple(text, group, key, *bytes, page_size, error);
+		return config_text_fail(text, group, key, "is zero: use at least one page");
+	return config_text_check_multiple(text, group, key, *bytes, page_size);
 }
 
 bool config_text_get_number(const struct config_text *text, const char *group, const char *key, uint64_t min,
-                            uint64_t max, uint64_t *value, GError **error)
+                            uint64_t max, uint64_t *value)
 {
 	g_autofree char *given = NULL;
 	guint64 number;
 
-	if (!config_text_get_string(text, group, key, &given, error))
+	if (!config_text_get_string(text, group, key, &given))
 		return false;
 	if (!given)
 		return true;
 	if (!g_ascii_string_to_unsigned(given, 10, min, max, &number, NULL))
-		return config_text_fail(text, group, key, error,
+		return config_text_fail(text, group, key,
 		                        "\"%s\" is not valid: use a whole number from %" G_GUINT64_FORMAT
 		                        " to %" G_GUINT64_FORMAT,
 		                        given, min, max);
@@ -156,12 +154,12 @@ bool config_text_get_number(const struct config_text *text, const char *group, c
 }
 
 bool config_text_get_choice(const struct config_text *text, const char *group, const char *key,
-                            const char *const *choices, unsigned *value, GError **error)
+                            const char *const *choices, unsigned *value)
 {
 	g_autofree char *given = NULL;
 	g_autofree char *list = NULL;
 
-	if (!config_text_get_string(text, group, key, &given, error))
+	if (!config_text_get_string(text, group, key, &given))
 		return false;
 	if (!given)
 		return true;
@@ -172,16 +170,16 @@ bool config_text_get_choice(const struct config_text *text, const char *group, c
 		}
 	}
 	list = g_strjoinv(" or ", (char **)choices);
-	return config_text_fail(text, group, key, error, "unknown value \"%s\": use %s", given, list);
+	return config_text_fail(text, group, key, "unknown value \"%s\": use %s", given, list);
 }
 
 bool config_text_get_factor(const struct config_text *text, const char *group, const char *key, double max,
-                            double *value, GError **error)
+                            double *value)
 {
 	g_autofree char *given = NULL;
 	char *end;
 
-	if (!config_text_get_string(text, group, key, &given, error))
+	if (!config_text_get_string(text, group, key, &given))
 		return false;
 	if (!given)
 		return true;
@@ -189,20 +187,19 @@ bool config_text_get_factor(const struct config_text *text, const char *group, c
 	double number = g_ascii_strtod(given, &end);
 
 	if (strspn(given, G_CSET_DIGITS ".") != strlen(given) || end == given || *end || !(number > 0 && number <= max))
-		return config_text_fail(text, group, key, error,
+		return config_text_fail(text, group, key,
 		                        "\"%s\" is not valid: use a number above 0 and up to %g, such as 1.5", given,
 		                        max);
 	*value = number;
 	return true;
 }
 
-bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value,
-                          GError **error)
+bool config_text_get_bool(const struct config_text *text, const char *group, const char *key, bool *value)
 {
 	static const char *const choices[] = { "false", "true", NULL };
 	unsigned index = *value;
 
-	if (!config_text_get_choice(text, group, key, choices, &index, error))
+	if (!config_text_get_choice(text, group, key, choices, &index))
 		return false;
 	*value = index;
 	return true;

@@ -147,7 +147,7 @@ static void on_mount_ended(void *loop)
 }
 
 /*
- * Raises the soft limit of descriptors, which is low for programs that use select(2). config_check_host() checks the
+ * Raises the soft limit of descriptors, which is low for programs that use select(2). config_load_for_host() checks the
  * hard one.
  */
 static void raise_limits(void)

@@ -13,7 +13,6 @@
 #include "connection/fd_store.h"
 #include "daemon/daemon.h"
 #include "daemon/daemonize.h"
-#include "daemon/metrics.h"
 #include "daemon/reload.h"
 #include "daemon/supervise.h"
 #include "quota/quota_check.h"
@@ -21,7 +20,8 @@
 /* @connection: the connection of an earlier daemon; -1: none. */
 static int run(const struct options *options, char **argv, int connection, GError **error)
 {
-	g_autoptr(config_t) config = config_load(options->config_file, error);
+	g_autoptr(config_t) config = options->dump_config ? config_load(options->config_file, error)
+	                                                  : config_load_for_host(options->config_file, error);
 
 	if (!config)
 		return EXIT_FAILURE;
@@ -34,11 +34,8 @@ static int run(const struct options *options, char **argv, int connection, GErro
 		}
 		return EXIT_SUCCESS;
 	}
-	if (!config_check_host(config, error))
-		return EXIT_FAILURE;
 	if (options->check_config) {
 		quota_check(config);
-		metrics_check(config);
 		return config->backend != BACKEND_PFN || pfn_check_regions(config, error) ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	if (!options->foreground && !daemonize()) {
@@ -75,7 +72,7 @@ int main(int argc G_GNUC_UNUSED, char **argv)
 	log_set_level(options.log_level);
 	status = run(&options, argv, connection, &error);
 	if (error)
-		log_error("%s", error->message);
+		config_log_error(error);
 	options_clear(&options);
 	return status;
 }

@@ -341,20 +341,6 @@ static gpointer run(gpointer data)
 	return NULL;
 }
 
-void metrics_check(const struct config *config)
-{
-	g_autofree char *directory = config->metrics_file ? g_path_get_dirname(config->metrics_file) : NULL;
-
-	if (!directory || faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0)
-		return;
-	if (errno == ENOENT)
-		log_warning("%s: [daemon] metrics-file: %s does not exist: run mkdir -p %s, or name another file",
-		            config->file, directory, directory);
-	else
-		log_warning("%s: [daemon] metrics-file: no file can be made in %s: %s: name another file", config->file,
-		            directory, g_strerror(errno));
-}
-
 struct metrics *metrics_start(struct server *server, struct mount *mount)
 {
 	const struct config *config = server->config;

@@ -23,7 +23,4 @@ struct metrics *metrics_start(struct server *server, struct mount *mount);
 /* Stops the thread and frees @metrics. Call it before mount_finish(). @remove: deletes the file. NULL is fine. */
 void metrics_stop(struct metrics *metrics, bool remove);
 
-/* Logs a warning when the file of the configuration cannot be made. A daemon starts all the same. */
-void metrics_check(const struct config *config);
-
 #endif

@@ -33,11 +33,14 @@ static bool program_accepts(const char *config_file)
 		log_error("not reloaded: %s: %s", program, error->message);
 		return false;
 	}
-	if (!g_spawn_check_wait_status(status, NULL)) {
-		log_error("not reloaded: %s", g_strstrip(complaint));
-		return false;
-	}
-	return true;
+	if (g_spawn_check_wait_status(status, NULL))
+		return true;
+
+	g_auto(GStrv) lines = g_strsplit(g_strchomp(complaint), "\n", -1);
+
+	for (char **line = lines; *line; line++)
+		log_error("not reloaded: %s", *line);
+	return false;
 }
 
 struct reload_check {

@@ -17,18 +17,33 @@
 /* Bytes that should be free for the record. With 10,000 files the record has a few MiB, and its log as much again. */
 #define STATE_ROOM (UINT64_C(64) << 20)
 
+static void add_mistakes(struct doctor *doctor, const GError *error)
+{
+	g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);
+
+	for (char **line = lines; *line; line++)
+		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", *line);
+}
+
 void doctor_check_config(struct doctor *doctor)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (doctor->config_error)
-		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", doctor->config_error->message);
-	else if (!doctor->config)
+	if (doctor->config_error) {
+		add_mistakes(doctor, doctor->config_error);
+		return;
+	}
+	if (!doctor->config) {
 		doctor_add(doctor, LEVEL_NOTE, "copy configs/dmemfsd.conf there, or name another file with --config",
 		           CONFIG_DEFAULT_FILE " does not exist");
-	/* config_check_host() would complain that a running daemon uses the mountpoint. */
-	else if (doctor->views->len == 0 && !config_check_host(doctor->config, &error))
-		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", error->message);
+		return;
+	}
+	/* The machine is not checked when a daemon runs, which has done it. */
+	g_autoptr(config_t) config =
+		doctor->views->len == 0 ? config_load_for_host(doctor->config->file, &error) : NULL;
+
+	if (error)
+		add_mistakes(doctor, error);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "%s is in order", doctor->config->file);
 }

@@ -8,6 +8,7 @@
 
 #include "base/closest.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/usage.h"
 
@@ -42,7 +43,7 @@ static enum status report(const GError *error, char **arguments)
 		json_unsigned(json, "exit_status", status);
 		print(json_finish(json));
 	} else {
-		log_error("%s", error->message);
+		config_log_error(error);
 	}
 	return status;
 }

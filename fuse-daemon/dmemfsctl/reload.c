@@ -52,9 +52,10 @@ static enum status wait_for_next(const char *state_dir, struct timespec before, 
 /* Checks the configuration here, because the daemon reports errors only in its log. */
 static bool check_configuration(GError **error)
 {
-	g_autoptr(config_t) config = config_load(arguments.config ? arguments.config : CONFIG_DEFAULT_FILE, error);
+	g_autoptr(config_t) config =
+		config_load_for_host(arguments.config ? arguments.config : CONFIG_DEFAULT_FILE, error);
 
-	return config && config_check_host(config, error);
+	return config;
 }
 
 static enum status run(const struct invocation *invocation, GError **error)

@@ -60,7 +60,7 @@ class Machine:
         self.fails(*arguments, **expected, executable=copy, user=65534, group=65534, extra_groups=[])
 
     def check_fails(self, *says):
-        return self.fails("--config", self.config, "--check-config", says=(f"{self.config}: ", *says))
+        return self.fails("--config", self.config, "--check-config", says=(f"{self.config}:", *says))
 
     def check_passes(self):
         done = self.run("--config", self.config, "--check-config")
@@ -154,12 +154,12 @@ def test_every_mode_reports_a_bad_file(machine, mode):
 
 
 @pytest.mark.parametrize("keys, groups, says", [
-    ({"mountpoint": "/nonexistent/mnt"}, "", ["[daemon] mountpoint: ", "does not exist", "mkdir -p /nonexistent/mnt"]),
-    ({"state_dir": "/nonexistent/a/b"}, "", ["[daemon] state-dir: ", "cannot be made", "mkdir -p /nonexistent/a"]),
+    ({"mountpoint": "/nonexistent/mnt"}, "", [":2: [daemon] mountpoint: ", "does not exist", "mkdir -p /nonexistent/mnt"]),
+    ({"state_dir": "/nonexistent/a/b"}, "", [":3: [daemon] state-dir: ", "cannot be made", "mkdir -p /nonexistent/a"]),
     ({"state_dir": "/" + 300 * "x"}, "", ["[daemon] state-dir: ", "File name too long", "can be reached"]),
     ({"state_dir": "/proc/dmemfs"}, "", ["[daemon] state-dir: ", "/proc/dmemfs is on a pseudo file system", "on a disk"]),
     ({"state_dir": "/sys/fs"}, "", ["[daemon] state-dir: ", "/sys/fs is on a pseudo file system"]),
-    ({"memory_dir": "/sys/dmemfs"}, "", ["[daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
+    ({"memory_dir": "/sys/dmemfs"}, "", [":4: [daemon] memory-dir: ", "is not on tmpfs", "/dev/shm"]),
 ])
 def test_what_the_machine_lacks(machine, keys, groups, says):
     machine.configure(groups, **keys)
@@ -167,6 +167,47 @@ def test_what_the_machine_lacks(machine, keys, groups, says):
     machine.fails("--config", machine.config, "--foreground", says=says)
     machine.fails("--config", machine.config, says=says)
     machine.dump(machine.config)  # judges the text alone
+
+
+def test_every_mistake_is_reported_in_one_run(machine):
+    """Each with its line. What depends on a wrong value is not judged: size on page-size, the ranges of [region bad] on its start."""
+    other = machine.work / "missing" / "mnt"
+    groups = """[region bad]
+start=1Q
+size=4M
+[region below]
+start=4M
+size=4M
+node=9999
+[region above]
+start=6M
+size=4M
+[region odd]
+start=2M
+size=3M
+[demon]
+threads=0
+[quota q]
+path=tenant
+max-bytes=0
+no equals sign
+"""
+    machine.configure(groups, mountpoint=other, state_dir="/proc/dmemfs", memory_dir="here", size=None, page_sise="2M", threads=0)
+    expected = [f"{machine.config}:{said}" for said in (
+        '25: the line "no equals sign" has no \'=\'', '5: [daemon] page-sise: unknown key, did you mean "page-size"?',
+        "20: [demon]: unknown group", '4: [daemon] memory-dir: "here" is a relative path', '6: [daemon] threads: "0" is not valid',
+        '8: [region bad] start: "1Q" is not a size', '13: [region below] node: "9999" is not valid',
+        '19: [region odd] size: "3M" is not a multiple', '23: [quota q] path: "tenant" is a relative path',
+        "24: [quota q] max-bytes: is zero", "15: [region above] start: the region overlaps [region below]",
+        f"2: [daemon] mountpoint: {other} does not exist", "3: [daemon] state-dir: /proc/dmemfs is on a pseudo file system")]
+    for mode in (["--check-config"], ["--foreground"], []):
+        done = machine.run("--config", machine.config, *mode)
+        assert (done.returncode, done.stdout) == (FAILURE, "")
+        said = done.stderr.splitlines()
+        assert len(said) == len(expected), done.stderr
+        for line, begin in zip(said, expected):
+            assert line.startswith(f"dmemfsd: error: {begin}")
+            assert ": " in line[len("dmemfsd: error: ") + len(begin):], "no remedy"
 
 
 def test_missing_file(machine):
@@ -251,7 +292,7 @@ def test_directory_of_the_metrics_is_missing(machine):
     done = machine.run("--config", machine.config, "--check-config")
     directory = machine.work / "metrics"
     assert (done.returncode, done.stderr) == (
-        OK, f"dmemfsd: warning: {machine.config}: [daemon] metrics-file: {directory} does not exist: run mkdir -p {directory}, "
+        OK, f"dmemfsd: warning: {machine.config}:6: [daemon] metrics-file: {directory} does not exist: run mkdir -p {directory}, "
             "or name another file\n")
     directory.mkdir()
     machine.check_passes()

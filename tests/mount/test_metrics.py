@@ -209,7 +209,7 @@ def test_file_ends_with_the_mount(fs, metrics):
 
 
 def test_directory_that_is_not_there(fs, metrics):
-    """The daemon logs one line, and writes the file as soon as the directory exists."""
+    """The daemon says so at the start, logs one line when it cannot write, and writes the file as soon as the directory exists."""
     away, gone = fs.daemon.work / "dmemfs.prom", fs.daemon.work / "gone"
     fs.daemon.config.write_text(fs.daemon.config.read_text().replace(str(away), str(gone / "x.prom")))
     fs.daemon.stop()
@@ -219,7 +219,8 @@ def test_directory_that_is_not_there(fs, metrics):
     gone.mkdir()
     wait_until((gone / "x.prom").exists, "the file is written")
     assert fs.daemon.log.count("cannot write metrics") == 1
-    fs.daemon.expected.append("x.prom: cannot write metrics: No such file or directory: trying again")
+    fs.daemon.expected += [rf"metrics-file: {gone} does not exist: run mkdir -p {gone}, ",
+                           "x.prom: cannot write metrics: No such file or directory: trying again"]
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("../victim")])
