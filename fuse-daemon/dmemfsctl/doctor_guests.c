@@ -14,9 +14,9 @@
 #define ALIGN(size)                                                                                                   \
 	"add align=" size " to QEMU's memory-backend-file (see dmemfsctl guest-args); with libvirt use the emulator " \
 	"qemu-aligned"
-#define ALIGN_LATER                                                                                                        \
-	"QEMU's command line does not name it, so it is of -readconfig or was plugged in while the guest ran: add align= " \
-	"there or to object-add. libvirt cannot: give the domain a virtio-mem device from the start, and change its "      \
+#define ALIGN_LATER                                                                                                                             \
+	"QEMU's command line does not name it: it is of -readconfig, of a symbolic link, or was plugged in while "                              \
+	"the guest ran: add align= there or to object-add. libvirt cannot: give the domain a virtio-mem device from the start, and change its " \
 	"requested size (see dmemfs-guests(7))"
 
 /* Does an object of QEMU's command line have its memory in @file? One that QEMU made in a directory has no name. */
@@ -26,7 +26,8 @@ static bool has_memory_in(const GPtrArray *objects, const struct view *view, con
 		const struct qemu_memory *memory = g_ptr_array_index(objects, i);
 		struct stat st;
 
-		if (stat(memory->path, &st) == 0 && st.st_dev == view->device &&
+		/* lstat(): a symbolic link could lead to another mount. */
+		if (memory->device == view->device && lstat(memory->path, &st) == 0 &&
 		    (S_ISDIR(st.st_mode) ? !file->path : st.st_ino == file->inode))
 			return true;
 	}
@@ -248,9 +249,8 @@ static void check_object(struct doctor *doctor, const struct view *view, const s
 {
 	g_autofree char *process = text_visible(user->name);
 	g_autofree char *id = text_visible(memory->id);
-	struct stat st;
 
-	if (!memory->prealloc && stat(memory->path, &st) == 0 && st.st_dev == view->device)
+	if (!memory->prealloc && memory->device == view->device)
 		doctor_add(doctor, LEVEL_NOTE,
 		           "add prealloc=on; with libvirt, <allocation mode=\"immediate\"/> (see dmemfsctl guest-args)",
 		           "%s(%d): memory-backend-file %s has no prealloc=on: if its file gets no memory, the guest "

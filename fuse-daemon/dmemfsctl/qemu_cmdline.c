@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mounts.h"
+
 /* The kernel passes no more to a program, unless its stack may be larger than 8 MiB. A process can claim any length later (prctl(2)). */
 #define LONGEST (2 << 20)
 /* How many objects count. QEMU has at most 256 slots for memory and 128 nodes. */
@@ -165,17 +167,35 @@ static bool is_qemu(const char *argument)
 	       strcmp(program, "kvm") == 0;
 }
 
-/* It may have another working directory, or another root than this process. */
-static void see_from_here(pid_t pid, struct qemu_memory *memory)
+/* The mounts that the process sees. */
+static GPtrArray *read_mounts(pid_t pid)
 {
-	g_autofree char *path = memory->path;
+	g_autofree char *path = g_strdup_printf("/proc/%d/mountinfo", (int)pid);
+	g_autofree char *text = NULL;
 
+	return mounts_parse(g_file_get_contents(path, &text, NULL, NULL) ? text : "");
+}
+
+/*
+ * It may have another working directory, or another root than this process. The list of mounts says what a path is on, because to
+ * look at the path itself would block for ever on a network or FUSE mount whose server has stopped.
+ */
+static void see_from_here(pid_t pid, const GPtrArray *mounts, struct qemu_memory *memory)
+{
+	g_autofree char *link = g_strdup_printf("/proc/%d/cwd", (int)pid);
+	g_autofree char *cwd = g_file_read_link(link, NULL);
+	g_autofree char *path = memory->path;
+	g_autofree char *whole = g_canonicalize_filename(path, cwd ? cwd : "/");
+	const struct mount_point *mount = mounts_of_path(mounts, whole);
+
+	memory->device = mount ? mount->device : 0;
 	memory->path = g_strdup_printf("/proc/%d/%s/%s", (int)pid, g_path_is_absolute(path) ? "root" : "cwd", path);
 }
 
 GPtrArray *qemu_cmdline_read(pid_t pid)
 {
 	g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+	g_autoptr(GPtrArray) mounts = NULL;
 	GPtrArray *found;
 	gsize length;
 	g_autofree char *text = read_arguments(pid, &length);
@@ -186,7 +206,8 @@ GPtrArray *qemu_cmdline_read(pid_t pid)
 		g_ptr_array_add(arguments, text + at);
 	g_ptr_array_add(arguments, NULL);
 	found = qemu_cmdline_parse((const char *const *)arguments->pdata);
+	mounts = read_mounts(pid);
 	for (guint i = 0; i < found->len; i++)
-		see_from_here(pid, g_ptr_array_index(found, i));
+		see_from_here(pid, mounts, g_ptr_array_index(found, i));
 	return found;
 }

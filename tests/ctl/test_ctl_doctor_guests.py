@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """doctor and ls find running guests that use what does not work with their memory. The guests are real QEMUs."""
 
+import os
 import shutil
 
 import pytest
 
 from helpers.backends import MIB
+from helpers.processes import lazy_unmount, mount_silent_fuse
 from helpers.stopped_qemu import SIZE, backend_file, examine, qemu, unaligned
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("guests of reserved memory: vm/test_guest_findings.py"),
@@ -30,6 +32,21 @@ def test_small_alignment_by_a_path_from_its_own_directory(ctl, fs):
     with unaligned(backend_file("vm1", align=None), ctl.work, cwd=fs.root) as ask:
         ((finding,), _, _) = examine(ctl, fs, ask.pid)
     assert "align=2M or align=1G" in finding["remedy"] and "plugged in" not in finding["remedy"]
+
+
+def test_path_on_a_mount_that_does_not_answer(ctl, fs):
+    """It may be on a network or FUSE mount whose server has stopped: each look at it would block for ever."""
+    elsewhere = ctl.work / "elsewhere"
+    elsewhere.mkdir()
+    arguments = ["-object", f"memory-backend-file,id=ram1,size=2M,share=on,mem-path={elsewhere / 'ram'}"]
+    with unaligned([*arguments, *backend_file(fs / "vm1", align=None)], ctl.work) as ask:
+        silent = mount_silent_fuse(elsewhere)
+        try:
+            ((finding,), _, _) = examine(ctl, fs, ask.pid)
+        finally:
+            os.close(silent)
+            lazy_unmount(elsewhere)
+    assert "maps vm1 at an address that allows pages of 4K only" in finding["text"] and "align=2M or align=1G" in finding["remedy"]
 
 
 def test_small_alignment_in_a_directory(ctl, fs):

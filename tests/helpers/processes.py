@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mounts and processes as /proc shows them. No function here accesses the file system under test, so none can hang."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -142,6 +143,19 @@ def abort_connection(minor):
         subprocess.run(["mount", "-t", "fusectl", "fusectl", str(FUSECTL)], check=False)
     with suppress(OSError):
         (FUSECTL / str(minor) / "abort").write_text("1")
+
+
+def mount_silent_fuse(directory):
+    """
+    Mounts a FUSE whose daemon answers nothing, as one that hangs: requests block for ever. Returns its connection, to be closed: then
+    they fail.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0"
+    if libc.mount(b"silent", os.fsencode(directory), b"fuse.silent", 0, options.encode()):
+        raise OSError(ctypes.get_errno(), "mount", str(directory))
+    return fuse
 
 
 def lazy_unmount(directory):

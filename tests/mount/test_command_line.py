@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: options, exit statuses, and errors that say what to do about them."""
 
-import ctypes
 import os
 import re
 import resource
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from helpers.processes import mount_silent_fuse
 
 OK, FAILURE, USAGE = 0, 1, 2
 OPTIONS = ("--config", "--foreground", "--supervise", "--check-config", "--dump-config", "--log-level", "--version", "--help")
@@ -356,19 +357,9 @@ def test_mount_point_in_use(machine):
     machine.check_passes()
 
 
-def mount_dead_daemon(mountpoint):
-    """Mounts FUSE and closes the connection at once, as a daemon does that dies."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fuse = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0"
-    failed = libc.mount(b"dead", os.fsencode(mountpoint), b"fuse.dead", 0, options.encode())
-    os.close(fuse)
-    assert not failed, os.strerror(ctypes.get_errno())
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 def test_stale_mount_is_named_with_its_remedy(machine):
-    mount_dead_daemon(machine.mountpoint)
+    os.close(mount_silent_fuse(machine.mountpoint))  # as a daemon does that dies
     line = machine.check_fails("[daemon] mountpoint: ", "is the stale mount of a daemon that died")
     machine.fails("--config", machine.config, "--foreground", says=["is the stale mount of a daemon that died"])
     remedy = re.search(r": run (fusermount3 -u .*)\n", line).group(1)
