@@ -148,6 +148,19 @@ def test_memory_on_dmemfs_is_aligned(fs, start, form):
             assert text == f"{option}\n{value}{f',align={align}' if aligns else ''}"
 
 
+@pytest.mark.parametrize("escape", ['A\\u0042', 'A\\"B', "A\\\\/B", "A\\tB"])
+def test_escapes_of_json_are_refused(fs, start, escape):
+    """They are not decoded, so the path is not known. Another object may have them."""
+    text = as_json(fs / "PATH").replace("PATH", escape)
+    for environment in ({}, {"DMEMFS_ELSEWHERE": "allow"}):
+        done = start("-object", text, **environment)
+        assert (done.returncode, done.stdout) == (1, ""), done
+        assert done.stderr == (f"qemu-aligned: {text} has an escape (a backslash), which is not decoded here: use a path and an id "
+                               "without quotation marks, backslashes and control characters\n")
+    other = '{"qom-type":"secret","id":"s","data":"a\\u0042"}'
+    assert start("-object", other).stdout == f"-object\n{other}\n"
+
+
 def test_paths_with_commas(fs, work, start):
     """Two commas are one, in the text of an object and not in JSON."""
     (fs / "a,b").mkdir()
