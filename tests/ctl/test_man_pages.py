@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The man pages are valid, complete, and agree with the programs and with each other."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -31,6 +32,19 @@ def test_page_is_clean(page, work):
     made.write_bytes(subprocess.run(["scdoc"], input=source(page).encode(), capture_output=True, check=True).stdout)
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", made], capture_output=True, text=True, check=False)
     assert [line for line in done.stdout.splitlines() if not re.search(IGNORED, line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_fits_a_terminal(page, work):
+    """No line is wider than 80 columns: a wider one is broken in the middle of a table or an example."""
+    if not shutil.which("scdoc") or not shutil.which("man"):
+        pytest.skip("needs scdoc and man")
+    made = work / page
+    made.write_bytes(subprocess.run(["scdoc"], input=source(page).encode(), capture_output=True, check=True).stdout)
+    shown = subprocess.run(["man", "-l", made], env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}, capture_output=True,
+                           text=True, check=True).stdout
+    assert len(shown.splitlines()) > 20
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

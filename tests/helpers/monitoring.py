@@ -22,10 +22,12 @@ AVAILABLE, GUESTS_CGROUP, DAEMONS_CGROUP = "MemAvailable", "memory.current of th
 
 
 def promised(column):
-    """The column of the table: {tool: word}. A row begins with the tool, an explanation in parentheses may follow."""
+    """The column of the table that has it: {tool: word}. A row begins with the tool, an explanation in parentheses may follow."""
     section = MANUAL.read_text(encoding="utf-8").partition("\n# MONITORING\n")[2].partition("\n# ")[0]
-    table = section.partition("[[")[2].partition("\n\n")[0]
-    head, *rows = [[re.sub(r"(?<!\\)[*]|\\", "", cell).strip() for cell in re.split(r"\n:[\[ ]?", row)] for row in re.split(r"\n\|", table)]
+    tables = [part.partition("\n\n")[0] for part in section.split("[[")[1:]]
+    read = [[[re.sub(r"(?<!\\)[*]|\\", "", cell).strip() for cell in re.split(r"\n:[\[ ]?", row)] for row in re.split(r"\n\|", table)]
+            for table in tables]
+    head, *rows = next(table for table in read if column in table[0])
     at = head.index(column)
     return {name: row[at] for row in rows for name in expand(row[0].partition(" (")[0])}
 
