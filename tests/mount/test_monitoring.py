@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ps, smaps, free, cgroups and the OOM killer see of a guest's memory: the table of dmemfs-guests(7)."""
 
+import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from helpers.backends import MIB
 from helpers.counting import CountingGuest, make_disk
 from helpers.mount import wait_until
-from helpers.monitoring import AVAILABLE, DAEMONS_CGROUP, GUESTS_CGROUP, Cgroup, has_cgroups, look, meminfo, promised, using, word, words
+from helpers.monitoring import (AVAILABLE, DAEMONS_CGROUP, GUESTS_CGROUP, PAGE, Cgroup, has_cgroups, look, meminfo, promised, using,
+                                word, words)
 from helpers.syscalls import Mapping, opened
 
 SIZE = 512 * MIB
@@ -26,26 +30,38 @@ def test_tools(fs, backend):
     assert shown == {tool: expected[tool] for tool in shown}
 
 
+def available():
+    """MemAvailable, and the free pages that each CPU keeps for itself: a file gets those that another has just given back."""
+    kept = re.findall(r"^ +count: +(\d+)$", Path("/proc/zoneinfo").read_text(), re.MULTILINE)
+    return meminfo(AVAILABLE) + sum(map(int, kept)) * PAGE
+
+
 @pytest.mark.timeout(150)
 def test_free(fs, backend):
-    """Other programs use and give back memory meanwhile. The test looks for a moment at which they do not."""
+    """
+    Other programs use and give back memory meanwhile. The mean of what a file takes and what it gives back is free of what they take
+    steadily; the median of several files is free of what happened during one.
+    """
     expected = promised(COLUMN[backend.name])[AVAILABLE]
-    said, shared = [], meminfo("Shmem")
+    differences = []
 
     def is_as_promised():
-        before = meminfo(AVAILABLE)
+        before = available()
         path = fs.make_file("vm1", size=SIZE)
         with opened(path) as fd, Mapping(fd, SIZE) as mapping:
             for at in range(0, SIZE, 2 * MIB):
                 mapping.write(at, b"x")
-            said.append(word(before - meminfo(AVAILABLE), SIZE))
+            during, shared = available(), meminfo("Shmem")
         path.unlink()
         fs.wait_free(SIZE)
-        # The kernel frees the pages of a tmpfs file some time after its last user has gone.
-        wait_until(lambda: meminfo("Shmem") < shared + SIZE / 2, "tmpfs has given the memory back")
-        return said[-1] == expected
+        # The kernel frees the pages of a tmpfs file some time after its last user has gone. Others may take as many meanwhile.
+        with suppress(AssertionError):
+            wait_until(lambda: expected == "nothing" or meminfo("Shmem") < shared - 0.95 * SIZE, "tmpfs has given it back", 2)
+        differences.append((before + available()) / 2 - during)
+        print(differences)  # shown when the test fails
+        return len(differences) >= 3 and word(median(differences), SIZE) == expected
 
-    wait_until(is_as_promised, f"MemAvailable loses {expected}: {said}", 120)
+    wait_until(is_as_promised, f"MemAvailable loses {expected}", 120)
 
 
 @pytest.mark.skipif(not has_cgroups(), reason="no cgroup counts memory here")
