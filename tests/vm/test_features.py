@@ -221,6 +221,16 @@ def test_assigned_device(place, work):
             assert mapping.read(target, vfio.PIECE) == filling
 
 
+@kinds(HUGETLBFS, "pages=1G", "pages=2M")
+def test_assigned_disk(place, work):
+    """The guest's own driver has an NVMe disk copy from and to memory of the guest."""
+    address = vfio.assign("NVMe disk", **{"class": "0x010802"})
+    memory = f"mem-path={place.make('vm1', place.whole(LARGE))},align={place.align}"
+    with guest(work, memory, place.whole(LARGE), "nvme", ["-device", f"vfio-pci,host={address}"]) as running:
+        assert running.wait("nvme-read") == running.said("nvme-wrote")
+        assert running.process.wait(BOOT_TIMEOUT) == 0
+
+
 def is_kept_from_kvm(place):
     """Linux 6.13 and later do not let KVM keep raw memory that a guest gives to a guest of its own."""
     return place.is_raw and tuple(map(int, platform.release().split(".")[:2])) >= (6, 13)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's edu device (its docs/specs/edu), which copies between memory and a buffer of its own, as a VFIO type 1 user has it."""
+"""
+Devices for users of VFIO, and QEMU's edu device (its docs/specs/edu), which copies between memory and a buffer of its own, as a
+VFIO type 1 user has it.
+"""
 
 import fcntl
 import os
@@ -48,12 +51,26 @@ def unload():
         subprocess.run(["modprobe", "-r", "vfio-pci", "vfio_iommu_type1"], check=True)
 
 
+def assign(what, **attributes):
+    """The PCI address of the device with these attributes in sysfs, which is VFIO's from now on."""
+    load()
+    found = [device for device in Path("/sys/bus/pci/devices").iterdir()
+             if all((device / name).read_text().strip() == value for name, value in attributes.items())]
+    assert found, f"this machine has no {what}: tests/vm/run gives it one"
+    driver = found[0] / "driver"
+    if driver.exists() and driver.resolve().name != "vfio-pci":
+        (driver / "unbind").write_text(found[0].name)
+    if not driver.exists():
+        (found[0] / "driver_override").write_text("vfio-pci")
+        Path("/sys/bus/pci/drivers_probe").write_text(found[0].name)
+    return found[0].name
+
+
 class Edu:
     """The device, in an address space of its own, which @container gives it."""
 
     def __init__(self, container=TYPE1):
-        load()
-        self.address = self._bind()
+        self.address = assign("edu device", vendor="0x1234", device="0x11e8")
         group = Path(f"/sys/bus/pci/devices/{self.address}/iommu_group").resolve().name
         self._files = []
         self._group = self._keep(os.open(f"/dev/vfio/{group}", os.O_RDWR))
@@ -80,17 +97,6 @@ class Edu:
     def _keep(self, fd):
         self._files.append(fd)
         return fd
-
-    @staticmethod
-    def _bind():
-        """The PCI address of the device, which is VFIO's from now on."""
-        found = [device for device in Path("/sys/bus/pci/devices").iterdir()
-                 if ((device / "vendor").read_text(), (device / "device").read_text()) == ("0x1234\n", "0x11e8\n")]
-        assert found, "this machine has no edu device: tests/vm/run gives it one"
-        if not (found[0] / "driver").exists():
-            (found[0] / "driver_override").write_text("vfio-pci")
-            Path("/sys/bus/pci/drivers_probe").write_text(found[0].name)
-        return found[0].name
 
     def _offset(self, region):
         """Where a region of the device begins in its file."""

@@ -39,7 +39,7 @@ def add_options(parser):
     parser.add_argument("--icount", action="store_true",
                         help="one CPU, and a clock that counts instructions: figures repeat to the digit")
     parser.add_argument("--disk", metavar="IMAGE", action="append", default=[], help="raw image, becomes /dev/vda, ...")
-    parser.add_argument("--nvme", metavar="IMAGE", action="append", default=[], help="raw image, becomes an NVMe disk")
+    parser.add_argument("--nvme", metavar="IMAGE", action="append", default=[], help="raw image, becomes an NVMe disk; what is written is lost")
     parser.add_argument("--iommu", choices=IOMMUS, help="emulate the IOMMU of this vendor")
     parser.add_argument("--device", metavar="DEVICE", action="append", default=[], help="QEMU's -device: edu")
     parser.add_argument("--append", metavar="ARGUMENT", action="append", default=[],

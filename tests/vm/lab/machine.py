@@ -75,7 +75,7 @@ class Machine:
         for number, disk in enumerate(self.disks):
             command += ["-drive", f"if=virtio,format=raw,index={number},file={Path(disk).resolve()}"]
         for number, disk in enumerate(self.nvmes):
-            command += ["-drive", f"if=none,format=raw,id=nvme{number},file={Path(disk).resolve()}",
+            command += ["-drive", f"if=none,format=raw,snapshot=on,id=nvme{number},file={Path(disk).resolve()}",
                         "-device", f"nvme,drive=nvme{number},serial={number}"]
         return command + _channels(sockets, interactive)
 

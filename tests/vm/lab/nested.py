@@ -8,8 +8,9 @@ from pathlib import Path
 from .initramfs import Archive, dependencies, read_module
 
 TESTS = Path(__file__).parents[2]
-MODULES = {"modules": ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk"), "kvm-modules": ("kvm_amd",)}  # by directory
-SCRIPTS = ("counter", "breather", "plugger", "reader", "dma")
+MODULES = {"modules": ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk"), "kvm-modules": ("kvm_amd",),
+           "nvme-modules": ("nvme",)}  # by directory
+SCRIPTS = ("counter", "breather", "plugger", "reader", "dma", "nvme")
 PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c",
             "minivm": TESTS / "vm" / "nested" / "minivm.c", "memory_bound": TESTS / "bench" / "memory_bound.c"}
 
