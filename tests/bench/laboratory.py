@@ -34,7 +34,7 @@ class Laboratory:
     """@build: Meson's build directory; the module is built beside it if need be."""
 
     def __init__(self, build):
-        kernel = Kernel.find()
+        kernel = Kernel.find(os.environ.get("DMEMFS_LAB_KERNEL"))  # as tests/vm/boot has it
         self.programs = build / "tests" / "bench"
         self._build = build
         self._environment = {
