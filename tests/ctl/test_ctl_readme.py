@@ -136,6 +136,7 @@ PROGRAMS = {
     "two QEMUs on one file": "tests/mount/test_guests.py::test_two_qemus_on_one_file",
     "QEMU in a mount namespace with the mount bound into it, as in a container":
         "tests/mount/test_guests.py::test_a_guest_in_a_mount_namespace",
+    "*podman*, with the mount as a volume (*-v*)": "tests/mount/test_podman.py::test_a_guest_in_a_container",
 }
 
 

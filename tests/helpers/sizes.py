@@ -17,6 +17,7 @@ ONLY_IN_FULL = {
     "the test machinery itself": ("mount/test_harness.py",),
     "it boots a guest on the host; the guest in the VM covers it": ("ctl/test_ctl_readme.py::test_quickstart",),
     "a switch that polls has a CPU for itself; test_clients.py has another server of vhost-user": ("mount/test_ovs_dpdk.py",),
+    "only the full run installs podman": ("mount/test_podman.py",),
     "it boots a guest fifty times; the next test of the file does so five times": (
         "mount/test_guests.py::test_a_guest_that_reboots_many_times",),
     "it waits for a moment at which no other program uses memory": ("mount/test_monitoring.py::test_free",),
