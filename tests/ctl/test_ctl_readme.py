@@ -139,6 +139,7 @@ PROGRAMS = {
     "*podman*, with the mount as a volume (*-v*)": "tests/mount/test_podman.py::test_a_guest_in_a_container",
     "*passt*, *-netdev stream*": "tests/mount/test_passt.py::test_the_guest_requests_the_address_that_it_was_offered",
     "*passt --vhost-user* (Debian 13)": "tests/mount/test_passt.py::test_passt_reads_frames_out_of_the_memory",
+    "*ksmtuned*, reserved memory": "tests/vm/test_ksmtuned.py::test_ksm_merges_ordinary_memory_only",
 }
 
 
