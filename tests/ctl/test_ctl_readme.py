@@ -140,7 +140,10 @@ PROGRAMS = {
     "*passt*, *-netdev stream*": "tests/mount/test_passt.py::test_the_guest_requests_the_address_that_it_was_offered",
     "*passt --vhost-user* (Debian 13)": "tests/mount/test_passt.py::test_passt_reads_frames_out_of_the_memory",
     "*ksmtuned*, reserved memory": "tests/vm/test_ksmtuned.py::test_ksm_merges_ordinary_memory_only",
+    "*makedumpfile* in a crash kernel, with *backend=pfn*": "tests/vm/lab/test_kdump.py::test_makedumpfile_makes_a_dump",
 }
+# Answers in the first screen of README.md, and the tests that hold them.
+ANSWERS = {"What is in a crash dump (kdump)?": "tests/vm/lab/test_kdump.py::test_memory_of_guests_is_not_in_the_dump"}
 
 
 def held(row):
@@ -208,7 +211,8 @@ def where_is(test):
 
 @pytest.mark.parametrize("test", sorted({*ELSEWHERE.values(), *MISSING.values(), *filter(None, OTHER_BLOCKS.values()),
                                          *(test for row in WORKS.values() for test in row.values()),
-                                         *(test for row in FEATURES.values() for test in row), *PROGRAMS.values()}))
+                                         *(test for row in FEATURES.values() for test in row), *PROGRAMS.values(),
+                                         *ANSWERS.values()}))
 def test_that_is_named_exists(test):
     assert where_is(test), test
 
@@ -222,6 +226,12 @@ def test_each_program_is_held_by_a_test():
     section = GUESTS.read_text().split("\n# OTHER PROGRAMS\n")[1].split("\n# ")[0]
     rows = re.findall(r"^\|  (.*)\n:  (.*)$", section, re.MULTILINE)
     assert {name for name, said in rows if not said.startswith(f"{NOT_TESTED}: ")} == PROGRAMS.keys()
+
+
+def test_answers_that_a_test_holds():
+    answers = dict(re.findall(r"^\| (.*\?) \| (.*) \|$", README.read_text(), re.MULTILINE))
+    for question in ANSWERS:
+        assert NOT_TESTED not in answers[question].lower(), question
 
 
 def test_each_cell_of_what_works_is_held_by_a_test():
