@@ -54,9 +54,14 @@ def running(work, settings):
         yield
 
 
-def virsh(*arguments):
-    done = subprocess.run(["virsh", "-q", "-c", URI, *map(str, arguments)], capture_output=True, text=True,
+def attempt(*arguments):
+    """Runs virsh. It need not succeed."""
+    return subprocess.run(["virsh", "-q", "-c", URI, *map(str, arguments)], capture_output=True, text=True,
                           timeout=TIMEOUT * 3, check=False)
+
+
+def virsh(*arguments):
+    done = attempt(*arguments)
     assert done.returncode == 0, f"virsh {arguments}: {done.stderr}"
     return done.stdout
 

@@ -1,88 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""
-configs/nova.md, followed word for word: the settings are read from it. Nova itself is not here. What it would write for an instance
-is DOMAIN, which libvirt defines and starts; Nova gives it no emulator.
-"""
+"""configs/nova.md, followed word for word: see nova_host.py."""
 
 import configparser
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-import libvirt_host
-from helpers.backends import MIB
-from helpers.counting import TIMEOUT, in_order, make_disk, numbers_in
-from helpers.mount import wait_until
-from libvirt_host import ALIGNED, faults, files_of, memory_of, virsh
+from helpers.counting import in_order
+from libvirt_host import faults, files_of, memory_of, virsh
+from nova_host import NAME, SIZE, block, compute, defined, domain, wait_free  # noqa: F401 compute is a fixture
 from places import GIB, RAW, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.timeout(120)
-
-RECIPE = Path(__file__).parents[2] / "configs" / "nova.md"
-MOUNT = Path("/mnt/dmemfs")
-INSTALLED = Path("/usr/libexec/dmemfs/qemu-aligned")
-WRAPPER = Path("/usr/local/bin/qemu-system-x86_64")
-SIZE = 64 * MIB
-NAME = "instance-00000001"
-# With virt_type=kvm the type is kvm. The disk is one that the test's guest boots from.
-DOMAIN = """<domain type="qemu">
-  <uuid>8f3f2a5e-6f0c-4d5c-9b39-0a4a3a0f9d11</uuid>
-  <name>instance-00000001</name>
-  <memory>{kibibytes}</memory>
-  <memoryBacking>
-    <source type="file"/>
-    <access mode="shared"/>
-    <allocation mode="immediate"/>
-    <discard/>
-  </memoryBacking>
-  <vcpu>1</vcpu>
-  <sysinfo type="smbios">
-    <system>
-      <entry name="manufacturer">OpenStack Foundation</entry>
-      <entry name="product">OpenStack Nova</entry>
-      <entry name="family">Virtual Machine</entry>
-    </system>
-  </sysinfo>
-  <os>
-    <type machine="pc">hvm</type>
-    <boot dev="hd"/>
-    <smbios mode="sysinfo"/>
-  </os>
-  <features>
-    <acpi/>
-    <apic/>
-    <vmcoreinfo/>
-  </features>
-  <clock offset="utc">
-    <timer name="pit" tickpolicy="delay"/>
-    <timer name="rtc" tickpolicy="catchup"/>
-    <timer name="hpet" present="no"/>
-  </clock>
-  <devices>
-    <disk type="file" device="disk">
-      <driver name="qemu" type="raw" cache="{cache}"/>
-      <source file="{disk}"/>
-      <target bus="virtio" dev="vda"/>
-    </disk>
-    <serial type="file">
-      <source path="{console}" append="on"/>
-    </serial>
-    <memballoon model="virtio">
-      <stats period="10"/>
-    </memballoon>
-  </devices>
-</domain>
-"""
-
-
-def block(path):
-    """The contents that the recipe gives to the file @path."""
-    found = re.findall(rf"^```\n# {re.escape(path)}\n(.*?)^```$", RECIPE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, f"{RECIPE}: {path}"
-    return found[0]
 
 
 @pytest.fixture(scope="module")
@@ -93,58 +22,17 @@ def settings():
     return parser
 
 
-def cache_mode(settings, place):  # noqa: F811
+@pytest.fixture
+def cache(settings, place):  # noqa: F811
     """As Nova chooses it: what is configured for the type of the disk, else "none"."""
     modes = dict(mode.split("=") for mode in settings["libvirt"]["disk_cachemodes"].split(","))
     return modes["file"] if place.is_raw else "none"
 
 
 @pytest.fixture
-def compute(place, work):  # noqa: F811
-    """The host, prepared by the recipe: all in the paths that it names. Its value is the mount."""
-    MOUNT.mkdir(exist_ok=True)
-    subprocess.run(["mount", "--bind", place / "", MOUNT], check=True)
-    INSTALLED.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ALIGNED, INSTALLED)
-    WRAPPER.write_text(block(str(WRAPPER)))
-    WRAPPER.chmod(0o755)
-    try:
-        with libvirt_host.running(work, block("/etc/libvirt/qemu.conf")):
-            yield MOUNT
-    finally:
-        WRAPPER.unlink()
-        subprocess.run(["umount", MOUNT], check=True)
-
-
-class Instance:
-    """Is defined; what it prints is in @console."""
-
-    def __init__(self, work, size, cache):
-        self.console = work / "console"
-        self.console.touch()
-        domain = work / "instance.xml"
-        domain.write_text(DOMAIN.format(kibibytes=size >> 10, cache=cache, disk=make_disk(work / "disk"), console=self.console))
-        virsh("define", domain)
-
-    def said(self):
-        return numbers_in(self.console.read_text())
-
-    def wait_counting(self):
-        """Waits for three more numbers."""
-        before = len(self.said())
-        wait_until(lambda: len(self.said()) >= before + 3, "the instance counts", TIMEOUT)
-
-
-@pytest.fixture
-def instance(place, compute, work, settings):  # noqa: F811
-    made = Instance(work, place.whole(SIZE), cache_mode(settings, place))
-    yield made
-    subprocess.run(["virsh", "-q", "-c", libvirt_host.URI, "destroy", NAME], capture_output=True, check=False)
-    virsh("undefine", NAME, "--managed-save")
-
-
-def wait_free(place, size):  # noqa: F811
-    wait_until(lambda: place.free() == size, "all memory is back", TIMEOUT)
+def instance(place, compute, work, cache):  # noqa: F811
+    with defined(work, domain(work, place.whole(SIZE), cache)) as made:
+        yield made
 
 
 def test_settings_that_nova_refuses_to_start_without(settings):
