@@ -147,7 +147,7 @@ def defined(work, text):
         yield Instance(console)
     finally:
         attempt("destroy", NAME)
-        virsh("undefine", NAME, "--managed-save")
+        virsh("undefine", NAME, "--managed-save", "--snapshots-metadata")
 
 
 def wait_free(place, size):

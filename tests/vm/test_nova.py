@@ -2,13 +2,16 @@
 """configs/nova.md, followed word for word: see nova_host.py."""
 
 import configparser
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from helpers.counting import in_order
-from libvirt_host import faults, files_of, memory_of, virsh
-from nova_host import NAME, SIZE, block, compute, defined, domain, wait_free  # noqa: F401 compute is a fixture
+from helpers.mount import wait_until
+from libvirt_host import attempt, faults, files_of, memory_of, virsh
+from nova_host import NAME, SIZE, TIMEOUT, block, compute, defined, domain, wait_free  # noqa: F401 compute is a fixture
 from places import GIB, RAW, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.timeout(120)
@@ -81,6 +84,67 @@ def test_instance_is_saved_and_comes_back(place, compute, instance, work):  # no
     virsh("destroy", NAME)
     numbers = instance.said()
     assert numbers == sorted(numbers) and in_order(sorted(set(numbers)))
+
+
+def turn(instance):
+    """Where the numbers go back: the last one before, and the one that follows. None while they only rise."""
+    return next(((one, other) for one, other in pairwise(instance.said()) if other < one), None)
+
+
+def check_went_back(instance, first, last):
+    """The instance counts from a number on that it printed while the snapshot was made, between @first and @last."""
+    wait_until(lambda: turn(instance), "the instance is where it was", TIMEOUT)
+    before, after = turn(instance)
+    assert first <= after <= last + 2 < before  # the number that was being printed is lost
+    instance.wait_counting()
+
+
+@kinds("pages=1G", RAW)
+def test_instance_goes_back_to_an_internal_snapshot(place, compute, work, cache):  # noqa: F811
+    """It has its memory in its disk, which must be of qcow2. `virsh snapshot-revert` starts another QEMU, with a file of its own."""
+    free, size, text = place.free(), place.whole(SIZE), domain(work, place.whole(SIZE), cache)
+    raw, disk = work / "disk", work / "disk.qcow2"
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, disk], check=True)
+    with defined(work, text.replace('type="raw"', 'type="qcow2"').replace(f'"{raw}"', f'"{disk}"')) as instance:
+        virsh("start", NAME)
+        instance.wait_counting()
+        first = instance.said()[-1]
+        virsh("snapshot-create-as", NAME, "before")
+        last = instance.said()[-1]
+        instance.wait_counting()
+        assert place.used(memory_of(compute)) == size and place.free() == free - size
+        virsh("snapshot-revert", NAME, "before")
+        check_went_back(instance, first, last)
+        assert place.used(memory_of(compute)) == size and place.free() == free - size
+        virsh("destroy", NAME)
+        assert not files_of(compute)
+        wait_free(place, free)
+
+
+@kinds("pages=1G", RAW)
+def test_instance_goes_back_to_an_external_snapshot(place, compute, work, instance):  # noqa: F811
+    """libvirt 9 cannot revert to it, but restores the memory as that of a saved guest, which is then on the disk of that time."""
+    free, size = place.free(), place.whole(SIZE)
+    virsh("start", NAME)
+    instance.wait_counting()
+    first = instance.said()[-1]
+    virsh("snapshot-create-as", NAME, "before", "--memspec", f"file={work / 'saved'},snapshot=external",
+          "--diskspec", f"vda,snapshot=external,file={work / 'overlay'}")
+    last = instance.said()[-1]
+    instance.wait_counting()
+    assert place.used(memory_of(compute)) == size and place.free() == free - size
+    reverted = attempt("snapshot-revert", NAME, "before")
+    if reverted.returncode != 0:
+        assert "revert to external snapshot not supported yet" in reverted.stderr
+        instance.wait_counting()
+        virsh("destroy", NAME)
+        wait_free(place, free)
+        virsh("restore", work / "saved")
+    check_went_back(instance, first, last)
+    assert place.used(memory_of(compute)) == size and place.free() == free - size
+    virsh("destroy", NAME)
+    assert not files_of(compute)
+    wait_free(place, free)
 
 
 @pytest.fixture
