@@ -26,6 +26,12 @@ def command(memory, size, serial, task="", options=()):
             "-append", f"console=ttyS0 panic=-1 mitigations=off quiet {task}", *options]
 
 
+def value_in(text, name):
+    """What a guest printed after @name on its console, or None while there is no complete line with it."""
+    match = re.search(rf"^{name} (\S+)\r?\n", text, re.MULTILINE)
+    return match and match[1]
+
+
 class Guest:
     """QEMU with @memory as its RAM. The guest prints lines "NAME VALUE". @task: what it does, see nested/init."""
 
@@ -42,9 +48,7 @@ class Guest:
 
     def said(self, name):
         """The value that the guest printed after @name, or None while there is no complete line with it."""
-        text = self._console.read_text(errors="replace") if self._console.exists() else ""
-        match = re.search(rf"^{name} (\S+)\r?\n", text, re.MULTILINE)
-        return match and match[1]
+        return value_in(self._console.read_text(errors="replace") if self._console.exists() else "", name)
 
     def wait(self, name):
         deadline = time.monotonic() + BOOT_TIMEOUT

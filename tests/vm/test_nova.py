@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""configs/nova.md, followed word for word: see nova_host.py."""
+"""configs/nova.md, followed word for word: see nova_host.py. What Nova does not do itself is in test_nova_hotplug.py."""
 
 import configparser
 import subprocess
