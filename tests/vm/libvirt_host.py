@@ -66,6 +66,13 @@ def virsh(*arguments):
     return done.stdout
 
 
+def refused(*arguments):
+    """What virsh says. It must fail."""
+    done = attempt(*arguments)
+    assert done.returncode != 0, f"virsh {arguments}: {done.stdout}"
+    return done.stderr
+
+
 def files_of(directory):
     """The memory of all guests."""
     return [Path(where) / name for where, _, names in os.walk(directory) for name in names]

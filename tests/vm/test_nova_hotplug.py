@@ -13,9 +13,9 @@ import pytest
 from helpers.backends import GIB, MIB
 from helpers.mount import wait_until
 from kvm_guest import BOOT_TIMEOUT, SCALE, value_in
-from libvirt_host import attempt, files_of, virsh
+from libvirt_host import attempt, files_of, memory_of, refused, virsh
 from nova_host import NAME, SIZE, compute, defined, domain, wait_free  # noqa: F401 compute is a fixture
-from places import ALL, HUGETLBFS, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
+from places import ALL, HUGETLBFS, RAW, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -99,6 +99,58 @@ def test_dimm_that_the_guest_does_not_eject(request, place, compute, instance, w
     instance.wait_counting()
     virsh("destroy", NAME)
     assert not files_of(compute)
+    wait_free(place, free)
+
+
+@kinds(*ALL)
+def test_dimm_that_does_not_fit(request, place, compute, instance, work):  # noqa: F811
+    """Nothing is left of it, and the guest goes on. A smaller one is accepted then."""
+    expect_small_pages(request, place)
+    free, size = place.free(), place.whole(SIZE)
+    virsh("start", NAME)
+    instance.wait_counting()
+    assert "Cannot allocate memory" in refused("attach-device", NAME, device_file(work, "dimm", 3 * GIB))
+    assert len(files_of(compute)) == 1 and place.free() == free - size
+    instance.wait_counting()
+    virsh("attach-device", NAME, device_file(work, "dimm", size))
+    assert place.used(file_of(compute, "dimm0")) == size and place.free() == free - 2 * size
+    virsh("destroy", NAME)
+    assert not files_of(compute)
+    wait_free(place, free)
+
+
+@kinds(RAW)
+def test_virtio_mem_without_discard(request, place, compute, instance, work):  # noqa: F811
+    """QEMU refuses it, and nothing is left of it. With the attribute on the directory of the guest's files it is accepted."""
+    expect_small_pages(request, place)
+    free, size = place.free(), place.whole(SIZE)
+    virsh("start", NAME)
+    instance.wait_counting()
+    device = device_file(work, "virtio-mem", size, BLOCKS.format(place.unit))
+    assert "Unexpected error discarding RAM" in refused("attach-device", NAME, device)
+    assert len(files_of(compute)) == 1
+    wait_free(place, free - size)
+    os.setxattr(memory_of(compute).parent, "dmemfs.discard", b"1")
+    virsh("attach-device", NAME, device)
+    file = file_of(compute, "virtiomem0")
+    assert file.stat().st_size == place.used(file) == size  # without demand allocation
+    instance.wait_counting()
+    virsh("destroy", NAME)
+    assert not files_of(compute)
+    wait_free(place, free)
+
+
+@kinds("pages=2M")
+def test_domain_of_nova_has_no_room(place, compute, work):  # noqa: F811
+    free, size = place.free(), place.whole(SIZE)
+    with defined(work, domain(work, size)) as instance:
+        virsh("start", NAME)
+        instance.wait_counting()
+        said = refused("attach-device", NAME, device_file(work, "dimm", size))
+        assert "no NUMA nodes configured" in said or "'maxMemory' is not defined" in said
+        assert len(files_of(compute)) == 1 and place.free() == free - size
+        instance.wait_counting()
+        virsh("destroy", NAME)
     wait_free(place, free)
 
 
