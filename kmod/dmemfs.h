@@ -137,18 +137,27 @@ void dmemfs_hold_module(struct dmemfs_object *obj);
 struct dmemfs_object *dmemfs_owner_get(unsigned long pfn);
 /* Whether all of @pfns lies in one region. May be called in any context, without a lock. */
 bool dmemfs_in_region(struct dmemfs_range pfns);
-/*
- * Sets @addr to the kernel's mapping of the physical address @start. An object whose lock the caller holds owns the
- * memory, or it is on the list of ranges that are being zeroed: so its region stays. Returns how many of @length bytes
- * can be accessed from there on: 0 when the first page is poisoned.
- */
-size_t dmemfs_map(u64 start, size_t length, void **addr);
+/* Whether @pfn, a page of a region, is raw memory. May be called in any context, without a lock. */
+bool dmemfs_is_raw(unsigned long pfn);
+
 /* reserved.c */
 /*
  * Returns 0 if the memory may be claimed, else the error of REGION_CLAIM that says why not. Reads files in sysfs, so
  * the caller holds no lock.
  */
 int dmemfs_check_reserved(u64 start, u64 length);
+
+/* window.c */
+/* Reserves raw memory as write-back, and leaves it unmapped. -EIO: it cannot be write-back. */
+int dmemfs_window_reserve(u64 start, u64 length);
+void dmemfs_window_free(u64 start, u64 length);
+/*
+ * The address by which the module accesses the memory until dmemfs_window_close(), or NULL: no memory for page tables.
+ * An object whose lock the caller holds owns the memory, or it is on the list of ranges that are being zeroed: so its
+ * region stays. Sleeps.
+ */
+void *dmemfs_window_open(u64 start, size_t length);
+void dmemfs_window_close(void *addr);
 
 /* pages.c */
 struct dmemfs_pages;
@@ -173,8 +182,8 @@ int dmemfs_pages_mmap(struct vm_area_struct *vma, unsigned int order);
 
 /* zero.c */
 /*
- * Clears @length bytes at the physical address @start, except poisoned pages. -EINTR when the task is being killed. The
- * caller keeps the region as for dmemfs_map().
+ * Clears @length bytes at the physical address @start, except poisoned pages. -EINTR when the task is being killed,
+ * -ENOMEM; some of it is cleared then. The caller keeps the region as for dmemfs_window_open().
  */
 int dmemfs_clear(u64 start, size_t length);
 /* The same past the caches, so that other data stays cached, for memory that is not read soon: whole pages. */
@@ -296,6 +305,8 @@ int dmemfs_demand_punch(struct dmemfs_object *obj, struct inode *inode, u64 star
 /* poison.c */
 /* Sets @pfn to the first poisoned page of @pfns. False: there is none. May be called in any context, without a lock. */
 bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn);
+/* How many of @length bytes at the physical address @start come before the first poisoned page. */
+size_t dmemfs_poison_free(u64 start, size_t length);
 bool dmemfs_poison_exists(void);
 int dmemfs_poison_add(const struct dmemfs_poison *arg);
 /* The machine reports an error in a page of a region. When it returns 0 the page is unmapped. Sleeps. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * File operations of objects: read, write, fallocate. They copy from and to the kernel's own mapping of the region.
+ * File operations of objects: read, write, fallocate. They map the memory while they copy from and to it.
  *
  * obj->lock is held while bytes are copied. A page fault on a mapping of the same object would take it again, so page
  * faults are disabled meanwhile. User memory that is not present is faulted in afterwards, without the lock, as
@@ -26,23 +26,29 @@ static struct dmemfs_object *file_object(const struct file *file)
 /*
  * Copies the next bytes of @iter: at most @length, and not past the end of the extent or hole at @pos. Returns the
  * number of bytes to copy, and in *copied how many it did copy. -EIO: the memory is poisoned. -ENOSPC: a write to a
- * hole. The caller holds obj->lock.
+ * hole. -ENOMEM. The caller holds obj->lock.
  */
 static ssize_t copy_run(struct dmemfs_object *obj, u64 pos, size_t length, struct iov_iter *iter, size_t *copied)
 {
 	struct dmemfs_range run;
 	unsigned long pfn;
+	void *addr = NULL;
 	bool hole;
-	void *addr;
 
 	hole = dmemfs_extent_lookup(obj, pos >> PAGE_SHIFT, &run, &pfn);
 	if (hole && iov_iter_rw(iter) == WRITE)
 		return -ENOSPC;
 	length = min_t(u64, length, ((u64)(run.last - (pos >> PAGE_SHIFT)) + 1) * PAGE_SIZE - offset_in_page(pos));
-	if (!hole)
-		length = dmemfs_map(PFN_PHYS(pfn) + offset_in_page(pos), length, &addr);
-	if (!length)
-		return -EIO;
+	if (!hole) {
+		u64 start = PFN_PHYS(pfn) + offset_in_page(pos);
+
+		length = dmemfs_poison_free(start, length);
+		if (!length)
+			return -EIO;
+		addr = dmemfs_window_open(start, length);
+		if (!addr)
+			return -ENOMEM;
+	}
 
 	/* Not copy_from_iter(): CONFIG_HARDENED_USERCOPY would treat a copy that goes on in the next folio as a bug. */
 	pagefault_disable();
@@ -53,6 +59,8 @@ static ssize_t copy_run(struct dmemfs_object *obj, u64 pos, size_t length, struc
 	else
 		*copied = _copy_from_iter(addr, length, iter);
 	pagefault_enable();
+	if (addr)
+		dmemfs_window_close(addr);
 	return length;
 }
 

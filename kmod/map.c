@@ -274,13 +274,32 @@ static void dmemfs_vma_open(struct vm_area_struct *vma)
 		zap_everywhere(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 }
 
+/* Copies up to @length bytes of the page @pfn at @offset; returns how many. */
+static int access_page(unsigned long pfn, unsigned int offset, void *buffer, int length, int write)
+{
+	u64 start = PFN_PHYS(pfn) + offset;
+	int ret = length;
+	void *mem;
+
+	if (!dmemfs_poison_free(start, length))
+		return -EIO;
+	mem = dmemfs_window_open(start, length);
+	if (!mem)
+		return -ENOMEM;
+	if (write)
+		memcpy(mem, buffer, length);
+	else if (copy_mc_to_kernel(buffer, mem, length))
+		ret = -EIO;
+	dmemfs_window_close(mem);
+	return ret;
+}
+
 /* Access by gdb and /proc/PID/mem, which cannot use the struct page that other memory has. */
 static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *buffer, int length, int write)
 {
 	struct dmemfs_object *obj = vma_object(vma);
 	unsigned int offset = offset_in_page(addr);
 	unsigned long pfn;
-	void *mem;
 	int ret;
 
 	if (length <= 0 || !(vma->vm_flags & (write ? VM_WRITE : VM_MAYREAD)))
@@ -289,13 +308,7 @@ static int dmemfs_access(struct vm_area_struct *vma, unsigned long addr, void *b
 	down_read(&obj->lock);
 	ret = lookup(obj, linear_page_index(vma, addr), 0, &pfn);
 	if (!ret) {
-		if (!dmemfs_map(PFN_PHYS(pfn) + offset, length, &mem))
-			ret = -EIO;
-		else if (write)
-			memcpy(mem, buffer, length);
-		else if (copy_mc_to_kernel(buffer, mem, length))
-			ret = -EIO;
-		ret = ret ?: length;
+		ret = access_page(pfn, offset, buffer, length, write);
 	} else if (!write && is_demanded(obj, linear_page_index(vma, addr))) {
 		memset(buffer, 0, length);
 		ret = length;

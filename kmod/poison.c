@@ -36,6 +36,15 @@ bool dmemfs_poison_find(struct dmemfs_range pfns, unsigned long *pfn)
 	return xa_find(&poisoned, pfn, pfns.last, XA_PRESENT);
 }
 
+size_t dmemfs_poison_free(u64 start, size_t length)
+{
+	unsigned long bad;
+
+	if (!dmemfs_poison_find((struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length - 1) }, &bad))
+		return length;
+	return bad == PHYS_PFN(start) ? 0 : PFN_PHYS(bad) - start;
+}
+
 bool dmemfs_poison_exists(void)
 {
 	return !xa_empty(&poisoned);

@@ -12,7 +12,6 @@
 #include "dmemfs.h"
 #include "compat.h"
 
-#include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -29,7 +28,6 @@ struct region {
 	int node;
 	unsigned int order;	    /* of the folios; 0: raw */
 	struct dmemfs_pages *pages; /* NULL: raw */
-	void *kaddr; /* mapped write-back; while it exists, mappings of processes are write-back as well (PAT) */
 	struct resource *resource;
 };
 
@@ -40,7 +38,7 @@ struct clearing {
 };
 
 DEFINE_MUTEX(dmemfs_region_lock); /* protects this file's data */
-/* Uses RCU, so that dmemfs_map() and dmemfs_in_region() need no lock. */
+/* Uses RCU, so that dmemfs_is_raw() and dmemfs_in_region() need no lock. */
 static struct maple_tree regions = MTREE_INIT(regions, MT_FLAGS_USE_RCU);
 static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
@@ -122,24 +120,20 @@ static void region_destroy(struct region *region)
 	if (region->pages)
 		dmemfs_pages_destroy(region->pages);
 	else
-		memunmap(region->kaddr);
+		dmemfs_window_free(region->start, region->length);
 	release_mem_region(region->start, region->length);
 	kfree(region);
 }
 
 /* Both ways fail unless the range can be write-back: MTRRs and other mappings of it are taken into account. */
-static int region_map(struct region *region)
+static int region_reserve(struct region *region)
 {
 	int ret;
 
-	if (!region->order) {
-		region->kaddr = memremap(region->start, region->length, MEMREMAP_WB);
-		return region->kaddr ? 0 : -EIO;
-	}
+	if (!region->order)
+		return dmemfs_window_reserve(region->start, region->length);
 	region->pages = dmemfs_pages_new(region->start, region->length, region->order);
 	ret = PTR_ERR_OR_ZERO(region->pages);
-	if (!ret)
-		region->kaddr = __va(region->start);
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 
@@ -159,7 +153,7 @@ static struct region *region_new(u64 start, u64 length, unsigned int order)
 	region->resource = request_mem_region(start, length, KBUILD_MODNAME);
 	if (!region->resource)
 		goto err_free;
-	ret = region_map(region);
+	ret = region_reserve(region);
 	if (ret)
 		goto err_release;
 	find_node(region);
@@ -181,6 +175,7 @@ static void region_describe(const struct region *region, struct dmemfs_region *a
 		.node = region->node,
 		.node_length = region->node_length,
 		.order = region->order,
+		.flags = region->order ? 0 : DMEMFS_REGION_UNMAPPED,
 	};
 }
 
@@ -290,6 +285,11 @@ static unsigned int order_at(unsigned long pfn)
 	const struct region *region = mtree_load(&regions, pfn);
 
 	return region->order;
+}
+
+bool dmemfs_is_raw(unsigned long pfn)
+{
+	return !order_at(pfn);
 }
 
 /* Of the folios in @pfns, which nobody owns and nothing maps, what nobody holds any more is not pinned any more. */
@@ -522,19 +522,6 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 		kref_get(&obj->ref);
 	mutex_unlock(&dmemfs_region_lock);
 	return obj;
-}
-
-/* Ends at the end of the region: the kernel's mappings of regions that touch need not touch. */
-size_t dmemfs_map(u64 start, size_t length, void **addr)
-{
-	struct region *region = mtree_load(&regions, PHYS_PFN(start));
-	unsigned long bad;
-
-	*addr = region->kaddr + (start - region->start);
-	length = min_t(u64, length, region->start + region->length - start);
-	if (!dmemfs_poison_find((struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length - 1) }, &bad))
-		return length;
-	return bad == PHYS_PFN(start) ? 0 : PFN_PHYS(bad) - start;
 }
 
 int dmemfs_region_zero(u64 start, u64 length)

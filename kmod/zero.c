@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Zeroes memory by the kernel's own mapping of it, in steps, and leaves out poisoned pages. The caller keeps the region.
+ * Zeroes memory in steps, and leaves out poisoned pages. The caller keeps the region.
  */
 #include "dmemfs.h"
 
@@ -36,19 +36,22 @@ static void stream_zeroes(void *addr, size_t length)
 /* Held for reading from the look at the record of poisoned pages until the memory is zeroed. */
 static DECLARE_RWSEM(zeroing);
 
-static int clear_by(void (*zero)(void *addr, size_t length), u64 start, size_t length)
+typedef void zero_fn(void *addr, size_t length);
+
+/* @addr: where @start is mapped. */
+static int clear_mapped(zero_fn *zero, void *addr, u64 start, size_t length)
 {
 	while (length) {
-		void *addr;
 		size_t step;
 
 		down_read(&zeroing);
-		step = dmemfs_map(start, min_t(size_t, length, SZ_2M), &addr);
+		step = dmemfs_poison_free(start, min_t(size_t, length, SZ_2M));
 		if (step)
 			zero(addr, step);
 		else
 			step = min_t(size_t, length, PAGE_SIZE - offset_in_page(start));
 		up_read(&zeroing);
+		addr += step;
 		start += step;
 		length -= step;
 		if (fatal_signal_pending(current))
@@ -56,6 +59,27 @@ static int clear_by(void (*zero)(void *addr, size_t length), u64 start, size_t l
 		cond_resched();
 	}
 	return 0;
+}
+
+/* So much is mapped at a time. The time to map it is nothing beside the time to zero it. */
+#define CHUNK SZ_64M
+
+static int clear_by(zero_fn *zero, u64 start, size_t length)
+{
+	int ret = 0;
+
+	while (length && !ret) {
+		size_t chunk = min_t(size_t, length, CHUNK);
+		void *addr = dmemfs_window_open(start, chunk);
+
+		if (!addr)
+			return -ENOMEM;
+		ret = clear_mapped(zero, addr, start, chunk);
+		dmemfs_window_close(addr);
+		start += chunk;
+		length -= chunk;
+	}
+	return ret;
 }
 
 int dmemfs_clear(u64 start, size_t length)

@@ -66,6 +66,9 @@
  *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
  *     EUNATCH raw regions: ftrace cannot keep devices away from the memory; the kernel's log has the reason
  *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.
+ *     .flags has DMEMFS_REGION_UNMAPPED if the kernel's own page tables have entries only for what a request or system
+ *     call accesses, and only meanwhile: so it is with raw memory. If the kernel has no memory for such an entry, the
+ *     request, read(2), write(2) or fallocate(2) fails with ENOMEM.
  *   REGION_RELEASE takes .start and .length exactly as they were claimed (else ENOENT). It fails with EBUSY while an
  *     object owns memory of the region, OBJECT_ZERO zeroes some of it, or some of it is pinned.
  *   While a region is claimed the machine does not hibernate: the image would not contain the region's memory.
@@ -97,8 +100,8 @@
  *     read(2) ends there, and write(2) does not go past it. When RESIZE returns 0, memory of the object past its size
  *     reads as zeroes if it becomes visible later, provided that it held zeroes when it was added. RESIZE zeroes what
  *     it must: before you shrink, remove the extents that are wholly past the new size, or they are zeroed for nothing.
- *     After EINTR a smaller size has taken effect, a larger one has not; the guarantee about zeroes holds again after
- *     the next RESIZE that succeeds. EFBIG: more than the kernel's largest file.
+ *     After EINTR or ENOMEM a smaller size has taken effect, a larger one has not; the guarantee about zeroes holds
+ *     again after the next RESIZE that succeeds. EFBIG: more than the kernel's largest file.
  *
  *   OBJECT_MODE sets
  *     - the mode, .mode (or-ed enum dmemfs_object_mode_bit),
@@ -116,8 +119,8 @@
  *
  *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0, .offset is a physical address: the range must lie in
  *     one region (ENXIO), have no owner and not be pinned (EBUSY); it cannot get an owner while it is being zeroed.
- *     With an object's id, the range may reach past the size and over holes, which are skipped. After EINTR some of it
- *     is zeroed.
+ *     With an object's id, the range may reach past the size and over holes, which are skipped. After EINTR or
+ *     ENOMEM some of it is zeroed.
  *
  * Extents
  *
@@ -282,6 +285,11 @@ struct dmemfs_mark {
 	__u8 bytes[16]; /* out in GET */
 };
 
+/* dmemfs_region.flags */
+enum dmemfs_region_flag {
+	DMEMFS_REGION_UNMAPPED = 1 /* see REGION_NEXT */
+};
+
 struct dmemfs_region {
 	__u64 start;
 	__u64 length;
@@ -289,7 +297,8 @@ struct dmemfs_region {
 	__u64 node_length; /* out: bytes from .start on that lie on .node; less than .length if it spans nodes */
 	__s32 node;        /* out: NUMA node, -1 when unknown */
 	__u32 order;       /* in CLAIM, out in NEXT: 0, or of the folios */
-	__u64 reserved[2];
+	__u64 flags;       /* out: enum dmemfs_region_flag, or-ed */
+	__u64 reserved;
 };
 
 enum dmemfs_object_state { DMEMFS_OBJECT_NAMED = 1, DMEMFS_OBJECT_DROPPED = 2, DMEMFS_OBJECT_IDLE = 3 };

@@ -36,11 +36,13 @@ def prepare(options):
     build = _build_directory()
     machine = machine_for(options)
     ko = options.module or module.build(machine.kernel, build / f"kmod-{machine.kernel.release}")
+    tables = module.build(machine.kernel, build / f"tables-{machine.kernel.release}", "tables", ("tests/vm/tables",))
     guest = Kernel.find(options.guest_kernel) if options.guest_kernel else machine.kernel
     environment = {  # for tests and their helpers, see tests/conftest.py
         "DMEMFSD": build / "fuse-daemon" / "dmemfsd",
         "DMEMFS_BACKEND": "pfn",
         "DMEMFS_MODULE": ko.resolve(),
+        "DMEMFS_TABLES": tables,
         "DMEMFS_REGION": _region(machine),
         "DMEMFS_GUEST_KERNEL": guest.image,
         "DMEMFS_GUEST_INITRAMFS": nested.build(guest, build / "guest"),
