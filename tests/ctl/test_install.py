@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -146,6 +147,34 @@ def test_libvirt_can_require_it(installed, prefix, unit, work):
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", libvirt], capture_output=True, text=True, check=False,
                           env={**os.environ, "SYSTEMD_UNIT_PATH": f"{work}:"})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def check_of_libvirt(installed, prefix, prepare):
+    """The process that runs what the drop-in runs first, after @prepare, when it gets a line. /mnt/dmemfs is its own."""
+    drop_in = (installed / f"{prefix}/share/dmemfs/libvirt-requires-dmemfsd.conf".lstrip("/")).read_text()
+    (check,) = re.findall(r"^ExecStartPre=(.*)$", drop_in.replace("\\\n", " "), re.MULTILINE)
+    commands = f'mount -t tmpfs none /mnt; mkdir /mnt/dmemfs; {prepare}; echo ready; read go; exec "$@"'
+    process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-ec", commands, "sh", *shlex.split(check)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.page_sizes("2M")
+def test_libvirt_starts_with_the_mount(installed, prefix, fs):
+    """The check asks nothing of the mount, whose daemon may not run."""
+    with check_of_libvirt(installed, prefix, f"mount --bind {fs.root} /mnt/dmemfs") as process:
+        fs.make_file("file").unlink()  # the kernel knows the attributes of the root no more
+        with fs.daemon.frozen():
+            assert process.communicate("go\n", timeout=20) == ("", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("prepare", [":", "mount -t tmpfs none /mnt/dmemfs"], ids=["nothing", "tmpfs"])
+def test_libvirt_does_not_start_without_the_mount(installed, prefix, prepare):
+    with check_of_libvirt(installed, prefix, prepare) as process:
+        _, said = process.communicate("go\n", timeout=20)
+    assert process.returncode == 1 and said == "dmemfs is not mounted at /mnt/dmemfs: see systemctl status dmemfsd\n"
 
 
 @pytest.mark.parametrize("mounted", [False, True])
