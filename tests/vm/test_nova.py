@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""configs/nova.md, followed word for word: see nova_host.py. What Nova does not do itself is in test_nova_hotplug.py."""
+"""configs/nova.md, followed word for word: see nova_recipe.py. What Nova does not do itself is in test_nova_hotplug.py."""
 
-import configparser
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -11,35 +10,22 @@ import pytest
 from helpers.counting import in_order
 from helpers.mount import wait_until
 from libvirt_host import attempt, faults, files_of, memory_of, virsh
-from nova_host import NAME, SIZE, TIMEOUT, block, compute, defined, domain, wait_free  # noqa: F401 compute is a fixture
+from nova_host import SIZE, TIMEOUT, compute, defined, wait_free  # noqa: F401 compute is a fixture
+from nova_recipe import NAME, domain, nova_conf
 from places import GIB, RAW, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def settings():
-    """nova.conf of the recipe."""
-    parser = configparser.ConfigParser()
-    parser.read_string(block("/etc/nova/nova.conf"))
-    return parser
-
-
 @pytest.fixture
-def cache(settings, place):  # noqa: F811
-    """As Nova chooses it: what is configured for the type of the disk, else "none"."""
-    modes = dict(mode.split("=") for mode in settings["libvirt"]["disk_cachemodes"].split(","))
-    return modes["file"] if place.is_raw else "none"
-
-
-@pytest.fixture
-def instance(place, compute, work, cache):  # noqa: F811
-    with defined(work, domain(work, place.whole(SIZE), cache)) as made:
+def instance(place, compute, work):  # noqa: F811
+    with defined(work, domain(work, place.whole(SIZE), place.is_raw)) as made:
         yield made
 
 
-def test_settings_that_nova_refuses_to_start_without(settings):
+def test_settings_that_nova_refuses_to_start_without():
     """nova-compute asks for these; the capacity is what it reports instead of the host's memory."""
+    settings = nova_conf()
     assert settings["DEFAULT"].getfloat("ram_allocation_ratio") == 1.0
     assert settings["DEFAULT"].getint("reserved_host_memory_mb") == 0
     assert settings["libvirt"].getint("file_backed_memory") > 0 and settings["libvirt"]["virt_type"] == "kvm"
@@ -100,9 +86,9 @@ def check_went_back(instance, first, last):
 
 
 @kinds("pages=1G", RAW)
-def test_instance_goes_back_to_an_internal_snapshot(place, compute, work, cache):  # noqa: F811
+def test_instance_goes_back_to_an_internal_snapshot(place, compute, work):  # noqa: F811
     """It has its memory in its disk, which must be of qcow2. `virsh snapshot-revert` starts another QEMU, with a file of its own."""
-    free, size, text = place.free(), place.whole(SIZE), domain(work, place.whole(SIZE), cache)
+    free, size, text = place.free(), place.whole(SIZE), domain(work, place.whole(SIZE), place.is_raw)
     raw, disk = work / "disk", work / "disk.qcow2"
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, disk], check=True)
     with defined(work, text.replace('type="raw"', 'type="qcow2"').replace(f'"{raw}"', f'"{disk}"')) as instance:

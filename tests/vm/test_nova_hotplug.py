@@ -14,7 +14,8 @@ from helpers.backends import GIB, MIB
 from helpers.mount import wait_until
 from kvm_guest import BOOT_TIMEOUT, SCALE, value_in
 from libvirt_host import attempt, files_of, memory_of, refused, virsh
-from nova_host import NAME, SIZE, compute, defined, domain, wait_free  # noqa: F401 compute is a fixture
+from nova_host import SIZE, compute, defined, wait_free  # noqa: F401 compute is a fixture
+from nova_recipe import NAME, domain
 from places import ALL, HUGETLBFS, RAW, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.timeout(120)
@@ -41,7 +42,7 @@ def with_room(text, size):
 def instance(place, compute, work):  # noqa: F811
     """It counts, and drives no device that is plugged in."""
     size = place.whole(SIZE)
-    with defined(work, with_room(domain(work, size), size)) as made:
+    with defined(work, with_room(domain(work, size, place.is_raw), size)) as made:
         yield made
 
 
@@ -54,7 +55,7 @@ def linux(place, compute, work):  # noqa: F811
     boot = f"""<kernel>{kernel}</kernel>
     <initrd>{initramfs}</initrd>
     <cmdline>console=ttyS0 panic=-1 mitigations=off quiet plugger memhp_default_state=online_movable</cmdline>"""
-    text = domain(work, size).replace('<boot dev="hd"/>', boot).replace('type="qemu"', 'type="kvm"')
+    text = domain(work, size, place.is_raw).replace('<boot dev="hd"/>', boot).replace('type="qemu"', 'type="kvm"')
     device = Path("/dev/kvm")
     mode = device.stat().st_mode
     device.chmod(0o666)  # as the group kvm has it
@@ -143,7 +144,7 @@ def test_virtio_mem_without_discard(request, place, compute, instance, work):  #
 @kinds("pages=2M")
 def test_domain_of_nova_has_no_room(place, compute, work):  # noqa: F811
     free, size = place.free(), place.whole(SIZE)
-    with defined(work, domain(work, size)) as instance:
+    with defined(work, domain(work, size, place.is_raw)) as instance:
         virsh("start", NAME)
         instance.wait_counting()
         said = refused("attach-device", NAME, device_file(work, "dimm", size))
