@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.host import BOOT, CONFIG, DROP_IN, FOUND, ROOT, SIZE, run
+from fleet.host import BOOT, CONFIG, DROP_IN, FOUND, SIZE, run, set_next_boot
+from nova_recipe import block, phrase
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>
 # As the installer writes it, but for the console and what the laboratory wants of a kernel.
@@ -47,6 +48,7 @@ def debian():
     probe.write_text(GRUB_PROBE)
     probe.chmod(0o755)
     yield
+    set_next_boot("running")
     # GRUB reads no journal: all must be where it belongs.
     directory = os.open(BOOT, os.O_RDONLY)
     os.sync()
@@ -89,14 +91,20 @@ def test_update_grub():
 def test_configuration():
     text = CONFIG.read_text()
     assert "\n#backend=memory\n" in text
-    CONFIG.write_text(text.replace("\n#backend=memory\n", "\nbackend=pfn\npage-size=2M\nlost-contents=remove\n") + "\n[region all]\nstart=auto\n")
+    lost = phrase(r"Write `(.*?)` into `/etc/dmemfs/dmemfsd.conf`")
+    CONFIG.write_text(text.replace("\n#backend=memory\n", f"\nbackend=pfn\npage-size=2M\n{lost}\n") + "\n[region all]\nstart=auto\n")
     run("systemctl", "enable", "dmemfsd")
     text = run("dmemfsctl", "doctor", status=FOUND)
     assert re.search(r"^problem +reserved .*\n +-> run update-grub, then reboot", text, re.MULTILINE), text
 
 
 def test_libvirt_is_told():
+    """As configs/nova.md says it, which is the line that `dmemfsctl guest-args` prints, and the drop-in of dmemfsd(8)."""
     settings = Path("/etc/libvirt/qemu.conf")
     assert "\n#memory_backing_dir" in settings.read_text()
     with open(settings, "a", encoding="ascii") as file:
-        file.write(f'memory_backing_dir = "{ROOT}"\n')
+        file.write(block(settings))
+    directory = Path("/etc/systemd/system/libvirtd.service.d")
+    directory.mkdir()
+    shutil.copy("/usr/share/dmemfs/libvirt-requires-dmemfsd.conf", directory)
+    run("systemctl", "daemon-reload")

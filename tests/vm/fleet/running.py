@@ -4,7 +4,6 @@ The second boot of ../lab/test_fleet.py, with the command line that GRUB made fr
 operator sees.
 """
 
-import json
 import os
 import re
 import xml.etree.ElementTree as xml
@@ -12,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.host import ROOT, SCALE, SIZE, run
+from fleet.host import ROOT, SIZE, TIMEOUT, control, free, run
 from helpers.counting import SIZE as GUEST_SIZE
 from helpers.counting import make_disk
 from helpers.mount import wait_until
 
-TIMEOUT = 20 * SCALE
 IMAGES = Path("/var/lib/libvirt/images")
 CONSOLE = IMAGES / "console"
 DOMAIN = """<domain type="kvm">
@@ -33,10 +31,6 @@ DOMAIN = """<domain type="kvm">
   </devices>
 </domain>
 """
-
-
-def control(*arguments, status=0):
-    return json.loads(run("dmemfsctl", *arguments, "--json", status=status))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +114,7 @@ def test_doctor_is_content(guest):
 
 
 def test_memory_comes_back(guest):
-    free = control("status")["mounts"][0]["free_bytes"]
+    before = free()
     run("virsh", "-q", "destroy", "vm1")
-    wait_until(lambda: control("status")["mounts"][0]["free_bytes"] == free + GUEST_SIZE, "its memory is free", TIMEOUT)
+    wait_until(lambda: free() == before + GUEST_SIZE, "its memory is free", TIMEOUT)
     assert not list(ROOT.rglob("*ram*"))

@@ -2,7 +2,8 @@
 """
 From a plain Debian host to guests on dmemfs. A VM with its own disk, Debian's kernel, libvirt and GRUB boots, is
 prepared as README.Debian says (../fleet/bare.py), and boots again by that GRUB (../fleet/running.py). So the drop-in of
-dmemfsctl plan goes through update-grub and GRUB, as on any host. This file is the host's side.
+dmemfsctl plan goes through update-grub and GRUB, as on any host. There libvirt gets a drop-in (../fleet/drop_in.py) and
+instances of Nova (../fleet/nova.py), until the power fails (../fleet/crashed.py). This file is the host's side.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.host import BOOTS
 from lab.kernel import Kernel
 from lab.launch import add_options, machine_for, run_session
 
@@ -30,7 +32,7 @@ DISK_SIZE = 2 << 30
 
 
 def names(boot):
-    return re.findall(r"^def (test_\w+)", (FLEET / f"{boot}.py").read_text(), re.MULTILINE)
+    return [name for file in BOOTS[boot] for name in re.findall(r"^def (test_\w+)", (FLEET / f"{file}.py").read_text(), re.MULTILINE)]
 
 
 def make_disk(path, tree):
@@ -66,13 +68,13 @@ class Host:
         shutil.rmtree(tree)
 
     def boot(self, name, *arguments):
-        """{test: outcome} of ../fleet/@name.py, and the output of pytest as "output"."""
+        """{test: outcome} of the files of fleet.host.BOOTS[@name], and the output of pytest as "output"."""
         logs = self._directory / name
         parser = argparse.ArgumentParser()
         add_options(parser)
         environment = {
             "DMEMFS_PACKAGES": self._packages, "PYTHONPATH": TOP / "tests" / "vm",
-            # Of the first boot: the second one starts from what is on the disk.
+            # Of the first boot: the others start from what is on the disk.
             "DMEMFS_LAB_INITRAMFS": self._directory / "bare" / "initramfs",
             "DMEMFS_TEST_SCALE": os.environ.get("DMEMFS_TEST_SCALE", "6")}
         options = parser.parse_args([
@@ -87,9 +89,8 @@ class Host:
             if "end" in message:
                 found[message["end"].rpartition("::")[2]] = message["outcome"]
 
-        # The command is what the initramfs says, which is the same for both boots.
-        command = ["sh", "-c", 'boot=bare; [ ! -e /boot/grub/grub.cfg ] || boot=running; exec "$@" "$0/$boot.py"', str(FLEET),
-                   *PYTEST]
+        # The command is what the initramfs says, which is the same for all boots. See set_next_boot().
+        command = ["sh", "-c", 'exec "$@" $(cat /boot/tests 2>/dev/null || echo "$0/bare.py")', str(FLEET), *PYTEST]
         status = run_session(machine, options, command, observe, output=output.extend)
         found["output"] = output.decode(errors="replace")
         console = (logs / "console.log").read_text(errors="replace")
@@ -115,6 +116,12 @@ def running(host, bare):
     return host.boot("running", "--from-disk")
 
 
+@pytest.fixture(scope="module")
+def crashed(host, running):
+    assert running.get("test_power_fails") == "passed", running["output"]
+    return host.boot("crashed", "--from-disk")
+
+
 @pytest.mark.parametrize("name", names("bare"))
 def test_preparing(bare, name):
     assert bare.get(name) == "passed", bare["output"]
@@ -123,3 +130,8 @@ def test_preparing(bare, name):
 @pytest.mark.parametrize("name", names("running"))
 def test_running(running, name):
     assert running.get(name) == "passed", running["output"]
+
+
+@pytest.mark.parametrize("name", names("crashed"))
+def test_after_a_power_failure(crashed, name):
+    assert crashed.get(name) == "passed", crashed["output"]
