@@ -98,7 +98,8 @@ static void check_memory_backend(const struct config_text *text, struct config *
 static void check_pfn_backend(const struct config_text *text, const struct config *config)
 {
 	config_daemon_check_backend(text, config);
-	if (config->regions->len == 0)
+	/* A group that is not known may be one, misspelt. */
+	if (config->regions->len == 0 && !config_text_failed(text, "", NULL))
 		config_text_fail(
 			text, CONFIG_DAEMON, "backend",
 			"backend=pfn has no memory: add a group [region NAME] with start and size, or start=auto");

@@ -138,6 +138,7 @@ static void load_fixed_region(const struct config_text *text, const char *group,
 	good &= require(text, group, "size", "give it in bytes");
 	good &= config_text_get_size(text, group, "start", &region->start);
 	good &= config_text_get_size(text, group, "size", &region->size);
+	good &= !config_text_failed(text, group, "start") && !config_text_failed(text, group, "size");
 	if (!good || !check_range(text, group, page_size, region))
 		region->start = region->size = 0;
 	get_node(text, group, &region->node);

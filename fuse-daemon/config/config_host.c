@@ -202,7 +202,8 @@ void config_check_host(const struct config_text *text, const struct config *conf
 	check_mountpoint(text, config->mountpoint);
 	check_kept(text, "state-dir", config->state_dir);
 	check_directory(text, "state-dir", config->state_dir, &exists);
-	if (config->memory_dir && !config_text_failed(text, CONFIG_DAEMON, "memory-dir"))
+	if (config->memory_dir && !config_text_failed(text, CONFIG_DAEMON, "memory-dir") &&
+	    !config_text_failed(text, CONFIG_DAEMON, "backend"))
 		check_memory_dir(text, config);
 	if (config->metrics_file && !config_text_failed(text, CONFIG_DAEMON, "metrics-file"))
 		check_metrics_file(text, config->metrics_file);

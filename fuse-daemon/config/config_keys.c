@@ -65,6 +65,7 @@ bool config_check_names(const struct config_text *text)
 		if (!known) {
 			config_text_fail(text, *group, NULL,
 			                 "unknown group: use [daemon], [region NAME] or [quota NAME]");
+			config_text_lose_group(text);
 			continue;
 		}
 		check_name(text, *group);

@@ -86,6 +86,11 @@ bool config_text_failed(const struct config_text *text, const char *group, const
 	return g_hash_table_contains(text->failed, name);
 }
 
+void config_text_lose_group(const struct config_text *text)
+{
+	g_hash_table_add(text->failed, g_strdup(""));
+}
+
 /* Refuses devices and FIFOs: a read could block for ever. */
 static bool check_regular(const struct config_text *text, int fd)
 {
@@ -153,18 +158,21 @@ static bool note_line(const struct config_text *text, const char *group, const c
 {
 	unsigned before = line_of(text, group, key);
 
-	if (before)
+	if (before) {
+		/* The right one of the two is not known. */
+		g_hash_table_add(text->failed, line_key(group, key));
 		return fail_at(text, number, "[%s]%s%s: is given twice, first in line %u: remove one of them", group,
 		               key ? " " : "", key ? key : "", before);
+	}
 	g_hash_table_insert(text->lines, line_key(group, key), GUINT_TO_POINTER(number));
 	return true;
 }
 
 /*
  * @line begins with "[", and should be "[NAME]". Is changed: @group points to the name in it, or is "" when there is none. A group
- * that is given twice is a mistake, but its keys are read.
+ * that is given twice is a mistake, but its keys are read, and @repeated set.
  */
-static bool scan_group(const struct config_text *text, char *line, unsigned number, const char **group)
+static bool scan_group(const struct config_text *text, char *line, unsigned number, const char **group, bool *repeated)
 {
 	size_t length = strlen(line);
 
@@ -178,11 +186,13 @@ static bool scan_group(const struct config_text *text, char *line, unsigned numb
 		               "\"%s\" is not the name of a group: use [daemon], [region NAME] or [quota NAME]",
 		               line + 1);
 	*group = line + 1;
-	note_line(text, *group, NULL, number);
+	*repeated = !note_line(text, *group, NULL, number);
 	return true;
 }
 
-static bool scan_key(const struct config_text *text, const char *line, unsigned number, const char *group)
+/* @group: NULL before the first one, "" when it has no name. @repeated: it is given twice, so that its keys may be as well. */
+static bool scan_key(const struct config_text *text, const char *line, unsigned number, const char *group,
+                     bool repeated)
 {
 	const char *equals = strchr(line, '=');
 	g_autofree char *key = g_strchomp(g_strndup(line, equals ? (gsize)(equals - line) : strlen(line)));
@@ -194,6 +204,8 @@ static bool scan_key(const struct config_text *text, const char *line, unsigned 
 		return fail_at(text, number, "no key before '=': write KEY=VALUE");
 	if (!group)
 		return fail_at(text, number, "%s: is before the first group: put the line [daemon] before it", key);
+	if (!*group || (repeated && line_of(text, group, key)))
+		return false;
 	return note_line(text, group, key, number);
 }
 
@@ -205,6 +217,7 @@ static void scan(const struct config_text *text, char *const *lines)
 {
 	g_autofree char *group_line = NULL;
 	const char *group = NULL;
+	bool repeated = false;
 
 	for (unsigned i = 0; lines[i]; i++) {
 		char *line = lines[i];
@@ -214,13 +227,16 @@ static void scan(const struct config_text *text, char *const *lines)
 			continue;
 		if (strlen(line) > CONFIG_LINE_MAX) {
 			good = fail_at(text, i + 1, "the line is longer than %d bytes: shorten it", CONFIG_LINE_MAX);
+			group = *line == '[' ? "" : group;
 		} else if (*line == '[') {
 			g_free(group_line);
 			group_line = g_strdup(line);
-			good = scan_group(text, group_line, i + 1, &group);
+			good = scan_group(text, group_line, i + 1, &group, &repeated);
 		} else {
-			good = scan_key(text, line, i + 1, group) && *group;
+			good = scan_key(text, line, i + 1, group, repeated);
 		}
+		if (*line == '[' && group && !*group)
+			config_text_lose_group(text);
 		if (!good)
 			*line = '\0';
 	}

@@ -46,6 +46,9 @@ bool config_text_fail(const struct config_text *text, const char *group, const c
 /* Has the key, or with NULL the group, a mistake? Then its value is the default, from which nothing follows. */
 bool config_text_failed(const struct config_text *text, const char *group, const char *key);
 
+/* Notes that a group is not known: as config_text_failed() of the group "", a name that no group has. */
+void config_text_lose_group(const struct config_text *text);
+
 bool config_text_has(const struct config_text *text, const char *group, const char *key);
 
 /*

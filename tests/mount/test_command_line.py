@@ -170,6 +170,11 @@ def test_what_the_machine_lacks(machine, keys, groups, says):
     machine.dump(machine.config)  # judges the text alone
 
 
+def test_memory_dir_of_an_unknown_backend(machine):
+    machine.configure(backend="pnf", memory_dir="/sys/dmemfs")
+    machine.check_fails("[daemon] backend: ", "pnf")
+
+
 def test_every_mistake_is_reported_in_one_run(machine):
     """Each with its line. What depends on a wrong value is not judged: size on page-size, the ranges of [region bad] on its start."""
     other = machine.work / "missing" / "mnt"

@@ -264,6 +264,18 @@ static const struct bad {
 	  { ":3: [region a] start: ", "\"x\"" } },
 	{ "only-pages", PFN "[region a]\nstart=1M\nsize=1M\npages=4K\n", { ":6: [region a] pages: ", "\"4K\"" } },
 	{ "only-limit", QUOTA "path=/a\nmax-bytes=x\n", { ":4: [quota a] max-bytes: ", "\"x\"" } },
+	{ "only-page-size-of-two",
+	  "[daemon]\npage-size=4K\npage-size=2M\nsize=66K\n",
+	  { ":3: [daemon] page-size: ", "twice" } },
+	{ "only-second-value", "[daemon]\nthreads=0\nthreads=8\n", { ":3: [daemon] threads: ", "given twice" } },
+	{ "only-start-of-two",
+	  REGION "start=0\nstart=4M\nsize=2M\n[region b]\nstart=0\nsize=2M\n",
+	  { ":4: [region a] start: ", "given twice" } },
+	{ "only-copied-group",
+	  REGION RANGE "[region a]\nstart=4M\nsize=2M\n",
+	  { ":5: [region a]: ", "given twice, first in line 2" } },
+	{ "only-unknown-group", PFN "[regoin a]\nstart=auto\n", { ":3: [regoin a]: ", "unknown group" } },
+	{ "only-broken-group", PFN "[region a\nsize=2M\nsize=2M\n", { ":3: the line \"[region a\"", "write [NAME]" } },
 	{ "newline-in-value", "[daemon]\nbackend=a\\nb\n", { ":2: [daemon] backend: ", "a\\nb" } },
 };
 
@@ -308,10 +320,12 @@ static void long_text_is_refused(void)
 	g_autofree char *path = g_strdup_printf("[daemon]\nmountpoint=/%s\n", name);
 	g_autofree char *value = g_strnfill(10000, '1');
 	g_autofree char *line = g_strdup_printf("[daemon]\nsize=%s\n", value);
+	g_autofree char *group = g_strdup_printf("[daemon]\nsize=2M\n[%s]\nsize=2M\n", value);
 	g_autofree char *large = g_strnfill((1 << 20) + 1, '#');
 
 	text_is_refused(path, -1, ":2: [daemon] mountpoint: the path is longer than 4095 bytes: ");
 	text_is_refused(line, -1, ":2: the line is longer than 8192 bytes: ");
+	text_is_refused(group, -1, ":3: the line is longer than 8192 bytes: ");
 	text_is_refused(large, -1, ": is larger than 1 MiB: ");
 }
 
