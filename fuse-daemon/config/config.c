@@ -176,6 +176,7 @@ static struct config *load_file(const char *file, bool check_host, GError **erro
 {
 	g_autoptr(config_text_t) text = config_text_new(file);
 	g_autoptr(config_t) config = g_new0(struct config, 1);
+	g_autofree char *mistakes = NULL;
 
 	config->file = g_strdup(file);
 	config->regions = g_ptr_array_new_with_free_func(config_region_free);
@@ -183,7 +184,8 @@ static struct config *load_file(const char *file, bool check_host, GError **erro
 	load(text, config, check_host);
 	if (text->mistakes->len == 0)
 		return g_steal_pointer(&config);
-	g_set_error_literal(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, text->mistakes->str);
+	mistakes = config_text_mistakes(text);
+	g_set_error_literal(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, mistakes);
 	return NULL;
 }
 

@@ -64,8 +64,8 @@ struct config {
 
 /*
  * Reads and validates @file; the caller frees the result with config_destroy(). On failure NULL, and an error about all that is
- * wrong: for each mistake a line "FILE:LINE: [GROUP] KEY: what is wrong: remedy", without the parts that do not apply. What
- * depends on a wrong value is not checked. Checks the text only.
+ * wrong: for each mistake, of at most 100, a line "FILE:LINE: [GROUP] KEY: what is wrong: remedy", without the parts that do not
+ * apply. What depends on a wrong value is not checked. Checks the text only.
  */
 struct config *config_load(const char *file, GError **error);
 

@@ -43,15 +43,20 @@ static void add_mistake(const struct config_text *text, const char *place, const
 	G_GNUC_PRINTF(3, 0);
 static void add_mistake(const struct config_text *text, const char *place, const char *format, va_list args)
 {
-	g_autoptr(GString) mistake = g_string_new(place);
+	g_autoptr(GString) mistake = NULL;
 
+	if (text->mistakes->len == CONFIG_MISTAKES_MAX)
+		g_ptr_array_add(text->mistakes,
+		                g_strdup_printf("%s: more than %d mistakes: is this a configuration of dmemfsd?",
+		                                text->file, CONFIG_MISTAKES_MAX));
+	if (text->mistakes->len > CONFIG_MISTAKES_MAX)
+		return;
+	mistake = g_string_new(place);
 	g_string_append(mistake, ": ");
 	g_string_append_vprintf(mistake, format, args);
 	/* A value may have newlines, which would look like the end of the mistake. */
 	g_string_replace(mistake, "\n", "\\n", 0);
-	if (text->mistakes->len > 0)
-		g_string_append_c(text->mistakes, '\n');
-	g_string_append(text->mistakes, mistake->str);
+	g_ptr_array_add(text->mistakes, g_string_free(g_steal_pointer(&mistake), FALSE));
 }
 
 static bool fail_at(const struct config_text *text, unsigned line, const char *format, ...) G_GNUC_PRINTF(3, 4);
@@ -259,6 +264,15 @@ static bool parse(const struct config_text *text, const GString *data)
 	return true;
 }
 
+char *config_text_mistakes(const struct config_text *text)
+{
+	g_autoptr(GString) all = g_string_new(NULL);
+
+	for (guint i = 0; i < text->mistakes->len; i++)
+		g_string_append_printf(all, "%s%s", i ? "\n" : "", (const char *)g_ptr_array_index(text->mistakes, i));
+	return g_string_free(g_steal_pointer(&all), FALSE);
+}
+
 bool config_text_read(const struct config_text *text)
 {
 	g_autoptr(GString) data = g_string_new(NULL);
@@ -274,7 +288,7 @@ struct config_text *config_text_new(const char *file)
 	text->keys = g_key_file_new();
 	text->lines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	text->failed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	text->mistakes = g_string_new(NULL);
+	text->mistakes = g_ptr_array_new_with_free_func(g_free);
 	return text;
 }
 
@@ -286,6 +300,6 @@ void config_text_destroy(struct config_text *text)
 	g_key_file_unref(text->keys);
 	g_hash_table_unref(text->lines);
 	g_hash_table_unref(text->failed);
-	g_string_free(text->mistakes, TRUE);
+	g_ptr_array_unref(text->mistakes);
 	g_free(text);
 }

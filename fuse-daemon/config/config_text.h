@@ -17,17 +17,21 @@
 #define CONFIG_TEXT_MAX (1 << 20)
 /* Bytes. Enough for a path of PATH_MAX bytes with each byte escaped. */
 #define CONFIG_LINE_MAX 8192
+/* More are not added: with another file as the configuration each of its lines could be a mistake. */
+#define CONFIG_MISTAKES_MAX 100
 
 struct config_text {
 	char *file;
 	GKeyFile *keys;
-	GHashTable *lines;  /* "GROUP", or "GROUP\nKEY" -> line number, from 1 */
-	GHashTable *failed; /* the same names: config_text_fail() was called for them */
-	GString *mistakes;  /* all messages, separated by newlines */
+	GHashTable *lines;   /* "GROUP", or "GROUP\nKEY" -> line number, from 1 */
+	GHashTable *failed;  /* the same names: config_text_fail() was called for them */
+	GPtrArray *mistakes; /* the messages */
 };
 
 /* A text that is still empty; the caller frees it. */
 struct config_text *config_text_new(const char *file);
+/* The messages, separated by newlines; the caller frees the text. */
+char *config_text_mistakes(const struct config_text *text);
 /* Reads the file. False when it cannot be read, or is not a key file: there are no values then. */
 bool config_text_read(const struct config_text *text);
 void config_text_destroy(struct config_text *text);

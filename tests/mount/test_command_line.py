@@ -216,6 +216,15 @@ no equals sign
             assert ": " in line[len("dmemfsd: error: ") + len(begin):], "no remedy"
 
 
+def test_another_file_as_the_configuration(machine):
+    """Its mistakes do not flood the log."""
+    machine.config.write_text(1000 * "tcpmux 1/tcp\n")
+    said = machine.run("--config", machine.config, "--check-config").stderr.splitlines()
+    assert len(said) == 101
+    assert said[99].startswith(f"dmemfsd: error: {machine.config}:100: ")
+    assert said[100] == f"dmemfsd: error: {machine.config}: more than 100 mistakes: is this a configuration of dmemfsd?"
+
+
 def test_missing_file(machine):
     machine.fails("--config", "none.conf", "--check-config", says=["none.conf: cannot open: No such file", "--config"])
     machine.fails("--config=", "--check-config", says=["cannot open: No such file"])
