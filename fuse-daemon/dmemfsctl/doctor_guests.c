@@ -26,8 +26,7 @@ static bool has_memory_in(const GPtrArray *objects, const struct view *view, con
 		const struct qemu_memory *memory = g_ptr_array_index(objects, i);
 		struct stat st;
 
-		/* lstat(): a symbolic link could lead to another mount. */
-		if (memory->device == view->device && lstat(memory->path, &st) == 0 &&
+		if (memory->device == view->device && qemu_memory_stat(memory, &st) &&
 		    (S_ISDIR(st.st_mode) ? !file->path : st.st_ino == file->inode))
 			return true;
 	}
@@ -249,8 +248,9 @@ static void check_object(struct doctor *doctor, const struct view *view, const s
 {
 	g_autofree char *process = text_visible(user->name);
 	g_autofree char *id = text_visible(memory->id);
+	struct stat st;
 
-	if (!memory->prealloc && memory->device == view->device)
+	if (!memory->prealloc && memory->device == view->device && qemu_memory_stat(memory, &st))
 		doctor_add(doctor, LEVEL_NOTE,
 		           "add prealloc=on; with libvirt, <allocation mode=\"immediate\"/> (see dmemfsctl guest-args)",
 		           "%s(%d): memory-backend-file %s has no prealloc=on: if its file gets no memory, the guest "

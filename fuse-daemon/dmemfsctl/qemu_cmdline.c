@@ -3,7 +3,9 @@
 #include "dmemfsctl/qemu_cmdline.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mounts.h"
@@ -20,6 +22,7 @@ static void memory_free(gpointer data)
 
 	g_free(memory->id);
 	g_free(memory->path);
+	g_free(memory->root);
 	g_free(memory);
 }
 
@@ -176,20 +179,48 @@ static GPtrArray *read_mounts(pid_t pid)
 	return mounts_parse(g_file_get_contents(path, &text, NULL, NULL) ? text : "");
 }
 
+/* The working directory of the process, as its own root has it. */
+static char *read_cwd(pid_t pid)
+{
+	g_autofree char *cwd_link = g_strdup_printf("/proc/%d/cwd", (int)pid);
+	g_autofree char *root_link = g_strdup_printf("/proc/%d/root", (int)pid);
+	g_autofree char *cwd = g_file_read_link(cwd_link, NULL);
+	g_autofree char *root = g_file_read_link(root_link, NULL);
+	size_t length = root && strcmp(root, "/") != 0 && cwd && g_str_has_prefix(cwd, root) ? strlen(root) : 0;
+
+	return g_strdup(cwd && cwd[length] == '/' ? cwd + length : "/");
+}
+
 /*
  * It may have another working directory, or another root than this process. The list of mounts says what a path is on, because to
  * look at the path itself would block for ever on a network or FUSE mount whose server has stopped.
  */
 static void see_from_here(pid_t pid, const GPtrArray *mounts, struct qemu_memory *memory)
 {
-	g_autofree char *link = g_strdup_printf("/proc/%d/cwd", (int)pid);
-	g_autofree char *cwd = g_file_read_link(link, NULL);
+	g_autofree char *cwd = read_cwd(pid);
 	g_autofree char *path = memory->path;
-	g_autofree char *whole = g_canonicalize_filename(path, cwd ? cwd : "/");
-	const struct mount_point *mount = mounts_of_path(mounts, whole);
+	g_autofree char *whole = g_canonicalize_filename(path, cwd);
+	/* It keeps two slashes at the beginning. */
+	const struct mount_point *mount = mounts_of_path(mounts, whole + (whole[1] == '/'));
 
 	memory->device = mount ? mount->device : 0;
-	memory->path = g_strdup_printf("/proc/%d/%s/%s", (int)pid, g_path_is_absolute(path) ? "root" : "cwd", path);
+	memory->root = g_strdup_printf("/proc/%d/root", (int)pid);
+	memory->path = g_strdup(whole + strspn(whole, "/"));
+}
+
+bool qemu_memory_stat(const struct qemu_memory *memory, struct stat *st)
+{
+	/* A symbolic link, also of a directory, could lead to another mount. */
+	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	int root = open(memory->root, O_PATH | O_CLOEXEC);
+	int fd = (int)syscall(SYS_openat2, root, *memory->path ? memory->path : ".", &how, sizeof(how));
+	bool done = fd >= 0 && fstat(fd, st) == 0 && !S_ISLNK(st->st_mode);
+
+	if (fd >= 0)
+		close(fd);
+	if (root >= 0)
+		close(root);
+	return done;
 }
 
 GPtrArray *qemu_cmdline_read(pid_t pid)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """doctor and ls find running guests that use what does not work with their memory. The guests are real QEMUs."""
 
+import ctypes
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -34,11 +36,38 @@ def test_small_alignment_by_a_path_from_its_own_directory(ctl, fs):
     assert "align=2M or align=1G" in finding["remedy"] and "plugged in" not in finding["remedy"]
 
 
-def test_path_on_a_mount_that_does_not_answer(ctl, fs):
-    """It may be on a network or FUSE mount whose server has stopped: each look at it would block for ever."""
+def enter_root(root, directory):
+    """Another root, which is the same file system by another path: paths of this process are not those of the child."""
+    ctypes.CDLL(None, use_errno=True).unshare(0x20000)  # CLONE_NEWNS
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "--rbind", "/", root], check=True)
+    os.chroot(root)
+    os.chdir(directory)
+
+
+def test_path_from_its_own_directory_in_its_own_root(ctl, fs):
+    root = ctl.work / "root"
+    root.mkdir()
+    with unaligned(backend_file("vm1", align=None), ctl.work, preexec_fn=lambda: enter_root(root, fs.root)) as ask:
+        ((finding,), _, _) = examine(ctl, fs, ask.pid)
+    assert "align=2M or align=1G" in finding["remedy"] and "plugged in" not in finding["remedy"]
+
+
+def test_path_with_two_slashes(ctl, fs):
+    with unaligned(backend_file(f"/{fs / 'vm1'}", align=None), ctl.work) as ask:
+        ((finding,), _, _) = examine(ctl, fs, ask.pid)
+    assert "align=2M or align=1G" in finding["remedy"] and "plugged in" not in finding["remedy"]
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_path_on_a_mount_that_does_not_answer(ctl, fs, link):
+    """It may be on a network or FUSE mount whose server has stopped: each look at it would block for ever. Also by a link on dmemfs."""
     elsewhere = ctl.work / "elsewhere"
     elsewhere.mkdir()
-    arguments = ["-object", f"memory-backend-file,id=ram1,size=2M,share=on,mem-path={elsewhere / 'ram'}"]
+    if link:
+        (fs / "link").symlink_to(elsewhere)
+    named = (fs / "link" if link else elsewhere) / "ram"
+    arguments = ["-object", f"memory-backend-file,id=ram1,size=2M,share=on,mem-path={named}"]
     with unaligned([*arguments, *backend_file(fs / "vm1", align=None)], ctl.work) as ask:
         silent = mount_silent_fuse(elsewhere)
         try:
