@@ -145,7 +145,8 @@ def test_who_is_not_root_is_told_so(ctl, stopped):
         state_dir.chmod(mode)
         for command in ("fsck", "prepare-kexec"):
             assert "chown" not in ctl.fails(command, state_dir, says=[says], **nobody)
-        said = ctl.fails("reload", "--config", stopped.daemon.config, says=[f"{state_dir} belongs to user 0", "run as root"], **nobody)
+        said = ctl.fails("reload", "--config", stopped.daemon.config, lines=2, says=[
+            f"state-dir: {state_dir} belongs to user 0", "memory-dir: ", "run as root"], **nobody)
         assert "chown" not in said
 
 

@@ -37,14 +37,14 @@ class Control:
         assert isinstance(result, dict)
         return result
 
-    def fails(self, *arguments, status=FAILED, says=(), **options):
+    def fails(self, *arguments, status=FAILED, says=(), lines=1, **options):
         """
-        It must fail with one line that contains each of @says, and with --json print an object with the same
-        message.
+        It must fail with so many @lines, one for each mistake, that contain each of @says, and with --json print an object with the
+        same message.
         """
         done = self.run(*arguments, **options)
         assert (done.returncode, done.stdout) == (status, ""), done
-        assert re.fullmatch(r"dmemfsctl: error: [^\n]+\n", done.stderr), done.stderr
+        assert re.fullmatch(r"(dmemfsctl: error: [^\n]+\n)" f"{{{lines}}}", done.stderr), done.stderr
         for fragment in says:
             assert fragment in done.stderr
         result = self.json(*arguments, status=status, **options)
