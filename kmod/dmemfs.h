@@ -137,7 +137,7 @@ void dmemfs_hold_module(struct dmemfs_object *obj);
 struct dmemfs_object *dmemfs_owner_get(unsigned long pfn);
 /* Whether all of @pfns lies in one region. May be called in any context, without a lock. */
 bool dmemfs_in_region(struct dmemfs_range pfns);
-/* Whether @pfn, a page of a region, is raw memory. May be called in any context, without a lock. */
+/* Whether @pfn is raw memory: a page of a region that stays. Takes no lock. */
 bool dmemfs_is_raw(unsigned long pfn);
 
 /* reserved.c */
