@@ -17,7 +17,7 @@ COMPLAINT = re.compile(r"BUG:|WARNING:|Oops|general protection fault|possible ci
 # An emulated machine is slow, and its clock not steady, and it says so; a guest's kernel tries registers that KVM does not have; the
 # laboratory's IOMMU does not remap interrupts, and VFIO is told to take it.
 HARMLESS = re.compile(r"hrtimer: interrupt took|perf: interrupt took too long|"
-                      r"NMI handler .* took too long|clocksource: |workqueue: .* hogged CPU|"
+                      r"NMI handler .* took too long|clocksource: |workqueue: .* hogged CPU|sched: DL replenish lagged too much|"
                       r"kvm.* Unhandled (RD|WR)MSR|kvm: user requested TSC rate below hardware speed|"
                       r"MSI interrupts are not secure, they cannot be isolated by the platform|ftrace_enabled file is deprecated|"
                       r"loading out-of-tree module taints kernel|module verification failed")
