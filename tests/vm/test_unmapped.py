@@ -167,17 +167,20 @@ def test_memory_errors(tables, reserved, program):
     with Device() as device:
         device.claim(start, GIB)
         device.call("POISON_ADD", start=start + PAGE, length=PAGE)
+        assert device.events()  # so the next one is of the error below
         fd = device.create(1, start, SIZE)
-        with victim(program, fd, SIZE) as process:
-            process.put(BAD)
-            inject(start + BAD)
-            device.events(WAIT)
-            assert process.get(BAD).startswith("SIGBUS")
-            assert os.pread(fd, 2 * PAGE, 0) == bytes(PAGE)
-            with fails_with(errno.EIO):
-                os.pread(fd, PAGE, BAD)
-            assert tables.entries(start, GIB) == nothing
-        os.close(fd)
+        try:
+            with victim(program, fd, SIZE) as process:
+                process.put(BAD)
+                inject(start + BAD)
+                assert device.events(WAIT)
+                assert process.get(BAD).startswith("SIGBUS")
+                assert os.pread(fd, 2 * PAGE, 0) == bytes(PAGE)
+                with fails_with(errno.EIO):
+                    os.pread(fd, PAGE, BAD)
+                assert tables.entries(start, GIB) == nothing
+        finally:
+            os.close(fd)
         device.clear()
         device.claim(start, GIB)
         device.call("OBJECT_ZERO", offset=start, length=GIB)
