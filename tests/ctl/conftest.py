@@ -16,7 +16,5 @@ def ctl(dmemfsd, work):
 @pytest.fixture
 def far(fs):
     """The mount, whose memory is on a node that the machine does not have, so that policies are read."""
-    fs.daemon.stop()
-    fs.daemon.set_regions(f"[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
-    fs.daemon.start()
+    fs.daemon.restart_with(f"[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
     return fs

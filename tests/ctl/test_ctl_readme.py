@@ -252,9 +252,7 @@ def test_each_cell_of_what_works_is_held_by_a_test():
 @pytest.fixture
 def node0(fs):
     """The mount, with all memory on node 0."""
-    fs.daemon.stop()
-    fs.daemon.set_regions(f"[region all]\nstart=0x100000000\nsize={fs.capacity}\nnode=0\n")
-    fs.daemon.start()
+    fs.daemon.restart_with(f"[region all]\nstart=0x100000000\nsize={fs.capacity}\nnode=0\n")
     return fs
 
 

@@ -20,6 +20,13 @@ def source(page):
     return (MAN / f"{page}.scd").read_text()
 
 
+def formatted(page, work):
+    """The page as man(1) reads it, in a file."""
+    made = work / page
+    made.write_bytes(subprocess.run(["scdoc"], input=source(page).encode(), capture_output=True, check=True).stdout)
+    return made
+
+
 def plain(text):
     return text.replace("\\", "")
 
@@ -28,8 +35,7 @@ def plain(text):
 def test_page_is_clean(page, work):
     if not shutil.which("scdoc") or not shutil.which("mandoc"):
         pytest.skip("needs scdoc and mandoc")
-    made = work / page
-    made.write_bytes(subprocess.run(["scdoc"], input=source(page).encode(), capture_output=True, check=True).stdout)
+    made = formatted(page, work)
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", made], capture_output=True, text=True, check=False)
     assert [line for line in done.stdout.splitlines() if not re.search(IGNORED, line)] == []
 
@@ -39,8 +45,7 @@ def test_page_fits_a_terminal(page, work):
     """No line is wider than 80 columns: a wider one is broken in the middle of a table or an example."""
     if not shutil.which("scdoc") or not shutil.which("man"):
         pytest.skip("needs scdoc and man")
-    made = work / page
-    made.write_bytes(subprocess.run(["scdoc"], input=source(page).encode(), capture_output=True, check=True).stdout)
+    made = formatted(page, work)
     shown = subprocess.run(["man", "-l", made], env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}, capture_output=True,
                            text=True, check=True).stdout
     assert len(shown.splitlines()) > 20

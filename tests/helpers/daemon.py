@@ -84,6 +84,12 @@ class Daemon:
         keys = "".join(line for line in self.config.read_text().splitlines(True) if not line.startswith("size="))
         self.config.write_text(f"{keys}\n{groups}")
 
+    def restart_with(self, groups):
+        """The running daemon is followed by one with these regions."""
+        self.stop()
+        self.set_regions(groups)
+        self.start()
+
     def start(self, **environment):
         """
         Returns when the daemon has sent READY, and the mount answers. @environment: more variables for the

@@ -24,10 +24,8 @@ def nodes(fs):
     """{node: range of addresses}: two regions that touch, node 1 below node 0, each of half the capacity."""
     half = fs.capacity // 2
     start = 8 * GIB - half
-    fs.daemon.stop()
-    fs.daemon.set_regions(f"[region low]\nstart={start}\nsize={half}\nnode=1\n"
-                          f"[region high]\nstart={8 * GIB}\nsize={half}\nnode=0\n")
-    fs.daemon.start()
+    fs.daemon.restart_with(f"[region low]\nstart={start}\nsize={half}\nnode=1\n"
+                           f"[region high]\nstart={8 * GIB}\nsize={half}\nnode=0\n")
     return {1: range(start, 8 * GIB), 0: range(8 * GIB, 8 * GIB + half)}
 
 

@@ -138,10 +138,8 @@ def test_nothing_is_clean_when_the_contents_are_lost(pool, backend):
 @pytest.mark.memory_only("regions of the configuration are imaginary there, so each can be on any node")
 def test_each_node_has_a_worker(pool):
     half = pool.capacity // 2
-    pool.daemon.stop()
-    pool.daemon.set_regions("".join(f"[region {number}]\nstart={start}\nsize={half}\nnode={number}\n"
-                                    for number, start in enumerate((8 * GIB - half, 8 * GIB))))
-    pool.daemon.start()
+    pool.daemon.restart_with("".join(f"[region {number}]\nstart={start}\nsize={half}\nnode={number}\n"
+                                     for number, start in enumerate((8 * GIB - half, 8 * GIB))))
     wait_clean(pool)
     assert figures(pool)["zeroing_workers"] == 2
     wait_recorded(pool, pool.capacity)
