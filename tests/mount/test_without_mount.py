@@ -148,16 +148,42 @@ def test_memory_on_dmemfs_is_aligned(fs, start, form):
             assert text == f"{option}\n{value}{f',align={align}' if aligns else ''}"
 
 
-@pytest.mark.parametrize("escape", ['A\\u0042', 'A\\"B', "A\\\\/B", "A\\tB"])
-def test_escapes_of_json_are_refused(fs, start, escape):
-    """They are not decoded, so the path is not known. Another object may have them."""
-    text = as_json(fs / "PATH").replace("PATH", escape)
+def test_json_with_lines_of_dos(fs, start):
+    text = as_json(fs / "vm1").replace('":', '"\r\n:\r\n')
+    done = start("-object", text).stdout.removeprefix("-object\n")
+    assert json.loads(done) == {**json.loads(text), "align": max(fs.unit, 2 << 20)}
+
+
+def refused(start, text, message):
     for environment in ({}, {"DMEMFS_ELSEWHERE": "allow"}):
         done = start("-object", text, **environment)
         assert (done.returncode, done.stdout) == (1, ""), done
-        assert done.stderr == (f"qemu-aligned: {text} has an escape (a backslash), which is not decoded here: use a path and an id "
-                               "without quotation marks, backslashes and control characters\n")
-    other = '{"qom-type":"secret","id":"s","data":"a\\u0042"}'
+        assert done.stderr == f"qemu-aligned: {text} has {message}\n"
+
+
+@pytest.mark.parametrize("plain, escaped", [
+    ("PATH", "A\\u0042"), ("PATH", 'A\\"B'), ("PATH", "A\\\\/B"), ("PATH", "A\\tB"),
+    ("qom-type", "qom-typ\\u0065"), ("memory-backend-file", "memory-backend-fil\\u0065"), ("mem-path", "mem-pat\\u0068"),
+    ("share", "shar\\u0065"), ('"ram"', '"\\"qom-type\\":\\"secret\\""'),
+])
+def test_escapes_of_json_are_refused(fs, start, plain, escaped):
+    """They are not decoded, so the path is not known, or that it is memory. Another object may have them."""
+    text = as_json(fs / "PATH").replace(plain, escaped)
+    refused(start, text, "an escape (a backslash), which is not decoded here: write names plainly, and use a path and an id without "
+                         "quotation marks, backslashes and control characters")
+
+
+def test_single_quotation_marks_are_refused(fs, start):
+    """QEMU reads them like double ones."""
+    message = "single quotation marks, which are not read here: write double ones, as in JSON"
+    text = as_json(fs / "vm1")
+    for hidden in (text.replace('"', "'"), text.replace('"qom-type"', "'qom-type'"), text.replace('"ram"', """'"qom-type":"secret"'""")):
+        refused(start, hidden, message)
+    assert start("-object", as_json(fs / "it's")).returncode == 0
+
+
+@pytest.mark.parametrize("other", ['{"qom-type":"secret","id":"s","data":"a\\u0042"}', '{"id":"s","data":"it\'s \\"\'\\"", "qom-type" : "secret"}'])
+def test_other_objects_may_have_escapes(start, other):
     assert start("-object", other).stdout == f"-object\n{other}\n"
 
 
