@@ -172,21 +172,26 @@ static void load(const struct config_text *text, struct config *config, bool che
 		config_check_host(text, config);
 }
 
+/* True if there are no mistakes. */
+static bool check_mistakes(const struct config_text *text, GError **error)
+{
+	g_autofree char *mistakes = text->mistakes->len > 0 ? config_text_mistakes(text) : NULL;
+
+	if (mistakes)
+		g_set_error_literal(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, mistakes);
+	return !mistakes;
+}
+
 static struct config *load_file(const char *file, bool check_host, GError **error)
 {
 	g_autoptr(config_text_t) text = config_text_new(file);
 	g_autoptr(config_t) config = g_new0(struct config, 1);
-	g_autofree char *mistakes = NULL;
 
 	config->file = g_strdup(file);
 	config->regions = g_ptr_array_new_with_free_func(config_region_free);
 	config->quotas = g_ptr_array_new_with_free_func(config_quota_free);
 	load(text, config, check_host);
-	if (text->mistakes->len == 0)
-		return g_steal_pointer(&config);
-	mistakes = config_text_mistakes(text);
-	g_set_error_literal(error, CONFIG_ERROR, CONFIG_ERROR_INVALID, mistakes);
-	return NULL;
+	return check_mistakes(text, error) ? g_steal_pointer(&config) : NULL;
 }
 
 struct config *config_load(const char *file, GError **error)
@@ -197,6 +202,15 @@ struct config *config_load(const char *file, GError **error)
 struct config *config_load_for_host(const char *file, GError **error)
 {
 	return load_file(file, true, error);
+}
+
+bool config_check_for_host(const struct config *config, GError **error)
+{
+	g_autoptr(config_text_t) text = config_text_new(config->file);
+
+	if (config_text_read(text))
+		config_check_host(text, config);
+	return check_mistakes(text, error);
 }
 
 void config_log_error(const GError *error)

@@ -77,6 +77,9 @@ struct config *config_load(const char *file, GError **error);
  */
 struct config *config_load_for_host(const char *file, GError **error);
 
+/* Checks the machine only, for a configuration that is loaded. False and @error, of the same form, for what is wrong. */
+bool config_check_for_host(const struct config *config, GError **error);
+
 /* Logs @error: one of config_load() as a line for each mistake, any other as one line. */
 void config_log_error(const GError *error);
 

@@ -39,9 +39,8 @@ void doctor_check_config(struct doctor *doctor)
 		return;
 	}
 	/* The machine is not checked when a daemon runs, which has done it. */
-	g_autoptr(config_t) config =
-		doctor->views->len == 0 ? config_load_for_host(doctor->config->file, &error) : NULL;
-
+	if (doctor->views->len == 0)
+		config_check_for_host(doctor->config, &error);
 	if (error)
 		add_mistakes(doctor, error);
 	else

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The fixtures of ../conftest.py, and dmemfsctl."""
 
+import shlex
+
 import pytest
 
 from helpers.backends import GIB
@@ -18,3 +20,33 @@ def far(fs):
     """The mount, whose memory is on a node that the machine does not have, so that policies are read."""
     fs.daemon.restart_with(f"[region far]\nstart={4 * GIB}\nsize={fs.capacity}\nnode=9\n")
     return fs
+
+
+HIDE_OTHERS = """
+while read -r id parent device root point rest; do
+    case "$rest" in
+    *" - fuse.dmemfs "*) [ "$point" = "$ROOT" ] || umount -l "$point" ;;
+    esac
+done </proc/self/mountinfo
+"""
+
+
+@pytest.fixture
+def in_namespace(ctl, fs, work):
+    """
+    in_namespace(commands): a dmemfsctl that runs after these commands of a shell, in a mount namespace of its own, in which no other
+    dmemfs is mounted. $ROOT is the mountpoint, $PLACE an empty directory.
+    """
+    place = work / "place"
+    place.mkdir()
+
+    def make(commands):
+        names = f"ROOT={shlex.quote(str(fs.root))} PLACE={shlex.quote(str(place))}"
+        script = f'set -e\n{names}\n{HIDE_OTHERS}\n{commands}\nexec {shlex.quote(str(ctl.program))} "$@"'
+        program = work / "dmemfsctl-in-namespace"
+        program.write_text(f'#!/bin/sh\nexec unshare --mount --propagation private sh -c {shlex.quote(script)} sh "$@"\n')
+        program.chmod(0o755)
+        return Control(program, work)
+
+    make.place = place
+    return make

@@ -1,42 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A dmemfs with bind mounts is one file system. Each test has a mount namespace in which no other dmemfs is mounted."""
+"""A dmemfs with bind mounts is one file system."""
 
 import json
-import shlex
 
 import pytest
 
-from helpers.control import Control
-
 pytestmark = pytest.mark.page_sizes("2M")
 
-HIDE_OTHERS = """
-while read -r id parent device root point rest; do
-    case "$rest" in
-    *" - fuse.dmemfs "*) [ "$point" = "$ROOT" ] || umount -l "$point" ;;
-    esac
-done </proc/self/mountinfo
-"""
-
-
 @pytest.fixture
-def after(ctl, fs, work):
-    """after(commands): a dmemfsctl that runs after these commands of a shell, in a mount namespace of its own."""
-    place = work / "place"
-    place.mkdir()
+def after(fs, in_namespace):
     (fs / "tenant").mkdir()
     fs.make_file("tenant/vm1", size=fs.unit)
-
-    def make(commands):
-        names = f"ROOT={shlex.quote(str(fs.root))} PLACE={shlex.quote(str(place))}"
-        script = f'set -e\n{names}\n{HIDE_OTHERS}\n{commands}\nexec {shlex.quote(str(ctl.program))} "$@"'
-        program = work / "dmemfsctl-in-namespace"
-        program.write_text(f'#!/bin/sh\nexec unshare --mount --propagation private sh -c {shlex.quote(script)} sh "$@"\n')
-        program.chmod(0o755)
-        return Control(program, work)
-
-    make.place = place
-    return make
+    return in_namespace
 
 
 MOUNTS = {
