@@ -34,16 +34,22 @@ static char *resolve(const char *path)
 	return NULL;
 }
 
+GPtrArray *mountinfo_read(GError **error)
+{
+	g_autofree char *text = NULL;
+
+	return g_file_get_contents(MOUNTINFO_FILE, &text, NULL, error) ? mounts_parse(text) : NULL;
+}
+
 /* NULL on failure, which was logged. */
 static GPtrArray *read_mounts(void)
 {
-	g_autofree char *text = NULL;
 	g_autoptr(GError) error = NULL;
+	GPtrArray *mounts = mountinfo_read(&error);
 
-	if (g_file_get_contents(MOUNTINFO_FILE, &text, NULL, &error))
-		return mounts_parse(text);
-	log_warning("%s", error->message);
-	return NULL;
+	if (!mounts)
+		log_warning("%s", error->message);
+	return mounts;
 }
 
 /* @point: a mount point as mountinfo has it, without symbolic links; NULL: not found. */

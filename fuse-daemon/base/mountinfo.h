@@ -3,6 +3,7 @@
 #ifndef DMEMFS_MOUNTINFO_H
 #define DMEMFS_MOUNTINFO_H
 
+#include <glib.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -11,6 +12,9 @@
 
 /* The file system type in /proc/mounts of every mount of the daemon. */
 #define MOUNTINFO_TYPE "fuse.dmemfs"
+
+/* All mounts that this process sees: mounts_parse() of MOUNTINFO_FILE. NULL and @error. */
+GPtrArray *mountinfo_read(GError **error);
 
 /*
  * Is the topmost mount at @mountpoint (an absolute path) a dmemfs? @device: the device of the topmost mount, of whatever

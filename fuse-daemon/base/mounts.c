@@ -13,7 +13,21 @@ static void mount_point_free(gpointer data)
 	struct mount_point *mount = data;
 
 	g_free(mount->path);
+	g_free(mount->type);
 	g_free(mount);
+}
+
+/* Is a server asked, one of this machine (FUSE) or of a network? */
+static bool is_served(const char *type)
+{
+	static const char *const types[] = { "fuse", "fuse.", "fuseblk", "nfs", "nfs4",     "cifs",
+		                             "smb3", "ceph",  "9p",      "afs", "virtiofs", "lustre" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+		if (strcmp(type, types[i]) == 0 || (strcmp(types[i], "fuse.") == 0 && g_str_has_prefix(type, types[i])))
+			return true;
+	}
+	return false;
 }
 
 /* "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS", with octal escapes in the names. */
@@ -21,34 +35,25 @@ static struct mount_point *parse_line(const char *line)
 {
 	g_auto(GStrv) fields = g_strsplit(line, " ", -1);
 	unsigned major_number, minor_number;
+	int id, parent;
 	char **field;
 
-	if (g_strv_length(fields) < 10 || sscanf(fields[2], "%u:%u", &major_number, &minor_number) != 2)
+	if (g_strv_length(fields) < 10 || sscanf(line, "%d %d %u:%u ", &id, &parent, &major_number, &minor_number) != 4)
 		return NULL;
 	for (field = fields + 6; *field && strcmp(*field, "-") != 0; field++)
 		;
 
 	struct mount_point *mount = g_new0(struct mount_point, 1);
 
+	mount->id = id;
+	mount->parent = parent;
 	mount->path = g_strcompress(fields[4]);
+	mount->type = g_strdup(field[0] && field[1] ? field[1] : "");
 	mount->device = makedev(major_number, minor_number);
 	mount->is_whole = strcmp(fields[3], "/") == 0;
-	mount->is_dmemfs = field[0] && field[1] && strcmp(field[1], MOUNTINFO_TYPE) == 0;
+	mount->is_dmemfs = strcmp(mount->type, MOUNTINFO_TYPE) == 0;
+	mount->may_block = !mount->is_dmemfs && is_served(mount->type);
 	return mount;
-}
-
-GPtrArray *mounts_parse(const char *mountinfo)
-{
-	GPtrArray *mounts = g_ptr_array_new_with_free_func(mount_point_free);
-	g_auto(GStrv) lines = g_strsplit(mountinfo, "\n", -1);
-
-	for (char **line = lines; *line; line++) {
-		struct mount_point *mount = parse_line(*line);
-
-		if (mount)
-			g_ptr_array_add(mounts, mount);
-	}
-	return mounts;
 }
 
 static bool lies_on(const char *path, const char *mountpoint)
@@ -60,18 +65,128 @@ static bool lies_on(const char *path, const char *mountpoint)
 	return strncmp(path, mountpoint, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *path)
+static bool is_listed(const GPtrArray *mounts, int id)
+{
+	for (guint i = 0; i < mounts->len; i++) {
+		if (((const struct mount_point *)g_ptr_array_index(mounts, i))->id == id)
+			return true;
+	}
+	return false;
+}
+
+/* The mount that the kernel enters next on the way to @path from @mount; NULL: the first of all. NULL: @path ends on @mount. */
+static const struct mount_point *next_mount(const GPtrArray *mounts, const struct mount_point *mount, const char *path)
 {
 	const struct mount_point *found = NULL;
 
-	/* The mount with the longest path; of several with the same path, the last one is on top. */
+	/* The one with the shortest path; of several with the same path, the last one is on top. */
 	for (guint i = 0; i < mounts->len; i++) {
-		const struct mount_point *mount = g_ptr_array_index(mounts, i);
+		const struct mount_point *next = g_ptr_array_index(mounts, i);
 
-		if (lies_on(path, mount->path) && (!found || strlen(mount->path) >= strlen(found->path)))
-			found = mount;
+		if (!lies_on(path, next->path) || next == mount || (found && strlen(next->path) > strlen(found->path)))
+			continue;
+		if (mount ? next->parent == mount->id && next->parent != next->id
+		          : next->parent == next->id || !is_listed(mounts, next->parent))
+			found = next;
 	}
 	return found;
+}
+
+/* @blocking: the first mount with may_block that is asked on the way. */
+static const struct mount_point *walk(const GPtrArray *mounts, const char *path, const struct mount_point **blocking)
+{
+	const struct mount_point *at = next_mount(mounts, NULL, path), *next;
+
+	*blocking = NULL;
+	/* A list that changed while it was read could have a circle. */
+	for (guint steps = 0; at && steps < mounts->len; steps++, at = next) {
+		next = next_mount(mounts, at, path);
+		/* What is mounted over its root directory hides it: it is not asked. */
+		if (at->may_block && !*blocking && (!next || strcmp(next->path, at->path) != 0))
+			*blocking = at;
+		if (!next)
+			break;
+	}
+	return at;
+}
+
+const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *path)
+{
+	const struct mount_point *blocking;
+
+	return walk(mounts, path, &blocking);
+}
+
+const struct mount_point *mounts_blocking_lexically(const GPtrArray *mounts, const char *path)
+{
+	const struct mount_point *blocking;
+
+	walk(mounts, path, &blocking);
+	return blocking;
+}
+
+/*
+ * Replaces the first symbolic link in @path, or finds that there is none. NULL without @blocking: there is none. readlink(2) is asked
+ * only for names of which all before it are known not to block.
+ */
+static char *follow_first_link(const GPtrArray *mounts, const char *path, const struct mount_point **blocking)
+{
+	for (size_t length = 0; path[length];) {
+		g_autofree char *target = NULL;
+		g_autofree char *name = NULL;
+
+		length += 1 + strcspn(path + length + 1, "/");
+		name = g_strndup(path, length);
+		*blocking = mounts_blocking_lexically(mounts, name);
+		if (*blocking)
+			return NULL;
+		target = g_file_read_link(name, NULL);
+		if (target) {
+			g_autofree char *directory = g_path_get_dirname(name);
+			g_autofree char *whole = g_strconcat(target, path + length, NULL);
+
+			return g_canonicalize_filename(whole, directory);
+		}
+	}
+	return NULL;
+}
+
+const struct mount_point *mounts_blocking(const GPtrArray *mounts, const char *path)
+{
+	const struct mount_point *blocking = NULL;
+	char *at = g_canonicalize_filename(path, "/");
+
+	for (int links = 0; at && links < 40; links++) { /* MAXSYMLINKS */
+		char *next = follow_first_link(mounts, at + (at[1] == '/'), &blocking);
+
+		g_free(at);
+		at = next;
+	}
+	g_free(at);
+	return blocking;
+}
+
+GPtrArray *mounts_parse(const char *mountinfo)
+{
+	GPtrArray *mounts = g_ptr_array_new_with_free_func(mount_point_free);
+	g_auto(GStrv) lines = g_strsplit(mountinfo, "\n", -1);
+	const struct mount_point *root;
+	dev_t device;
+
+	for (char **line = lines; *line; line++) {
+		struct mount_point *mount = parse_line(*line);
+
+		if (mount)
+			g_ptr_array_add(mounts, mount);
+	}
+	root = mounts_of_path(mounts, "/");
+	device = root ? root->device : 0;
+	for (guint i = 0; i < mounts->len; i++) {
+		struct mount_point *mount = g_ptr_array_index(mounts, i);
+
+		mount->may_block &= mount->device != device;
+	}
+	return mounts;
 }
 
 /* Unless all are parts. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/memmap_cmdline.h"
+#include "base/mountinfo.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/files.h"
 #include "dmemfsctl/view.h"
@@ -120,6 +121,30 @@ static struct config *find_config(const char *root, GError **error)
 	return g_file_test(path, G_FILE_TEST_EXISTS) ? config_load(path, error) : NULL;
 }
 
+static bool has_view(const GPtrArray *views, dev_t device)
+{
+	for (guint i = 0; views && i < views->len; i++) {
+		if (((const struct view *)g_ptr_array_index(views, i))->device == device)
+			return true;
+	}
+	return false;
+}
+
+/* @views: the dmemfs whose daemons answer; may be NULL. */
+static GPtrArray *read_mounts(const GPtrArray *views)
+{
+	GPtrArray *mounts = mountinfo_read(NULL);
+
+	if (!mounts)
+		return g_ptr_array_new();
+	for (guint i = 0; i < mounts->len; i++) {
+		struct mount_point *mount = g_ptr_array_index(mounts, i);
+
+		mount->may_block |= mount->is_dmemfs && !has_view(views, mount->device);
+	}
+	return mounts;
+}
+
 static void examine(struct doctor *doctor)
 {
 	g_autoptr(GArray) reserved = read_reserved(doctor);
@@ -140,6 +165,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 	g_autoptr(GError) views_error = NULL;
 	g_autoptr(config_t) config = find_config(root, &config_error);
 	g_autoptr(GPtrArray) views = arguments.root ? NULL : view_open_all(&views_error);
+	g_autoptr(GPtrArray) mounts = read_mounts(views);
 	g_autoptr(GPtrArray) none = g_ptr_array_new();
 	g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(finding_free);
 	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify)files_destroy);
@@ -148,6 +174,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 		.here = !arguments.root,
 		.config = config,
 		.config_error = config_error,
+		.mounts = mounts,
 		.views = views ? views : none,
 		.views_error = views_error,
 		.findings = findings,

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/extent.h"
+#include "base/mounts.h"
 #include "config/config.h"
 
 enum level {
@@ -29,7 +30,8 @@ struct doctor {
 	bool here;                   /* examines the running system, with its mounts and processes */
 	const struct config *config; /* NULL: there is none, or @config_error says what is wrong with it */
 	const GError *config_error;
-	GPtrArray *views; /* struct view: the mounts of this system; if empty, @views_error says why */
+	GPtrArray *mounts; /* struct mount_point; a dmemfs that is not one of @views may block */
+	GPtrArray *views;  /* struct view: the mounts of this system; if empty, @views_error says why */
 	const GError *views_error;
 	bool pfn;            /* reserved RAM is used, or the configuration or the command line says that it shall be */
 	GArray *reserved;    /* struct extent: ranges of memmap= on the kernel's command line */
@@ -44,6 +46,13 @@ void doctor_add(struct doctor *doctor, enum level level, const char *remedy, con
 /* The contents of @path below @root, without white space at the end, g_malloc'ed; NULL when it cannot be read. */
 char *doctor_read(const struct doctor *doctor, const char *path);
 bool doctor_exists(const struct doctor *doctor, const char *path);
+/*
+ * The mount on which, or on the way to which, system calls with @path may block for ever: mounts_blocking(), or a dmemfs whose daemon
+ * does not answer. NULL: there is none, or another system than the running one is examined.
+ */
+const struct mount_point *doctor_blocking(const struct doctor *doctor, const char *path);
+/* The same as yes or no; adds a finding if @path cannot be examined for this. */
+bool doctor_can_examine(struct doctor *doctor, const char *path);
 /* Does the daemon of one of the mounts use this backend? */
 bool doctor_has_backend(const struct doctor *doctor, const char *backend);
 

@@ -38,6 +38,11 @@ static const char *mountpoint_of(const struct doctor *doctor)
 static bool lies_on_a_mount(const struct doctor *doctor, const char *path)
 {
 	const char *mountpoint = mountpoint_of(doctor);
+	const struct mount_point *blocking = doctor_blocking(doctor, path);
+
+	if (blocking)
+		return blocking->is_dmemfs;
+
 	g_autoptr(view_t) view = doctor->here ? view_open(path, NULL) : NULL;
 
 	return view || (g_str_has_prefix(path, mountpoint) && strchr("/", path[strlen(mountpoint)]));
@@ -118,7 +123,7 @@ void doctor_check_libvirt(struct doctor *doctor)
 		           directory);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "libvirt's guests use %s", directory);
-	if (directory && doctor->here)
+	if (directory && doctor->here && !doctor_blocking(doctor, directory))
 		check_lost_contents(doctor, directory);
 	if (text)
 		check_hugetlbfs(doctor, text);

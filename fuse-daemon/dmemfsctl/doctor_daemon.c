@@ -25,6 +25,19 @@ static void add_mistakes(struct doctor *doctor, const GError *error)
 		doctor_add(doctor, LEVEL_PROBLEM, NULL, "%s", *line);
 }
 
+/* Nothing needs to be asked of a dmemfs at the mountpoint, whose daemon may be dead. */
+static bool can_check_host(struct doctor *doctor)
+{
+	const struct config *config = doctor->config;
+	const struct mount_point *blocking = doctor_blocking(doctor, config->mountpoint);
+	g_autofree char *metrics = config->metrics_file ? g_path_get_dirname(config->metrics_file) : NULL;
+	bool can = (blocking && blocking->is_dmemfs) || doctor_can_examine(doctor, config->mountpoint);
+
+	can &= doctor_can_examine(doctor, config->state_dir);
+	can &= !config->memory_dir || doctor_can_examine(doctor, config->memory_dir);
+	return can & (!metrics || doctor_can_examine(doctor, metrics));
+}
+
 void doctor_check_config(struct doctor *doctor)
 {
 	g_autoptr(GError) error = NULL;
@@ -39,7 +52,7 @@ void doctor_check_config(struct doctor *doctor)
 		return;
 	}
 	/* The machine is not checked when a daemon runs, which has done it. */
-	if (doctor->views->len == 0)
+	if (doctor->views->len == 0 && can_check_host(doctor))
 		config_check_for_host(doctor->config, &error);
 	if (error)
 		add_mistakes(doctor, error);
@@ -82,6 +95,8 @@ static void check_directory(struct doctor *doctor, const char *path)
 	struct statfs fs;
 	struct stat st;
 
+	if (!doctor_can_examine(doctor, path))
+		return;
 	if (stat(path, &st) < 0 || statfs(path, &fs) < 0) {
 		/* The daemon makes a missing directory, and logs when it cannot. */
 		if (errno != ENOENT)
@@ -136,7 +151,8 @@ void doctor_check_quotas(struct doctor *doctor)
 	const struct config *config = doctor->config;
 	guint before = doctor->findings->len;
 
-	if (!config || config->quotas->len == 0)
+	if (!config || config->quotas->len == 0 || doctor_blocking(doctor, config->state_dir) ||
+	    doctor_blocking(doctor, config->mountpoint))
 		return;
 	for (guint i = 0; i < config->quotas->len; i++) {
 		const struct quota_config *quota = g_ptr_array_index(config->quotas, i);

@@ -32,6 +32,22 @@ bool doctor_exists(const struct doctor *doctor, const char *path)
 	return g_file_test(full, G_FILE_TEST_EXISTS);
 }
 
+const struct mount_point *doctor_blocking(const struct doctor *doctor, const char *path)
+{
+	return doctor->here ? mounts_blocking(doctor->mounts, path) : NULL;
+}
+
+bool doctor_can_examine(struct doctor *doctor, const char *path)
+{
+	const struct mount_point *mount = doctor_blocking(doctor, path);
+
+	if (mount)
+		doctor_add(doctor, LEVEL_NOTE, "use a directory on a disk of this machine",
+		           "%s is not examined: it is on the mount of %s at %s, which may not answer", path,
+		           mount->type, mount->path);
+	return !mount;
+}
+
 bool doctor_has_backend(const struct doctor *doctor, const char *backend)
 {
 	for (guint i = 0; i < doctor->views->len; i++) {

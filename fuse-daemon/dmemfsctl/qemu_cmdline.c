@@ -201,9 +201,10 @@ static void see_from_here(pid_t pid, const GPtrArray *mounts, struct qemu_memory
 	g_autofree char *path = memory->path;
 	g_autofree char *whole = g_canonicalize_filename(path, cwd);
 	/* It keeps two slashes at the beginning. */
-	const struct mount_point *mount = mounts_of_path(mounts, whole + (whole[1] == '/'));
+	const char *real = whole + (whole[1] == '/');
+	const struct mount_point *mount = mounts_of_path(mounts, real);
 
-	memory->device = mount ? mount->device : 0;
+	memory->device = mount && !mounts_blocking_lexically(mounts, real) ? mount->device : 0;
 	memory->root = g_strdup_printf("/proc/%d/root", (int)pid);
 	memory->path = g_strdup(whole + strspn(whole, "/"));
 }

@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/mountinfo.h"
 #include "base/mounts.h"
 #include "base/page_order.h"
 #include "config/config.h"
@@ -248,19 +249,22 @@ static struct view *ask(const struct mount_point *mount, GError **error)
 	return view;
 }
 
-static GPtrArray *read_mounts(GError **error)
-{
-	g_autofree char *text = NULL;
-
-	if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, error))
-		return NULL;
-	return mounts_parse(text);
-}
-
-static bool check_some(const GPtrArray *found, GError **error)
+/* @found: those of @mounts that can be seen. */
+static bool check_some(const GPtrArray *found, const GPtrArray *mounts, GError **error)
 {
 	if (found->len > 0)
 		return true;
+	for (guint i = 0; i < mounts->len; i++) {
+		const struct mount_point *mount = g_ptr_array_index(mounts, i), *seen;
+
+		if (!mount->is_dmemfs)
+			continue;
+		seen = mounts_of_path(mounts, mount->path);
+		command_fail(error, STATUS_DAEMON,
+		             "%s: this dmemfs is hidden by what is mounted over %s (%s): unmount that", mount->path,
+		             seen->path, seen->type);
+		return false;
+	}
 	command_fail(error, STATUS_DAEMON, "no dmemfs is mounted: start dmemfsd --config FILE");
 	return false;
 }
@@ -296,7 +300,7 @@ static const struct mount_point *whole_of(const GPtrArray *mounts, const struct 
 
 struct view *view_open(const char *path, GError **error)
 {
-	g_autoptr(GPtrArray) mounts = read_mounts(error);
+	g_autoptr(GPtrArray) mounts = mountinfo_read(error);
 	const struct mount_point *mount;
 
 	if (!mounts)
@@ -304,7 +308,7 @@ struct view *view_open(const char *path, GError **error)
 	if (!path) {
 		g_autoptr(GPtrArray) found = mounts_of_dmemfs(mounts);
 
-		if (!check_some(found, error))
+		if (!check_some(found, mounts, error))
 			return NULL;
 		mount = g_ptr_array_index(found, 0);
 		if (found->len > 1) {
@@ -332,11 +336,11 @@ struct view *view_open(const char *path, GError **error)
 
 GPtrArray *view_open_all(GError **error)
 {
-	g_autoptr(GPtrArray) mounts = read_mounts(error);
+	g_autoptr(GPtrArray) mounts = mountinfo_read(error);
 	g_autoptr(GPtrArray) found = mounts ? mounts_of_dmemfs(mounts) : NULL;
 	g_autoptr(GPtrArray) views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
 
-	if (!found || !check_some(found, error))
+	if (!found || !check_some(found, mounts, error))
 		return NULL;
 	for (guint i = 0; i < found->len; i++) {
 		struct view *view = ask(g_ptr_array_index(found, i), error);

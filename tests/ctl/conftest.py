@@ -22,7 +22,10 @@ def far(fs):
     return fs
 
 
-HIDE_OTHERS = """
+# silent TYPE DIRECTORY mounts a FUSE whose daemon, which is the program itself, never answers.
+FUNCTIONS = """
+exec 9<>/dev/fuse
+silent() { mount -i -t "$1" -o fd=9,rootmode=40000,user_id=0,group_id=0 silent "$2"; }
 while read -r id parent device root point rest; do
     case "$rest" in
     *" - fuse.dmemfs "*) [ "$point" = "$ROOT" ] || umount -l "$point" ;;
@@ -42,7 +45,7 @@ def in_namespace(ctl, fs, work):
 
     def make(commands):
         names = f"ROOT={shlex.quote(str(fs.root))} PLACE={shlex.quote(str(place))}"
-        script = f'set -e\n{names}\n{HIDE_OTHERS}\n{commands}\nexec {shlex.quote(str(ctl.program))} "$@"'
+        script = f'set -e\n{names}\n{FUNCTIONS}\n{commands}\nexec {shlex.quote(str(ctl.program))} "$@"'
         program = work / "dmemfsctl-in-namespace"
         program.write_text(f'#!/bin/sh\nexec unshare --mount --propagation private sh -c {shlex.quote(script)} sh "$@"\n')
         program.chmod(0o755)

@@ -20,9 +20,9 @@ static void mounts(void)
 	g_autoptr(GPtrArray) list = mounts_parse(
 		"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
 		"30 22 0:40 / /mnt/dm\\040em rw,nosuid shared:2 master:1 - fuse.dmemfs dmemfs rw,user_id=0\n"
-		"31 22 0:41 / /mnt/dm\\040em/over rw - tmpfs none rw\n"
+		"31 30 0:41 / /mnt/dm\\040em/over rw - tmpfs none rw\n"
 		"32 22 0:42 / /mnt/twice rw - fuse.dmemfs dmemfs rw\n"
-		"33 22 0:43 / /mnt/twice rw - tmpfs none rw\n"
+		"33 32 0:43 / /mnt/twice rw - tmpfs none rw\n"
 		"no mount at all\n"
 		"34 22 0:x / /mnt rw - tmpfs none rw\n");
 
@@ -35,12 +35,53 @@ static void mounts(void)
 	g_assert_true(mounts_of_path(list, "/mnt/twice/a")->device == makedev(0, 43));
 }
 
+/* Of mounts of which some hide others, the kernel goes to the child of where it is. */
+static void mounts_over_mounts(void)
+{
+	g_autoptr(GPtrArray) list = mounts_parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+	                                         "30 22 0:40 / /a/b/mnt rw - fuse.dmemfs dmemfs rw\n"
+	                                         "31 22 0:41 / /a/b rw - fuse.sshfs x rw\n"
+	                                         "32 22 0:42 / /c rw - nfs4 server:/ rw\n"
+	                                         "33 32 0:43 / /c/d rw - tmpfs none rw\n"
+	                                         "34 22 0:44 / /e rw - cifs //server/x rw\n"
+	                                         "35 34 0:45 / /e rw - ext4 /dev/sdb1 rw\n"
+	                                         "36 22 0:46 / /ab rw - fuse.dmemfs dmemfs rw\n");
+	g_autoptr(GPtrArray) on_nfs = mounts_parse("22 22 0:30 / / rw - nfs4 server:/root rw\n"
+	                                           "23 22 0:31 / /home rw - nfs4 server:/home rw\n"
+	                                           "24 22 0:30 /srv /srv/x rw - nfs4 server:/root rw\n");
+
+	g_assert_cmpstr(mounts_of_path(list, "/a/b/mnt/x")->type, ==, "fuse.sshfs");
+	g_assert_cmpstr(mounts_blocking_lexically(list, "/a/b/mnt/x")->path, ==, "/a/b");
+	g_assert_null(mounts_blocking_lexically(list, "/a/bc"));
+	g_assert_null(mounts_blocking_lexically(list, "/ab/x"));
+	g_assert_cmpstr(mounts_of_path(list, "/c/d/x")->path, ==, "/c/d");
+	g_assert_cmpstr(mounts_blocking_lexically(list, "/c/d/x")->path, ==, "/c"); /* is asked for "d" */
+	g_assert_cmpstr(mounts_of_path(list, "/e/x")->type, ==, "ext4");
+	g_assert_null(mounts_blocking_lexically(list, "/e/x"));
+	g_assert_null(mounts_blocking_lexically(on_nfs, "/etc"));
+	g_assert_null(mounts_blocking_lexically(on_nfs, "/srv/x/y"));
+	g_assert_cmpstr(mounts_blocking_lexically(on_nfs, "/home/x")->path, ==, "/home");
+}
+
+/* Lists that no kernel writes. */
+static void mounts_without_sense(void)
+{
+	g_autoptr(GPtrArray) none = mounts_parse("");
+	g_autoptr(GPtrArray) circle = mounts_parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+	                                           "23 22 0:1 / /a rw - tmpfs none rw\n"
+	                                           "22 23 0:2 / /a rw - tmpfs none rw\n");
+
+	g_assert_null(mounts_of_path(none, "/a"));
+	g_assert_null(mounts_blocking(none, "/"));
+	g_assert_nonnull(mounts_of_path(circle, "/a/b"));
+}
+
 #define ROOT_DISK  "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 #define BIND_MOUNT "30 22 0:40 /tenant /srv/a rw - fuse.dmemfs dmemfs rw\n"
 /* Of this one only parts are mounted, one of them hidden. */
 #define PARTS                                                    \
 	"33 22 0:41 /hidden /srv/c rw - fuse.dmemfs dmemfs rw\n" \
-	"34 22 0:42 / /srv/c rw - tmpfs none rw\n"               \
+	"34 33 0:42 / /srv/c rw - tmpfs none rw\n"               \
 	"35 22 0:41 /x /srv/d rw - fuse.dmemfs dmemfs rw\n"      \
 	"36 22 0:41 /y /srv/e rw - fuse.dmemfs dmemfs rw\n"
 #define WHOLE                                                   \
@@ -309,6 +350,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ctl/mounts", mounts);
 	g_test_add_func("/ctl/mounts_of_file_systems", mounts_of_file_systems);
+	g_test_add_func("/ctl/mounts_over_mounts", mounts_over_mounts);
+	g_test_add_func("/ctl/mounts_without_sense", mounts_without_sense);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
 	g_test_add_func("/ctl/numa_lines", numa_lines);
