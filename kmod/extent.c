@@ -361,7 +361,8 @@ int dmemfs_object_zero(struct dmemfs_object *obj, u64 start, u64 end)
 
 /*
  * Holds obj->lock while it zeroes, so that no other RESIZE sees a size with bytes past it that are not zero yet. There
- * are few of these bytes if the daemon has removed the extents that are wholly past the size.
+ * are few of these bytes if the daemon has removed the extents that are wholly past the size. Zeroing can fail, so it
+ * comes before anything else changes: processes that touch what is past a smaller size wait for the lock.
  */
 int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
 {
@@ -377,22 +378,19 @@ int dmemfs_object_resize(struct dmemfs_object *obj, u64 size)
 	/* Processes may have written between the size and the end of its page, by mappings. */
 	obj->stale_end = max(obj->stale_end, PAGE_ALIGN(obj->size));
 	pos = min(obj->size, size);
-	if (size < obj->size) {
-		obj->size = size;
-		if (inode) {
-			i_size_write(inode, size);
-			dmemfs_zap(inode, size, MAX_LFS_FILESIZE);
-		}
-		dmemfs_demand_answer(obj, (struct dmemfs_range){ size >> PAGE_SHIFT, ULONG_MAX }, 0);
-	}
+	if (size < obj->size && inode)
+		dmemfs_zap(inode, size, MAX_LFS_FILESIZE);
 	while (pos < obj->stale_end && !ret)
 		ret = clear_step(obj, &pos, obj->stale_end);
-	if (!ret) {
-		obj->stale_end = 0;
-		obj->size = size;
-		if (inode)
-			i_size_write(inode, size);
-	}
+	if (ret)
+		goto out;
+	if (size < obj->size)
+		dmemfs_demand_answer(obj, (struct dmemfs_range){ size >> PAGE_SHIFT, ULONG_MAX }, 0);
+	obj->stale_end = 0;
+	obj->size = size;
+	if (inode)
+		i_size_write(inode, size);
+out:
 	up_write(&obj->lock);
 	dmemfs_inode_put(inode, mnt);
 	return ret;

@@ -100,8 +100,8 @@
  *     read(2) ends there, and write(2) does not go past it. When RESIZE returns 0, memory of the object past its size
  *     reads as zeroes if it becomes visible later, provided that it held zeroes when it was added. RESIZE zeroes what
  *     it must: before you shrink, remove the extents that are wholly past the new size, or they are zeroed for nothing.
- *     After EINTR or ENOMEM a smaller size has taken effect, a larger one has not; the guarantee about zeroes holds
- *     again after the next RESIZE that succeeds. EFBIG: more than the kernel's largest file.
+ *     After EINTR or ENOMEM the size is what it was, and some bytes past a smaller one are zeroed. EFBIG: more than the
+ *     kernel's largest file.
  *
  *   OBJECT_MODE sets
  *     - the mode, .mode (or-ed enum dmemfs_object_mode_bit),

@@ -58,6 +58,13 @@ def tables():
     subprocess.run(["rmmod", "tables"], check=True)
 
 
+@pytest.fixture(autouse=True)
+def allowed_again(tables):
+    """No test refuses anything to the next one."""
+    yield
+    tables.refuse(0, 0, 0)
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     return build_victim(tmp_path_factory.mktemp("poison"))
@@ -199,7 +206,7 @@ def test_zeroing_that_cannot_map_fails(device, region, unmapped, refused):
     os.close(device.create(1, region.start, SIZE))
 
 
-def test_reads_and_writes_that_cannot_map_fail(device, fd, unmapped, refused):
+def test_reads_and_writes_that_cannot_map_fail(fd, unmapped, refused):
     os.pwrite(fd, b"before", 0)
     for access in (lambda: os.pread(fd, 6, 0), lambda: os.pwrite(fd, b"after!", 0),
                    lambda: fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 6)):
@@ -207,11 +214,43 @@ def test_reads_and_writes_that_cannot_map_fail(device, fd, unmapped, refused):
         with fails_with(errno.ENOMEM):
             access()
     assert os.pread(fd, 6, 0) == b"before"
-    refused()
-    with fails_with(errno.ENOMEM):
-        device.call("OBJECT_RESIZE", id=1, size=3)
+
+
+def test_a_smaller_size_that_cannot_map_fails(device, fd, unmapped, refused):
+    """Nothing has changed then, neither for system calls nor for mappings."""
+    os.pwrite(fd, b"before", 0)
+    with Mapping(fd, SIZE, skew=0) as mapping:
+        assert mapping.read(0, 6) == b"before"
+        refused()
+        with fails_with(errno.ENOMEM):
+            device.call("OBJECT_RESIZE", id=1, size=3)
+        assert os.fstat(fd).st_size == device.info(1).size == SIZE
+        assert os.pread(fd, 6, 0) == mapping.read(0, 6) == b"before"
+        mapping.write(SIZE - 1, b"x")
+    device.call("OBJECT_RESIZE", id=1, size=3)
     device.call("OBJECT_RESIZE", id=1, size=SIZE)
     assert os.pread(fd, 6, 0) == b"bef" + bytes(3)
+    assert os.pread(fd, 1, SIZE - 1) == bytes(1)
+
+
+@pytest.mark.page_sizes("2M")
+def test_a_smaller_file_that_cannot_be_zeroed_is_as_before(fs, tables):
+    path, size = fs.make_file("file", size=3 * fs.unit), 3 * fs.unit
+    with opened(path) as fd:
+        for offset in range(0, size, fs.unit):
+            os.pwrite(fd, b"before", offset)
+        memory = fs.extents(fd)
+        tables.refuse(memory[0].start, fs.unit, 1 << 30)
+        with fails_with(errno.ENOMEM):
+            os.truncate(path, 3)
+        tables.refuse(0, 0, 0)
+        assert (path.stat().st_size, fs.extents(fd)) == (size, memory)
+        with Mapping(fd, size, skew=0) as mapping:
+            for offset in range(0, size, fs.unit):
+                assert os.pread(fd, 6, offset) == mapping.read(offset, 6) == b"before"
+        os.truncate(path, 3)
+        os.truncate(path, size)
+        assert os.pread(fd, size, 0) == b"bef" + bytes(size - 3)
 
 
 @pytest.mark.page_sizes("2M")
