@@ -64,18 +64,30 @@ static int clear_mapped(zero_fn *zero, void *addr, u64 start, size_t length)
 /* So much is mapped at a time. The time to map it is nothing beside the time to zero it. */
 #define CHUNK SZ_64M
 
+static int clear_chunk(zero_fn *zero, u64 start, size_t length)
+{
+	void *addr = dmemfs_window_open(start, length);
+	int ret;
+
+	if (!addr)
+		return -ENOMEM;
+	ret = clear_mapped(zero, addr, start, length);
+	dmemfs_window_close(addr);
+	return ret;
+}
+
 static int clear_by(zero_fn *zero, u64 start, size_t length)
 {
 	int ret = 0;
 
 	while (length && !ret) {
-		size_t chunk = min_t(size_t, length, CHUNK);
-		void *addr = dmemfs_window_open(start, chunk);
+		/* Not even mapped are pages that are known to be poisoned: a CPU may read ahead of the program. */
+		size_t chunk = dmemfs_poison_free(start, min_t(size_t, length, CHUNK));
 
-		if (!addr)
-			return -ENOMEM;
-		ret = clear_mapped(zero, addr, start, chunk);
-		dmemfs_window_close(addr);
+		if (chunk)
+			ret = clear_chunk(zero, start, chunk);
+		else
+			chunk = min_t(size_t, length, PAGE_SIZE - offset_in_page(start));
 		start += chunk;
 		length -= chunk;
 	}

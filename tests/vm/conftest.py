@@ -16,6 +16,7 @@ from helpers.backends import GIB
 from helpers.control import Control
 from helpers.daemon import control_program
 from holder import DISK, Holder, build_holder, prepare_disk
+from test_module import unloaded
 
 KVM_CREATE_VM = 0xAE01
 KVM_CREATE_VCPU = 0xAE41
@@ -134,6 +135,21 @@ def reserved():
     """(start, size) of each range that the kernel command line reserves; one for each node."""
     found = re.findall(r"memmap=(\d+)([KMG]?)\$(0x[0-9a-f]+|\d+)", Path("/proc/cmdline").read_text())
     return [(int(start, 0), int(size) * _UNITS[unit]) for size, unit, start in found]
+
+
+@pytest.fixture
+def spoiled(reserved):
+    """
+    A device with a region whose pages may be poisoned. The module is reloaded afterwards, because it remembers
+    them.
+    """
+    with Device() as device:
+        device.clear()
+        device.claim(reserved[0][0], GIB)
+        yield device
+        device.clear()
+    with unloaded():
+        pass
 
 
 @pytest.fixture

@@ -30,21 +30,6 @@ def program(tmp_path_factory):
     return build_victim(tmp_path_factory.mktemp("poison"))
 
 
-@pytest.fixture
-def spoiled(reserved):
-    """
-    A device with a region whose pages may be poisoned. The module is reloaded afterwards, because it remembers
-    them.
-    """
-    with Device() as device:
-        device.clear()
-        device.claim(reserved[0][0], GIB)
-        yield device
-        device.clear()
-    with unloaded():
-        pass
-
-
 @contextmanager
 def object_at(device, number, start, size=SIZE):
     fd = device.create(number, start, size)

@@ -206,6 +206,31 @@ def test_zeroing_that_cannot_map_fails(device, region, unmapped, refused):
     os.close(device.create(1, region.start, SIZE))
 
 
+def test_zeroing_of_a_file_does_not_map_poisoned_pages(spoiled, tables, reserved):
+    """To map them would fail here."""
+    start, bad = reserved[0][0], reserved[0][0] + MIB
+    fd = spoiled.create(1, start, 4 * MIB)
+    try:
+        os.pwrite(fd, b"x" * 4 * MIB, 0)
+        spoiled.call("POISON_ADD", start=bad, length=3 * PAGE)
+        tables.refuse(bad, 3 * PAGE, 1)
+        spoiled.call("OBJECT_ZERO", id=1, offset=1, length=4 * MIB - 1)
+        assert os.pread(fd, MIB, 0) == b"x" + bytes(MIB - 1)
+        assert os.pread(fd, 2 * MIB, MIB + 3 * PAGE) == bytes(2 * MIB)
+        assert tables.refusals_left() == 1
+    finally:
+        os.close(fd)
+
+
+def test_zeroing_without_an_owner_does_not_map_poisoned_pages(spoiled, tables, reserved):
+    start = reserved[0][0]
+    bad = start + CHUNK + MIB
+    spoiled.call("POISON_ADD", start=bad, length=3 * PAGE)
+    tables.refuse(bad, 3 * PAGE, 1)
+    spoiled.call("OBJECT_ZERO", offset=start, length=GIB)
+    assert tables.refusals_left() == 1
+
+
 def test_reads_and_writes_that_cannot_map_fail(fd, unmapped, refused):
     os.pwrite(fd, b"before", 0)
     for access in (lambda: os.pread(fd, 6, 0), lambda: os.pwrite(fd, b"after!", 0),
