@@ -148,7 +148,7 @@ bool dmemfs_is_raw(unsigned long pfn);
 int dmemfs_check_reserved(u64 start, u64 length);
 
 /* window.c */
-/* Reserves raw memory as write-back, and leaves it unmapped. -EIO: it cannot be write-back. */
+/* Reserves raw memory as write-back, and leaves it unmapped. -EIO: it cannot be write-back. -ENOMEM: for page tables. */
 int dmemfs_window_reserve(u64 start, u64 length);
 void dmemfs_window_free(u64 start, u64 length);
 /*

@@ -18,8 +18,14 @@ int dmemfs_window_reserve(u64 start, u64 length)
 {
 	void *addr = memremap(start, length, MEMREMAP_WB);
 
-	if (!addr)
+	if (!addr) {
+		/* Takes as much memory, and suits whatever type others gave the range. So only write-back is refused. */
+		addr = memremap(start, length, MEMREMAP_WC);
+		if (!addr)
+			return -ENOMEM;
+		memunmap(addr);
 		return -EIO;
+	}
 	/* Not memunmap(), which would end the reservation too. */
 	vunmap(addr);
 	return 0;

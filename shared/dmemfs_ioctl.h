@@ -62,7 +62,7 @@
  *     EPERM   the kernel is locked down (kernel_lockdown(7))
  *     EBUSY   another driver holds some of it (/proc/iomem)
  *     EIO     it cannot be mapped write-back, or the kernel refuses to make its struct pages
- *     ENOMEM  no memory for the struct pages
+ *     ENOMEM  no memory for the struct pages, or for page tables
  *     ENOSPC  DMEMFS_REGIONS_MAX regions are claimed
  *     EUNATCH raw regions: ftrace cannot keep devices away from the memory; the kernel's log has the reason
  *   REGION_NEXT answers with the first region at or above .start; ENOENT when there is none.

@@ -89,6 +89,9 @@ static char *claim_reason(int device, int err, const struct memory_region *wante
 					 "it cannot be mapped write-back, or the kernel refuses to make its struct pages, see "
 					 "dmesg: choose another range, or pages=none");
 	case ENOMEM:
+		if (wanted->order == PAGE_ORDER_NONE)
+			return g_strdup(
+				"the kernel has not enough memory to map it for a moment: leave the kernel more memory");
 		return g_strdup_printf(
 			"the kernel has not enough memory for its struct pages, which take %s a gigabyte with pages=%s: "
 			"leave the kernel more memory, or use pages=1G or none",

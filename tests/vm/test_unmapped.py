@@ -278,6 +278,17 @@ def test_a_smaller_file_that_cannot_be_zeroed_is_as_before(fs, tables):
         assert os.pread(fd, size, 0) == b"bef" + bytes(size - 3)
 
 
+def test_a_claim_without_memory_fails(device, tables, reserved):
+    """Not as if the memory could not be write-back, which a refusal of the first mapping alone means."""
+    start = reserved[0][0]
+    for refusals, error in ((1 << 30, errno.ENOMEM), (1, errno.EIO)):
+        tables.refuse(start, GIB, refusals)
+        with fails_with(error):
+            device.claim(start, GIB)
+    device.claim(start, GIB)
+    assert tables.entries(start, GIB) == {"4K": 0, "2M": 0, "1G": 0}
+
+
 @pytest.mark.page_sizes("2M")
 @pytest.mark.expect_log("zeroing 0x.*: Cannot allocate memory")
 def test_no_file_gets_what_could_not_be_zeroed(fs, tables, reserved):

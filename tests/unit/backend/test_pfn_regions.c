@@ -19,7 +19,7 @@ static const struct extent ranges[] = { { 4 * GIB + 512 * MIB, 4 * GIB }, { 10 *
 /* What the module has: by address. A region with .owned cannot be released. */
 static struct dmemfs_region module[8];
 static guint count;
-static unsigned short_of_memory; /* orders of this and above cannot be claimed */
+static unsigned short_of_memory; /* orders of this and above cannot be claimed; 0: nor can raw memory */
 
 static int module_next(struct dmemfs_region *region)
 {
@@ -42,7 +42,7 @@ static int module_claim(struct dmemfs_region *region)
 			return EEXIST;
 		at += module[i].start < region->start;
 	}
-	if (region->order && region->order >= short_of_memory)
+	if (region->order >= short_of_memory)
 		return ENOMEM;
 	region->node_length = region->length;
 	memmove(&module[at + 1], &module[at], (count - at) * sizeof(module[0]));
@@ -244,6 +244,17 @@ static void pages_that_are_asked_for_are_not_given_up(struct host *host, gconstp
 	g_assert_nonnull(strstr(error->message, "leave the kernel more memory, or use pages=1G or none"));
 }
 
+static void nothing_can_be_claimed(struct host *host, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+
+	(void)data;
+	short_of_memory = PAGE_ORDER_NONE;
+	add_group(host, 4 * GIB, 2 * GIB, PAGE_ORDER_NONE);
+	g_assert_false(pfn_claim_regions(-1, &host->config, host->reserved, host->regions, host->former, &error));
+	g_assert_true(g_str_has_suffix(error->message, ": leave the kernel more memory"));
+}
+
 #define ADD(name, data, function) \
 	g_test_add("/pfn-regions/" name, struct host, GUINT_TO_POINTER(data), set_up, function, tear_down)
 
@@ -258,5 +269,6 @@ int main(int argc, char **argv)
 	ADD("page-size", 0, page_size_that_is_given_holds);
 	ADD("memory", 0, without_memory_for_pages_there_are_none);
 	ADD("asked-for", 0, pages_that_are_asked_for_are_not_given_up);
+	ADD("nothing", 0, nothing_can_be_claimed);
 	return g_test_run();
 }
