@@ -308,7 +308,8 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 		return false;
 	inherited = daemon->takeover.fd >= 0;
 	daemon->server.ns = namespace_new(storage);
-	daemon->fault_service = fault_service_start(daemon->server.ns, storage, config->threads);
+	daemon->fault_service =
+		fault_service_start(daemon->server.ns, storage, config->threads, FAULT_SERVICE_PATIENCE);
 	if (daemon->fault_service)
 		daemon->pins_poll =
 			(struct pins_poll){ .unpinned = fault_service_unpinned, .data = daemon->fault_service };

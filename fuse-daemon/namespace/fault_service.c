@@ -11,10 +11,15 @@
 #include "file/unlinked_mapped.h"
 #include "pool/numa_policy.h"
 
+/* Between two attempts to serve a fault while the host lacks memory. */
+#define PAUSE (G_TIME_SPAN_SECOND / 10)
+
 struct fault_service {
 	struct namespace *ns;
 	const struct storage *storage;
 	GThreadPool *pool;
+	gint64 patience; /* us */
+	gint stopping;   /* atomic */
 };
 
 enum job_kind {
@@ -117,10 +122,15 @@ static int work_on_unlinked_mapped(const struct fault_service *service, const st
 
 static const char *remedy(int err)
 {
-	return err == -ENOSPC
-	               ? ": there is no memory left for it: remove files, or lower overcommit; memory that devices "
-	                 "hold is not free (dmemfsctl status)"
-	               : "";
+	switch (err) {
+	case -ENOSPC:
+		return ": there is no memory left for it: remove files, or lower overcommit; memory that devices hold is not "
+		       "free (dmemfsctl status)";
+	case -ENOMEM:
+		return ": the host's kernel has no memory of its own left: leave it more";
+	default:
+		return "";
+	}
 }
 
 /* -EEXIST: the hole has memory by now, or is gone; the process repeats its access. Any other error: it gets SIGBUS. */
@@ -138,6 +148,19 @@ static void answer(const struct fault_service *service, const struct backend_fau
 	storage->ops->answer(storage->backend, fault->id, fault->offset, fault->length, err == -EEXIST ? 0 : err);
 }
 
+static void tell_waiting(const struct fault_service *service, const struct backend_fault *fault)
+{
+	static struct log_limit limit = LOG_LIMIT_INIT;
+
+	if (log_passes(&limit, LOG_LEVEL_WARNING)) {
+		g_autofree char *name = namespace_describe(service->ns, fault->id);
+
+		log_warning("%s: %s (pid %d) waits at offset %" G_GUINT64_FORMAT
+		            ": the host's kernel has no memory of its own left",
+		            name, fault->comm, fault->pid, fault->offset);
+	}
+}
+
 static void forget(gpointer data)
 {
 	struct job *job = data;
@@ -147,10 +170,8 @@ static void forget(gpointer data)
 	g_free(job);
 }
 
-static void run(gpointer data, gpointer user_data)
+static int serve(const struct fault_service *service, const struct job *job)
 {
-	const struct fault_service *service = user_data;
-	struct job *job = data;
 	struct file *file;
 	int err = namespace_get_file(service->ns, id_of(job), &file);
 
@@ -162,8 +183,39 @@ static void run(gpointer data, gpointer user_data)
 	} else {
 		err = work_on_unlinked_mapped(service, job);
 	}
-	if (err && job->kind == JOB_FAULT)
+	return err;
+}
+
+/*
+ * -ENOMEM: the kernel has no memory to map the unit by, which it zeroes. That does not last, because the kernel frees memory then: no
+ * reason to kill the guest at once. A fault that waits when the service stops has no answer.
+ */
+static void serve_fault(struct fault_service *service, const struct job *job)
+{
+	gint64 end = g_get_monotonic_time() + service->patience;
+	int err = serve(service, job);
+
+	if (err == -ENOMEM)
+		tell_waiting(service, &job->fault);
+	while (err == -ENOMEM && g_get_monotonic_time() < end) {
+		g_usleep(PAUSE);
+		if (g_atomic_int_get(&service->stopping))
+			return;
+		err = serve(service, job);
+	}
+	if (err)
 		answer(service, &job->fault, err);
+}
+
+static void run(gpointer data, gpointer user_data)
+{
+	struct fault_service *service = user_data;
+	struct job *job = data;
+
+	if (job->kind == JOB_FAULT)
+		serve_fault(service, job);
+	else
+		serve(service, job);
 	forget(job);
 }
 
@@ -201,7 +253,8 @@ static void on_refused(const struct backend_mapping *mapping, void *service)
 		push(service, &(struct job){ .kind = JOB_REFUSED, .mapping = *mapping });
 }
 
-struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads)
+struct fault_service *fault_service_start(struct namespace *ns, const struct storage *storage, unsigned threads,
+                                          gint64 patience)
 {
 	static const struct backend_demand_fns fns = {
 		.fault = on_fault, .punched = on_punched, .unaligned = on_unaligned, .refused = on_refused
@@ -213,6 +266,7 @@ struct fault_service *fault_service_start(struct namespace *ns, const struct sto
 	service = g_new0(struct fault_service, 1);
 	service->ns = ns;
 	service->storage = storage;
+	service->patience = patience;
 	service->pool = g_thread_pool_new_full(run, service, forget, (gint)threads, FALSE, NULL);
 	storage->ops->set_demand(storage->backend, &fns, service);
 	return service;
@@ -222,6 +276,7 @@ void fault_service_stop(struct fault_service *service)
 {
 	if (!service)
 		return;
+	g_atomic_int_set(&service->stopping, TRUE);
 	g_thread_pool_free(service->pool, TRUE, TRUE);
 	g_free(service);
 }

@@ -18,6 +18,7 @@ from helpers.expect import fails_with
 from helpers.mount import wait_until
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, Mapping, fallocate, opened
 from memory_errors import COMPLAINT, build_victim, inject, victim
+from test_demand import Toucher
 from test_module import unloaded
 
 PARAMETERS = Path("/sys/module/tables/parameters")
@@ -308,3 +309,24 @@ def test_no_file_gets_what_could_not_be_zeroed(fs, tables, reserved):
     os.truncate(new, fs.capacity)
     with opened(new) as fd:
         assert os.pread(fd, MIB, 0) == bytes(MIB)
+
+
+@pytest.mark.page_sizes("2M")
+@pytest.mark.dmemfs(alloc="demand")
+@pytest.mark.expect_log("zeroing 0x.*: Cannot allocate memory")
+@pytest.mark.expect_log("waits at offset 0: the host's kernel has no memory of its own left")
+def test_a_touch_waits_until_memory_can_be_zeroed(fs, tables, reserved):
+    old, new = fs.make_file("old"), fs.make_file("new", size=0)
+    with opened(old) as fd:
+        os.posix_fallocate(fd, 0, fs.capacity)
+    tables.refuse(*reserved[0], 1 << 30)
+    old.unlink()
+    os.truncate(new, fs.unit)
+    with Toucher(new, fs.unit) as guest:
+        guest.ask("write", 0, b"x")
+        wait_until(lambda: "waits at offset 0" in fs.daemon.log, "the fault waits")
+        assert not guest.pipe.poll()
+        tables.refuse(0, 0, 0)
+        guest.receive()
+        assert guest.do("read", 0, 2) == b"x" + bytes(1)
+        guest.end()

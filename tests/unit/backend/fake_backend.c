@@ -162,6 +162,10 @@ void fake_unpin(struct fake *fake)
 static int fake_clean(struct backend *backend, struct extent extent)
 {
 	g_assert_false(is_pinned(backend->fake, extent));
+	if (g_atomic_int_get(&backend->fake->fail_cleans) > 0) {
+		g_atomic_int_add(&backend->fake->fail_cleans, -1);
+		return -ENOMEM;
+	}
 	memset(pages_of(backend->fake, extent), 0, extent.length / DMEMFS_PAGE_4K);
 	return 0;
 }
@@ -291,7 +295,7 @@ static int fake_answer(struct backend *backend, uint64_t id, uint64_t offset, ui
 	(void)id;
 	(void)offset;
 	(void)length;
-	(void)err;
+	backend->fake->answer = err;
 	g_atomic_int_inc(&backend->fake->answers);
 	return 0;
 }

@@ -17,6 +17,7 @@ struct fake {
 	unsigned registrations;      /* backing ids in use */
 	uint64_t given;              /* bytes in live objects */
 	unsigned fail_give_in;       /* n: the n-th give() from now fails with -ENOSPC; 0: none */
+	int fail_cleans;             /* so many calls of clean() fail with -ENOMEM; atomic */
 	bool hold;                   /* drop() and discard() report that a process still maps the object */
 	int attach_error;            /* of attach(): -ESTALE, -ETXTBSY; 0: none */
 	GArray *held;                /* ids of those objects: no idle event yet */
@@ -30,9 +31,10 @@ struct fake {
 	unsigned order;  /* of the compound pages of all memory */
 	GByteArray *dirty; /* for each 4 KiB page of the pool: has an object had it since it was zeroed? */
 	char *state_dir;   /* a temporary directory with the store */
-	/* The last arguments of set_demand(), and the number of calls of answer(), which is atomic. */
+	/* The last arguments of set_demand(); the last error of answer() and the number of its calls, which is atomic. */
 	const struct backend_demand_fns *demand;
 	void *demand_data;
+	int answer;
 	int answers;
 };
 

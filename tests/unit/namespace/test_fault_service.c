@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the log says of mappings whose address keeps large pages away. */
+/* What the log says of mappings whose address keeps large pages away, and faults while the host lacks memory. */
+#include <errno.h>
 #include <stdio.h> /* RENAME_EXCHANGE */
 #include <string.h>
 
@@ -91,7 +92,7 @@ static void reported(const struct kind *kind)
 
 	world_start(&world);
 	g_assert_cmpuint(world_make(&world, STORE_ROOT_INO, "vm1", S_IFREG | 0600), ==, 2);
-	service = fault_service_start(world.ns, &world.fake->storage, 1);
+	service = fault_service_start(world.ns, &world.fake->storage, 1, 0);
 	report(world.fake, kind);
 	wait_for_all(world.fake);
 	fault_service_stop(service);
@@ -194,6 +195,71 @@ static void paths_after_renames(void)
 	fake_destroy(world.fake);
 }
 
+/* A process touches a file of one unit, and zeroing fails so often. */
+static struct fault_service *touch(struct world *world, int failures, gint64 patience)
+{
+	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU };
+	struct fault_service *service;
+	struct file *file;
+
+	world_set_up(world, NULL);
+	g_assert_cmpuint(world_make(world, STORE_ROOT_INO, "vm1", S_IFREG | 0600), ==, fault.id);
+	g_assert_cmpint(namespace_get_file(world->ns, fault.id, &file), ==, 0);
+	g_assert_cmpint(file_set_demand(file, true), ==, 0);
+	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
+	namespace_put_file(world->ns, fault.id);
+	world->fake->fail_cleans = failures;
+	service = fault_service_start(world->ns, &world->fake->storage, 1, patience);
+	world->fake->demand->fault(&fault, world->fake->demand_data);
+	return service;
+}
+
+static bool has_memory(struct world *world)
+{
+	struct stat attr;
+
+	g_assert_cmpint(namespace_getattr(world->ns, 2, &attr), ==, 0);
+	return attr.st_blocks > 0;
+}
+
+static void fault_waits_for_memory(void)
+{
+	struct world world = { 0 };
+	struct fault_service *service = touch(&world, 2, FAULT_SERVICE_PATIENCE);
+
+	while (!has_memory(&world))
+		g_usleep(1000);
+	fault_service_stop(service);
+	g_assert_cmpint(world.fake->answers, ==, 0); /* the memory is the answer */
+	world_tear_down(&world, NULL);
+}
+
+static void fault_waits_no_longer(void)
+{
+	struct world world = { 0 };
+	struct fault_service *service = touch(&world, G_MAXINT, FAULT_SERVICE_PATIENCE / 50);
+
+	while (!g_atomic_int_get(&world.fake->answers))
+		g_usleep(1000);
+	fault_service_stop(service);
+	g_assert_cmpint(world.fake->answer, ==, -ENOMEM);
+	g_assert_cmpint(g_atomic_int_get(&world.fake->fail_cleans), <, G_MAXINT - 1);
+	g_assert_false(has_memory(&world));
+	world_tear_down(&world, NULL);
+}
+
+static void fault_waits_for_the_next_daemon(void)
+{
+	struct world world = { 0 };
+	struct fault_service *service = touch(&world, G_MAXINT, FAULT_SERVICE_PATIENCE);
+
+	while (g_atomic_int_get(&world.fake->fail_cleans) == G_MAXINT)
+		g_usleep(1000);
+	fault_service_stop(service);
+	g_assert_cmpint(world.fake->answers, ==, 0);
+	world_tear_down(&world, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -205,5 +271,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/fault_service/paths", paths_are_named);
 	g_test_add_func("/fault_service/hostile", paths_of_hostile_users);
 	g_test_add_func("/fault_service/renames", paths_after_renames);
+	g_test_add_func("/fault_service/memory", fault_waits_for_memory);
+	g_test_add_func("/fault_service/patience", fault_waits_no_longer);
+	g_test_add_func("/fault_service/stop", fault_waits_for_the_next_daemon);
 	return g_test_run();
 }
