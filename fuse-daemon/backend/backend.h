@@ -209,6 +209,8 @@ struct backend_ops {
 	 * this backend are never claimed.
 	 */
 	unsigned (*release_former)(struct backend *backend);
+	/* Do the kernel's own page tables have the region at @start only while it accesses some of it? NULL: no. */
+	bool (*is_unmapped)(struct backend *backend, uint64_t start);
 	/* How many faults were served with each page size, in lines "SIZE COUNT"; the caller frees it. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };

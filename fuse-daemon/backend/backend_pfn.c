@@ -494,6 +494,14 @@ static unsigned release_former(struct backend *backend)
 	return backend->claimed;
 }
 
+static bool is_unmapped(struct backend *backend, uint64_t start)
+{
+	struct dmemfs_region region = { .start = start };
+
+	return pfn_call(backend->device, DMEMFS_IOC_REGION_NEXT, &region) == 0 && region.start == start &&
+	       (region.flags & DMEMFS_REGION_UNMAPPED);
+}
+
 /* How many faults were served with each page size. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
@@ -539,5 +547,6 @@ const struct backend_ops backend_pfn_ops = {
 	.add_poison = pfn_add_poison,
 	.list_pinned = list_pinned,
 	.release_former = release_former,
+	.is_unmapped = is_unmapped,
 	.describe_faults = pfn_describe_faults,
 };

@@ -24,7 +24,9 @@ static void print_line(const char *name, uint64_t bytes, uint64_t whole)
 
 static void print_regions(const struct view *view)
 {
-	static const char *const headers[] = { "REGION", ">START", ">SIZE", ">FREE", ">NODE", "COMPOUND", NULL };
+	static const char *const headers[] = {
+		"REGION", ">START", ">SIZE", ">FREE", ">NODE", "COMPOUND", "KERNEL", NULL
+	};
 	g_autoptr(table_t) table = table_new(headers);
 	g_autofree char *text = NULL;
 
@@ -37,6 +39,7 @@ static void print_regions(const struct view *view)
 		table_take(table, text_size(region->free));
 		table_take(table, region->node < 0 ? g_strdup("?") : g_strdup_printf("%d", region->node));
 		table_add(table, region->pages ? region->pages : "?");
+		table_add(table, *region->kernel ? region->kernel : "?");
 	}
 	text = table_text(table, "  ");
 	fputs(text, stdout);
@@ -235,6 +238,7 @@ static void describe_regions(struct json *json, const struct view *view)
 		json_unsigned(json, "free_bytes", region->free);
 		json_node(json, region->node);
 		json_string(json, "pages", region->pages);
+		json_string(json, "kernel", *region->kernel ? region->kernel : NULL);
 		json_end(json);
 	}
 	json_end(json);
@@ -307,7 +311,8 @@ const struct command command_status = {
 		"process still maps it; a table shows which. Free memory is dirty until it is zeroed for the next file.\n"
 		"Promised memory is what files with demand allocation may still touch. Memory is poisoned when an\n"
 		"uncorrected error was found in it: it leaves the pool as soon as no file has it any more. Memory is\n"
-		"pinned when no file has it any more, but a device still holds it.",
+		"pinned when no file has it any more, but a device still holds it. KERNEL is \"unmapped\" if the host's\n"
+		"kernel maps only what dmemfs accesses, and only meanwhile.",
 	.operands_max = 1,
 	.run = run,
 };

@@ -108,8 +108,9 @@ static void parse_regions(GArray *regions, const char *text)
 		char pages[8] = "";
 		unsigned order;
 
-		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %7s",
-		           &region.extent.start, &region.extent.length, &region.free, &region.node, pages) < 4)
+		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %7s %15s",
+		           &region.extent.start, &region.extent.length, &region.free, &region.node, pages,
+		           region.kernel) < 4)
 			continue;
 		region.pages = page_order_parse(pages, &order) ? page_order_name(order) : NULL;
 		g_array_append_val(regions, region);

@@ -17,6 +17,7 @@ struct view_region {
 	uint64_t free;     /* bytes */
 	int node;          /* -1: unknown */
 	const char *pages; /* page_order_name(); NULL: an older daemon */
+	char kernel[16];   /* "unmapped": the kernel maps only what it accesses; "mapped"; "": an older daemon */
 };
 
 /* Memory that no file has any more, but that a device still holds. */

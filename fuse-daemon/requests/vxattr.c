@@ -193,21 +193,24 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	return 0;
 }
 
-/* One "START LENGTH FREE NODE PAGES" line for each region; in bytes, and node -1 where it is unknown. */
+/* One "START LENGTH FREE NODE PAGES KERNEL" line for each region; in bytes, and node -1 where it is unknown. */
 static int get_regions(struct server *server, uint64_t ino, char **value)
 {
 	(void)ino;
 
-	g_autoptr(GArray) regions = pool_get_regions(server->storage.pool);
+	const struct storage *storage = &server->storage;
+	g_autoptr(GArray) regions = pool_get_regions(storage->pool);
 	GString *text = g_string_new(NULL);
 
 	for (guint i = 0; i < regions->len; i++) {
 		const struct pool_region *region = &g_array_index(regions, struct pool_region, i);
+		bool unmapped =
+			storage->ops->is_unmapped && storage->ops->is_unmapped(storage->backend, region->extent.start);
 
 		g_string_append_printf(text,
-		                       "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %s",
+		                       "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %d %s %s",
 		                       i ? "\n" : "", region->extent.start, region->extent.length, region->free,
-		                       region->node, page_order_name(region->order));
+		                       region->node, page_order_name(region->order), unmapped ? "unmapped" : "mapped");
 	}
 	*value = g_string_free(text, FALSE);
 	return 0;

@@ -63,8 +63,11 @@ def test_status(ctl, furnished):
     assert {name: mount[name] for name in fs.stats()} == fs.stats()
     assert sum(region["length_bytes"] for region in mount["regions"]) == fs.capacity
     assert sum(region["free_bytes"] for region in mount["regions"]) == fs.capacity - 6 * fs.unit
+    kernel = "unmapped" if fs.backend.name == "pfn" else "mapped"
+    assert [(region["pages"], region["kernel"]) for region in mount["regions"]] == [("none", kernel)] * len(mount["regions"])
     assert mount["mapping_processes"] == 0
     text = ctl.text("status", fs / "tenant" / "vm 2")
+    assert re.search(rf"^  REGION .* COMPOUND  KERNEL\n  0 .* none +{kernel}$", text, re.MULTILINE)
     assert text.startswith(f"{fs.root}: dmemfsd ")
     assert re.search(r"^  capacity +64 MiB +100\.0 %$", text, re.MULTILINE)
     assert re.search(r"^  in files +12 MiB +18\.8 %$", text, re.MULTILINE)

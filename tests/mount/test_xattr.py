@@ -193,7 +193,8 @@ def test_virtual_regions_and_daemon(fs, path):
     assert sum(free for _, _, free, _ in regions) == fs.capacity - 3 * fs.unit
     assert all(start <= run.start and run.start + run.length <= start + length
                for start, length, _, _ in regions for run in fs.extents(path))
-    assert [line[4:] for line in lines] == [["none"]] * len(regions)
+    kernel = "unmapped" if fs.backend.name == "pfn" else "mapped"
+    assert [line[4:] for line in lines] == [["none", kernel]] * len(regions)
     said = dict(line.split(" ", 1) for line in os.getxattr(fs.root, "dmemfs.daemon").decode().splitlines())
     assert said.keys() == {"version", "pid", "backend", "state_dir"}
     assert (said["pid"], said["state_dir"]) == (str(fs.daemon.pid), str(fs.daemon.state_dir))

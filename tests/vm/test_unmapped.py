@@ -6,6 +6,7 @@ tables, and keeps memory from being mapped.
 
 import errno
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -330,3 +331,12 @@ def test_a_touch_waits_until_memory_can_be_zeroed(fs, tables, reserved):
         guest.receive()
         assert guest.do("read", 0, 2) == b"x" + bytes(1)
         guest.end()
+
+
+@pytest.mark.page_sizes("2M")
+@pytest.mark.dmemfs(size=GIB)
+@pytest.mark.parametrize("pages, kernel", [("none", "unmapped"), ("2M", "mapped")])
+def test_status(fs, ctl, pages, kernel):
+    (mount,) = ctl.json("status", fs.root)["mounts"]
+    assert [(region["pages"], region["kernel"]) for region in mount["regions"]] == [(pages, kernel)]
+    assert re.search(rf"^  0 .* {pages} +{kernel}$", ctl.text("status", fs.root), re.MULTILINE)
