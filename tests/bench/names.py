@@ -20,6 +20,8 @@ BOUND_CHASE = "pointer chase on a mapping, a step"
 BOUND_STREAM = "stream on a mapping"
 FIO = "fio, mmap, random {} of 4 KiB"
 ZEROING = "zeroing, of memset's rate"
+CLEARING = "zeroing of a region by the module, per GiB"
+READING = "read(2) of a file in a region, {} at a time, per GiB"
 RESTART_WAIT = "a client's wait for it"
 METADATA = "rate of {}, of passthrough_hp's on tmpfs"
 

@@ -3,11 +3,14 @@
 """
 Inside the VM: claims regions and maps them, as the daemon and a guest would, and counts what is free meanwhile: `regions_guest.py
 ROUNDS PAGES:GIB...`. Prints [[PAGES, GIB, [[ms, KiB], ...]], ...] as JSON: the time of each claim, the memory that is gone.
+`regions_guest.py --speed ROUNDS BLOCK...` prints [[PAGES, [[ms, ms...], ...]], ...]: the CPU time to zero a GiB, and to read one in blocks.
 """
 
 import json
 import os
 import re
+import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +22,7 @@ from names import PROGRESS
 from peers_systems import GIB, MIB, reserved, run
 
 ORDERS = {"1G": 18, "2M": 9, "none": 0}
+READ = 256 * MIB  # of a GiB
 
 
 def free():
@@ -50,9 +54,45 @@ def claim(pages, size):
     return spent * 1000, taken
 
 
+def cpu_time():
+    """ms, of this process and of those that have ended: the clock leaps when a VM that counts instructions has nothing to do."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usage) * 1000
+
+
+def ms(function, *arguments, **options):
+    began = cpu_time()
+    function(*arguments, **options)
+    return cpu_time() - began
+
+
+def speed(pages, blocks):
+    """By dd, which adds little to each read; that of the memory is the same for all."""
+    with Device() as device:
+        device.claim(reserved(), GIB, ORDERS[pages])
+        values = [ms(device.call, "OBJECT_ZERO", offset=reserved(), length=GIB)]
+        fd = device.create(1, reserved(), GIB, ORDERS[pages])
+        for block in blocks:
+            command = ["dd", f"if=/proc/self/fd/{fd}", "of=/dev/null", f"bs={block}", f"count={READ}", "iflag=count_bytes"]
+            spent = ms(subprocess.run, command, check=True, pass_fds=[fd], stderr=subprocess.DEVNULL)
+            values.append(spent * GIB / READ)
+        os.close(fd)
+        device.clear()
+    return values
+
+
+def measure_speed(rounds, *blocks):
+    for pages in ("1G", "none"):
+        print(PROGRESS, "zeroing and reads:", pages, flush=True)
+        yield [pages, [speed(pages, blocks) for _ in range(int(rounds))]]
+
+
 def main():
-    rounds, found = int(sys.argv[1]), []
     run("insmod", os.environ["DMEMFS_MODULE"])
+    if sys.argv[1] == "--speed":
+        print(json.dumps(list(measure_speed(*sys.argv[2:]))), flush=True)
+        return
+    rounds, found = int(sys.argv[1]), []
     for pages, gib in (argument.split(":") for argument in sys.argv[2:]):
         print(PROGRESS, "claim:", pages, gib, flush=True)
         values = [claim(pages, int(gib) * GIB) for _ in range(rounds + 1)]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import goals
 import results
-from names import (BOUND_CHASE, BOUND_STREAM, CLAIM, COST, COST_GROWS, DIRECT, DISK, FAULTS, FIO, GROWTH,
-                   GUEST_CHASE, GUEST_STREAM, HUGE, RESTART_WAIT, START, TOUCH, TOUCH_FAULTS, VFIO, ZEROING)
+from names import (BOUND_CHASE, BOUND_STREAM, CLAIM, CLEARING, COST, COST_GROWS, DIRECT, DISK, FAULTS, FIO, GROWTH,
+                   GUEST_CHASE, GUEST_STREAM, HUGE, READING, RESTART_WAIT, START, TOUCH, TOUCH_FAULTS, VFIO, ZEROING)
 from results import number
 
 OWN = "dmemfs"
@@ -31,7 +31,7 @@ GROUPS = {
     "guests": (START, FAULTS, DISK.partition("{}")[0], DIRECT.partition("{}")[0], VFIO.partition("{}")[0]),
     "demand": ("first touch of 2 MiB",),
     "metadata": ("time of ",),
-    "zeroing": (ZEROING,),
+    "zeroing": (ZEROING, CLEARING, READING.partition("{}")[0]),
     "restart": ("restart of a killed daemon", RESTART_WAIT),
     "many-guests": ("guests of 6 GiB",),
     "many-files": ("many files",),
