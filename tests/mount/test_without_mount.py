@@ -92,7 +92,7 @@ def start(work):
     program.chmod(0o755)
 
     def run(*arguments, **environment):
-        return subprocess.run(["sh", CONFIGS / "qemu-aligned", *map(str, arguments)], capture_output=True, text=True, check=False,
+        return subprocess.run(["/bin/sh", CONFIGS / "qemu-aligned", *map(str, arguments)], capture_output=True, text=True, check=False,
                               env={**os.environ, "QEMU": str(program), **environment})
 
     return run
@@ -185,6 +185,15 @@ def test_single_quotation_marks_are_refused(fs, start):
 @pytest.mark.parametrize("other", ['{"qom-type":"secret","id":"s","data":"a\\u0042"}', '{"id":"s","data":"it\'s \\"\'\\"", "qom-type" : "secret"}'])
 def test_other_objects_may_have_escapes(start, other):
     assert start("-object", other).stdout == f"-object\n{other}\n"
+
+
+def test_runs_no_program_but_stat(fs, work, start):
+    """AppArmor must allow a guest each program that is run here."""
+    (work / "bin").mkdir()
+    (work / "bin" / "stat").symlink_to("/usr/bin/stat")
+    for form in FORMS:
+        done = start(*FORMS[form](fs / "vm1"), PATH=str(work / "bin"))
+        assert (done.returncode, done.stderr) == (0, "") and (form.startswith("option") or "align" in done.stdout), done
 
 
 def test_paths_with_commas(fs, work, start):
