@@ -224,7 +224,7 @@ static void advise_libvirt_directory(const struct guest *guest, struct advice *a
 	                       "  <allocation mode=\"%s\"/>\n"
 	                       "</memoryBacking>\n",
 	                       guest->prealloc ? "immediate" : "ondemand");
-	advice->emulator = DMEMFS_LIBEXECDIR "/qemu-aligned";
+	advice->emulator = DMEMFS_BINDIR "/qemu-aligned";
 	advice->setting = g_strdup_printf("memory_backing_dir = \"%s\"", guest->path);
 }
 

@@ -78,7 +78,7 @@ def test_arguments_past_libvirt_replace_its_memory(ctl, fs):
 
 def test_libvirt_directory(ctl, fs):
     text = ctl.text("guest-args", fs.root, "--vmm=libvirt", "--size=1G")
-    assert f'memory_backing_dir = "{fs.root}"' in text and "/dmemfs/qemu-aligned</emulator>" in text
+    assert f'memory_backing_dir = "{fs.root}"' in text and "/bin/qemu-aligned</emulator>" in text
     assert f'<allocation mode="{"immediate" if fs.backend.name == "memory" else "ondemand"}"/>' in text
     assert '<access mode="shared"/>' in text and '<memory unit="b">1073741824</memory>' in text
 

@@ -23,7 +23,8 @@ FILES = {
     "PREFIX/sbin/dmemfsctl": 0o755,
     "PREFIX/sbin/mount.fuse.dmemfs": 0o755,
     "PREFIX/libexec/dmemfs/unit-stop": 0o755,
-    "PREFIX/libexec/dmemfs/qemu-aligned": 0o755,
+    "PREFIX/bin/qemu-aligned": 0o755,
+    "/etc/apparmor.d/abstractions/libvirt-qemu.d/dmemfs": 0o644,
     "PREFIX/lib/systemd/system/dmemfsd.service": 0o644,
     "PREFIX/lib/udev/rules.d/60-dmemfs.rules": 0o644,
     "PREFIX/lib/modules-load.d/dmemfs.conf": 0o644,
@@ -33,6 +34,7 @@ FILES = {
     "PREFIX/share/dmemfs/dmemfs-dashboard.json": 0o644,
     "PREFIX/share/dmemfs/libvirt-requires-dmemfsd.conf": 0o644,
     "PREFIX/share/dmemfs/nova.md": 0o644,
+    "PREFIX/share/man/man1/qemu-aligned.1": 0o644,
     "PREFIX/share/man/man5/dmemfs.conf.5": 0o644,
     "PREFIX/share/man/man8/mount.fuse.dmemfs.8": 0o644,
 }
@@ -86,10 +88,11 @@ def test_paths_are_those_of_the_prefix(installed, prefix):
     """Each command that a script, a unit or a recipe runs is installed."""
     named = set()
     for path in (f"{prefix}/sbin/mount.fuse.dmemfs", f"{prefix}/libexec/dmemfs/unit-stop",
-                 f"{prefix}/lib/systemd/system/dmemfsd.service", f"{prefix}/share/dmemfs/nova.md"):
-        named |= set(re.findall(r"(/\S+/(?:sbin|libexec)/\S+)", (installed / path.lstrip("/")).read_text()))
+                 f"{prefix}/lib/systemd/system/dmemfsd.service", f"{prefix}/share/dmemfs/nova.md",
+                 "/etc/apparmor.d/abstractions/libvirt-qemu.d/dmemfs"):
+        named |= set(re.findall(r"(/\S+/(?:sbin/|libexec/|bin/qemu-aligned)\S*)", (installed / path.lstrip("/")).read_text()))
     assert named == {f"{prefix}/{path}" for path in ("sbin/dmemfsd", "sbin/dmemfsctl", "libexec/dmemfs/unit-stop",
-                                                    "libexec/dmemfs/qemu-aligned")}
+                                                    "bin/qemu-aligned")}
 
 
 def test_configuration_of_the_operator_stays(build, tmp_path):

@@ -66,15 +66,17 @@ def test_files_of_the_daemon(unpacked):
     found = {re.sub(r"^(usr/)?lib/systemd", "lib/systemd", name) for name in files_of(unpacked["dmemfs"])
              if not name.startswith("usr/share/doc/")}
     assert found == {
-        "etc/dmemfs/dmemfsd.conf", "lib/systemd/system/dmemfsd.service", "usr/lib/tmpfiles.d/dmemfs.conf",
-        "usr/libexec/dmemfs/qemu-aligned", "usr/libexec/dmemfs/unit-stop", "usr/sbin/dmemfsctl", "usr/sbin/dmemfsd",
+        "etc/apparmor.d/abstractions/libvirt-qemu.d/dmemfs", "etc/dmemfs/dmemfsd.conf", "usr/bin/qemu-aligned",
+        "lib/systemd/system/dmemfsd.service", "usr/lib/tmpfiles.d/dmemfs.conf",
+        "usr/libexec/dmemfs/unit-stop", "usr/sbin/dmemfsctl", "usr/sbin/dmemfsd",
         "usr/sbin/mount.fuse.dmemfs",
         "usr/share/bash-completion/completions/dmemfsctl", "usr/share/dmemfs/dmemfs-dashboard.json",
         "usr/share/dmemfs/dmemfs.rules.yml", "usr/share/dmemfs/libvirt-requires-dmemfsd.conf", "usr/share/dmemfs/nova.md",
-        "usr/share/man/man5/dmemfs.conf.5.gz", "usr/share/man/man5/dmemfsd.conf.5.gz",
+        "usr/share/man/man1/qemu-aligned.1.gz", "usr/share/man/man5/dmemfs.conf.5.gz", "usr/share/man/man5/dmemfsd.conf.5.gz",
         "usr/share/man/man7/dmemfs-guests.7.gz", "usr/share/man/man7/dmemfs.7.gz", "usr/share/man/man8/dmemfsctl.8.gz",
         "usr/share/man/man8/dmemfsd.8.gz", "usr/share/man/man8/mount.fuse.dmemfs.8.gz"}
-    assert (unpacked["dmemfs"] / "DEBIAN" / "conffiles").read_text().split() == ["/etc/dmemfs/dmemfsd.conf"]
+    assert (unpacked["dmemfs"] / "DEBIAN" / "conffiles").read_text().split() == [
+        "/etc/apparmor.d/abstractions/libvirt-qemu.d/dmemfs", "/etc/dmemfs/dmemfsd.conf"]
 
 
 def test_files_of_the_module(unpacked):

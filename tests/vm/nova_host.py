@@ -20,14 +20,13 @@ from nova_recipe import EMULATOR, NAME, block, install_emulator
 from places import HUGETLBFS
 
 MOUNT = Path("/mnt/dmemfs")
-INSTALLED = Path("/usr/libexec/dmemfs/qemu-aligned")
+INSTALLED = Path("/usr/bin/qemu-aligned")
 SIZE = 64 * MIB
 
 
 @contextmanager
 def wrapper():
     """QEMU as the recipe has libvirt find it."""
-    INSTALLED.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(ALIGNED, INSTALLED)
     install_emulator()
     try:

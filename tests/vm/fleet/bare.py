@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fleet.host import BOOT, CONFIG, DROP_IN, FOUND, SIZE, run, set_next_boot
-from nova_recipe import block, phrase
+from nova_recipe import README, block, phrase
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878  # <linux/fs.h>
 # As the installer writes it, but for the console and what the laboratory wants of a kernel.
@@ -108,3 +108,11 @@ def test_libvirt_is_told():
     directory.mkdir()
     shutil.copy("/usr/share/dmemfs/libvirt-requires-dmemfsd.conf", directory)
     run("systemctl", "daemon-reload")
+
+
+def test_apparmor_is_told():
+    """README.md has the same line."""
+    rules = Path("/etc/apparmor.d/local/abstractions/libvirt-qemu")
+    assert rules.read_text() == ""
+    rules.write_text(block(rules))
+    assert f"`{block(rules).strip()}`" in README.read_text()
