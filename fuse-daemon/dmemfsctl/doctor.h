@@ -55,6 +55,11 @@ const struct mount_point *doctor_blocking(const struct doctor *doctor, const cha
 bool doctor_can_examine(struct doctor *doctor, const char *path);
 /* Does the daemon of one of the mounts use this backend? */
 bool doctor_has_backend(const struct doctor *doctor, const char *backend);
+/* doctor_clients.c: the mountpoint, that of a mount, else that of the configuration; and is @path below it, or on another mount? */
+const char *doctor_mountpoint(const struct doctor *doctor);
+bool doctor_lies_on_a_mount(const struct doctor *doctor, const char *path);
+/* Where libvirt makes the files of its guests, g_malloc'ed; NULL: not on dmemfs. */
+char *doctor_backing_directory(const struct doctor *doctor);
 
 /* doctor_kernel.c */
 void doctor_check_kernel(struct doctor *doctor);
@@ -68,6 +73,7 @@ void doctor_check_module(struct doctor *doctor);
 void doctor_check_write_back(struct doctor *doctor);
 /* doctor_clients.c */
 void doctor_check_libvirt(struct doctor *doctor);
+/* doctor_apparmor.c */
 void doctor_check_apparmor(struct doctor *doctor);
 /* doctor_guests.c */
 void doctor_check_mappings(struct doctor *doctor);

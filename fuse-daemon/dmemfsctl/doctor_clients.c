@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Checks of what confines and configures clients: libvirt, AppArmor. */
+/* Checks of libvirt's configuration. */
 #include <string.h>
 
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/view.h"
 
-#define QEMU_CONF         "/etc/libvirt/qemu.conf"
-#define APPARMOR_PROFILES "/sys/kernel/security/apparmor/profiles"
-#define APPARMOR_LOCAL    "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+#define QEMU_CONF "/etc/libvirt/qemu.conf"
 
 /* The value of the last line `key = "value"` that is not a comment; g_malloc'ed, NULL when there is none. */
 static char *find_setting(const char *text, const char *key)
@@ -27,17 +25,16 @@ static char *find_setting(const char *text, const char *key)
 	return found;
 }
 
-/* The mountpoint: that of a mount, else that of the configuration. */
-static const char *mountpoint_of(const struct doctor *doctor)
+const char *doctor_mountpoint(const struct doctor *doctor)
 {
 	if (doctor->views->len > 0)
 		return ((const struct view *)g_ptr_array_index(doctor->views, 0))->root;
 	return doctor->config ? doctor->config->mountpoint : "/mnt/dmemfs";
 }
 
-static bool lies_on_a_mount(const struct doctor *doctor, const char *path)
+bool doctor_lies_on_a_mount(const struct doctor *doctor, const char *path)
 {
-	const char *mountpoint = mountpoint_of(doctor);
+	const char *mountpoint = doctor_mountpoint(doctor);
 	const struct mount_point *blocking = doctor_blocking(doctor, path);
 
 	if (blocking)
@@ -46,6 +43,14 @@ static bool lies_on_a_mount(const struct doctor *doctor, const char *path)
 	g_autoptr(view_t) view = doctor->here ? view_open(path, NULL) : NULL;
 
 	return view || (g_str_has_prefix(path, mountpoint) && strchr("/", path[strlen(mountpoint)]));
+}
+
+char *doctor_backing_directory(const struct doctor *doctor)
+{
+	g_autofree char *text = doctor_read(doctor, QEMU_CONF);
+	g_autofree char *directory = text ? find_setting(text, "memory_backing_dir") : NULL;
+
+	return directory && doctor_lies_on_a_mount(doctor, directory) ? g_steal_pointer(&directory) : NULL;
 }
 
 /*
@@ -62,14 +67,14 @@ static void check_hugetlbfs(struct doctor *doctor, const char *text)
 	g_autofree char *remedy =
 		g_strdup_printf("take it out of hugetlbfs_mount, set memory_backing_dir = \"%s\" instead, and restart "
 	                        "libvirt",
-	                        mountpoint_of(doctor));
+	                        doctor_mountpoint(doctor));
 
 	if (!g_regex_match(setting, text, 0, &match))
 		return;
 	value = g_match_info_fetch(match, 1);
 	paths = g_strsplit(value, "\"", -1); /* every second one lies between quotes */
 	for (guint i = 1; i < g_strv_length(paths); i += 2) {
-		if (lies_on_a_mount(doctor, paths[i]))
+		if (doctor_lies_on_a_mount(doctor, paths[i]))
 			doctor_add(doctor, LEVEL_PROBLEM, remedy,
 			           QEMU_CONF
 			           ": hugetlbfs_mount has %s, which is on dmemfs: libvirt ends when it starts",
@@ -111,14 +116,14 @@ void doctor_check_libvirt(struct doctor *doctor)
 	g_autofree char *directory = text ? find_setting(text, "memory_backing_dir") : NULL;
 	g_autofree char *remedy =
 		g_strdup_printf("set memory_backing_dir = \"%s\" in " QEMU_CONF " and restart libvirt",
-	                        mountpoint_of(doctor));
+	                        doctor_mountpoint(doctor));
 
 	if (!text)
 		doctor_add(doctor, LEVEL_NOTE, NULL, "libvirt is not installed");
 	else if (!directory)
 		doctor_add(doctor, LEVEL_NOTE, remedy,
 		           QEMU_CONF ": memory_backing_dir is not set: libvirt's guests do not use dmemfs");
-	else if (!lies_on_a_mount(doctor, directory))
+	else if (!doctor_lies_on_a_mount(doctor, directory))
 		doctor_add(doctor, LEVEL_PROBLEM, remedy, QEMU_CONF ": memory_backing_dir = %s is not on dmemfs",
 		           directory);
 	else
@@ -127,40 +132,4 @@ void doctor_check_libvirt(struct doctor *doctor)
 		check_lost_contents(doctor, directory);
 	if (text)
 		check_hugetlbfs(doctor, text);
-}
-
-/*
- * AppArmor confines a process only if a profile for it is loaded, and libvirt confines its guests only when it finds
- * the list of profiles. When this process may not read the list, the answer is yes.
- */
-static bool confines_libvirt(const struct doctor *doctor)
-{
-	g_autofree char *profiles = doctor_read(doctor, APPARMOR_PROFILES);
-
-	if (!doctor_exists(doctor, QEMU_CONF) || !doctor_exists(doctor, APPARMOR_PROFILES))
-		return false;
-	return !profiles || strstr(profiles, "libvirt") || strstr(profiles, "virtqemud");
-}
-
-/*
- * libvirt allows a guest the file that it makes below memory_backing_dir. Any other file on dmemfs needs a rule of
- * the administrator.
- */
-void doctor_check_apparmor(struct doctor *doctor)
-{
-	g_autofree char *enabled = doctor_read(doctor, "/sys/module/apparmor/parameters/enabled");
-	g_autofree char *rules = doctor_read(doctor, APPARMOR_LOCAL);
-	const char *mountpoint = mountpoint_of(doctor);
-	g_autofree char *remedy = g_strdup_printf("add the line  \"%s/**\" rwk,  to " APPARMOR_LOCAL, mountpoint);
-
-	if (!enabled || *enabled != 'Y')
-		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is off");
-	else if (!confines_libvirt(doctor))
-		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor is on, but does not confine libvirt's guests");
-	else if (!rules || !strstr(rules, mountpoint))
-		doctor_add(doctor, LEVEL_NOTE, remedy,
-		           "AppArmor keeps libvirt's guests from files on dmemfs that are named in "
-		           "<qemu:commandline>");
-	else
-		doctor_add(doctor, LEVEL_OK, NULL, "AppArmor lets libvirt's guests use %s", mountpoint);
 }

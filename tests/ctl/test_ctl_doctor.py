@@ -115,12 +115,6 @@ ILLS = {
                                                    '  "/mnt/dmemfs/huge" ]\n'}),
     "libvirt-by-default": ("libvirt", "note", "do not use dmemfs", "memory_backing_dir =",
                            {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
-    "apparmor": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
-                 {"sys/module/apparmor/parameters/enabled": "Y\n",
-                  "sys/kernel/security/apparmor/profiles/none": "a list that cannot be read\n"}),
-    "apparmor-profile": ("apparmor", "note", "AppArmor keeps", '"/mnt/dmemfs/**" rwk,',
-                         {"sys/module/apparmor/parameters/enabled": "Y\n",
-                          "sys/kernel/security/apparmor/profiles": "man (enforce)\nlibvirtd (enforce)\n"}),
 }
 
 
@@ -158,15 +152,6 @@ def test_kvm_that_refuses_guests_of_guests(ctl, healthy, pages, allowed, found):
 def test_hugetlbfs_that_is_elsewhere(ctl, healthy, setting):
     healthy.write("etc/libvirt/qemu.conf", f"{BACKING}{setting}\n")
     assert not_ok(findings(ctl, healthy, DONE)) == []
-
-
-@pytest.mark.parametrize("profiles", [None, "", "/usr/bin/man (enforce)\n"])
-def test_apparmor_that_confines_no_libvirt(ctl, healthy, profiles):
-    healthy.write("sys/module/apparmor/parameters/enabled", "Y\n")
-    if profiles is not None:
-        healthy.write("sys/kernel/security/apparmor/profiles", profiles)
-    assert not_ok(findings(ctl, healthy, DONE)) == []
-    assert "does not confine libvirt" in ctl.text("doctor", "--root", healthy.root)
 
 
 @pytest.mark.parametrize(("pages", "memmap", "level", "says"), [
