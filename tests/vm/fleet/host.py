@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 # The tests of each boot, which are files here.
-BOOTS = {"bare": ("bare",), "running": ("running", "drop_in", "nova"), "crashed": ("crashed",)}
+BOOTS = {"bare": ("bare",), "running": ("running", "confined", "drop_in", "nova"), "crashed": ("crashed",)}
 BOOT = Path("/boot")
 CONFIG = Path("/etc/dmemfs/dmemfsd.conf")
 DROP_IN = Path("/etc/default/grub.d/dmemfs.cfg")
@@ -34,6 +34,12 @@ def control(*arguments, status=0):
 def free():
     """The free memory of the mount, in bytes."""
     return control("status")["mounts"][0]["free_bytes"]
+
+
+def denials():
+    """The lines of the log, since the boot, in which AppArmor refused something."""
+    return sorted({line.partition("apparmor=")[2] for line in run("journalctl", "--boot", "--output=cat").splitlines()
+                   if 'apparmor="DENIED"' in line})
 
 
 def set_next_boot(name):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.host import ROOT, TIMEOUT, control, free, run, set_next_boot
+from fleet.host import ROOT, TIMEOUT, control, denials, free, run, set_next_boot
 from helpers.counting import numbers_in
 from helpers.mount import wait_until
 from nova_recipe import EMULATOR, NAME, domain, install_emulator, nova_conf, phrase
@@ -52,7 +52,7 @@ def test_file_backed_memory_of_this_host():
 
 def test_instance(instance):
     """Its memory is on the mount and mapped with large pages; nothing is wrong. Destroyed, it gives all back, also the second time."""
-    before = free()
+    before, denied = free(), denials()
     for _ in range(2):
         found = start()
         assert xml.fromstring(run("virsh", "dumpxml", NAME)).findtext("devices/emulator") == str(EMULATOR)
@@ -65,6 +65,7 @@ def test_instance(instance):
         run("virsh", "-q", "destroy", NAME)
         wait_until(lambda: free() == before, "its memory is free", TIMEOUT)
         assert control("ls")["files"] == []
+    assert denials() == denied
 
 
 def test_power_fails(instance):

@@ -13,7 +13,7 @@ import pytest
 
 from fleet.host import ROOT, SIZE, TIMEOUT, control, free, run
 from helpers.counting import SIZE as GUEST_SIZE
-from helpers.counting import make_disk
+from helpers.counting import make_disk, numbers_in
 from helpers.mount import wait_until
 
 IMAGES = Path("/var/lib/libvirt/images")
@@ -44,13 +44,13 @@ def guest():
     xml.SubElement(domain.find("devices"), "emulator").text = advice["libvirt_emulator"]
     (IMAGES / "vm1.xml").write_text(xml.tostring(domain, "unicode"))
     run("virsh", "-q", "define", IMAGES / "vm1.xml")
+    start()
+
+
+def start():
+    CONSOLE.write_text("")
     run("virsh", "-q", "start", "vm1")
-    wait_until(lambda: counted() >= 3, "the guest counts", TIMEOUT)
-
-
-def counted():
-    text = CONSOLE.read_text() if CONSOLE.exists() else ""
-    return len(re.findall(r"^[0-9a-f]{8}$", text, re.MULTILINE))
+    wait_until(lambda: len(numbers_in(CONSOLE.read_text())) >= 3, "the guest counts", TIMEOUT)
 
 
 def test_kernel_got_what_was_planned():

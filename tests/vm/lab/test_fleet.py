@@ -2,8 +2,9 @@
 """
 From a plain Debian host to guests on dmemfs. A VM with its own disk, Debian's kernel, libvirt and GRUB boots, is
 prepared as README.Debian says (../fleet/bare.py), and boots again by that GRUB (../fleet/running.py). So the drop-in of
-dmemfsctl plan goes through update-grub and GRUB, as on any host. There libvirt gets a drop-in (../fleet/drop_in.py) and
-instances of Nova (../fleet/nova.py), until the power fails (../fleet/crashed.py). This file is the host's side.
+dmemfsctl plan goes through update-grub and GRUB, as on any host. AppArmor confines its guests (../fleet/confined.py). There
+libvirt gets a drop-in (../fleet/drop_in.py) and instances of Nova (../fleet/nova.py), until the power fails (../fleet/crashed.py).
+This file is the host's side.
 """
 
 import argparse
@@ -26,7 +27,7 @@ SETUP = TOP / "tests" / "setup"
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-c", str(TOP / "tests" / "pytest.ini"), "-p", "plugins.results", "-q",
           "--no-header", "--tb=short"]
 # Debian's own, as far as they are not on this machine, which is the VM's root.
-DEBIAN = ("grub2-common", "grub-pc-bin", "dkms", "libvirt-daemon-system")
+DEBIAN = ("grub2-common", "grub-pc-bin", "dkms", "apparmor", "libvirt-daemon-system")
 SECTOR, START = 512, 1 << 20  # the gap in front of the partition is GRUB's
 DISK_SIZE = 2 << 30
 
