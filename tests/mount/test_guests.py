@@ -85,7 +85,6 @@ def test_two_qemus_on_one_file(fs, work, disk, control, name, process):
     assert not shared(control)
 
 
-@pytest.mark.memory_only("it has not passed in the VM yet")
 def test_a_guest_in_a_mount_namespace(fs, work, disk):
     """As in a container that has the mount bound into it: the file is the same inside and outside."""
     inside = work / "inside"
