@@ -29,21 +29,36 @@ class Switch:
         self._programs = []
 
     def __enter__(self):
+        try:
+            self._start_all()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start_all(self):
         self._run("ovsdb-tool", "create", "db", SCHEMA)
         self._start("ovsdb-server", "db", "--remote=punix:db.sock", "--unixctl=db.ctl")
         wait_until((self._work / "db.sock").exists, "the database answers", TIMEOUT)
         self._control("--no-wait", "init")
         self._control("--no-wait", "set", "Open_vSwitch", ".", *(f"other_config:{setting}" for setting in CONFIG))
         self.pid = self._start(PROGRAM, "unix:db.sock", "--unixctl=vs.ctl")
+        self._wait_for_switch()
         self._control("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
         self._control("add-port", "br0", "vhost0", "--", "set", "interface", "vhost0", "type=dpdkvhostuserclient",
                       "options:vhost-server-path=vhost")
-        return self
 
     def __exit__(self, *exception):
         for program in reversed(self._programs):
             program.terminate()
             program.wait()
+
+    def _wait_for_switch(self):
+        """Without it, ovs-vsctl waits in vain."""
+        log = self._work / f"{PROGRAM.name}.log"
+        wait_until(lambda: "DPDK Enabled - initialized" in log.read_text() or self._programs[-1].poll() is not None,
+                   "the switch has its memory", TIMEOUT)
+        assert self._programs[-1].poll() is None, log.read_text()[-3000:]
 
     def _run(self, *command):
         return subprocess.run(command, cwd=self._work, env=self._environment, check=True, capture_output=True, text=True,
