@@ -24,6 +24,7 @@ FILES = {
     "PREFIX/sbin/mount.fuse.dmemfs": 0o755,
     "PREFIX/libexec/dmemfs/unit-stop": 0o755,
     "PREFIX/bin/qemu-aligned": 0o755,
+    "PREFIX/libexec/dmemfs/qemu-aligned": 0o755,
     "/etc/apparmor.d/abstractions/libvirt-qemu.d/dmemfs": 0o644,
     "PREFIX/lib/systemd/system/dmemfsd.service": 0o644,
     "PREFIX/lib/udev/rules.d/60-dmemfs.rules": 0o644,

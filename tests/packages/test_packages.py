@@ -68,7 +68,7 @@ def test_files_of_the_daemon(unpacked):
     assert found == {
         "etc/apparmor.d/abstractions/libvirt-qemu.d/dmemfs", "etc/dmemfs/dmemfsd.conf", "usr/bin/qemu-aligned",
         "lib/systemd/system/dmemfsd.service", "usr/lib/tmpfiles.d/dmemfs.conf",
-        "usr/libexec/dmemfs/unit-stop", "usr/sbin/dmemfsctl", "usr/sbin/dmemfsd",
+        "usr/libexec/dmemfs/qemu-aligned", "usr/libexec/dmemfs/unit-stop", "usr/sbin/dmemfsctl", "usr/sbin/dmemfsd",
         "usr/sbin/mount.fuse.dmemfs",
         "usr/share/bash-completion/completions/dmemfsctl", "usr/share/dmemfs/dmemfs-dashboard.json",
         "usr/share/dmemfs/dmemfs.rules.yml", "usr/share/dmemfs/libvirt-requires-dmemfsd.conf", "usr/share/dmemfs/nova.md",
