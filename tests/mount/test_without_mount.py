@@ -209,6 +209,34 @@ def test_paths_with_commas(fs, work, start):
     assert start("-object", as_json(fs / "c,d" / "vm1")).returncode == 1
 
 
+def test_newlines_at_the_end(fs, start):
+    """They belong to the path, and to what a secret is."""
+    done = start("-object", f"memory-backend-file,id=ram,mem-path={fs.root}\n")
+    assert (done.returncode, done.stdout) == (1, "") and f"{fs.root}\n is not on dmemfs" in done.stderr
+    text = f"memory-backend-file,id=ram,mem-path={fs / 'vm1'}\n"
+    assert start("-object", text).stdout == f"-object\n{text},align={max(fs.unit, 2 << 20)}\n"
+    assert start("-object", "secret,id=s,data=a\n\n").stdout == "-object\nsecret,id=s,data=a\n\n\n"
+
+
+def test_byte_that_stands_for_a_comma(fs, start):
+    (fs / "a,b").mkdir()
+    text = f"memory-backend-file,id=ram,mem-path={fs.root}/a\1b"
+    refused(start, text, "a control character (1), which stands for a comma here: use a path and an id without it")
+
+
+@pytest.mark.timeout(10)
+def test_long_objects_that_are_not_memory(start):
+    """Reading them takes a time that is quadratic: more than the limit of the test."""
+    text = f"secret,id=s,data={',,' * 60000}"
+    assert start("-object", text).stdout == f"-object\n{text}\n"
+
+
+def test_qemu_that_is_elsewhere(start):
+    done = start("-version", QEMU="/nonexistent/qemu")
+    assert done.returncode == 127
+    assert done.stderr.startswith("qemu-aligned: there is no /nonexistent/qemu: set QEMU in the environment")
+
+
 def test_other_arguments_are_left_alone(start):
     arguments = ["-object", "memory-backend-memfd,id=ram,size=1G", "-object", "rng-random,id=r,filename=/dev/urandom", "-name", "a b"]
     assert start(*arguments).stdout.splitlines() == arguments
