@@ -126,21 +126,24 @@ const struct mount_point *mounts_blocking_lexically(const GPtrArray *mounts, con
 }
 
 /*
- * Replaces the first symbolic link in @path, or finds that there is none. NULL without @blocking: there is none. readlink(2) is asked
- * only for names of which all before it are known not to block.
+ * Replaces the first symbolic link in @path, which is below @root, or finds that there is none. NULL without @blocking: there is none.
+ * readlink(2) is asked only for names of which all before it are known not to block.
  */
-static char *follow_first_link(const GPtrArray *mounts, const char *path, const struct mount_point **blocking)
+static char *follow_first_link(const GPtrArray *mounts, const char *root, const char *path,
+                               const struct mount_point **blocking)
 {
 	for (size_t length = 0; path[length];) {
 		g_autofree char *target = NULL;
 		g_autofree char *name = NULL;
+		g_autofree char *full = NULL;
 
 		length += 1 + strcspn(path + length + 1, "/");
 		name = g_strndup(path, length);
 		*blocking = mounts_blocking_lexically(mounts, name);
 		if (*blocking)
 			return NULL;
-		target = g_file_read_link(name, NULL);
+		full = g_strconcat(root, name, NULL);
+		target = g_file_read_link(full, NULL);
 		if (target) {
 			g_autofree char *directory = g_path_get_dirname(name);
 			g_autofree char *whole = g_strconcat(target, path + length, NULL);
@@ -151,18 +154,27 @@ static char *follow_first_link(const GPtrArray *mounts, const char *path, const 
 	return NULL;
 }
 
-const struct mount_point *mounts_blocking(const GPtrArray *mounts, const char *path)
+char *mounts_resolve(const GPtrArray *mounts, const char *root, const char *path, const struct mount_point **blocking)
 {
-	const struct mount_point *blocking = NULL;
-	char *at = g_canonicalize_filename(path, "/");
+	g_autofree char *at = g_canonicalize_filename(path, "/");
 
-	for (int links = 0; at && links < 40; links++) { /* MAXSYMLINKS */
-		char *next = follow_first_link(mounts, at + (at[1] == '/'), &blocking);
+	*blocking = NULL;
+	for (int links = 0; links < 40; links++) { /* MAXSYMLINKS */
+		char *next = follow_first_link(mounts, root, at + (at[1] == '/'), blocking);
 
+		if (!next)
+			return *blocking ? NULL : g_strdup(at + (at[1] == '/'));
 		g_free(at);
 		at = next;
 	}
-	g_free(at);
+	return NULL;
+}
+
+const struct mount_point *mounts_blocking(const GPtrArray *mounts, const char *path)
+{
+	const struct mount_point *blocking;
+
+	g_free(mounts_resolve(mounts, "", path, &blocking));
 	return blocking;
 }
 

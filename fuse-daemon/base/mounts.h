@@ -32,6 +32,11 @@ const struct mount_point *mounts_of_path(const GPtrArray *mounts, const char *pa
 const struct mount_point *mounts_blocking(const GPtrArray *mounts, const char *path);
 const struct mount_point *mounts_blocking_lexically(const GPtrArray *mounts, const char *path);
 /*
+ * @path without its symbolic links, which are examined below @root ("" for this system); g_malloc'ed. NULL: there are too many of them,
+ * or @blocking is a mount as above.
+ */
+char *mounts_resolve(const GPtrArray *mounts, const char *root, const char *path, const struct mount_point **blocking);
+/*
  * One mount of each dmemfs, in the order of @mounts: the first that shows its root directory and that no other mount hides, else the
  * first that no other mount hides. A dmemfs of which only parts are mounted, such as what remains in a container of one that ended,
  * counts only if there is no other. The mounts (const struct mount_point) are owned by @mounts; the caller frees the array.

@@ -165,8 +165,8 @@ static enum status run(const struct invocation *invocation, GError **error)
 	g_autoptr(GError) views_error = NULL;
 	g_autoptr(config_t) config = find_config(root, &config_error);
 	g_autoptr(GPtrArray) views = arguments.root ? NULL : view_open_all(&views_error);
-	g_autoptr(GPtrArray) mounts = read_mounts(views);
 	g_autoptr(GPtrArray) none = g_ptr_array_new();
+	g_autoptr(GPtrArray) mounts = arguments.root ? g_ptr_array_ref(none) : read_mounts(views);
 	g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(finding_free);
 	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify)files_destroy);
 	struct doctor doctor = {

@@ -28,18 +28,14 @@ static bool confines_libvirt(const struct doctor *doctor)
 	return !profiles || strstr(profiles, "libvirt") || strstr(profiles, "virtqemud");
 }
 
-/* What AppArmor sees when @emulator is executed: what a symbolic link leads to. g_malloc'ed; NULL: that cannot be examined. */
+/* What AppArmor sees when @emulator is executed: a path without symbolic links. g_malloc'ed; NULL: that cannot be examined. */
 static char *resolve(struct doctor *doctor, const char *emulator)
 {
-	g_autofree char *full = g_build_filename(doctor->root, emulator, NULL);
-	g_autofree char *target = NULL;
+	const struct mount_point *blocking;
 
-	if (!doctor_can_examine(doctor, emulator))
-		return NULL;
-	target = g_file_read_link(full, NULL);
-	if (!target || !g_path_is_absolute(target))
-		return g_strdup(emulator);
-	return doctor_can_examine(doctor, target) ? g_steal_pointer(&target) : NULL;
+	return doctor_can_examine(doctor, emulator)
+	               ? mounts_resolve(doctor->mounts, doctor->root, emulator, &blocking)
+	               : NULL;
 }
 
 /* Adds to @paths what the group of @pattern is in @text. */

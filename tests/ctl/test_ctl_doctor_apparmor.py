@@ -96,9 +96,12 @@ def test_emulator_that_libvirt_may_not_execute(host, found, aligned):
     host.write("etc/apparmor.d/abstractions/libvirt-qemu", DEBIAN_13)
     script = "/srv/bin/qemu"
     host.write(script.lstrip("/"), f"#!/bin/sh\nexec {aligned} \"$@\"\n")
-    (host.root / "srv/bin/link").symlink_to(aligned)
+    (host.root / "srv/bin/absolute").symlink_to(aligned)
+    (host.root / "srv/bin/link").symlink_to("absolute")
+    (host.root / "srv/bin/relative").symlink_to(f"../..{aligned}")
+    (host.root / "srv/sbin").symlink_to("bin")
     host.write("srv/bin/other", "\x7fELF")
-    for number, emulator in enumerate(("/srv/bin/link", "/srv/bin/other", QEMU, script)):
+    for number, emulator in enumerate(("/srv/bin/link", "/srv/bin/relative", "/srv/sbin/qemu", "/srv/bin/other", QEMU, script)):
         host.write(f"etc/libvirt/qemu/{number}.xml", DOMAIN.format(emulator=emulator, file="/dev/null"))
     assert found() == {
         f"AppArmor keeps libvirtd from executing {script}: guests with this emulator do not start":
