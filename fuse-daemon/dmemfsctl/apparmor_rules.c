@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Reads the rules of AppArmor profiles: see apparmor.d(5). */
+/*
+ * Reads the rules of AppArmor profiles: see apparmor.d(5). G_REGEX_RAW: not all comments are UTF-8, and GLib checks all of a text anew for
+ * each match.
+ */
 #include "dmemfsctl/apparmor_rules.h"
 
 #include <string.h>
@@ -11,7 +14,9 @@ static void append(GString *text, const char *root, const char *path, unsigned d
 
 static void append_file(GString *text, const char *contents, const char *root, unsigned depth)
 {
-	g_autoptr(GRegex) include = g_regex_new("^\\s*#?include\\s+(?:if\\s+exists\\s+)?<([^>]+)>", 0, 0, NULL);
+	g_autoptr(GRegex) include = g_regex_new("^\\s*#?include\\s+(?:if\\s+exists\\s+)?"
+	                                        "(?|<([^>]+)>|\"(?:" DIRECTORY "/)?([^\"]+)\")",
+	                                        G_REGEX_RAW, 0, NULL);
 	g_auto(GStrv) lines = g_strsplit(contents, "\n", -1);
 
 	for (char **line = lines; *line; line++) {
@@ -93,14 +98,14 @@ static bool matches(const char *pattern, const char *path)
 {
 	g_autofree char *expression = expression_of(pattern);
 
-	return g_regex_match_simple(expression, path, G_REGEX_DOLLAR_ENDONLY, 0);
+	return g_regex_match_simple(expression, path, G_REGEX_RAW | G_REGEX_DOLLAR_ENDONLY, 0);
 }
 
 bool apparmor_rules_allow(const char *text, const char *path, char permission)
 {
 	g_autoptr(GRegex) form =
-		g_regex_new("^\\s*((?:[a-z]+\\s+)*)(?:\"([^\"]+)\"|(/\\S*))\\s+([a-zA-Z]+)", 0, 0, NULL);
-	g_auto(GStrv) rules = g_regex_split_simple(",\\s+|\n", text, 0, 0);
+		g_regex_new("^\\s*((?:[a-z]+\\s+)*)(?:\"([^\"]+)\"|(/\\S*))\\s+([a-zA-Z]+)", G_REGEX_RAW, 0, NULL);
+	g_auto(GStrv) rules = g_regex_split_simple(",\\s+|\n", text, G_REGEX_RAW, 0);
 	bool allowed = false;
 
 	for (char **rule = rules; *rule; rule++) {

@@ -33,15 +33,14 @@ static char *resolve(struct doctor *doctor, const char *emulator)
 {
 	const struct mount_point *blocking;
 
-	return doctor_can_examine(doctor, emulator)
-	               ? mounts_resolve(doctor->mounts, doctor->root, emulator, &blocking)
-	               : NULL;
+	return doctor_can_examine(doctor, emulator) ? mounts_resolve(doctor->mounts, doctor->root, emulator, &blocking)
+	                                            : NULL;
 }
 
 /* Adds to @paths what the group of @pattern is in @text. */
 static void find_all(GHashTable *paths, const char *text, const char *pattern)
 {
-	g_autoptr(GRegex) regex = g_regex_new(pattern, 0, 0, NULL);
+	g_autoptr(GRegex) regex = g_regex_new(pattern, G_REGEX_RAW, 0, NULL);
 	g_autoptr(GMatchInfo) match = NULL;
 
 	for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match); g_match_info_next(match, NULL))

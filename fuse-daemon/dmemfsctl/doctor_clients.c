@@ -59,8 +59,8 @@ char *doctor_backing_directory(const struct doctor *doctor)
  */
 static void check_hugetlbfs(struct doctor *doctor, const char *text)
 {
-	g_autoptr(GRegex) setting =
-		g_regex_new("^\\s*hugetlbfs_mount\\s*=\\s*(\"[^\"]*\"|\\[[^]]*\\])", G_REGEX_MULTILINE, 0, NULL);
+	g_autoptr(GRegex) setting = g_regex_new("^\\s*hugetlbfs_mount\\s*=\\s*(\"[^\"]*\"|\\[[^]]*\\])",
+	                                        G_REGEX_RAW | G_REGEX_MULTILINE, 0, NULL);
 	g_autoptr(GMatchInfo) match = NULL;
 	g_auto(GStrv) paths = NULL;
 	g_autofree char *value = NULL;

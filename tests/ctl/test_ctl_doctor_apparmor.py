@@ -83,6 +83,18 @@ def test_debian_13_needs_none(host, found):
     assert found() == {}
 
 
+def test_include_of_a_quoted_path(host, found):
+    host.write(f"{LOCAL}/abstractions/libvirt-qemu", f'#include "/{DIRECTORY}"\n')
+    assert found() == {}
+
+
+def test_profile_that_is_not_utf8(host, found):
+    host.write(f"{LOCAL}/abstractions/libvirt-qemu", "")
+    (host.root / LOCAL / "abstractions" / "libvirt-qemu").write_bytes(
+        b"include if exists <abstractions/libvirt-qemu.d>\n/srv/caf\xe9/** r, # caf\xe9\n")
+    assert found() == {}
+
+
 @pytest.mark.parametrize("rules", ["{aligned} rmix,  /usr/bin/{{cat,stat}} ix,\n", '  "/usr/**" rix,', "/usr/{{bin/*,local/**}} rix,\n"])
 def test_rules_of_the_operator(host, found, aligned, rules):
     host.write(f"{LOCAL}/abstractions/libvirt-qemu", rules.format(aligned=aligned))
