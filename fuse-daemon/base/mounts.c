@@ -14,6 +14,7 @@ static void mount_point_free(gpointer data)
 
 	g_free(mount->path);
 	g_free(mount->type);
+	g_clear_pointer(&mount->children, g_ptr_array_unref);
 	g_free(mount);
 }
 
@@ -65,29 +66,22 @@ static bool lies_on(const char *path, const char *mountpoint)
 	return strncmp(path, mountpoint, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-static bool is_listed(const GPtrArray *mounts, int id)
-{
-	for (guint i = 0; i < mounts->len; i++) {
-		if (((const struct mount_point *)g_ptr_array_index(mounts, i))->id == id)
-			return true;
-	}
-	return false;
-}
-
 /* The mount that the kernel enters next on the way to @path from @mount; NULL: the first of all. NULL: @path ends on @mount. */
 static const struct mount_point *next_mount(const GPtrArray *mounts, const struct mount_point *mount, const char *path)
 {
+	const GPtrArray *next = mount ? mount->children : mounts;
 	const struct mount_point *found = NULL;
+	size_t length = 0;
 
 	/* The one with the shortest path; of several with the same path, the last one is on top. */
-	for (guint i = 0; i < mounts->len; i++) {
-		const struct mount_point *next = g_ptr_array_index(mounts, i);
+	for (guint i = 0; next && i < next->len; i++) {
+		const struct mount_point *child = g_ptr_array_index(next, i);
 
-		if (!lies_on(path, next->path) || next == mount || (found && strlen(next->path) > strlen(found->path)))
+		if ((!mount && !child->is_first) || !lies_on(path, child->path) ||
+		    (found && strlen(child->path) > length))
 			continue;
-		if (mount ? next->parent == mount->id && next->parent != next->id
-		          : next->parent == next->id || !is_listed(mounts, next->parent))
-			found = next;
+		found = child;
+		length = strlen(child->path);
 	}
 	return found;
 }
@@ -178,6 +172,29 @@ const struct mount_point *mounts_blocking(const GPtrArray *mounts, const char *p
 	return blocking;
 }
 
+/* Tells each mount what is mounted on it. */
+static void find_children(const GPtrArray *mounts)
+{
+	g_autoptr(GHashTable) by_id = g_hash_table_new(g_direct_hash, g_direct_equal);
+
+	for (guint i = 0; i < mounts->len; i++) {
+		struct mount_point *mount = g_ptr_array_index(mounts, i);
+
+		g_hash_table_insert(by_id, GINT_TO_POINTER(mount->id), mount);
+	}
+	for (guint i = 0; i < mounts->len; i++) {
+		struct mount_point *mount = g_ptr_array_index(mounts, i);
+		struct mount_point *parent = g_hash_table_lookup(by_id, GINT_TO_POINTER(mount->parent));
+
+		mount->is_first = !parent || parent == mount;
+		if (mount->is_first)
+			continue;
+		if (!parent->children)
+			parent->children = g_ptr_array_new();
+		g_ptr_array_add(parent->children, mount);
+	}
+}
+
 GPtrArray *mounts_parse(const char *mountinfo)
 {
 	GPtrArray *mounts = g_ptr_array_new_with_free_func(mount_point_free);
@@ -191,6 +208,7 @@ GPtrArray *mounts_parse(const char *mountinfo)
 		if (mount)
 			g_ptr_array_add(mounts, mount);
 	}
+	find_children(mounts);
 	root = mounts_of_path(mounts, "/");
 	device = root ? root->device : 0;
 	for (guint i = 0; i < mounts->len; i++) {
@@ -220,15 +238,23 @@ GPtrArray *mounts_of_dmemfs(const GPtrArray *mounts)
 
 	for (guint i = 0; i < mounts->len; i++) {
 		struct mount_point *mount = g_ptr_array_index(mounts, i);
+		const struct mount_point *other = NULL;
 		guint k = 0;
 
-		if (!mount->is_dmemfs || mounts_of_path(mounts, mount->path) != mount)
+		if (!mount->is_dmemfs)
 			continue;
-		while (k < found->len && ((struct mount_point *)g_ptr_array_index(found, k))->device != mount->device)
-			k++;
+		for (; k < found->len; k++) {
+			other = g_ptr_array_index(found, k);
+			if (other->device == mount->device)
+				break;
+		}
+		/* Asked last: this takes a walk over many mounts. */
+		if ((k < found->len && (other->is_whole || !mount->is_whole)) ||
+		    mounts_of_path(mounts, mount->path) != mount)
+			continue;
 		if (k == found->len)
 			g_ptr_array_add(found, mount);
-		else if (mount->is_whole && !((struct mount_point *)g_ptr_array_index(found, k))->is_whole)
+		else
 			found->pdata[k] = mount;
 	}
 	remove_parts(found);

@@ -9,6 +9,8 @@
 
 struct mount_point {
 	int id, parent; /* the parent is the mount that @path is on; not in the list for the one that is seen as "/" */
+	GPtrArray *children; /* those whose parent this is, in the same order; NULL: none */
+	bool is_first;       /* its parent is not in the list */
 	char *path;
 	char *type;
 	dev_t device;  /* of the file system: its bind mounts have the same */

@@ -76,6 +76,26 @@ static void mounts_without_sense(void)
 	g_assert_nonnull(mounts_of_path(circle, "/a/b"));
 }
 
+/* Within the time limit of a test: many in one directory, and many over each other, as containers leave them behind. */
+static void many_mounts(void)
+{
+	GString *text = g_string_new("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n");
+
+	for (int i = 0; i < 10000; i++)
+		g_string_append_printf(text, "%d 1 0:40 / /run/%d rw - fuse.dmemfs dmemfs rw\n", 10000 + i, i);
+	for (int i = 0; i < 2000; i++)
+		g_string_append_printf(text, "%d %d 0:41 / /mnt/dmemfs rw - fuse.dmemfs dmemfs rw\n", 20000 + i,
+		                       i ? 19999 + i : 1);
+
+	g_autofree char *mountinfo = g_string_free(text, FALSE);
+	g_autoptr(GPtrArray) list = mounts_parse(mountinfo);
+	g_autoptr(GPtrArray) found = mounts_of_dmemfs(list);
+
+	g_assert_cmpuint(found->len, ==, 2);
+	g_assert_cmpint(((const struct mount_point *)g_ptr_array_index(found, 0))->id, ==, 10000);
+	g_assert_cmpint(((const struct mount_point *)g_ptr_array_index(found, 1))->id, ==, 21999);
+}
+
 #define ROOT_DISK  "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 #define BIND_MOUNT "30 22 0:40 /tenant /srv/a rw - fuse.dmemfs dmemfs rw\n"
 /* Of this one only parts are mounted, one of them hidden. */
@@ -352,6 +372,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ctl/mounts_of_file_systems", mounts_of_file_systems);
 	g_test_add_func("/ctl/mounts_over_mounts", mounts_over_mounts);
 	g_test_add_func("/ctl/mounts_without_sense", mounts_without_sense);
+	g_test_add_func("/ctl/many_mounts", many_mounts);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
 	g_test_add_func("/ctl/numa_lines", numa_lines);
