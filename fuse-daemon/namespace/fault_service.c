@@ -11,7 +11,7 @@
 #include "file/unlinked_mapped.h"
 #include "pool/numa_policy.h"
 
-/* Between two attempts to serve a fault while the host lacks memory. */
+/* Before another attempt to serve a fault while the host lacks memory. */
 #define PAUSE (G_TIME_SPAN_SECOND / 10)
 
 struct fault_service {
@@ -19,7 +19,8 @@ struct fault_service {
 	const struct storage *storage;
 	GThreadPool *pool;
 	gint64 patience; /* us */
-	gint stopping;   /* atomic */
+	GMutex lock;
+	bool stopping; /* no job is queued again; protected by @lock */
 };
 
 enum job_kind {
@@ -32,6 +33,7 @@ enum job_kind {
 
 struct job {
 	enum job_kind kind;
+	gint64 end; /* of a FAULT that waits for memory of the host: when its patience ends; 0: it has not waited */
 	union {
 		struct backend_fault fault;
 		struct backend_mapping mapping; /* UNALIGNED, REFUSED */
@@ -187,35 +189,43 @@ static int serve(const struct fault_service *service, const struct job *job)
 }
 
 /*
- * -ENOMEM: the kernel has no memory to map the unit by, which it zeroes. That does not last, because the kernel frees memory then: no
- * reason to kill the guest at once. A fault that waits when the service stops has no answer.
+ * Queues @job again after a pause, behind the others: those may need no memory of the host, and shall not wait for it. False: its
+ * patience is at its end. A job that waits when the service stops is dropped, without an answer.
  */
-static void serve_fault(struct fault_service *service, const struct job *job)
+static bool try_later(struct fault_service *service, struct job *job)
 {
-	gint64 end = g_get_monotonic_time() + service->patience;
-	int err = serve(service, job);
+	gint64 now = g_get_monotonic_time();
 
-	if (err == -ENOMEM)
+	if (!job->end) {
 		tell_waiting(service, &job->fault);
-	while (err == -ENOMEM && g_get_monotonic_time() < end) {
-		g_usleep(PAUSE);
-		if (g_atomic_int_get(&service->stopping))
-			return;
-		err = serve(service, job);
+		job->end = now + service->patience;
 	}
-	if (err)
-		answer(service, &job->fault, err);
+	if (now >= job->end)
+		return false;
+	g_usleep(PAUSE);
+	g_mutex_lock(&service->lock);
+	if (service->stopping)
+		forget(job);
+	else
+		g_thread_pool_push(service->pool, job, NULL);
+	g_mutex_unlock(&service->lock);
+	return true;
 }
 
+/*
+ * -ENOMEM: the kernel has no memory to map the unit by, which it zeroes. That does not last, because the kernel frees memory then: no
+ * reason to kill the guest at once.
+ */
 static void run(gpointer data, gpointer user_data)
 {
 	struct fault_service *service = user_data;
 	struct job *job = data;
+	int err = serve(service, job);
 
-	if (job->kind == JOB_FAULT)
-		serve_fault(service, job);
-	else
-		serve(service, job);
+	if (job->kind == JOB_FAULT && err == -ENOMEM && try_later(service, job))
+		return;
+	if (job->kind == JOB_FAULT && err)
+		answer(service, &job->fault, err);
 	forget(job);
 }
 
@@ -267,6 +277,7 @@ struct fault_service *fault_service_start(struct namespace *ns, const struct sto
 	service->ns = ns;
 	service->storage = storage;
 	service->patience = patience;
+	g_mutex_init(&service->lock);
 	service->pool = g_thread_pool_new_full(run, service, forget, (gint)threads, FALSE, NULL);
 	storage->ops->set_demand(storage->backend, &fns, service);
 	return service;
@@ -276,7 +287,10 @@ void fault_service_stop(struct fault_service *service)
 {
 	if (!service)
 		return;
-	g_atomic_int_set(&service->stopping, TRUE);
+	g_mutex_lock(&service->lock);
+	service->stopping = true;
+	g_mutex_unlock(&service->lock);
 	g_thread_pool_free(service->pool, TRUE, TRUE);
+	g_mutex_clear(&service->lock);
 	g_free(service);
 }

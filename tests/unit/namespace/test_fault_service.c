@@ -248,6 +248,24 @@ static void fault_waits_no_longer(void)
 	world_tear_down(&world, NULL);
 }
 
+/* The only thread serves another fault, of an inode that does not exist, before the patience of the first ends. */
+static void others_do_not_wait(void)
+{
+	struct world world = { 0 };
+	struct fault_service *service = touch(&world, G_MAXINT, FAULT_SERVICE_PATIENCE);
+	struct backend_fault fault = { .id = END, .length = DMEMFS_PAGE_2M, .pid = 8, .comm = QEMU };
+
+	while (g_atomic_int_get(&world.fake->fail_cleans) == G_MAXINT)
+		g_usleep(1000);
+	world.fake->demand->fault(&fault, world.fake->demand_data);
+	while (!g_atomic_int_get(&world.fake->answers))
+		g_usleep(1000);
+	g_assert_cmpint(world.fake->answer, !=, -ENOMEM);
+	fault_service_stop(service);
+	g_assert_cmpint(world.fake->answers, ==, 1);
+	world_tear_down(&world, NULL);
+}
+
 static void fault_waits_for_the_next_daemon(void)
 {
 	struct world world = { 0 };
@@ -273,6 +291,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/fault_service/renames", paths_after_renames);
 	g_test_add_func("/fault_service/memory", fault_waits_for_memory);
 	g_test_add_func("/fault_service/patience", fault_waits_no_longer);
+	g_test_add_func("/fault_service/others", others_do_not_wait);
 	g_test_add_func("/fault_service/stop", fault_waits_for_the_next_daemon);
 	return g_test_run();
 }
