@@ -32,7 +32,7 @@ def run_in_vm(directory, checks, variable, where):
     """
     parser = argparse.ArgumentParser()
     add_suite_options(parser)
-    options = parser.parse_args(["--systemd", "--timeout", "1200", "--logs", str(directory / "logs"),
+    options = parser.parse_args(["--systemd", "--timeout", "2400", "--logs", str(directory / "logs"),
                                  "--visible", str(where), "--env", f"{variable}={where}"])
     machine = prepare(options)
     output = bytearray()
