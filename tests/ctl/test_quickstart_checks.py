@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""./quickstart refuses a machine with the words of dmemfsctl doctor, before it downloads or installs anything."""
+"""./quickstart refuses a machine with the words of dmemfsctl doctor, before it downloads or installs anything; reads whole lines."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,3 +39,16 @@ def test_it_says_what_doctor_says(ctl, work, check):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"quickstart: {problem['text']}: {problem['remedy']}\n"
     assert not cache.exists()
+
+
+def test_it_reads_whole_lines_of_the_console(work):
+    """The guest may be in the middle of one."""
+    function = re.search(r"^console_value\(\)\n\{\n.*?^\}\n", QUICKSTART.read_text(), re.M | re.S)[0]
+    command = ["bash", "-c", f"{function}work=$1\nconsole_value host-token", "bash", work]
+
+    def value(console):
+        (work / "console").write_bytes(console)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert value(b"guest-token 12ab\r\nhost-token 4057e0") == ""
+    assert value(b"guest-token 12ab\r\nhost-token 4057e0f1\r\n") == "4057e0f1\n"
