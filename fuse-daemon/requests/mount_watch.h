@@ -14,7 +14,7 @@
  * How long after a change of the mount table to look for the mount: by then an unmount that ends the connection has
  * ended the daemon, and one look serves for many changes in a row.
  */
-#define MOUNT_WATCH_DELAY_MS 2000
+#define MOUNT_WATCH_DELAY_MS 5000
 
 struct mount_watch;
 

@@ -167,7 +167,7 @@ def test_unmounting_with_a_copy_in_another_namespace(fs):
     other = daemon.work / "other"
     other.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", other], check=True)
-    time.sleep(3)
+    time.sleep(6)
     subprocess.run(["umount", other], check=True)
     assert "unmounted here" not in daemon.log
     with Child(container, with_pipe=True) as child:
