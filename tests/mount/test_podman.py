@@ -14,7 +14,7 @@ import pytest
 from helpers.control import Control
 from helpers.counting import SCALE, SIZE, TIMEOUT, CountingGuest, make_disk, word_in
 from helpers.mount import wait_until
-from helpers.processes import mounts_under
+from helpers.processes import mounts_under, processes_naming
 
 # The directories of Debian that are below /usr; those that podman fills; and what the volumes need.
 NOBODY = 65534
@@ -67,6 +67,8 @@ def container(uid, *volumes):
             podman("rm", "--force", "--time", "0", "guest")
             if uid:
                 podman("system", "migrate")  # ends the process that keeps the user's namespace
+            # The program that watches a container starts another one at its end, which writes to the store.
+            wait_until(lambda: not processes_naming(store), "podman's processes have ended", TIMEOUT)
 
 
 @contextmanager
