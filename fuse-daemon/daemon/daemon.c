@@ -363,7 +363,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();
 	metrics = metrics_start(&daemon->server, daemon->mount);
-	watch = mount_watch_start(mountpoint, mount_device(daemon->mount));
+	watch = mount_watch_start(mountpoint, mount_device(daemon->mount), mount_fd(daemon->mount));
 	g_main_loop_run(daemon->loop);
 	mount_watch_stop(watch);
 

@@ -10,12 +10,14 @@
 #include "base/log.h"
 #include "base/mountinfo.h"
 #include "base/notify.h"
+#include "connection/takeover.h"
 
 struct mount_watch {
 	const char *mountpoint;
 	dev_t device;
-	int fd;       /* of mountinfo */
-	guint source; /* waits for a change, or for the delay after one; 0: the mount is gone, and the log says so */
+	int connection; /* descriptor of /dev/fuse; the owner's */
+	int fd;         /* of mountinfo */
+	guint source;   /* waits for a change, or for the delay after one; 0: the mount is gone, and the log says so */
 };
 
 static void await_change(struct mount_watch *watch);
@@ -39,7 +41,7 @@ static gboolean look(gpointer data)
 	watch->source = 0;
 	if (mountinfo_has(watch->device))
 		await_change(watch);
-	else
+	else if (takeover_is_alive(watch->connection)) /* else the daemon ends, and this loop was busy meanwhile */
 		say_gone(watch);
 	return G_SOURCE_REMOVE;
 }
@@ -59,7 +61,7 @@ static void await_change(struct mount_watch *watch)
 	watch->source = g_unix_fd_add(watch->fd, G_IO_PRI | G_IO_ERR, on_change, watch);
 }
 
-struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device)
+struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device, int connection)
 {
 	int fd = open(MOUNTINFO_FILE, O_RDONLY | O_CLOEXEC); /* the kernel reports changes after this open to poll(2) */
 	struct mount_watch *watch;
@@ -67,7 +69,7 @@ struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device)
 	if (fd < 0)
 		return NULL;
 	watch = g_new(struct mount_watch, 1);
-	*watch = (struct mount_watch){ .mountpoint = mountpoint, .device = device, .fd = fd };
+	*watch = (struct mount_watch){ .mountpoint = mountpoint, .device = device, .connection = connection, .fd = fd };
 	await_change(watch);
 	return watch;
 }

@@ -14,15 +14,16 @@
  * How long after a change of the mount table to look for the mount: by then an unmount that ends the connection has
  * ended the daemon, and one look serves for many changes in a row.
  */
-#define MOUNT_WATCH_DELAY_MS 5000
+#define MOUNT_WATCH_DELAY_MS 10000
 
 struct mount_watch;
 
 /*
- * Watches the mount of @device at @mountpoint, from the main loop. Keeps @mountpoint, which must outlive the watch.
+ * Watches the mount of @device at @mountpoint, from the main loop; @connection is its descriptor of /dev/fuse. Keeps @mountpoint and
+ * @connection, which must outlive the watch.
  * NULL when mountinfo cannot be opened.
  */
-struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device);
+struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device, int connection);
 /* NULL is fine. */
 void mount_watch_stop(struct mount_watch *watch);
 

@@ -167,13 +167,13 @@ def test_unmounting_with_a_copy_in_another_namespace(fs):
     other = daemon.work / "other"
     other.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", other], check=True)
-    time.sleep(6)
+    time.sleep(11)
     subprocess.run(["umount", other], check=True)
     assert "unmounted here" not in daemon.log
     with Child(container, with_pipe=True) as child:
         assert child.receive() == "copied"
         assert daemon.unmount() is None
-        wait_until(lambda: f"warning: {fs.root}: unmounted here, but" in daemon.log, "it says that it goes on")
+        wait_until(lambda: f"warning: {fs.root}: unmounted here, but" in daemon.log, "it says that it goes on", 30)
         assert daemon.running
         assert daemon.manager.wait_for(f"STATUS=Unmounted from {fs.root}, serving processes that still use it", 5)
         assert find_copies(daemon.log) == [child.pid]
@@ -185,7 +185,7 @@ def test_unmounting_with_a_copy_in_another_namespace(fs):
 def test_unmounting_lazily_while_a_guest_maps_a_file(fs, holder):
     fs.daemon.expected.append("unmounted here, but")
     subprocess.run(["umount", "-l", fs.root], check=True)
-    wait_until(lambda: "unmounted here, but" in fs.daemon.log, "it says that it goes on")
+    wait_until(lambda: "unmounted here, but" in fs.daemon.log, "it says that it goes on", 30)
     assert fs.daemon.running
     assert alive(holder)
     end(holder)
