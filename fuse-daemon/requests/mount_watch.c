@@ -17,7 +17,7 @@ struct mount_watch {
 	dev_t device;
 	int connection; /* descriptor of /dev/fuse; the owner's */
 	int fd;         /* of mountinfo */
-	guint source;   /* waits for a change, or for the delay after one; 0: the mount is gone, and the log says so */
+	guint source;   /* waits for a change, or for the delay after one; 0: the mount is gone */
 };
 
 static void await_change(struct mount_watch *watch);

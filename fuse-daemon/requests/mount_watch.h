@@ -20,8 +20,7 @@ struct mount_watch;
 
 /*
  * Watches the mount of @device at @mountpoint, from the main loop; @connection is its descriptor of /dev/fuse. Keeps @mountpoint and
- * @connection, which must outlive the watch.
- * NULL when mountinfo cannot be opened.
+ * @connection, which must outlive the watch. NULL when mountinfo cannot be opened.
  */
 struct mount_watch *mount_watch_start(const char *mountpoint, dev_t device, int connection);
 /* NULL is fine. */
