@@ -118,7 +118,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg);
 int dmemfs_region_next(struct dmemfs_region *arg);
 int dmemfs_region_release(const struct dmemfs_region *arg);
 int dmemfs_region_zero(u64 start, u64 length);
-int dmemfs_regions_init(void);
+bool dmemfs_regions_exist(void);
 void dmemfs_regions_exit(void);
 /*
  * Makes @obj the owner of @pfns, or removes the owner if @obj is NULL, in two steps, so that the caller can do other
@@ -159,8 +159,13 @@ void dmemfs_window_free(u64 start, u64 length);
 void *dmemfs_window_open(u64 start, size_t length);
 void dmemfs_window_close(void *addr);
 
+/* The node of the memory's start, or -1; returns how far it reaches. */
+u64 dmemfs_find_node(u64 start, u64 length, int *node);
+
 /* pages.c */
 struct dmemfs_pages;
+/* Whether a region can have struct pages of this order. Errors: of REGION_CLAIM. */
+int dmemfs_pages_check(u64 start, u64 length, unsigned int order);
 /* Struct pages for a region, which all are frozen then. Errors: as of REGION_CLAIM, and whatever the kernel says. */
 struct dmemfs_pages *dmemfs_pages_new(u64 start, u64 length, unsigned int order);
 /* Waits for memory failures that are being dealt with, so the caller does not hold dmemfs_region_lock. */
@@ -340,5 +345,9 @@ __poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);
  */
 int dmemfs_guard_raw(void);
 void dmemfs_guards_exit(void);
+
+/* sleep.c */
+int dmemfs_sleep_init(void);
+void dmemfs_sleep_exit(void);
 
 #endif

@@ -285,16 +285,16 @@ static int __init dmemfs_init(void)
 	ret = dmemfs_poison_init();
 	if (ret)
 		return ret;
-	ret = dmemfs_regions_init();
+	ret = dmemfs_sleep_init();
 	if (ret)
 		goto err_poison;
 	ret = misc_register(&dmemfs_device);
 	if (ret)
-		goto err_regions;
+		goto err_sleep;
 	return 0;
 
-err_regions:
-	dmemfs_regions_exit();
+err_sleep:
+	dmemfs_sleep_exit();
 err_poison:
 	dmemfs_poison_exit();
 	return ret;
@@ -304,6 +304,7 @@ err_poison:
 static void __exit dmemfs_exit(void)
 {
 	misc_deregister(&dmemfs_device);
+	dmemfs_sleep_exit();
 	dmemfs_regions_exit();
 	dmemfs_poison_exit();
 	dmemfs_objects_exit();

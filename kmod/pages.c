@@ -27,6 +27,17 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
+int dmemfs_pages_check(u64 start, u64 length, unsigned int order)
+{
+	if (!order)
+		return 0;
+	if (order != PMD_ORDER && order != PUD_ORDER)
+		return -EINVAL;
+	if (!IS_ALIGNED(start | length, max((u64)DMEMFS_PAGES_ALIGNMENT, (u64)PAGE_SIZE << order)))
+		return -EINVAL;
+	return DMEMFS_PAGES ? 0 : -EOPNOTSUPP;
+}
+
 #if DMEMFS_PAGES
 
 /* The struct pages of a region. */

@@ -10,13 +10,10 @@
  * destroyed only this mutex is held: dmemfs_pages_destroy() waits for memory failures, which take dmemfs_region_lock.
  */
 #include "dmemfs.h"
-#include "compat.h"
 
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/numa.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/suspend.h>
 #include <linux/workqueue.h>
@@ -101,20 +98,6 @@ static u64 owned_bytes(struct dmemfs_range pfns)
 	return pages << PAGE_SHIFT;
 }
 
-/* Sets the NUMA node of the region's start and how far it reaches. Nodes begin and end at multiples of 2 MiB. */
-static void find_node(struct region *region)
-{
-	u64 end = region->start + region->length;
-	u64 pos = ALIGN(region->start + 1, SZ_2M);
-
-	region->node = phys_to_target_node(region->start);
-	while (pos < end && phys_to_target_node(pos) == region->node) {
-		pos += SZ_2M;
-		cond_resched();
-	}
-	region->node_length = min(pos, end) - region->start;
-}
-
 static void region_destroy(struct region *region)
 {
 	if (region->pages)
@@ -156,7 +139,7 @@ static struct region *region_new(u64 start, u64 length, unsigned int order)
 	ret = region_reserve(region);
 	if (ret)
 		goto err_release;
-	find_node(region);
+	region->node_length = dmemfs_find_node(start, length, &region->node);
 	return region;
 
 err_release:
@@ -179,17 +162,6 @@ static void region_describe(const struct region *region, struct dmemfs_region *a
 	};
 }
 
-static int check_order(const struct dmemfs_region *arg)
-{
-	if (!arg->order)
-		return 0;
-	if (arg->order != PMD_ORDER && arg->order != PUD_ORDER)
-		return -EINVAL;
-	if (!IS_ALIGNED(arg->start | arg->length, max((u64)DMEMFS_PAGES_ALIGNMENT, (u64)PAGE_SIZE << arg->order)))
-		return -EINVAL;
-	return DMEMFS_PAGES ? 0 : -EOPNOTSUPP;
-}
-
 int dmemfs_region_claim(struct dmemfs_region *arg)
 {
 	struct dmemfs_range pfns;
@@ -198,7 +170,7 @@ int dmemfs_region_claim(struct dmemfs_region *arg)
 	unsigned int flags;
 	int ret;
 
-	ret = dmemfs_pages(arg->start, arg->length, &pfns) ?: check_order(arg);
+	ret = dmemfs_pages(arg->start, arg->length, &pfns) ?: dmemfs_pages_check(arg->start, arg->length, arg->order);
 	if (ret)
 		return ret;
 	if (pfns.last >= PHYS_PFN(1ULL << MAX_PHYSMEM_BITS))
@@ -551,23 +523,9 @@ int dmemfs_region_zero(u64 start, u64 length)
 	return ret;
 }
 
-/*
- * Refuses hibernation while a region is claimed. The image would contain the module's records of owners and of zeroed
- * memory, but not the memory itself.
- */
-static int on_sleep(struct notifier_block *block, unsigned long action, void *data)
+bool dmemfs_regions_exist(void)
 {
-	if ((action != PM_HIBERNATION_PREPARE && action != PM_RESTORE_PREPARE) || !READ_ONCE(nr_regions))
-		return NOTIFY_DONE;
-	pr_warn("no hibernation: the image would not contain the memory of claimed regions; unload the module first\n");
-	return notifier_from_errno(-EBUSY);
-}
-
-static struct notifier_block sleep = { .notifier_call = on_sleep };
-
-int __init dmemfs_regions_init(void)
-{
-	return register_pm_notifier(&sleep);
+	return READ_ONCE(nr_regions);
 }
 
 /* The module is being unloaded. Called before the objects are freed: memory failures find no owner any more. */
@@ -576,7 +534,6 @@ void dmemfs_regions_exit(void)
 	unsigned long index = 0;
 	struct region *region;
 
-	unregister_pm_notifier(&sleep);
 	cancel_delayed_work_sync(&holders);
 	mutex_lock(&dmemfs_region_lock);
 	__mt_destroy(&owners);

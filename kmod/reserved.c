@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Checks whether memory may be claimed: only RAM that memmap= has taken away from the kernel completely.
+ * Checks whether memory may be claimed: only RAM that memmap= has taken away from the kernel completely. Finds its node.
  *
  * On x86 memmap= makes memory "Reserved" in /proc/iomem. Memory that the firmware uses (EFI's runtime services, tables)
  * is "Reserved" too, and memmap= also reserves holes where there is no memory. The firmware's memory map in
@@ -10,7 +10,9 @@
 
 #include <linux/cc_platform.h>
 #include <linux/ioport.h>
+#include <linux/numa.h>
 #include <linux/security.h>
+#include <linux/sizes.h>
 
 static int add_length(struct resource *resource, void *bytes)
 {
@@ -80,4 +82,18 @@ int dmemfs_check_reserved(u64 start, u64 length)
 	if (reserved_bytes(start, start + length) != length)
 		return -ENODEV;
 	return ram_bytes(start, start + length) == length ? 0 : -EADDRNOTAVAIL;
+}
+
+/* Nodes begin and end at multiples of 2 MiB. */
+u64 dmemfs_find_node(u64 start, u64 length, int *node)
+{
+	u64 end = start + length;
+	u64 pos = ALIGN(start + 1, SZ_2M);
+
+	*node = phys_to_target_node(start);
+	while (pos < end && phys_to_target_node(pos) == *node) {
+		pos += SZ_2M;
+		cond_resched();
+	}
+	return min(pos, end) - start;
 }
