@@ -3,6 +3,7 @@
 #ifndef DMEMFS_COMPAT_H
 #define DMEMFS_COMPAT_H
 
+#include <linux/gfp.h>
 #include <linux/huge_mm.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -50,6 +51,9 @@
 #endif
 #define DMEMFS_PAGES (DMEMFS_PAGES_DEVMAP || DMEMFS_PAGES_COUNTED)
 
+/* Lending needs memory hotplug, and alloc_contig_range() to empty memory before it is removed: see lend.c. */
+#define DMEMFS_LEND (IS_ENABLED(CONFIG_X86) && IS_ENABLED(CONFIG_MEMORY_HOTREMOVE) && IS_ENABLED(CONFIG_CONTIG_ALLOC))
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>
 #define DMEMFS_PFN(pfn) __pfn_to_pfn_t(pfn, PFN_DEV)
@@ -85,6 +89,19 @@ static inline bool dmemfs_is_vcpu(void)
 	return !hlist_empty(&current->preempt_notifiers);
 #else
 	return false;
+#endif
+}
+
+/*
+ * Takes all pages from @start up to @end out of use and allocates them. Before there were flags, the third argument was
+ * a migrate type.
+ */
+static inline int dmemfs_alloc_range(unsigned long start, unsigned long end)
+{
+#ifdef ACR_FLAGS_NONE
+	return alloc_contig_range_noprof(start, end, ACR_FLAGS_NONE, GFP_KERNEL | __GFP_NOWARN);
+#else
+	return alloc_contig_range_noprof(start, end, MIGRATE_MOVABLE, GFP_KERNEL | __GFP_NOWARN);
 #endif
 }
 

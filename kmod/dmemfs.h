@@ -17,6 +17,10 @@
  *   xa_lock(&dmemfs_objects)    the table of objects; object->state, ->inode, ->mnt, ->events,
  *                               ->pending_faults (object.c, events.c, demand.c)
  *
+ * The mutex of lend.c that serializes lends and takes comes before all of these, then the kernel's locks of memory
+ * hotplug (device_hotplug_lock, mem_hotplug_lock, the chain of memory notifiers), then xa_lock(&units) of lend.c. None of
+ * them is taken under dmemfs_region_lock, which is not held while the kernel adds or removes memory.
+ *
  * The mutex of region.c that serializes claims and releases of regions is taken before dmemfs_region_lock, and never
  * together with object->lock. The xarray of poisoned pages has its own lock; looking up a page takes none (poison.c).
  *
@@ -113,12 +117,20 @@ u64 dmemfs_page_sizes(void);
 u64 dmemfs_discard_page_sizes(void);
 
 /* region.c */
+struct dmemfs_pages;
 extern struct mutex dmemfs_region_lock;
 int dmemfs_region_claim(struct dmemfs_region *arg);
 int dmemfs_region_next(struct dmemfs_region *arg);
 int dmemfs_region_release(const struct dmemfs_region *arg);
 int dmemfs_region_zero(u64 start, u64 length);
 bool dmemfs_regions_exist(void);
+/*
+ * Makes @pfns, a unit without an owner, lent: it cannot get one, and its region stays. Sets @pages to those of the
+ * region, or NULL. Errors: of REGION_LEND; -EHWPOISON.
+ */
+int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages);
+/* Ends that. The struct pages are as they were. -ENOMEM: the unit stays lent. */
+int dmemfs_region_take(struct dmemfs_range pfns);
 void dmemfs_regions_exit(void);
 /*
  * Makes @obj the owner of @pfns, or removes the owner if @obj is NULL, in two steps, so that the caller can do other
@@ -163,13 +175,18 @@ void dmemfs_window_close(void *addr);
 u64 dmemfs_find_node(u64 start, u64 length, int *node);
 
 /* pages.c */
-struct dmemfs_pages;
 /* Whether a region can have struct pages of this order. Errors: of REGION_CLAIM. */
 int dmemfs_pages_check(u64 start, u64 length, unsigned int order);
 /* Struct pages for a region, which all are frozen then. Errors: as of REGION_CLAIM, and whatever the kernel says. */
 struct dmemfs_pages *dmemfs_pages_new(u64 start, u64 length, unsigned int order);
 /* Waits for memory failures that are being dealt with, so the caller does not hold dmemfs_region_lock. */
 void dmemfs_pages_destroy(struct dmemfs_pages *pages);
+/*
+ * Gives up the struct pages of a part of the region, a multiple of a gigabyte that nobody owns or holds; and makes those
+ * of them that do not exist again. After an error some of them exist.
+ */
+void dmemfs_pages_unmake(struct dmemfs_pages *pages, struct dmemfs_range pfns);
+int dmemfs_pages_make(struct dmemfs_pages *pages, struct dmemfs_range pfns);
 /* Freezes folios from the first of @pfns up to one that somebody holds: how many pages. Nobody can get hold of them. */
 unsigned long dmemfs_pages_freeze(struct dmemfs_range pfns, unsigned int order);
 /* The caller holds dmemfs_region_lock. */
@@ -317,6 +334,8 @@ int dmemfs_poison_add(const struct dmemfs_poison *arg);
 /* The machine reports an error in a page of a region. When it returns 0 the page is unmapped. Sleeps. */
 int dmemfs_poison_failed(unsigned long pfn);
 int dmemfs_poison_next(struct dmemfs_poison *arg);
+/* The kernel has found lent pages to be bad. */
+void dmemfs_poison_lent(unsigned long pfn);
 int dmemfs_poison_init(void);
 void dmemfs_poison_exit(void);
 
@@ -345,6 +364,15 @@ __poll_t dmemfs_events_poll(struct file *file, struct poll_table_struct *wait);
  */
 int dmemfs_guard_raw(void);
 void dmemfs_guards_exit(void);
+
+/* lend.c */
+/* Bytes; 0: this kernel cannot. */
+u64 dmemfs_lend_unit(void);
+int dmemfs_lend(const struct dmemfs_lend *arg);
+int dmemfs_take(const struct dmemfs_lend *arg);
+int dmemfs_lent_next(struct dmemfs_lend *arg);
+/* Whether @pfn is lent. Takes no lock. */
+bool dmemfs_is_lent(unsigned long pfn);
 
 /* sleep.c */
 int dmemfs_sleep_init(void);

@@ -38,6 +38,7 @@ union request {
 	struct dmemfs_fault_answer answer;
 	struct dmemfs_poison poison;
 	struct dmemfs_pinned pinned;
+	struct dmemfs_lend lend;
 };
 
 u64 dmemfs_page_sizes(void)
@@ -67,7 +68,8 @@ static int do_hello(union request *req)
 	hello->page_sizes = dmemfs_page_sizes();
 	hello->discard_page_sizes = dmemfs_discard_page_sizes();
 	hello->features = DMEMFS_FEATURE_DEMAND | DMEMFS_FEATURE_DISCARD | DMEMFS_FEATURE_POISON |
-			  (DMEMFS_PAGES ? DMEMFS_FEATURE_PAGES : 0);
+			  (DMEMFS_PAGES ? DMEMFS_FEATURE_PAGES : 0) | (DMEMFS_LEND ? DMEMFS_FEATURE_LEND : 0);
+	hello->lend_unit = dmemfs_lend_unit();
 	strscpy(hello->version, DMEMFS_VERSION);
 	return match ? 0 : -EPROTO;
 }
@@ -83,6 +85,12 @@ static int do_region_claim(union request *req)
 	ret = dmemfs_region_claim(&req->region);
 	huge_pages = dmemfs_page_sizes() > PAGE_SIZE;
 	return ret;
+}
+
+/* .state comes before the last input. */
+static int do_region_take(union request *req)
+{
+	return req->lend.state ? -EINVAL : dmemfs_take(&req->lend);
 }
 
 static int do_object_create(union request *req)
@@ -132,6 +140,8 @@ RUN(region_zero, dmemfs_region_zero(req->zero.offset, req->zero.length))
 RUN(poison_add, dmemfs_poison_add(&req->poison))
 RUN(poison_next, dmemfs_poison_next(&req->poison))
 RUN(pinned_next, dmemfs_pinned_next(&req->pinned))
+RUN(region_lend, dmemfs_lend(&req->lend))
+RUN(lent_next, dmemfs_lent_next(&req->lend))
 ON_OBJECT(extent_add, dmemfs_extent_add(obj, &req->extent))
 ON_OBJECT(extent_remove, req->extent.start ? -EINVAL :
 	  dmemfs_extent_remove(obj, req->extent.offset, req->extent.length))
@@ -175,6 +185,9 @@ static const struct request_kind {
 	{ DMEMFS_IOC_POISON_ADD, INPUTS(dmemfs_poison, length), .run = do_poison_add },
 	{ DMEMFS_IOC_POISON_NEXT, INPUTS(dmemfs_poison, start), .run = do_poison_next },
 	{ DMEMFS_IOC_PINNED_NEXT, INPUTS(dmemfs_pinned, length), .run = do_pinned_next },
+	{ DMEMFS_IOC_REGION_LEND, INPUTS(dmemfs_lend, length), .run = do_region_lend },
+	{ DMEMFS_IOC_REGION_TAKE, INPUTS(dmemfs_lend, timeout), .run = do_region_take },
+	{ DMEMFS_IOC_LENT_NEXT, INPUTS(dmemfs_lend, start), .run = do_lent_next },
 #undef INPUTS
 };
 
@@ -300,7 +313,7 @@ err_poison:
 	return ret;
 }
 
-/* The device is closed, no inode exists and nothing holds memory: each of them would hold a reference to the module. */
+/* The device is closed, no inode exists and nothing is held or lent: each of them would hold a reference to the module. */
 static void __exit dmemfs_exit(void)
 {
 	misc_deregister(&dmemfs_device);

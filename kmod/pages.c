@@ -3,9 +3,10 @@
  * Regions that have struct pages: compound ones, so that a gigabyte of them takes tens of KiB. Whoever wants to hold
  * such memory can: get_user_pages() works on its mappings. All that differs between kernels about it is here.
  *
- * - The struct pages come with the claim and go with the release, a gigabyte at a time. folio->mapping is that of an
- *   inode of the region, which nobody maps. Futexes are told apart by it and by folio->index, and a process may sleep on
- *   one after the folio has got another owner. So each owner's folios have an index that no folio had before.
+ * - The struct pages come with the claim and go with the release, a gigabyte at a time, and go meanwhile from what is
+ *   lent (lend.c). folio->mapping is that of an inode of the region, which nobody maps. Futexes are told apart by it and
+ *   by folio->index, and a process may sleep on one after the folio has got another owner. So each owner's folios have
+ *   an index that no folio had before.
  * - The idle count of a folio is 1. While nobody owns the folio it is frozen at 0, so that nobody can get hold of it.
  *   A folio whose count is not 1 after it was unmapped is held, and must not be given to anybody else.
  * - Page-table entries of Linux 6.12 are devmap ones, which hold no reference, in VM_MIXEDMAP mappings; they may be
@@ -40,12 +41,15 @@ int dmemfs_pages_check(u64 start, u64 length, unsigned int order)
 
 #if DMEMFS_PAGES
 
-/* The struct pages of a region. */
+/* The struct pages of a region. Chunks begin at multiples of CHUNK, so what is lent is whole chunks. */
 struct dmemfs_pages {
-	struct file *file; /* holds the inode that the folios belong to */
-	unsigned int nr_chunks;
-	struct dev_pagemap *chunks[];
+	struct dmemfs_range pfns;
+	unsigned int order;
+	struct file *file;	      /* holds the inode that the folios belong to */
+	struct dev_pagemap *chunks[]; /* NULL: it is lent, or could not be made again */
 };
+
+#define CHUNK (SZ_1G >> PAGE_SHIFT)
 
 /*
  * Before it returns the page is unmapped: whoever touched it would do so again, and the machine check come again. If it
@@ -64,7 +68,7 @@ static const struct dev_pagemap_ops chunk_operations = {
 	.memory_failure = on_memory_failure,
 };
 
-static struct dev_pagemap *chunk_new(u64 start, u64 length, unsigned int order)
+static struct dev_pagemap *chunk_new(struct dmemfs_range pfns, unsigned int order)
 {
 	struct dev_pagemap *chunk = kzalloc(sizeof(*chunk), GFP_KERNEL);
 	void *addr;
@@ -72,11 +76,11 @@ static struct dev_pagemap *chunk_new(u64 start, u64 length, unsigned int order)
 	if (!chunk)
 		return ERR_PTR(-ENOMEM);
 	chunk->type = MEMORY_DEVICE_GENERIC;
-	chunk->range = (struct range){ start, start + length - 1 };
+	chunk->range = (struct range){ PFN_PHYS(pfns.first), PFN_PHYS(pfns.last + 1) - 1 };
 	chunk->nr_range = 1;
 	chunk->vmemmap_shift = order;
 	chunk->ops = &chunk_operations;
-	addr = memremap_pages(chunk, numa_map_to_online_node(phys_to_target_node(start)));
+	addr = memremap_pages(chunk, numa_map_to_online_node(phys_to_target_node(chunk->range.start)));
 	if (!IS_ERR(addr))
 		return chunk;
 	kfree(chunk);
@@ -111,11 +115,49 @@ static void prepare_folios(const struct dmemfs_pages *pages, struct dmemfs_range
 /* No owner: it is closed before the module goes, and nobody else has it. */
 static const struct file_operations region_operations = {};
 
+/* The place in pages->chunks of the chunk that @pfn is in. */
+static unsigned int chunk_at(const struct dmemfs_pages *pages, unsigned long pfn)
+{
+	return pfn / CHUNK - pages->pfns.first / CHUNK;
+}
+
+int dmemfs_pages_make(struct dmemfs_pages *pages, struct dmemfs_range pfns)
+{
+	struct dmemfs_range run = { pfns.first };
+
+	for (; run.first <= pfns.last; run.first = run.last + 1) {
+		struct dev_pagemap **chunk = &pages->chunks[chunk_at(pages, run.first)], *made;
+
+		run.last = min(round_up(run.first + 1, CHUNK) - 1, pfns.last);
+		if (*chunk)
+			continue;
+		made = chunk_new(run, pages->order);
+		if (IS_ERR(made))
+			return PTR_ERR(made);
+		*chunk = made;
+		prepare_folios(pages, run, pages->order);
+	}
+	return 0;
+}
+
+void dmemfs_pages_unmake(struct dmemfs_pages *pages, struct dmemfs_range pfns)
+{
+	for (unsigned int i = chunk_at(pages, pfns.first); i <= chunk_at(pages, pfns.last); i++) {
+		if (!pages->chunks[i])
+			continue;
+		memunmap_pages(pages->chunks[i]);
+		kfree(pages->chunks[i]);
+		pages->chunks[i] = NULL;
+	}
+}
+
 struct dmemfs_pages *dmemfs_pages_new(u64 start, u64 length, unsigned int order)
 {
-	unsigned int max = DIV_ROUND_UP_ULL(length, SZ_1G);
-	struct dmemfs_pages *pages = kvzalloc(struct_size(pages, chunks, max), GFP_KERNEL);
+	struct dmemfs_range pfns = { PHYS_PFN(start), PHYS_PFN(start + length) - 1 };
+	unsigned int nr_chunks = pfns.last / CHUNK - pfns.first / CHUNK + 1;
+	struct dmemfs_pages *pages = kvzalloc(struct_size(pages, chunks, nr_chunks), GFP_KERNEL);
 	struct file *file;
+	int ret;
 
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
@@ -124,28 +166,19 @@ struct dmemfs_pages *dmemfs_pages_new(u64 start, u64 length, unsigned int order)
 		kvfree(pages);
 		return ERR_CAST(file);
 	}
+	pages->pfns = pfns;
+	pages->order = order;
 	pages->file = file;
-	for (u64 pos = 0; pos < length; pos += SZ_1G) {
-		struct dev_pagemap *chunk = chunk_new(start + pos, min(length - pos, (u64)SZ_1G), order);
-
-		if (IS_ERR(chunk)) {
-			dmemfs_pages_destroy(pages);
-			return ERR_CAST(chunk);
-		}
-		pages->chunks[pages->nr_chunks++] = chunk;
-	}
-	prepare_folios(pages, (struct dmemfs_range){ PHYS_PFN(start), PHYS_PFN(start + length) - 1 }, order);
-	return pages;
+	ret = dmemfs_pages_make(pages, pfns);
+	if (!ret)
+		return pages;
+	dmemfs_pages_destroy(pages);
+	return ERR_PTR(ret);
 }
 
 void dmemfs_pages_destroy(struct dmemfs_pages *pages)
 {
-	while (pages->nr_chunks) {
-		struct dev_pagemap *chunk = pages->chunks[--pages->nr_chunks];
-
-		memunmap_pages(chunk);
-		kfree(chunk);
-	}
+	dmemfs_pages_unmake(pages, pages->pfns);
 	__fput_sync(pages->file);
 	kvfree(pages);
 }
@@ -320,6 +353,15 @@ struct dmemfs_pages *dmemfs_pages_new(u64 start, u64 length, unsigned int order)
 }
 
 void dmemfs_pages_destroy(struct dmemfs_pages *pages)
+{
+}
+
+int dmemfs_pages_make(struct dmemfs_pages *pages, struct dmemfs_range pfns)
+{
+	return -EOPNOTSUPP;
+}
+
+void dmemfs_pages_unmake(struct dmemfs_pages *pages, struct dmemfs_range pfns)
 {
 }
 

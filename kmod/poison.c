@@ -10,6 +10,8 @@
  * The handling of all machine checks waits for the notifier in this file, so the notifier never sleeps. Each error gets
  * its own work item, which may wait for the owner's lock: the lock of one object does not delay errors in others. Only
  * memory_failure(), which the kernel calls for memory with struct pages, waits until the page is unmapped.
+ *
+ * The kernel handles errors of lent memory as those of any memory of its own. The module only records them.
  */
 #include "dmemfs.h"
 
@@ -117,6 +119,16 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 	return 0;
 }
 
+void dmemfs_poison_lent(unsigned long pfn)
+{
+	int ret = poison_page(pfn, GFP_KERNEL);
+
+	if (ret < 0)
+		pr_err("memory error at 0x%llx: cannot record it: %d\n", PFN_PHYS(pfn), ret);
+	if (!ret)
+		dmemfs_event_poison();
+}
+
 #define TELL_ROUNDS   50
 #define TELL_PAUSE_MS 20
 
@@ -217,7 +229,10 @@ static void handle_error(struct work_struct *work)
 	unsigned long index;
 	struct dmemfs_object *obj = unmap_page(error->pfn, &index);
 
-	pr_err("memory error at 0x%llx: the page is unmapped\n", PFN_PHYS(error->pfn));
+	if (dmemfs_is_lent(error->pfn))
+		pr_err("memory error at 0x%llx: the page is lent, the kernel handles it\n", PFN_PHYS(error->pfn));
+	else
+		pr_err("memory error at 0x%llx: the page is unmapped\n", PFN_PHYS(error->pfn));
 	if (obj) {
 		tell_listeners(obj, index);
 		dmemfs_object_put(obj);

@@ -3,14 +3,15 @@
  * Claimed regions of reserved memory, and which object owns which page of them.
  *
  * dmemfs_region_lock protects all data of this file. Two trees are indexed by page frame number: regions, and owners,
- * in which every run of owned pages points to its object and every run of pinned folios to a mark. A region cannot be
- * released while some of it is owned, pinned or being zeroed.
+ * in which every run of owned pages points to its object, and every run of pinned folios and every unit that is lent to
+ * a mark. A region cannot be released while some of it is owned, pinned, lent or being zeroed.
  *
  * The mutex claims serializes claims and releases of regions, and is taken first. While struct pages are made or
  * destroyed only this mutex is held: dmemfs_pages_destroy() waits for memory failures, which take dmemfs_region_lock.
  */
 #include "dmemfs.h"
 
+#include <linux/cleanup.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -26,6 +27,7 @@ struct region {
 	unsigned int order;	    /* of the folios; 0: raw */
 	struct dmemfs_pages *pages; /* NULL: raw */
 	struct resource *resource;
+	unsigned int nr_lent; /* units */
 };
 
 /* Memory without an owner that dmemfs_region_zero() is zeroing; on its stack. */
@@ -41,8 +43,9 @@ static unsigned int nr_regions;
 static struct maple_tree owners = MTREE_INIT_EXT(owners, MT_FLAGS_LOCK_EXTERN, dmemfs_region_lock);
 static LIST_HEAD(clearings);
 static DEFINE_MUTEX(claims);
-/* The entry of pinned folios in owners. */
+/* The entries in owners of pinned folios, and of lent units, which may have other struct pages than the region's. */
 #define PINNED xa_mk_value(0)
+#define LENT   xa_mk_value(1)
 /* How many entries of owners, or folios, are looked at before others get dmemfs_region_lock. */
 #define BATCH 1024
 /* The most time until the holders are looked at again; it begins with a second, and doubles each time. */
@@ -91,7 +94,7 @@ static u64 owned_bytes(struct dmemfs_range pfns)
 	void *owner;
 
 	while ((owner = mas_find(&mas, pfns.last))) {
-		if (owner != PINNED)
+		if (!xa_is_value(owner))
 			pages += min(mas.last, pfns.last) - max(mas.index, pfns.first) + 1;
 		cond_resched();
 	}
@@ -324,7 +327,7 @@ static bool is_held(const struct dmemfs_object *obj)
 			return false;
 		run = (struct dmemfs_range){ max(mas.index, pos), mas.last };
 		order = order_at(run.first);
-		if (!order || (obj ? owner != obj : owner != PINNED && dmemfs_object_is_open(owner))) {
+		if (!order || owner == LENT || (obj ? owner != obj : owner != PINNED && dmemfs_object_is_open(owner))) {
 			left--;
 		} else {
 			cut_run(&run, order, &left);
@@ -487,7 +490,7 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 
 	mutex_lock(&dmemfs_region_lock);
 	obj = mas_walk(&mas);
-	if (obj == PINNED)
+	if (xa_is_value(obj))
 		obj = NULL;
 	/* An object that owns memory has references, and it cannot lose the memory while this lock is held. */
 	if (obj)
@@ -526,6 +529,53 @@ int dmemfs_region_zero(u64 start, u64 length)
 bool dmemfs_regions_exist(void)
 {
 	return READ_ONCE(nr_regions);
+}
+
+/* Whether nobody owns, holds, zeroes or has got any of @pfns, which begin in @region, and none of them is poisoned. */
+static int check_lendable(const struct region *region, struct dmemfs_range pfns)
+{
+	MA_STATE(mas, &owners, pfns.first, pfns.first);
+	unsigned long bad;
+
+	if (!region || !dmemfs_in_region(pfns))
+		return -ENXIO;
+	if (mas_walk(&mas) == LENT)
+		return -EEXIST;
+	if (!is_unused(pfns))
+		return -EBUSY;
+	return dmemfs_poison_find(pfns, &bad) ? -EHWPOISON : 0;
+}
+
+int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages)
+{
+	MA_STATE(mas, &owners, pfns.first, pfns.last);
+	struct region *region;
+	int ret;
+
+	guard(mutex)(&dmemfs_region_lock);
+	region = mtree_load(&regions, pfns.first);
+	ret = check_lendable(region, pfns) ?: mas_store_gfp(&mas, LENT, GFP_KERNEL);
+	if (ret)
+		return ret;
+	/* The kernel adds memory only inside resources that are not busy. */
+	region->resource->flags &= ~IORESOURCE_BUSY;
+	region->nr_lent++;
+	*pages = region->pages;
+	return 0;
+}
+
+int dmemfs_region_take(struct dmemfs_range pfns)
+{
+	MA_STATE(mas, &owners, pfns.first, pfns.last);
+	struct region *region;
+	int ret;
+
+	guard(mutex)(&dmemfs_region_lock);
+	region = mtree_load(&regions, pfns.first);
+	ret = mas_store_gfp(&mas, NULL, GFP_KERNEL);
+	if (!ret && !--region->nr_lent)
+		region->resource->flags |= IORESOURCE_BUSY;
+	return ret;
 }
 
 /* The module is being unloaded. Called before the objects are freed: memory failures find no owner any more. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Refuses hibernation while a region is claimed. The image would contain the module's records of owners and of zeroed
- * memory, but not the memory itself.
+ * Refuses hibernation while a region is claimed. The image would contain the module's records of owners, of lent and of
+ * zeroed memory, but not the memory itself.
  */
 #include "dmemfs.h"
 

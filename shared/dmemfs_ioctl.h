@@ -70,7 +70,7 @@
  *     call accesses, and only meanwhile: so it is with raw memory. If the kernel has no memory for such an entry, the
  *     request, read(2), write(2) or fallocate(2) fails with ENOMEM.
  *   REGION_RELEASE takes .start and .length exactly as they were claimed (else ENOENT). It fails with EBUSY while an
- *     object owns memory of the region, OBJECT_ZERO zeroes some of it, or some of it is pinned.
+ *     object owns memory of the region, OBJECT_ZERO zeroes some of it, or some of it is pinned or lent.
  *   While a region is claimed the machine does not hibernate: the image would not contain the region's memory.
  *
  * Objects
@@ -118,7 +118,8 @@
  *              on objects of paged memory: MADV_DONTNEED always works on their mappings.
  *
  *   OBJECT_ZERO zeroes .length bytes at .offset. With .id 0, .offset is a physical address: the range must lie in
- *     one region (ENXIO), have no owner and not be pinned (EBUSY); it cannot get an owner while it is being zeroed.
+ *     one region (ENXIO), have no owner and be neither pinned nor lent (EBUSY); it cannot get an owner while it is
+ *     being zeroed.
  *     With an object's id, the range may reach past the size and over holes, which are skipped. After EINTR or
  *     ENOMEM some of it is zeroed.
  *
@@ -133,7 +134,7 @@
  *     EFBIG   past the kernel's largest file
  *     EEXIST  the object has memory in that range of the file already
  *     ENXIO   not inside one region
- *     EBUSY   some of the memory has an owner, is pinned, or is being zeroed
+ *     EBUSY   some of the memory has an owner, is pinned, lent, or is being zeroed
  *     ENOMEM  no memory for the book-keeping
  *   EXTENT_REMOVE takes the memory under [.offset, .offset + .length) away from the object (.start is 0). Extents
  *     are cut where needed, but not inside a folio (EINVAL); holes are skipped. When it returns 0, no mapping reaches
@@ -203,6 +204,47 @@
  *     ENOSPC  DMEMFS_POISON_MAX pages are poisoned
  *   POISON_NEXT answers with the first run of poisoned pages at or above .start; ENOENT when there is none.
  *
+ * Lending
+ *
+ *   A *unit* of hello.lend_unit bytes of a region, aligned to its size, that nobody owns can be *lent*: until it is taken
+ *   back it is ordinary memory of the kernel, like any memory that is added at run time. Lent memory cannot get an
+ *   owner, be zeroed or be released (EBUSY). What is lent stays lent when the device is closed; the module cannot be
+ *   unloaded meanwhile.
+ *
+ *   REGION_LEND lends the unit at .start; .length is hello.lend_unit. It returns when its memory blocks exist
+ *     (/sys/devices/system/memory). They are used when somebody brings them online, with "online_movable": the module
+ *     refuses to have them in another zone than ZONE_MOVABLE, from which memory can be moved away again. So an automatic
+ *     "online" by the kernel has no effect on them. While the unit is lent, its struct pages take 1/64 of its size
+ *     of the host's memory. Errors:
+ *     EINVAL  not one unit
+ *     ENXIO   not inside one region
+ *     EEXIST  it is lent
+ *     EBUSY   some of it has an owner, is pinned, or is being zeroed
+ *     EHWPOISON  a page of it is poisoned
+ *     EOPNOTSUPP hello.features lacks DMEMFS_FEATURE_LEND
+ *     ENOMEM  no memory for its struct pages; if LENT_NEXT lists it, it is lent although it is not used: take it
+ *     and what else the kernel says.
+ *   REGION_TAKE takes the unit at .start back; .length is hello.lend_unit. The kernel moves what is in it elsewhere, or drops
+ *     it if it is clean cache. When the request returns 0, the unit is as it was, with folios if its region is paged, and
+ *     without an owner. Its contents are undefined. Memory blocks may be online or not; while the request is at work
+ *     nobody else can change that. After an error the unit is lent as before, except as said for ETIME and EINTR. Errors:
+ *     EINVAL  not one unit
+ *     ENOENT  it is not lent
+ *     EBUSY   the kernel cannot move some page, after five tries: somebody has pinned it
+ *     ENOMEM  the host has no other place for what is in it; or no memory to make the folios again: then it is lent,
+ *             OFFLINE and without memory blocks, and the next REGION_TAKE tries again
+ *     ETIME   .timeout milliseconds are over
+ *     EINTR   a fatal signal
+ *     After ETIME and EINTR the state may be TAKING for as long as the kernel waits for a page, of a file for example whose
+ *     server does not answer. Then the unit is lent as before, or has been taken: LENT_NEXT tells.
+ *     One unit is lent or taken at a time; others wait, as for anybody who adds, removes or brings memory online.
+ *     There is no guarantee: whoever pins memory can pin lent memory, and for as long as he wants.
+ *   LENT_NEXT answers with the first lent unit at or above .start, with .length and .state; ENOENT when there is none. It
+ *     does not wait for the others.
+ *
+ *   A memory error in lent memory is handled by the kernel. The page is poisoned as well, from the error or from the
+ *   time on at which its memory block goes offline, and stays so after the unit was taken.
+ *
  * Mapping
  *
  *   Files are mapped MAP_SHARED only; MAP_PRIVATE is EINVAL. A mapping that ends past the size, where there is no
@@ -267,7 +309,8 @@ enum dmemfs_feature {
 	DMEMFS_FEATURE_DEMAND = 1,
 	DMEMFS_FEATURE_DISCARD = 2,
 	DMEMFS_FEATURE_POISON = 4,
-	DMEMFS_FEATURE_PAGES = 8 /* paged regions, on this kernel */
+	DMEMFS_FEATURE_PAGES = 8, /* paged regions, on this kernel */
+	DMEMFS_FEATURE_LEND = 16  /* lending, on this kernel */
 };
 
 struct dmemfs_hello {
@@ -276,7 +319,8 @@ struct dmemfs_hello {
 	__u64 page_sizes;         /* out: the page sizes that faults may use, or-ed: 4096 | 2097152 | 1073741824 */
 	__u64 features;           /* out: enum dmemfs_feature */
 	__u64 discard_page_sizes; /* out: as page_sizes, for mappings of objects in mode DISCARD */
-	__u64 reserved[2];
+	__u64 lend_unit;          /* out: see Lending; 0: this kernel cannot */
+	__u64 reserved;
 	char version[32]; /* out: of the module, NUL-terminated */
 };
 
@@ -389,6 +433,22 @@ struct dmemfs_pinned {
 	__u32 reserved;
 };
 
+/* dmemfs_lend.state */
+enum dmemfs_lend_state {
+	DMEMFS_LEND_OFFLINE = 1, /* lent, but not all of its memory blocks are online */
+	DMEMFS_LEND_ONLINE = 2,
+	DMEMFS_LEND_TAKING = 3 /* REGION_TAKE is at work */
+};
+
+/* REGION_LEND, REGION_TAKE, LENT_NEXT */
+struct dmemfs_lend {
+	__u64 start;   /* physical address */
+	__u64 length;  /* out in NEXT */
+	__u32 state;   /* out: enum dmemfs_lend_state */
+	__u32 timeout; /* in TAKE: milliseconds */
+	__u64 flags;
+};
+
 enum dmemfs_event_kind {
 	DMEMFS_EVENT_IDLE = 1,
 	DMEMFS_EVENT_UNALIGNED = 2,
@@ -445,6 +505,9 @@ struct dmemfs_event {
 #define DMEMFS_IOC_POISON_ADD     _IOW(DMEMFS_IOC_MAGIC, 0x40, struct dmemfs_poison)
 #define DMEMFS_IOC_POISON_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x41, struct dmemfs_poison)
 #define DMEMFS_IOC_PINNED_NEXT    _IOWR(DMEMFS_IOC_MAGIC, 0x42, struct dmemfs_pinned)
+#define DMEMFS_IOC_REGION_LEND    _IOW(DMEMFS_IOC_MAGIC, 0x50, struct dmemfs_lend)
+#define DMEMFS_IOC_REGION_TAKE    _IOW(DMEMFS_IOC_MAGIC, 0x51, struct dmemfs_lend)
+#define DMEMFS_IOC_LENT_NEXT      _IOWR(DMEMFS_IOC_MAGIC, 0x52, struct dmemfs_lend)
 
 /* The layout of the structs is part of the protocol. */
 #if defined(__cplusplus)
@@ -464,6 +527,7 @@ DMEMFS_ASSERT_SIZE(dmemfs_extent, 40);
 DMEMFS_ASSERT_SIZE(dmemfs_fault_answer, 32);
 DMEMFS_ASSERT_SIZE(dmemfs_poison, 24);
 DMEMFS_ASSERT_SIZE(dmemfs_pinned, 24);
+DMEMFS_ASSERT_SIZE(dmemfs_lend, 32);
 DMEMFS_ASSERT_SIZE(dmemfs_event, 80);
 #undef DMEMFS_ASSERT_SIZE
 

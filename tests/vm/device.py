@@ -10,6 +10,7 @@ from dmemfs_ioctl import CONSTANTS, REQUESTS, STRUCTS
 
 PATH = "/dev/dmemfs"
 PAGE = 4096
+TAKE_TIMEOUT = 300_000  # milliseconds: the VM is slow
 
 
 class Device:
@@ -87,6 +88,15 @@ class Device:
     def poison(self):
         return self._walk("POISON_NEXT", "start", 0, lambda found: found.start + found.length)
 
+    def lend(self, start):
+        self.call("REGION_LEND", start=start, length=self.hello.lend_unit)
+
+    def take(self, start, timeout=TAKE_TIMEOUT):
+        self.call("REGION_TAKE", start=start, length=self.hello.lend_unit, timeout=timeout)
+
+    def lent(self):
+        return self._walk("LENT_NEXT", "start", 0, lambda found: found.start + found.length)
+
     def events(self, timeout=0):
         """The pending events. Waits up to @timeout seconds for the first one."""
         kind = STRUCTS["event"]
@@ -98,7 +108,9 @@ class Device:
         return self._walk("EXTENT_NEXT", "offset", 0, lambda found: found.offset + found.length, id=object_id)
 
     def clear(self):
-        """Removes all objects and regions. No descriptor and no mapping of an object may be left."""
+        """Removes all objects and regions, after it took what is lent. No descriptor and no mapping of an object may be left."""
+        for found in list(self.lent()):
+            self.take(found.start)
         for found in list(self.objects()):
             if found.state == CONSTANTS["OBJECT_NAMED"]:
                 self.call("OBJECT_DROP", id=found.id)

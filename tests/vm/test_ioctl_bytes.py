@@ -41,7 +41,7 @@ class Edge:
 def test_random_bytes(device, region, order):
     chance = random.Random(7)
     edge = Edge()
-    values = [0, 1, 2, 7, PAGE - 1, PAGE, PAGE + 1, 2 << 20, 16 << 20, region.start, region.start + PAGE,
+    values = [0, 1, 2, 7, PAGE - 1, PAGE, PAGE + 1, 2 << 20, 16 << 20, 1 << 30, region.start, region.start + PAGE,
               region.start + region.length, (1 << 63) - 1, (1 << 63) - PAGE, 1 << 63, (1 << 64) - PAGE, (1 << 64) - 1,
               order << 32]
     addresses = [edge.address] * 12 + [0, edge.address + PAGE - 8, edge.address + PAGE, (1 << 64) - 8, 1 << 47]

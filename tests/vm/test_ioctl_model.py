@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The ioctls against a model: random requests, valid and invalid, on a few objects with little memory. After each step the
-module's lists and the bytes of all files must equal the model's.
+module's lists and the bytes of all files must equal the model's. All memory is in one unit, which may be lent.
 """
 
 import errno
@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from device import TAKE_TIMEOUT
 from dmemfs_ioctl import CONSTANTS
 from helpers.backends import GIB
 from helpers.expect import fails_with
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, fallocate
+from lending import EHWPOISON
 
 PAGE = 4096
 MEMORY = 24  # pages that there are
@@ -64,6 +66,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.objects = {}
+        self.lent = False
         self.memory = [bytearray(PAGE) for _ in range(MEMORY)]
         self.zero_memory(0, MEMORY)
 
@@ -157,7 +160,10 @@ class Model(RuleBasedStateMachine):
         taken = self.owned() & set(range(memory, memory + count))
         if memory + count > MEMORY:
             return
-        if not taken:
+        if self.lent:
+            taken = True
+            self.call(errno.EBUSY, "OBJECT_ZERO", offset=self.start + memory * PAGE, length=count * PAGE)
+        elif not taken:
             self.zero_memory(memory, count)
         elif not known:
             pass
@@ -239,6 +245,19 @@ class Model(RuleBasedStateMachine):
         else:
             self.call(errno.ENXIO, "POISON_ADD", start=self.start + GIB - PAGE, length=2 * PAGE)
 
+    @rule()
+    def lend(self):
+        wanted = errno.EEXIST if self.lent else errno.EBUSY if self.owned() else EHWPOISON if self.bad else 0
+        self.call(wanted, "REGION_LEND", start=self.start, length=GIB)
+        self.lent |= not wanted
+
+    @rule()
+    def take(self):
+        self.call(0 if self.lent else errno.ENOENT, "REGION_TAKE", start=self.start, length=GIB, timeout=TAKE_TIMEOUT)
+        if self.lent:
+            self.zero_memory(0, MEMORY)
+        self.lent = False
+
     def reach(self, known, begin, end):
         """How far a read or a write from @begin goes before it meets a bad page."""
         return next((at for at in range(begin, end) if known.visible(at // PAGE) in self.bad), end)
@@ -271,6 +290,7 @@ class Model(RuleBasedStateMachine):
                      bool(extent.flags & CONSTANTS["EXTENT_PUNCHED"])) for extent in self.device.extents(number)]
             assert runs == known.runs() and info.extents == len(runs)
         assert next(self.device.regions()).owned == len(self.owned()) * PAGE
+        assert [found.start for found in self.device.lent()] == [self.start] * self.lent
         bad = {at for found in self.device.poison() for at in range(found.start, found.start + found.length, PAGE)}
         assert bad == {self.start + page * PAGE for page in self.bad}
 

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,19 @@ class Tables:
         return int((PARAMETERS / "refuse").read_text())
 
 
+@contextmanager
+def loaded_tables():
+    subprocess.run(["insmod", os.environ["DMEMFS_TABLES"]], check=True)
+    try:
+        yield Tables()
+    finally:
+        subprocess.run(["rmmod", "tables"], check=True)
+
+
 @pytest.fixture(scope="module")
 def tables():
-    subprocess.run(["insmod", os.environ["DMEMFS_TABLES"]], check=True)
-    yield Tables()
-    subprocess.run(["rmmod", "tables"], check=True)
+    with loaded_tables() as tables:
+        yield tables
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,10 @@
  *
  *   start, length  the range, in bytes
  *   entries        when it is read: how many entries of 4 KiB, 2 MiB and 1 GiB point into the range
- *   refuse         so many calls of memremap() for memory in the range fail
+ *   refuse         so many calls of memremap() and memremap_pages() for memory in the range fail
  */
 #include <linux/kprobes.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -81,35 +82,61 @@ static noinline notrace void *return_null(void)
 	return NULL;
 }
 
-/* memremap(resource_size_t offset, size_t size, unsigned long flags) */
-static int before_memremap(struct kprobe *probe, struct pt_regs *regs)
+static noinline notrace void *return_no_memory(void)
 {
-	if (READ_ONCE(refuse) <= 0 || !is_in_range(regs->di, regs->si))
+	return ERR_PTR(-ENOMEM);
+}
+
+static int refuse_call(struct pt_regs *regs, u64 first, u64 size, void *(*instead)(void))
+{
+	if (READ_ONCE(refuse) <= 0 || !is_in_range(first, size))
 		return 0;
 	WRITE_ONCE(refuse, refuse - 1);
-	instruction_pointer_set(regs, (unsigned long)return_null);
+	instruction_pointer_set(regs, (unsigned long)instead);
 	return 1;
 }
 
+/* memremap(resource_size_t offset, size_t size, unsigned long flags) */
+static int before_memremap(struct kprobe *probe, struct pt_regs *regs)
+{
+	return refuse_call(regs, regs->di, regs->si, return_null);
+}
+
+/* memremap_pages(struct dev_pagemap *pgmap, int nid) */
+static int before_memremap_pages(struct kprobe *probe, struct pt_regs *regs)
+{
+	const struct range *range = &((struct dev_pagemap *)regs->di)->range;
+
+	return refuse_call(regs, range->start, range_len(range), return_no_memory);
+}
+
 /* With this the kernel does not turn the probe into a jump, which could not redirect the function. */
-static void after_memremap(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+static void after(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
 {
 }
 
-static struct kprobe probe = {
+static struct kprobe memremap_probe = {
 	.symbol_name = "memremap",
 	.pre_handler = before_memremap,
-	.post_handler = after_memremap,
+	.post_handler = after,
 };
+
+static struct kprobe memremap_pages_probe = {
+	.symbol_name = "memremap_pages",
+	.pre_handler = before_memremap_pages,
+	.post_handler = after,
+};
+
+static struct kprobe *probes[] = { &memremap_probe, &memremap_pages_probe };
 
 static int __init tables_init(void)
 {
-	return register_kprobe(&probe);
+	return register_kprobes(probes, ARRAY_SIZE(probes));
 }
 
 static void __exit tables_exit(void)
 {
-	unregister_kprobe(&probe);
+	unregister_kprobes(probes, ARRAY_SIZE(probes));
 }
 
 module_init(tables_init);
