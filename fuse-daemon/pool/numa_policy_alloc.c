@@ -15,11 +15,11 @@ uint64_t node_map_regions(const struct node_map *map, int node)
 	return regions;
 }
 
-/* Those of @regions that are on the nodes of a strict policy; all of them for other policies. */
-static uint64_t allowed(const struct node_map *map, const struct numa_policy *policy, uint64_t regions)
+uint64_t numa_policy_regions(const struct node_map *map, const struct numa_policy *policy, uint64_t regions)
 {
 	uint64_t found = 0;
 
+	/* Other policies only prefer nodes. */
 	if (!policy || policy->mode != NODE_STRICT)
 		return regions;
 	for (unsigned i = 0; i < policy->count; i++)
@@ -30,7 +30,7 @@ static uint64_t allowed(const struct node_map *map, const struct numa_policy *po
 uint64_t numa_policy_available(const struct allocator *allocator, const struct node_map *map,
                                const struct numa_policy *policy, uint64_t regions, uint64_t unit)
 {
-	return allocator_available(allocator, unit, allowed(map, policy, regions));
+	return allocator_available(allocator, unit, numa_policy_regions(map, policy, regions));
 }
 
 /* Takes @length bytes from @regions for the file at @offset. */
@@ -212,7 +212,7 @@ static int interleave(struct allocator *allocator, const struct node_map *map, c
 int numa_policy_alloc(struct allocator *allocator, const struct node_map *map, const struct numa_policy *policy,
                       int local, const struct allocator_request *request, GArray *out)
 {
-	uint64_t all = allowed(map, policy, request->regions), first;
+	uint64_t all = numa_policy_regions(map, policy, request->regions), first;
 
 	if (allocator_available(allocator, request->unit, all) < request->length)
 		return -ENOSPC;

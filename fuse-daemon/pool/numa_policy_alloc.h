@@ -18,6 +18,9 @@ struct node_map {
 /* The mask of the regions of @node, as in struct allocator_request; 0: there are none. */
 uint64_t node_map_regions(const struct node_map *map, int node);
 
+/* Those of @regions that @policy (NULL: none) allows. */
+uint64_t numa_policy_regions(const struct node_map *map, const struct numa_policy *policy, uint64_t regions);
+
 /*
  * As allocator_alloc(), from those of request->regions that @policy allows (NULL: all). @local: the node of the caller, or
  * NODE_UNKNOWN.

@@ -30,6 +30,7 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	g_mutex_init(&pool->lock);
 	g_cond_init(&pool->returned);
 	g_cond_init(&pool->work);
+	g_cond_init(&pool->lending);
 	pool->pieces = g_ptr_array_new();
 	pool->regions = g_array_copy((GArray *)regions);
 	pool->allocator = allocator_new();
@@ -38,6 +39,8 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	pool->pins = g_sequence_new(g_free);
 	pool->former_pins = g_array_new(FALSE, FALSE, sizeof(struct pool_pin));
 	pool->pinned_of = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+	pool->units = g_array_new(FALSE, FALSE, sizeof(struct lend_unit));
+	pool->recalls = g_ptr_array_new();
 	pool->max_waiting = max_waiting;
 	pool->overcommit = 1;
 
@@ -57,6 +60,7 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	}
 	pool->poisoned = pool_new_set(pool);
 	pool->retired = pool_new_set(pool);
+	pool->lent = pool_new_set(pool);
 	return pool;
 }
 
@@ -74,26 +78,16 @@ void pool_destroy(struct pool *pool)
 	allocator_destroy(pool->stale);
 	allocator_destroy(pool->poisoned);
 	allocator_destroy(pool->retired);
+	allocator_destroy(pool->lent);
+	g_array_unref(pool->units);
+	g_ptr_array_unref(pool->recalls);
 	g_ptr_array_unref(pool->pieces);
 	g_array_unref(pool->regions);
 	g_cond_clear(&pool->returned);
 	g_cond_clear(&pool->work);
+	g_cond_clear(&pool->lending);
 	g_mutex_clear(&pool->lock);
 	g_free(pool);
-}
-
-/* May the caller wait? Only when memory may come back soon, and not too many threads wait already. */
-static bool may_wait(const struct pool *pool)
-{
-	return pool->waiting < pool->max_waiting && g_get_monotonic_time() < pool->patience_until &&
-	       !current_request_is_interrupted();
-}
-
-static void wait_returned(struct pool *pool)
-{
-	pool->waiting++;
-	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(pool->patience_until));
-	pool->waiting--;
 }
 
 /* The bytes of @regions that may still be taken or promised, when @factor times their capacity may be in all. */
@@ -119,30 +113,47 @@ static uint64_t *promised_of(struct pool *pool, uint64_t regions)
 	return &pool->promised[i];
 }
 
+/* The most that a request without a promise may take of @regions now. */
+static uint64_t room_unpromised(const struct pool *pool, uint64_t regions)
+{
+	return room(pool, MAX(pool->overcommit, 1), regions);
+}
+
 static int try_alloc(struct pool *pool, const struct numa_policy *policy, int local,
                      const struct allocator_request *request, bool promised, GArray *out)
 {
 	int err = -ENOSPC;
 
-	if (promised || request->length <= room(pool, MAX(pool->overcommit, 1), request->regions))
+	if (promised || request->length <= room_unpromised(pool, request->regions))
 		err = clean_alloc(pool, policy, local, request, out);
 	if (!err && promised)
 		*promised_of(pool, request->regions) -= request->length;
 	return err;
 }
 
+/* How much must come back before try_alloc() can succeed. */
+static uint64_t lacking(const struct pool *pool, const struct numa_policy *policy,
+                        const struct allocator_request *request, bool promised)
+{
+	uint64_t there = numa_policy_available(pool->allocator, &pool->map, policy, request->regions, request->unit);
+
+	if (!promised)
+		there = MIN(there, room_unpromised(pool, request->regions));
+	return request->length > there ? request->length - there : 0;
+}
+
 static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
                  const struct allocator_request *request, bool promised, GArray *out)
 {
+	struct pool_recall recall = { .recall.regions = numa_policy_regions(&pool->map, policy, request->regions) };
 	guint first = out->len;
 	int err;
 
 	g_mutex_lock(&pool->lock);
 	err = try_alloc(pool, policy, local, request, promised, out);
-	while (err == -ENOSPC && may_wait(pool)) {
-		wait_returned(pool);
+	while (err == -ENOSPC && wait_for_memory(pool, &recall, lacking(pool, policy, request, promised)))
 		err = try_alloc(pool, policy, local, request, promised, out);
-	}
+	wait_end(pool, &recall);
 	if (!err)
 		clean_wait(pool, out, first);
 	g_mutex_unlock(&pool->lock);
@@ -170,12 +181,16 @@ void pool_set_overcommit(struct pool *pool, double factor)
 
 int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
 {
+	struct pool_recall recall = { .recall.regions = regions };
+	uint64_t there;
 	int err = 0;
 
 	g_mutex_lock(&pool->lock);
-	while (bytes > room(pool, pool->overcommit, regions) && may_wait(pool))
-		wait_returned(pool);
-	if (bytes > room(pool, pool->overcommit, regions))
+	there = room(pool, pool->overcommit, regions);
+	while (bytes > there && wait_for_memory(pool, &recall, bytes - there))
+		there = room(pool, pool->overcommit, regions);
+	wait_end(pool, &recall);
+	if (bytes > there)
 		err = current_request_is_interrupted() ? -EINTR : -ENOSPC;
 	else
 		*promised_of(pool, regions) += bytes;
@@ -200,11 +215,13 @@ void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes)
 
 uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t regions, uint64_t unit)
 {
-	uint64_t bytes;
+	uint64_t there, may, bytes;
 
 	g_mutex_lock(&pool->lock);
-	bytes = MIN(numa_policy_available(pool->allocator, &pool->map, policy, regions, unit),
-	            room(pool, MAX(pool->overcommit, 1), regions) / unit * unit);
+	there = numa_policy_available(pool->allocator, &pool->map, policy, regions, unit) +
+	        numa_policy_available(pool->lent, &pool->map, policy, regions, unit);
+	may = room_unpromised(pool, regions) + allocator_available(pool->lent, DMEMFS_PAGE_4K, regions);
+	bytes = MIN(there, may / unit * unit);
 	g_mutex_unlock(&pool->lock);
 	return bytes;
 }
@@ -236,6 +253,8 @@ void pool_free_locked(struct pool *pool, const struct extent *runs, guint count,
 			        run->start, run->length);
 	}
 	clean_note_freed(pool, (const struct extent *)good->data, good->len, unused);
+	for (guint i = 0; i < count; i++)
+		units_note_freed(pool, runs[i]);
 	g_cond_broadcast(&pool->returned);
 }
 
@@ -354,6 +373,7 @@ void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 		.pending = pool->pending_bytes,
 		.pinned = pool->pinned_bytes,
 		.pinned_former = former_bytes(pool),
+		.lent = extent_set_bytes(pool->lent),
 		.free_2m = stats.free_2m,
 		.free_1g = stats.free_1g,
 	};
@@ -362,6 +382,7 @@ void pool_get_usage(struct pool *pool, struct pool_usage *usage)
 	clean_get_usage(pool, usage);
 	usage->poisoned = extent_set_bytes(pool->retired);
 	usage->poisoned_used = extent_set_bytes(pool->poisoned) - usage->poisoned;
-	usage->allocated = usage->capacity - usage->free - usage->pending - usage->pinned - usage->poisoned;
+	usage->allocated =
+		usage->capacity - usage->free - usage->pending - usage->pinned - usage->poisoned - usage->lent;
 	g_mutex_unlock(&pool->lock);
 }

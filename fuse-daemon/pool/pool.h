@@ -3,13 +3,14 @@
  * The pool owns all memory that belongs to no live file, and decides which memory a file gets. It has one lock, a leaf: no
  * other lock is taken under it. All functions take it.
  *
- * Each byte is in exactly one of five states, so that free + in use + pending + pinned + poisoned = capacity:
+ * Each byte is in exactly one of six states, so that free + in use + pending + pinned + poisoned + lent = capacity:
  *   free      the allocator has it
  *   in use    it is in the extent map of one live file (file.c)
  *   pending   its file was removed, and the backend has not yet reported that the memory is unused
  *   pinned    it belongs to no file, but a device still holds it (pool_pins.h)
  *   poisoned  it went bad, and belongs to no file
- * Memory that goes bad while it is in use, pending or pinned becomes poisoned when it is freed.
+ *   lent      it belongs to no file, and the host's kernel uses it until a file needs it (pool_lent.h)
+ * Memory that goes bad while it is in use, pending, pinned or lent becomes poisoned when it is freed.
  *
  * Memory is promised to files with demand allocation, which take it when they are touched. The sum of all promises and all
  * memory that is not free is limited: a promise may raise it to overcommit times the capacity; an allocation without a
@@ -21,7 +22,8 @@
  *
  * The memory of a removed file becomes free a moment after rm returns: when the kernel has sent FORGET, and the backend has
  * reported the file's object as idle. So that "rm big; create big" works, a request for which there is not enough memory
- * waits for that, up to POOL_PATIENCE_MS after the latest removal. Otherwise it fails with ENOSPC at once.
+ * waits for that, up to POOL_PATIENCE_MS after the latest removal. If lent memory would be enough for it, it waits until that
+ * is taken back. Otherwise it fails with ENOSPC at once.
  */
 #ifndef DMEMFS_POOL_H
 #define DMEMFS_POOL_H
@@ -50,9 +52,10 @@ struct pool_usage {
 	uint64_t dirty;
 	uint64_t zeroing;
 	uint64_t poisoned;      /* bad bytes that belong to no file */
-	uint64_t poisoned_used; /* bad bytes that are in use, pending or pinned */
+	uint64_t poisoned_used; /* bad bytes that are in use, pending, pinned or lent */
 	uint64_t pinned;
 	uint64_t pinned_former; /* pinned in regions of an earlier configuration: no part of the capacity */
+	uint64_t lent;
 };
 
 struct pool_region {
@@ -98,7 +101,7 @@ int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int
                         const struct allocator_request *request, GArray *out);
 /* As pool_free(), and promises as much memory again. */
 void pool_free_promised(struct pool *pool, const struct extent *runs, guint count);
-/* The bytes of @regions that pool_alloc() could give now in units of @unit. */
+/* The bytes of @regions that pool_alloc() could give in units of @unit, now or after it has waited for lent memory. */
 uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t regions, uint64_t unit);
 /* Does every node that the policy names have a region? */
 bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy);

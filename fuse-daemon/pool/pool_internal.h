@@ -4,10 +4,19 @@
 #define DMEMFS_POOL_INTERNAL_H
 
 #include "base/page_order.h"
+#include "pool/lend_policy.h"
 #include "pool/numa_policy_alloc.h"
 #include "pool/pool.h"
 #include "pool/pool_clean.h"
+#include "pool/pool_lent.h"
 #include "pool/pool_pins.h"
+
+/* A request that lacks memory, while it waits (pool_wait.c). */
+struct pool_recall {
+	struct lend_recall recall; /* .since is 0 until it asks for lent memory */
+	uint64_t lacking;          /* bytes; what was taken back since it looked last is subtracted */
+	bool refused;              /* no lent memory can be had for it */
+};
 
 struct pool {
 	GArray *regions;     /* struct memory_region, by index in the allocator; never changes */
@@ -31,6 +40,15 @@ struct pool {
 	GHashTable *
 		pinned_of; /* inode number (owned guint64; 0: unknown) -> owned guint64: pinned bytes that the file had */
 	uint64_t pinned_bytes;
+	struct allocator *lent; /* extent_set.h: memory that is lent; the allocator has it as used */
+	GArray *units;          /* struct lend_unit, by address; empty: nothing can be lent */
+	GPtrArray *recalls;     /* struct pool_recall *: requests that wait for lent memory, the oldest first */
+	GCond lending;          /* signalled when there is one more, or lending ends */
+	bool lending_open;      /* the lender works */
+	gint64 take_patience;   /* us */
+	gint64 last_taken;      /* when memory was taken back last: monotonic time, us */
+	gint64 taking_since;    /* monotonic time, us */
+	struct pool_lending lending_counts;  /* of what cannot be counted in @units */
 	GArray *former_pins;                 /* struct pool_pin, by address: in no region */
 	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
 	double overcommit;
@@ -50,6 +68,21 @@ void clean_wait(struct pool *pool, const GArray *runs, guint first);
 /* To be called when @runs are freed. @unused: no file had them, so that parts that were clean still are. */
 void clean_note_freed(struct pool *pool, const struct extent *runs, guint count, bool unused);
 void clean_get_usage(struct pool *pool, struct pool_usage *usage);
+
+/*
+ * Waits for memory, of which the request lacks @lacking bytes. True: try again. False: none will come back, or it takes too long, or
+ * the request was interrupted. wait_end() ends what the first call began.
+ */
+bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t lacking);
+void wait_end(struct pool *pool, struct pool_recall *request);
+
+/* The first unit that ends behind @address; NULL: there is none. */
+struct lend_unit *units_find(const struct pool *pool, uint64_t address);
+/* Calls @visit for each unit that has memory of @run. */
+void units_visit(const struct pool *pool, struct extent run, void (*visit)(struct lend_unit *unit, void *data),
+                 void *data);
+/* Memory was freed: its units have not been idle for long. */
+void units_note_freed(const struct pool *pool, struct extent run);
 
 /* The pending runs of @id; makes an empty array if there is none. */
 GArray *pool_pending_runs(struct pool *pool, uint64_t id);

@@ -19,7 +19,8 @@ class BackendRegion(Structure):
 
 class Usage(Structure):
     _fields_ = [(name, c_uint64) for name in ("capacity", "free", "allocated", "pending", "promised", "free_2m", "free_1g", "clean",
-                                              "dirty", "zeroing", "poisoned", "poisoned_used", "pinned")]
+                                              "dirty", "zeroing", "poisoned", "poisoned_used", "pinned", "pinned_former",
+                                              "lent")]
 
 
 class Piece(Structure):
@@ -51,6 +52,10 @@ _SIGNATURES = {
     "pool_unpin": (c_uint64, c_void_p, Extent, c_bool),
     "pool_believe": (None, c_void_p, Extent, c_void_p),
     "pool_poison": (None, c_void_p, Extent, c_void_p),
+    "pool_set_lend_unit": (None, c_void_p, c_uint64),
+    "pool_lend_begin": (c_bool, c_void_p, Extent),
+    "pool_take_back": (None, c_void_p, Extent),
+    "pool_available": (c_uint64, c_void_p, c_void_p, c_uint64, c_uint64),
     "pool_get_usage": (None, c_void_p, POINTER(Usage)),
     "pool_begin_zeroing": (c_bool, c_void_p, POINTER(Piece), c_bool),
     "pool_end_zeroing": (None, c_void_p, POINTER(Piece), c_bool),
@@ -72,7 +77,7 @@ class Pool:
 
     _library = None
 
-    def __init__(self, regions):
+    def __init__(self, regions, lend_unit):
         if Pool._library is None:
             Pool._library = ctypes.CDLL(str(Path(os.environ["DMEMFS_ALLOCATOR_LIBRARY"]).with_name(_LIBRARY)))
             for name, (result, *arguments) in _SIGNATURES.items():
@@ -82,6 +87,7 @@ class Pool:
         self._self = self._library.pool_new(array, 1, None)
         self._library.g_array_unref(array)
         self._library.pool_need_zeroing(self._self)
+        self._library.pool_set_lend_unit(self._self, lend_unit)
         self._hurry = _HURRY(lambda _data: None)
 
     def _array(self, kind, values=()):
@@ -163,6 +169,16 @@ class Pool:
 
     def unpin(self, run, promise):
         return self._library.pool_unpin(self._self, Extent(*run), promise)
+
+    def lend(self, unit):
+        """False: it is not wholly free."""
+        return self._library.pool_lend_begin(self._self, Extent(*unit))
+
+    def take_back(self, unit):
+        self._library.pool_take_back(self._self, Extent(*unit))
+
+    def available(self, kind, unit):
+        return self._library.pool_available(self._self, None, kind, unit)
 
     def usage(self):
         usage = Usage()

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pool_library import Pool
 
 UNIT = 2 * MIB
+LEND_UNIT = 64 * MIB
 CLEAN, DIRTY = "clean", "dirty"
 # Long enough for a call that does not wait; only how often memory in work is asked for depends on it.
 MOMENT = 0.05
@@ -39,6 +40,7 @@ class PlacementMachine(RuleBasedStateMachine):
         self.stale = []  # (runs, units that are not zero): taken, and not yet used
         self.pending = {}  # name: runs
         self.pinned = set()  # units
+        self.lent = set()  # addresses of units of LEND_UNIT
         self.pieces = []  # (piece, units)
         self.promised = {0: 0, 9: 0}  # order: units
         self.bad, self.retired = set(), set()  # units; the second those that nobody has
@@ -56,7 +58,7 @@ class PlacementMachine(RuleBasedStateMachine):
             regions.append((start, length * UNIT, index % 2, order))
             start += (length + gap) * UNIT
         self.regions = regions
-        self.pool = Pool(regions)
+        self.pool = Pool(regions, LEND_UNIT)
         self.free = {unit: DIRTY for unit in units_of([region[:2] for region in regions])}
 
     def nodes(self):
@@ -216,6 +218,32 @@ class PlacementMachine(RuleBasedStateMachine):
             self.promised[self.order_at(address)] += 1
         self.come_back([(address, UNIT) for address in gone], lambda address: DIRTY)
 
+    @rule(which=CHOICES)
+    def lend(self, which):
+        """Only a whole unit whose memory is free and good, and that nobody zeroes."""
+        region = self.regions[which % len(self.regions)]
+        first = -(-region[0] // LEND_UNIT)
+        units = range(first, (region[0] + region[1]) // LEND_UNIT)
+        if not units:
+            return
+        start = units[which // len(self.regions) % len(units)] * LEND_UNIT
+        parts = set(units_of([(start, LEND_UNIT)]))
+        in_work = {address for _, pieces in self.pieces for address in pieces}
+        assert self.pool.lend((start, LEND_UNIT)) == (parts <= self.free.keys() and not parts & in_work)
+        if parts <= self.free.keys() and not parts & in_work:
+            self.lent.add(start)
+            for address in parts:
+                del self.free[address]
+
+    @precondition(lambda self: self.lent)
+    @rule(which=CHOICES)
+    def take_back(self, which):
+        """The host's kernel may have written to all of it."""
+        start = sorted(self.lent)[which % len(self.lent)]
+        self.lent.remove(start)
+        self.pool.take_back((start, LEND_UNIT))
+        self.come_back([(start, LEND_UNIT)], lambda address: DIRTY)
+
     @precondition(lambda self: self.pending)
     @rule(which=CHOICES)
     def unmap(self, which):
@@ -268,7 +296,8 @@ class PlacementMachine(RuleBasedStateMachine):
         assert usage.pending == len(units_of(sum(self.pending.values(), []))) * UNIT
         assert usage.allocated == len(units_of(sum(used, []))) * UNIT
         assert usage.pinned == len(self.pinned) * UNIT
-        assert usage.free + usage.pending + usage.pinned + usage.poisoned + usage.allocated == usage.capacity
+        assert usage.lent == len(self.lent) * LEND_UNIT
+        assert usage.free + usage.pending + usage.pinned + usage.poisoned + usage.allocated + usage.lent == usage.capacity
         assert (usage.poisoned, usage.poisoned_used) == (len(self.retired) * UNIT, len(self.bad - self.retired) * UNIT)
         whole = [region[:2] for region in self.regions]
         assert set(units_of(self.pool.clean(whole))) == set(clean)

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Which unit is lent or taken back next. */
+#include "pool/lend_policy.h"
+
+#define PAUSE_FIRST (2 * G_TIME_SPAN_SECOND)
+#define PAUSE_MOST  (64 * G_TIME_SPAN_SECOND)
+
+struct balance {
+	uint64_t node;  /* free bytes of the region's node and kind */
+	uint64_t spare; /* free bytes of its kind beyond the reserves of the nodes */
+};
+
+static bool are_alike(const struct lend_region *a, const struct lend_region *b)
+{
+	return a->node == b->node && a->order == b->order;
+}
+
+/* The balance of each region. */
+static void take_stock(const struct lend_view *view, const struct lend_rules *rules,
+                       struct balance of[DMEMFS_MAX_REGIONS])
+{
+	uint64_t spare[PAGE_ORDER_KINDS] = { 0 };
+
+	for (guint i = 0; i < view->region_count; i++) {
+		const struct lend_region *region = &view->regions[i];
+		guint first = view->region_count;
+
+		of[i].node = 0;
+		for (guint k = view->region_count; k-- > 0;) {
+			if (!are_alike(&view->regions[k], region))
+				continue;
+			of[i].node += view->regions[k].free;
+			first = k;
+		}
+		if (first == i && of[i].node > rules->reserve)
+			spare[region->order / PAGE_ORDER_STEP] += of[i].node - rules->reserve;
+	}
+	for (guint i = 0; i < view->region_count; i++)
+		of[i].spare = spare[view->regions[i].order / PAGE_ORDER_STEP];
+}
+
+static uint64_t promised(const struct lend_view *view, const struct lend_unit *unit)
+{
+	return view->promised[view->regions[unit->region].order / PAGE_ORDER_STEP];
+}
+
+static bool may_lend(const struct lend_view *view, const struct lend_rules *rules, const struct balance *balance,
+                     const struct lend_unit *unit)
+{
+	return unit->state == LEND_FREE && view->now >= unit->freed + rules->idle && view->now >= unit->retry &&
+	       balance->node >= unit->extent.length + rules->reserve &&
+	       balance->spare >= unit->extent.length + promised(view, unit);
+}
+
+static bool must_take(const struct lend_view *view, const struct lend_rules *rules, const struct balance *balance,
+                      const struct lend_unit *unit)
+{
+	return unit->state == LEND_LENT && view->now >= unit->retry &&
+	       (!rules->on || balance->node < rules->reserve || balance->spare < promised(view, unit));
+}
+
+enum lend_action lend_policy_next(const struct lend_view *view, const struct lend_rules *rules, guint *unit)
+{
+	struct balance of[DMEMFS_MAX_REGIONS];
+
+	take_stock(view, rules, of);
+	for (guint i = 0; i < view->unit_count; i++) {
+		if (must_take(view, rules, &of[view->units[i].region], &view->units[i])) {
+			*unit = i;
+			return LEND_TAKE;
+		}
+	}
+	for (guint i = view->unit_count; i-- > 0 && rules->on;) {
+		if (may_lend(view, rules, &of[view->units[i].region], &view->units[i])) {
+			*unit = i;
+			return LEND_UNIT;
+		}
+	}
+	return LEND_REST;
+}
+
+bool lend_policy_recall(const struct lend_view *view, const struct lend_recall *recall, guint *unit)
+{
+	bool found = false;
+
+	/* Those that failed lately come last. */
+	for (guint i = 0; i < view->unit_count; i++) {
+		const struct lend_unit *candidate = &view->units[i];
+
+		if (candidate->state != LEND_LENT || !(recall->regions >> candidate->region & 1) ||
+		    candidate->failed > recall->since || (found && candidate->retry >= view->units[*unit].retry))
+			continue;
+		*unit = i;
+		found = true;
+		if (candidate->retry <= view->now)
+			break;
+	}
+	return found;
+}
+
+void lend_policy_note(struct lend_unit *unit, int err, gint64 now)
+{
+	unit->error = err;
+	unit->pause = !err ? 0 : unit->pause ? MIN(2 * unit->pause, PAUSE_MOST) : PAUSE_FIRST;
+	unit->retry = err ? now + unit->pause : 0;
+	unit->failed = err ? now : 0;
+}

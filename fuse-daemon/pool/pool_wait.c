@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Requests that wait for memory: that of removed files, which comes back by itself, or lent memory, which is taken back for them. */
+#include "base/current_request.h"
+#include "pool/pool_internal.h"
+
+/* Asks for lent memory of the request's regions. Returns when to give up; 0: lent memory does not help. */
+static gint64 recall(struct pool *pool, struct pool_recall *request, uint64_t lacking)
+{
+	if (!pool->lending_open || request->refused ||
+	    allocator_available(pool->lent, DMEMFS_PAGE_4K, request->recall.regions) < lacking)
+		return 0;
+	if (!request->recall.since) {
+		request->recall.since = g_get_monotonic_time();
+		g_ptr_array_add(pool->recalls, request);
+	}
+	request->lacking = lacking;
+	g_cond_signal(&pool->lending);
+	return MAX(request->recall.since, pool->last_taken) + pool->take_patience;
+}
+
+bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t lacking)
+{
+	gint64 until;
+
+	/* Not too many threads may wait: some must bring memory back. */
+	if (pool->waiting >= pool->max_waiting || current_request_is_interrupted())
+		return false;
+	until = MAX(pool->patience_until, recall(pool, request, lacking));
+	if (g_get_monotonic_time() >= until)
+		return false;
+	pool->waiting++;
+	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(until));
+	pool->waiting--;
+	return true;
+}
+
+void wait_end(struct pool *pool, struct pool_recall *request)
+{
+	g_ptr_array_remove(pool->recalls, request);
+}
