@@ -6,26 +6,14 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/system_file.h"
+
 /* The preparation on record: "TOKEN BOOT-ID". BOOT-ID names the boot in which it was made. */
 #define VALUE_PREPARED "kexec"
 #define TOKEN_BYTES    16
 
 /* kexec's type_of_loader; the low four bits are a version (Documentation/arch/x86/boot.rst). */
 #define LOADER_KEXEC 0xd0
-
-/* In debug builds tests replace /proc by DMEMFS_PROC. */
-static char *read_proc(const char *name)
-{
-	const char *root = "/proc";
-	g_autofree char *path = NULL;
-	char *text = NULL;
-
-#ifndef NDEBUG
-	root = g_getenv("DMEMFS_PROC") ?: root;
-#endif
-	path = g_build_filename(root, name, NULL);
-	return g_file_get_contents(path, &text, NULL, NULL) ? g_strstrip(text) : NULL;
-}
 
 static char *make_token(void)
 {
@@ -50,7 +38,7 @@ static bool fail(GError **error, int err)
 
 bool kexec_prepare(struct store *store, char **argument, GError **error)
 {
-	g_autofree char *boot = read_proc("sys/kernel/random/boot_id");
+	g_autofree char *boot = system_file_read("/proc/sys/kernel/random/boot_id");
 	g_autofree char *token = make_token();
 	g_autofree char *value = NULL;
 	int err;
@@ -89,7 +77,7 @@ static char **split_prepared(GBytes *value)
 
 static bool started_by_kexec(void)
 {
-	g_autofree char *text = read_proc("sys/kernel/bootloader_type");
+	g_autofree char *text = system_file_read("/proc/sys/kernel/bootloader_type");
 	guint64 type;
 
 	return text && g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT16, &type, NULL) &&
@@ -98,7 +86,7 @@ static bool started_by_kexec(void)
 
 static bool command_line_has(const char *token)
 {
-	g_autofree char *text = read_proc("cmdline");
+	g_autofree char *text = system_file_read("/proc/cmdline");
 	g_autofree char *wanted = g_strconcat(KEXEC_PARAMETER, token, NULL);
 	g_auto(GStrv) words = g_strsplit_set(text ?: "", " \t\n", -1);
 
@@ -129,7 +117,7 @@ static int count_outside(struct store *store, const GArray *regions, unsigned *r
 
 bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error)
 {
-	g_autofree char *boot = read_proc("sys/kernel/random/boot_id");
+	g_autofree char *boot = system_file_read("/proc/sys/kernel/random/boot_id");
 	g_autoptr(GBytes) token = NULL;
 	g_auto(GStrv) prepared = NULL;
 	unsigned outside;
