@@ -211,6 +211,17 @@ struct backend_ops {
 	unsigned (*release_former)(struct backend *backend);
 	/* Do the kernel's own page tables have the region at @start only while it accesses some of it? NULL: no. */
 	bool (*is_unmapped)(struct backend *backend, uint64_t start);
+	/*
+	 * Memory that no object has can be lent to the host's kernel, in units of lend_unit() bytes; 0: this machine cannot. After
+	 * lend() all its bytes are undefined. lend() of a unit that is lent does what is left of that, after a crash. Errors of take_lent(),
+	 * after which it is lent as before: -EBUSY, a process has pinned some of it; -ENOMEM, the host needs it; -ETIME. -ENOENT: it is
+	 * not lent. What is lent outlives the daemon: list_lent() appends all units (GArray of struct extent), also in regions
+	 * that are not in the configuration. All are NULL when the backend does not support it.
+	 */
+	uint64_t (*lend_unit)(struct backend *backend);
+	int (*lend)(struct backend *backend, struct extent unit);
+	int (*take_lent)(struct backend *backend, struct extent unit, unsigned timeout_ms);
+	void (*list_lent)(struct backend *backend, GArray *units);
 	/* How many faults were served with each page size, in lines "SIZE COUNT"; the caller frees it. NULL: not known. */
 	char *(*describe_faults)(struct backend_object *object);
 };

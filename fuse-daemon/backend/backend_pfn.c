@@ -14,6 +14,7 @@
 #include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
 #include "backend/pfn_events.h"
+#include "backend/pfn_lending.h"
 #include "backend/pfn_regions.h"
 #include "base/log.h"
 
@@ -502,6 +503,26 @@ static bool is_unmapped(struct backend *backend, uint64_t start)
 	       (region.flags & DMEMFS_REGION_UNMAPPED);
 }
 
+static uint64_t lend_unit(struct backend *backend)
+{
+	return pfn_lend_unit(backend->device);
+}
+
+static int lend(struct backend *backend, struct extent unit)
+{
+	return pfn_lend(backend->device, unit);
+}
+
+static int take_lent(struct backend *backend, struct extent unit, unsigned timeout_ms)
+{
+	return pfn_take_lent(backend->device, unit, timeout_ms);
+}
+
+static void list_lent(struct backend *backend, GArray *units)
+{
+	pfn_list_lent(backend->device, (struct extent){ 0, INT64_MAX }, units);
+}
+
 /* How many faults were served with each page size. */
 static char *pfn_describe_faults(struct backend_object *object)
 {
@@ -548,5 +569,9 @@ const struct backend_ops backend_pfn_ops = {
 	.list_pinned = list_pinned,
 	.release_former = release_former,
 	.is_unmapped = is_unmapped,
+	.lend_unit = lend_unit,
+	.lend = lend,
+	.take_lent = take_lent,
+	.list_lent = list_lent,
 	.describe_faults = pfn_describe_faults,
 };

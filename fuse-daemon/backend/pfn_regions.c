@@ -8,8 +8,12 @@
 #include "backend/backend.h"
 #include "backend/memmap_cmdline.h"
 #include "backend/pfn_device.h"
+#include "backend/pfn_lending.h"
 #include "base/log.h"
 #include "base/page_order.h"
+
+/* How long a unit of lent memory may take to come back, in ms. */
+#define TAKE_TIMEOUT 10000
 
 /* Has an earlier daemon claimed exactly this range, with other pages? Then @order is that of those pages. */
 static bool has_other_pages(int device, const struct memory_region *wanted, unsigned *order)
@@ -148,8 +152,11 @@ static bool claim(int device, const char *name, const struct memory_region *want
 	return true;
 }
 
-/* -EBUSY: files or devices have memory of it; the bytes that only devices have are in *@held. */
-static int release(int device, struct extent range, uint64_t *held)
+/*
+ * -EBUSY: files or devices have memory of it, or some is lent; the bytes that only devices have are in *@held. @take_ms: takes back first
+ * what is lent, each unit within this time.
+ */
+static int release(int device, struct extent range, unsigned take_ms, uint64_t *held)
 {
 	struct dmemfs_region region = { .start = range.start, .length = range.length };
 	g_autoptr(GArray) pins = extents_new();
@@ -159,10 +166,27 @@ static int release(int device, struct extent range, uint64_t *held)
 	*held = 0;
 	for (guint i = 0; i < pins->len; i++)
 		*held += g_array_index(pins, struct extent, i).length;
+	if (take_ms && pfn_take_all(device, range, take_ms, NULL) < 0)
+		return -EBUSY;
 	return pfn_call(device, DMEMFS_IOC_REGION_RELEASE, &region);
 }
 
-/* Releases regions of an earlier configuration that are not in @wanted, if no object uses them. */
+static bool overlaps_any(const GArray *wanted, struct extent range)
+{
+	for (guint i = 0; i < wanted->len; i++) {
+		const struct memory_region *region = &g_array_index(wanted, struct memory_region, i);
+		const struct extent extent = { region->start, region->length };
+
+		if (extent_overlap(&extent, &range).length)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Releases regions of an earlier configuration that are not in @wanted, if no object uses them. The start waits for lent memory only
+ * where a region of today needs it.
+ */
 static void release_others(int device, const GArray *wanted)
 {
 	struct dmemfs_region region = { 0 };
@@ -175,8 +199,11 @@ static void release_others(int device, const GArray *wanted)
 		for (guint i = 0; i < wanted->len; i++)
 			keep |= is_same(&g_array_index(wanted, struct memory_region, i), &region);
 		/* On failure keep_pages() may keep it, or list_former() tells of it. */
-		if (!keep)
-			release(device, (struct extent){ region.start, region.length }, &held);
+		if (!keep) {
+			const struct extent range = { region.start, region.length };
+
+			release(device, range, overlaps_any(wanted, range) ? TAKE_TIMEOUT : 0, &held);
+		}
 		region = (struct dmemfs_region){ .start = next };
 	}
 }
@@ -293,9 +320,23 @@ static bool is_in_use(const struct dmemfs_region *region, const GArray *regions)
 	return false;
 }
 
-static void say_former(struct extent range, uint64_t held)
+static bool is_lent(int device, struct extent range)
 {
-	if (held)
+	g_autoptr(GArray) units = extents_new();
+
+	pfn_list_lent(device, range, units);
+	return units->len > 0;
+}
+
+static void say_former(int device, struct extent range, uint64_t held)
+{
+	if (is_lent(device, range))
+		log_info(
+			"region 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
+			"x of an earlier configuration stays claimed until its lent memory is taken back, which the daemon tries each "
+			"minute",
+			range.start, range.length);
+	else if (held)
 		log_warning(
 			"region 0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER
 			"x of an earlier configuration stays claimed: a device holds %" G_GUINT64_FORMAT
@@ -320,8 +361,8 @@ static void list_former(int device, const GArray *regions, GArray *former)
 	while (pfn_call(device, DMEMFS_IOC_REGION_NEXT, &region) == 0) {
 		const struct extent range = { region.start, region.length };
 
-		if (!is_in_use(&region, regions) && release(device, range, &held)) {
-			say_former(range, held);
+		if (!is_in_use(&region, regions) && release(device, range, 0, &held)) {
+			say_former(device, range, held);
 			g_array_append_val(former, range);
 		}
 		region = (struct dmemfs_region){ .start = range.start + range.length };
@@ -333,7 +374,7 @@ void pfn_release_former(int device, GArray *former)
 	for (guint i = former->len; i-- > 0;) {
 		const struct extent range = g_array_index(former, struct extent, i);
 		uint64_t held;
-		int err = release(device, range, &held);
+		int err = release(device, range, TAKE_TIMEOUT, &held);
 
 		if (err && err != -ENOENT)
 			continue;

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Lent memory. The module makes its memory blocks; the daemon brings them online, and looks first whether the host can spare a unit. */
+#include "backend/pfn_lending.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "backend/pfn_device.h"
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "base/system_file.h"
+
+#define BLOCKS "/sys/devices/system/memory"
+/* The states of a memory block: only from the zone of movable memory can the kernel move everything away again. */
+#define STATE_ONLINE  "online"
+#define STATE_MOVABLE "online_movable"
+/* Bytes that the host keeps when a unit is taken back: else it would have to swap, or to kill a process, soon after. */
+#define HOST_MARGIN (UINT64_C(128) << 20)
+
+uint64_t pfn_lend_unit(int device)
+{
+	struct dmemfs_hello hello;
+
+	return pfn_hello(device, &hello, NULL) && hello.features & DMEMFS_FEATURE_LEND ? hello.lend_unit : 0;
+}
+
+/* The first unit at or above @address that is lent. */
+static bool next_lent(int device, uint64_t address, struct dmemfs_lend *unit)
+{
+	*unit = (struct dmemfs_lend){ .start = address };
+	return pfn_call(device, DMEMFS_IOC_LENT_NEXT, unit) == 0;
+}
+
+static bool is_lent(int device, struct extent unit)
+{
+	struct dmemfs_lend found;
+
+	return next_lent(device, unit.start, &found) && found.start == unit.start;
+}
+
+/* The size of memory blocks in bytes; 0: not known. */
+static uint64_t block_bytes(void)
+{
+	g_autofree char *text = system_file_read(BLOCKS "/block_size_bytes");
+
+	return text ? g_ascii_strtoull(text, NULL, 16) : 0;
+}
+
+static int write_state(const char *file, const char *state)
+{
+	g_autofree char *path = system_file_path(file);
+	backend_fd fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 || write(fd, state, strlen(state)) < 0 ? -errno : 0;
+}
+
+static int set_online(uint64_t block)
+{
+	g_autofree char *file = g_strdup_printf(BLOCKS "/memory%" G_GUINT64_FORMAT "/state", block);
+	g_autofree char *state = system_file_read(file);
+	int err;
+
+	if (g_strcmp0(state, STATE_ONLINE) == 0)
+		return 0;
+	err = write_state(file, STATE_MOVABLE);
+	if (err)
+		log_warning("%s: cannot bring lent memory online: %s", file, g_strerror(-err));
+	return err;
+}
+
+static int set_all_online(struct extent unit)
+{
+	uint64_t size = block_bytes();
+	int err = size ? 0 : -ENOENT;
+
+	for (uint64_t at = unit.start; at < unit.start + unit.length && !err; at += size)
+		err = set_online(at / size);
+	return err;
+}
+
+int pfn_lend(int device, struct extent unit)
+{
+	struct dmemfs_lend request = { .start = unit.start, .length = unit.length };
+	int err = pfn_call(device, DMEMFS_IOC_REGION_LEND, &request);
+
+	CRASH_POINT("lent");
+	if (err && err != -EEXIST && !is_lent(device, unit))
+		return err;
+	err = set_all_online(unit);
+	/* Memory that nobody uses is of no good to the host. If it cannot be taken back either, the lender does so later. */
+	return err && pfn_take_lent(device, unit, 1000) == 0 ? err : 0;
+}
+
+/* Has the host other memory for what a unit contains? The unit's own free memory counts as available, too. */
+static bool host_can_spare(uint64_t bytes)
+{
+	g_autofree char *text = system_file_read("/proc/meminfo");
+	const char *line = text ? strstr(text, "MemAvailable:") : NULL;
+	uint64_t available = line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10 : UINT64_MAX;
+
+	return available >= bytes + HOST_MARGIN;
+}
+
+int pfn_take_lent(int device, struct extent unit, unsigned timeout_ms)
+{
+	struct dmemfs_lend request = { .start = unit.start, .length = unit.length, .timeout = timeout_ms };
+	struct dmemfs_lend found;
+
+	if (next_lent(device, unit.start, &found) && found.start == unit.start && found.state == DMEMFS_LEND_ONLINE &&
+	    !host_can_spare(unit.length))
+		return -ENOMEM;
+	return pfn_call(device, DMEMFS_IOC_REGION_TAKE, &request);
+}
+
+void pfn_list_lent(int device, struct extent range, GArray *units)
+{
+	uint64_t at = range.start;
+	struct dmemfs_lend found;
+
+	while (next_lent(device, at, &found) && found.start < range.start + range.length) {
+		const struct extent unit = { found.start, found.length };
+
+		g_array_append_val(units, unit);
+		at = unit.start + unit.length;
+	}
+}
+
+int pfn_take_all(int device, struct extent range, unsigned timeout_ms, GArray *kept)
+{
+	g_autoptr(GArray) units = extents_new();
+	int result = 0;
+
+	pfn_list_lent(device, range, units);
+	for (guint i = 0; i < units->len && (kept || !result); i++) {
+		const struct extent unit = g_array_index(units, struct extent, i);
+		int err = pfn_take_lent(device, unit, timeout_ms);
+
+		if (err == 0 || err == -ENOENT)
+			continue;
+		if (kept)
+			g_array_append_val(kept, unit);
+		result = err;
+	}
+	return result;
+}
+
+const char *lending_reason(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return "a process has pinned some of it, with a pipe, io_uring or a device for example: end that process";
+	case -ENOMEM:
+		return "the host has not enough free memory for what is in it: end processes, or wait";
+	case -ETIME:
+		return "the kernel has not moved its contents away in time: try again, or set a longer take-timeout";
+	default:
+		return g_strerror(-err);
+	}
+}
