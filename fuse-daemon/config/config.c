@@ -89,6 +89,10 @@ static void check_memory_backend(const struct config_text *text, struct config *
 	if (config->alloc == ALLOC_DEMAND)
 		config_text_fail(text, CONFIG_DAEMON, "alloc",
 		                 "demand needs backend=pfn, which gets page faults (tmpfs does not): use eager");
+	if (config->lend == LEND_ON)
+		config_text_fail(
+			text, CONFIG_DAEMON, "lend",
+			"on needs backend=pfn, because the host uses all memory of this backend already: use off");
 	config->memory_dir_given = config->memory_dir;
 	if (!config->memory_dir)
 		config->memory_dir = default_memory_dir(config->state_dir);

@@ -17,6 +17,8 @@
 
 enum backend_kind { BACKEND_MEMORY, BACKEND_PFN };
 enum alloc_mode { ALLOC_EAGER, ALLOC_DEMAND };
+/* Is idle memory lent to the host's kernel? */
+enum lend_mode { LEND_OFF, LEND_ON };
 /* What the daemon does with files whose contents are lost: read as zero, or remove them. */
 enum lost_contents { LOST_ZERO, LOST_REMOVE };
 
@@ -54,6 +56,10 @@ struct config {
 	bool populate;        /* memory backend: allocate RAM when a file grows, not when it is first touched */
 	bool zero_in_advance; /* zero free memory in the background */
 	uint64_t zero_rate;   /* the most bytes per second that are zeroed in advance on each NUMA node; 0: no limit */
+	enum lend_mode lend;
+	uint64_t lend_reserve;     /* bytes of each node that are never lent */
+	unsigned lend_idle;        /* seconds that memory is free before it is lent */
+	unsigned take_timeout;     /* seconds that requests wait for lent memory, at least 1 */
 	uint64_t max_metadata;     /* the most bytes of the daemon's own memory for names, inodes and attributes */
 	unsigned threads;          /* request threads, at least 1 */
 	char *metrics_file;        /* absolute; NULL: no metrics are written */

@@ -11,6 +11,7 @@
 
 static const char *const backend_names[] = { [BACKEND_MEMORY] = "memory", [BACKEND_PFN] = "pfn", NULL };
 static const char *const alloc_names[] = { [ALLOC_EAGER] = "eager", [ALLOC_DEMAND] = "demand", NULL };
+static const char *const lend_names[] = { [LEND_OFF] = "off", [LEND_ON] = "on", NULL };
 static const char *const lost_names[] = { [LOST_ZERO] = "zero", [LOST_REMOVE] = "remove", NULL };
 
 /* What a value is, and the type of its member in struct config. */
@@ -47,6 +48,10 @@ static const struct key {
 	{ "lost-contents", CHOICE, ALWAYS, MEMBER(lost_contents), .choices = lost_names },
 	{ "zero-in-advance", BOOL, ALWAYS, MEMBER(zero_in_advance) },
 	{ "zero-rate", SIZE, ALWAYS, MEMBER(zero_rate) },
+	{ "lend", CHOICE, ALWAYS, MEMBER(lend), .choices = lend_names },
+	{ "lend-reserve", SIZE, ALWAYS, MEMBER(lend_reserve) },
+	{ "lend-idle", NUMBER, ALWAYS, MEMBER(lend_idle), .min = 0, .max = 604800 },
+	{ "take-timeout", NUMBER, ALWAYS, MEMBER(take_timeout), .min = 1, .max = 3600 },
 	{ "memory-dir", PATH, MEMORY_BACKEND, MEMBER(memory_dir) },
 	{ "populate", BOOL, MEMORY_BACKEND, MEMBER(populate) },
 	{ "max-metadata", SIZE, ALWAYS, MEMBER(max_metadata), .min = MIB },
@@ -64,6 +69,9 @@ static void set_defaults(struct config *config)
 	config->page_size = config->demand_extent = DMEMFS_PAGE_2M;
 	config->overcommit = 1;
 	config->zero_in_advance = config->populate = true;
+	config->lend_reserve = 4096 * MIB;
+	config->lend_idle = 60;
+	config->take_timeout = 30;
 	config->max_metadata = 2048 * MIB; /* about as much as NAMESPACE_INODES_MAX files take */
 	config->threads = CLAMP(2 * g_get_num_processors(), 8, 16);
 	config->metrics_interval = 15; /* Prometheus usually scrapes every 15 s to 60 s */

@@ -25,9 +25,11 @@
 #include "file/pins.h"
 #include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
+#include "lending/lender.h"
 #include "namespace/fault_service.h"
 #include "namespace/quota_setup.h"
 #include "pool/pool_clean.h"
+#include "pool/pool_lent.h"
 #include "recovery/poison.h"
 #include "recovery/recover.h"
 #include "requests/mount.h"
@@ -37,6 +39,7 @@ struct daemon {
 	struct server server;
 	struct mount *mount;
 	struct fault_service *fault_service;
+	struct lender *lender; /* NULL: nothing is lent */
 	GMainLoop *loop;
 	guint sources[6]; /* of the main loop: signals, backend, flush, watchdog */
 	int lock;         /* descriptor of the state directory's lock */
@@ -205,6 +208,8 @@ static bool open_storage(struct daemon *daemon, const struct config *config, GEr
 	if (storage->ops->needs_zeroing && storage->ops->needs_zeroing(storage->backend))
 		pool_need_zeroing(storage->pool);
 	pool_set_overcommit(storage->pool, config->overcommit);
+	if (storage->ops->lend_unit)
+		pool_set_lend_unit(storage->pool, storage->ops->lend_unit(storage->backend));
 	storage->quotas = quotas_new(config->threads / 4);
 	storage->zeroer = zeroer_new(storage);
 	storage->ops->set_idle_callback(storage->backend, memory_is_idle, storage);
@@ -226,6 +231,8 @@ static void close_storage(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
 
+	/* What is lent stays so for the next daemon, unless nobody may come. */
+	lender_stop(daemon->lender, daemon->unmounted);
 	if (storage->zeroer)
 		zeroer_stop(storage->zeroer);
 	fault_service_stop(daemon->fault_service);
@@ -292,6 +299,19 @@ static bool prepare_mountpoint(struct daemon *daemon, int connection, GError **e
 	return config_check_mountpoint(config, error);
 }
 
+/* Before requests are served: they may need what is lent. */
+static void start_lender(struct daemon *daemon)
+{
+	const struct config *config = daemon->server.config;
+	const struct lend_rules rules = {
+		.on = config->lend == LEND_ON,
+		.reserve = config->lend_reserve,
+		.idle = config->lend_idle * G_TIME_SPAN_SECOND,
+	};
+
+	daemon->lender = lender_start(&daemon->server.storage, &rules, config->take_timeout);
+}
+
 static bool start(struct daemon *daemon, const struct config *config, int connection, GError **error)
 {
 	const struct storage *storage = &daemon->server.storage;
@@ -318,6 +338,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	if (!recover(daemon->server.ns, storage, inherited, config->lost_contents == LOST_REMOVE, error))
 		return false;
 	quota_setup(daemon->server.ns, config);
+	start_lender(daemon);
 	daemon->mount = mount_start(&daemon->server, &daemon->takeover, on_mount_ended, daemon->loop, error);
 	if (!daemon->mount)
 		return false;

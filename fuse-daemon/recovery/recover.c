@@ -2,11 +2,13 @@
 /* The start: makes namespace, pool and backend hold what the record says. */
 #include "recovery/recover.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "file/pins.h"
+#include "pool/pool_lent.h"
 #include "pool/pool_clean.h"
 #include "recovery/kexec.h"
 #include "recovery/poison.h"
@@ -141,6 +143,36 @@ static bool declare_lost(const struct storage *storage, bool remove, const char 
 	return err ? failed(error, "cannot declare the contents lost", err) : true;
 }
 
+/*
+ * What is lent is no free memory. @kept: files still have what the record says, and the module lends nothing of that. So an overlap means
+ * that one of the two is of another time.
+ */
+static bool adopt_lent(const struct storage *storage, bool kept, GError **error)
+{
+	g_autoptr(GArray) lent = extents_new();
+
+	if (storage->ops->list_lent)
+		storage->ops->list_lent(storage->backend, lent);
+	for (guint i = 0; i < lent->len; i++) {
+		const struct extent unit = g_array_index(lent, struct extent, i);
+		unsigned runs = 0;
+		int err = kept ? store_count_odd_runs(storage->store, unit, INT64_MAX, &runs) : 0;
+
+		if (err)
+			return failed(error, "cannot read which memory files have", err);
+		if (runs || !pool_adopt_lent(storage->pool, unit)) {
+			g_set_error(
+				error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+				"memory at 0x%" PRIx64 "+0x%" PRIx64
+				" is lent to the host, but files on record have some of it: the record is not the one "
+				"that belongs to this memory: restore that one, or start with an empty state-dir",
+				unit.start, unit.length);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool load_pins(const struct storage *storage, GError **error)
 {
 	int err = pins_load(storage);
@@ -177,6 +209,8 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	if (!record_regions(storage, true, error) || !poison_load(storage, error))
 		return false;
 	poison_update(storage);
+	if (!adopt_lent(storage, recovery.kept, error))
+		return false;
 	/* Before files get other memory: what a process or a device still holds of unwanted objects is not free. */
 	if (!recovery.kept)
 		highest = storage->ops->give_up_unknown(storage->backend, is_known, left_over, &recovery);

@@ -15,11 +15,12 @@ USES = {
     "backend": ["base", "config", "store", "pool"],
     "quota": ["base", "config", "store", "pool"],
     "file": ["base", "store", "pool", "backend", "quota"],
+    "lending": ["base", "store", "pool", "backend", "file"],
     "namespace": ["base", "config", "store", "pool", "backend", "quota", "file"],
     "recovery": ["base", "store", "pool", "file", "namespace"],
     "connection": ["base", "store"],
     "requests": ["base", "config", "store", "pool", "quota", "file", "namespace", "connection"],
-    "daemon": ["base", "config", "store", "pool", "backend", "quota", "file", "namespace", "recovery", "connection",
+    "daemon": ["base", "config", "store", "pool", "backend", "quota", "file", "lending", "namespace", "recovery", "connection",
                "requests"],
     # The operator's tool: it reads what the daemon reads, and works on the state directory of one that is stopped.
     "dmemfsctl": ["base", "config", "store", "backend", "quota", "recovery", "daemon"],

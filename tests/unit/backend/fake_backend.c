@@ -11,6 +11,7 @@
 #include "file/unlinked_mapped.h"
 #include "file/zeroer.h"
 #include "pool/pool_clean.h"
+#include "pool/pool_lent.h"
 
 #define FAKE_START (UINT64_C(4) << 30)
 #define PUNCHED    2
@@ -349,6 +350,70 @@ void fake_punch(struct fake *fake, uint64_t offset, uint64_t length)
 	}
 }
 
+static uint64_t fake_lend_unit(struct backend *backend)
+{
+	return backend->fake->lend_unit;
+}
+
+static guint find_unit(const GArray *units, struct extent unit)
+{
+	guint i = 0;
+
+	while (i < units->len && g_array_index(units, struct extent, i).start != unit.start)
+		i++;
+	return i;
+}
+
+/* A crash after this must find nothing of the unit on record as clean. */
+static void assert_not_clean(const struct fake *fake, struct extent unit)
+{
+	g_autoptr(GArray) clean = extents_new();
+
+	g_assert_cmpint(store_list_clean(fake->storage.store, clean), ==, 0);
+	for (guint i = 0; i < clean->len; i++)
+		g_assert_cmpuint(extent_overlap(&unit, &g_array_index(clean, struct extent, i)).length, ==, 0);
+}
+
+static int fake_lend(struct backend *backend, struct extent unit)
+{
+	struct fake *fake = backend->fake;
+
+	assert_not_clean(fake, unit);
+	g_mutex_lock(&fake->lending);
+	fake->lends++;
+	if (!fake->lend_error && find_unit(fake->lent, unit) == fake->lent->len) {
+		memset(pages_of(fake, unit), 1, unit.length / DMEMFS_PAGE_4K);
+		g_array_append_val(fake->lent, unit);
+	}
+	g_mutex_unlock(&fake->lending);
+	return fake->lend_error;
+}
+
+static int fake_take_lent(struct backend *backend, struct extent unit, unsigned timeout_ms)
+{
+	struct fake *fake = backend->fake;
+	int err = -ENOENT;
+	guint at;
+
+	g_assert_cmpuint(timeout_ms, >, 0);
+	g_mutex_lock(&fake->lending);
+	fake->takes++;
+	at = find_unit(fake->lent, unit);
+	if (find_unit(fake->stuck, unit) < fake->stuck->len) {
+		err = -EBUSY;
+	} else if (at < fake->lent->len) {
+		g_array_remove_index(fake->lent, at);
+		err = 0;
+	}
+	g_mutex_unlock(&fake->lending);
+	return err;
+}
+
+static void fake_list_lent(struct backend *backend, GArray *units)
+{
+	g_array_append_vals(units, backend->fake->lent->data, backend->fake->lent->len);
+}
+
 static const struct backend_ops fake_ops = {
 	.name = "fake",
 	.create = fake_create,
@@ -372,6 +437,10 @@ static const struct backend_ops fake_ops = {
 	.follow = fake_follow,
 	.list_pinned = fake_list_pinned,
 	.release_former = fake_release_former,
+	.lend_unit = fake_lend_unit,
+	.lend = fake_lend,
+	.take_lent = fake_take_lent,
+	.list_lent = fake_list_lent,
 };
 
 static int backing_open(void *request, int fd)
@@ -428,6 +497,9 @@ struct fake *fake_new_paged(uint64_t capacity, uint64_t page_size, unsigned orde
 	memset(fake->dirty->data, 1, fake->dirty->len);
 	fake->held = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	fake->pinned = extents_new();
+	fake->lent = extents_new();
+	fake->stuck = extents_new();
+	g_mutex_init(&fake->lending);
 	fake->order = order;
 	fake->state_dir = g_dir_make_tmp("dmemfs-unit-XXXXXX", NULL);
 	fake->storage = (struct storage){
@@ -445,6 +517,12 @@ struct fake *fake_new_paged(uint64_t capacity, uint64_t page_size, unsigned orde
 	fake->storage.zeroer = zeroer_new(&fake->storage);
 	open_store(fake);
 	return fake;
+}
+
+void fake_allow_lending(struct fake *fake, uint64_t bytes)
+{
+	fake->lend_unit = bytes;
+	pool_set_lend_unit(fake->storage.pool, bytes);
 }
 
 void fake_restart(struct fake *fake)
@@ -507,6 +585,9 @@ void fake_destroy(struct fake *fake)
 	g_free(fake->state_dir);
 	g_array_unref(fake->held);
 	g_array_unref(fake->pinned);
+	g_array_unref(fake->lent);
+	g_array_unref(fake->stuck);
+	g_mutex_clear(&fake->lending);
 	g_byte_array_unref(fake->dirty);
 	g_free(fake);
 }

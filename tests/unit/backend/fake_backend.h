@@ -29,8 +29,14 @@ struct fake {
 	GArray *pinned;  /* struct extent by address: what a device holds */
 	unsigned asked;  /* number of calls of list_pinned() */
 	unsigned order;  /* of the compound pages of all memory */
-	GByteArray *dirty; /* for each 4 KiB page of the pool: has an object had it since it was zeroed? */
-	char *state_dir;   /* a temporary directory with the store */
+	GByteArray *dirty;  /* for each 4 KiB page of the pool: has an object had it since it was zeroed? */
+	char *state_dir;    /* a temporary directory with the store */
+	uint64_t lend_unit; /* bytes; 0: nothing can be lent */
+	GMutex lending;     /* guards the members below, which the lender's thread uses */
+	GArray *lent;       /* struct extent: what is lent */
+	GArray *stuck;      /* struct extent: units that take_lent() cannot have */
+	int lend_error;     /* of lend(): 0 or a negative errno */
+	int lends, takes;   /* number of calls of lend() and take_lent() */
 	/* The last arguments of set_demand(); the last error of answer() and the number of its calls, which is atomic. */
 	const struct backend_demand_fns *demand;
 	void *demand_data;
@@ -45,6 +51,8 @@ struct fake *fake_new_paged(uint64_t capacity, uint64_t page_size, unsigned orde
 /* A device holds @extent from now on, until fake_unpin() ends all such holds. */
 void fake_pin(struct fake *fake, struct extent extent);
 void fake_unpin(struct fake *fake);
+/* From now on the pool can lend memory in units of @bytes. */
+void fake_allow_lending(struct fake *fake, uint64_t bytes);
 /* Does what a new daemon does: opens the store again, and makes a new pool. */
 void fake_restart(struct fake *fake);
 /* Asserts that nothing is left: no object, descriptor or registration, and all memory free. */

@@ -35,6 +35,10 @@ static void every_key_has_a_default(void)
 	g_assert_true(config->populate);
 	g_assert_true(config->zero_in_advance);
 	g_assert_cmpuint(config->zero_rate, ==, 0);
+	g_assert_cmpint(config->lend, ==, LEND_OFF);
+	g_assert_cmpuint(config->lend_reserve, ==, UINT64_C(4) << 30);
+	g_assert_cmpuint(config->lend_idle, ==, 60);
+	g_assert_cmpuint(config->take_timeout, ==, 30);
 	g_assert_cmpuint(config->max_metadata, ==, UINT64_C(2) << 30);
 	g_assert_cmpuint(config->threads, >=, 8);
 	g_assert_cmpuint(config->threads, <=, 16);
@@ -297,6 +301,10 @@ static void configs_equal(const struct config *a, const struct config *b)
 	g_assert_cmpint(a->populate, ==, b->populate);
 	g_assert_cmpint(a->zero_in_advance, ==, b->zero_in_advance);
 	g_assert_cmpuint(a->zero_rate, ==, b->zero_rate);
+	g_assert_cmpint(a->lend, ==, b->lend);
+	g_assert_cmpuint(a->lend_reserve, ==, b->lend_reserve);
+	g_assert_cmpuint(a->lend_idle, ==, b->lend_idle);
+	g_assert_cmpuint(a->take_timeout, ==, b->take_timeout);
 	g_assert_cmpuint(a->max_metadata, ==, b->max_metadata);
 	g_assert_cmpuint(a->threads, ==, b->threads);
 	g_assert_cmpstr(a->metrics_file, ==, b->metrics_file);
@@ -332,6 +340,8 @@ static const struct {
 	{ "memory-pages", "[daemon]\npage-size=1G\n[region x]\nstart=6G\nsize=2G\npages=1G\n" },
 	{ "pfn-auto", "[daemon]\nbackend=pfn\n[region x]\nstart=auto\nsize=auto\nnode=auto\n" },
 	{ "demand", "[daemon]\nbackend=pfn\nalloc=demand\ndemand-extent=1G\novercommit=1.7\n[region x]\nstart=auto\n" },
+	{ "lending",
+	  "[daemon]\nbackend=pfn\nlend=on\nlend-reserve=0\nlend-idle=0\ntake-timeout=1\n[region x]\nstart=auto\n" },
 	{ "quotas", "[daemon]\n[quota a]\npath=/a\nmax-bytes=3\n[quota b]\npath=/b\nmax-files=9223372036854775807\n" },
 };
 
@@ -360,6 +370,10 @@ static void the_example_shows_the_defaults(void)
 	assert_contains(text, "\n#populate=true\n");
 	assert_contains(text, "\n#zero-in-advance=true\n");
 	assert_contains(text, "\n#zero-rate=0\n");
+	assert_contains(text, "\n#lend=off\n");
+	assert_contains(text, "\n#lend-reserve=4G\n");
+	assert_contains(text, "\n#lend-idle=60\n");
+	assert_contains(text, "\n#take-timeout=30\n");
 	assert_contains(text, "\n#threads=");
 	assert_contains(text, "\n#metrics-file=");
 	assert_contains(text, "\n#metrics-interval=15\n");
