@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "backend/pfn_device.h"
+#include "backend/pfn_lending.h"
 #include "config/config.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/state_dir.h"
@@ -21,28 +22,19 @@ static const GOptionEntry options[] = {
 	G_OPTION_ENTRY_NULL
 };
 
-/*
- * Fails when a device holds memory that no file has: under the next kernel the device would write into other files. The caller has
- * the store open, so no daemon of this record runs.
- */
-static bool check_pins(GError **error)
+/* How long a unit of lent memory may take to come back, in ms. */
+#define TAKE_TIMEOUT 30000
+
+static const struct extent everything = { 0, INT64_MAX };
+
+/* Fails when a device holds memory that no file has: under the next kernel the device would write into other files. */
+static bool check_pins(int device, GError **error)
 {
-	g_autoptr(GError) reason = NULL;
 	g_autoptr(GArray) pins = extents_new();
+	int err = pfn_list_pinned(device, everything, pins);
 	const struct extent *first;
 	uint64_t bytes = 0;
-	int device, err;
 
-	/* The module cannot be unloaded while memory is pinned. */
-	if (access(DMEMFS_DEVICE, F_OK) < 0)
-		return true;
-	device = pfn_device_open(&reason);
-	if (device < 0) {
-		command_fail(error, STATUS_FAILED, "cannot find out whether devices hold memory: %s", reason->message);
-		return false;
-	}
-	err = pfn_list_pinned(device, (struct extent){ 0, INT64_MAX }, pins);
-	close(device);
 	if (err && err != -ENOTTY) {
 		command_fail(error, STATUS_FAILED, "cannot find out whether devices hold memory: %s", g_strerror(-err));
 		return false;
@@ -60,11 +52,52 @@ static bool check_pins(GError **error)
 	return false;
 }
 
+/* Takes back what is lent to the host: the next kernel finds the memory reserved, with whatever this kernel left in it. */
+static bool take_lent(int device, GError **error)
+{
+	g_autoptr(GArray) kept = extents_new();
+	g_autoptr(GString) units = g_string_new(NULL);
+	int err = pfn_take_all(device, everything, TAKE_TIMEOUT, kept);
+
+	if (!err)
+		return true;
+	for (guint i = 0; i < kept->len; i++) {
+		const struct extent *unit = &g_array_index(kept, struct extent, i);
+
+		g_string_append_printf(units, "%s0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x", i ? ", " : "",
+		                       unit->start, unit->length);
+	}
+	command_fail(error, STATUS_FAILED, "memory stays lent to the host: %s: %s; then try again", units->str,
+	             lending_reason(err));
+	return false;
+}
+
+/* Does nothing but files use the module's memory? The caller has the store open, so no daemon of this record runs. */
+static bool check_module(GError **error)
+{
+	g_autoptr(GError) reason = NULL;
+	bool good;
+	int device;
+
+	/* The module cannot be unloaded while memory is pinned or lent. */
+	if (access(DMEMFS_DEVICE, F_OK) < 0)
+		return true;
+	device = pfn_device_open(&reason);
+	if (device < 0) {
+		command_fail(error, STATUS_FAILED, "cannot find out whether memory is pinned or lent: %s",
+		             reason->message);
+		return false;
+	}
+	good = check_pins(device, error) && take_lent(device, error);
+	close(device);
+	return good;
+}
+
 static enum status prepare(const char *state_dir, struct json *json, GError **error)
 {
 	g_autofree char *argument = NULL;
 	struct store *store = store_open(state_dir, getuid(), getgid(), error);
-	bool done = store && check_pins(error) && kexec_prepare(store, &argument, error);
+	bool done = store && check_module(error) && kexec_prepare(store, &argument, error);
 
 	store_close(store);
 	if (!done)
@@ -89,7 +122,8 @@ const struct command command_prepare_kexec = {
 		"Prints an argument for the command line of the next kernel, which must reserve the same memory:\n"
 		"  kexec -s -l KERNEL --initrd=INITRD --append=\"$(cat /proc/cmdline) $(dmemfsctl prepare-kexec)\"\n"
 		"A preparation is good for one boot by kexec, and void once the daemon was started again. It is refused\n"
-		"while a device holds memory of a removed file, because the device would write into the next kernel's files.",
+		"while a device holds memory of a removed file, because the device would write into the next kernel's files,\n"
+		"and while memory that is lent to the host does not come back.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,
