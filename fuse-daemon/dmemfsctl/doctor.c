@@ -33,6 +33,7 @@ static const struct {
 	{ "reserved", doctor_check_reserved, false },
 	{ "module", doctor_check_module, false },
 	{ "write-back", doctor_check_write_back, false },
+	{ "lending", doctor_check_lending, false },
 	{ "huge-pages", doctor_check_huge_pages, false },
 	{ "kvm", doctor_check_kvm, false },
 	{ "config", doctor_check_config, true },

@@ -71,6 +71,10 @@ void doctor_check_lockdown(struct doctor *doctor);
 void doctor_check_reserved(struct doctor *doctor);
 void doctor_check_module(struct doctor *doctor);
 void doctor_check_write_back(struct doctor *doctor);
+/* doctor_lending.c */
+void doctor_check_lending(struct doctor *doctor);
+/* The ranges that are lent to the kernel, by /proc/iomem: GArray of struct extent, empty if this process is not root. The caller frees it. */
+GArray *doctor_list_lent(const struct doctor *doctor);
 /* doctor_clients.c */
 void doctor_check_libvirt(struct doctor *doctor);
 /* doctor_apparmor.c */

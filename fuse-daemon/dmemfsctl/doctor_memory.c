@@ -28,11 +28,12 @@ static uint64_t overlap(const GArray *ranges, const struct extent *extent)
 	return sum;
 }
 
-/* Does the kernel manage a memory block in @extent? It has a struct page for each page of such a block. */
+/* Does the kernel manage a memory block in @extent that is not lent? It has a struct page for each page of such a block. */
 static bool has_memory_block(const struct doctor *doctor, const struct extent *extent)
 {
 	g_autofree char *text = doctor_read(doctor, "/sys/devices/system/memory/block_size_bytes");
 	uint64_t size = text ? g_ascii_strtoull(text, NULL, 16) : 0;
+	g_autoptr(GArray) lent = doctor_list_lent(doctor);
 
 	if (!size)
 		return false;
@@ -40,7 +41,9 @@ static bool has_memory_block(const struct doctor *doctor, const struct extent *e
 	     block++) {
 		g_autofree char *path = g_strdup_printf("/sys/devices/system/memory/memory%" G_GUINT64_FORMAT, block);
 
-		if (doctor_exists(doctor, path))
+		const struct extent whole = { block * size, size };
+
+		if (overlap(lent, &whole) < size && doctor_exists(doctor, path))
 			return true;
 	}
 	return false;

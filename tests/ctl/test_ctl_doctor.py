@@ -5,6 +5,7 @@ import ctypes
 import json
 import mmap
 import os
+import re
 import shutil
 
 import pytest
@@ -61,6 +62,7 @@ def test_healthy_machine(ctl, healthy):
     assert "16 GiB at 0x440000000 are reserved, and the kernel does not manage them" in text
 
 
+LEND = {"etc/dmemfs/dmemfsd.conf": "[daemon]\nbackend=pfn\nlend=on\n[region all]\nstart=auto\n"}
 BACKING = 'memory_backing_dir = "/mnt/dmemfs"\n'
 LINUX_6_13 = {"proc/sys/kernel/osrelease": "6.13.0-amd64\n", "boot/config-6.13.0-amd64": "\nCONFIG_FUSE_PASSTHROUGH=y\n",
               "lib/modules/6.13.0-amd64/modules.dep": "updates/dkms/dmemfs.ko.xz:\n"}
@@ -92,6 +94,12 @@ ILLS = {
     "other-module": ("module", "problem", "module dmemfs is 0.0.1", "same release", {"sys/module/dmemfs/version": "0.0.1\n"}),
     "no-device": ("module", "problem", "/dev/dmemfs does not exist", "udev", {"dev/dmemfs": None}),
     "small-pages": ("module", "note", "pages of 4 KiB only", "dmesg", {"sys/module/dmemfs/parameters/huge_pages": "N\n"}),
+    "large-blocks": ("lending", "problem", "in units of 32 GiB", "set lend=off",
+                     {**LEND, "sys/devices/system/memory/block_size_bytes": f"{32 * GIB:x}\n"}),
+    "no-blocks": ("lending", "problem", "no memory blocks", "CONFIG_MEMORY_HOTPLUG",
+                  {**LEND, "sys/devices/system/memory/block_size_bytes": None}),
+    "hugetlb": ("lending", "note", "a pool of 512 huge pages", "hugepages=",
+                {**LEND, "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "512\n"}),
     "no-huge-pages": ("huge-pages", "problem", '"never"', "echo madvise", {THP: "always madvise [never]\n"}),
     "no-huge-pages-at-all": ("huge-pages", "problem", "no transparent huge pages", "CONFIG_TRANSPARENT_HUGEPAGE",
                              {THP: None}),
@@ -116,6 +124,20 @@ ILLS = {
     "libvirt-by-default": ("libvirt", "note", "do not use dmemfs", "memory_backing_dir =",
                            {"etc/libvirt/qemu.conf": '#memory_backing_dir = "/mnt/dmemfs"\n'}),
 }
+
+
+def test_lending(ctl, healthy):
+    """What can be lent and what it costs; memory blocks of lent memory are no struct pages that a boot loader left there."""
+    assert not any(finding["check"] == "lending" for finding in findings(ctl, healthy, DONE))
+    for path, text in {**LEND, "sys/devices/system/memory/auto_online_blocks": "online\n",
+                       f"sys/devices/system/memory/memory{20 * GIB >> 27}/state": "online\n"}.items():
+        healthy.write(path, text)
+    with open(healthy.root / "proc/iomem", "a", encoding="ascii") as iomem:
+        iomem.write(f"  {20 * GIB:x}-{21 * GIB - 1:x} : System RAM (dmemfs)\n")
+    found = findings(ctl, healthy, DONE)
+    assert not_ok(found) == []
+    said = " ".join(finding["text"] for finding in found if finding["check"] == "lending")
+    assert re.search(r"1 GiB are lent .* 16 units of 1 GiB can be lent.* 256 MiB for .*auto_online_blocks is online", said)
 
 
 @pytest.mark.parametrize("files", [{"sys/module/kvm_intel/parameters/nested": "N\n"},
