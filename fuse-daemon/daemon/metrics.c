@@ -13,6 +13,7 @@
 #include "connection/request_count.h"
 #include "file/pins.h"
 #include "file/zeroer.h"
+#include "pool/pool_lent.h"
 #include "requests/sizing.h"
 
 struct metrics {
@@ -85,7 +86,7 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	pool_get_usage(metrics->server->storage.pool, &usage);
 	describe(text, "dmemfs_capacity_bytes", "gauge", "Memory for files.");
 	add(text, metrics, "dmemfs_capacity_bytes", "", (double)usage.capacity);
-	describe(text, "dmemfs_free_bytes", "gauge", "Memory that no file has.");
+	describe(text, "dmemfs_free_bytes", "gauge", "Memory that no file has, without what is lent.");
 	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
 	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
 	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
@@ -117,6 +118,37 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"1G\"", (double)usage.free_1g);
+}
+
+static void add_lending(GString *text, const struct metrics *metrics)
+{
+	struct pool_usage usage;
+	struct pool_lending lending;
+
+	pool_get_usage(metrics->server->storage.pool, &usage);
+	pool_get_lending(metrics->server->storage.pool, &lending);
+	describe(text, "dmemfs_lent_bytes", "gauge",
+	         "Memory that no file has, and that the host uses until one needs it.");
+	add(text, metrics, "dmemfs_lent_bytes", "", (double)usage.lent);
+	describe(text, "dmemfs_lent_taking_bytes", "gauge", "The part of dmemfs_lent_bytes that is being taken back.");
+	add(text, metrics, "dmemfs_lent_taking_bytes", "", (double)lending.taking);
+	describe(text, "dmemfs_lent_refused_bytes", "gauge",
+	         "The part of dmemfs_lent_bytes that could not be taken back when that was tried last.");
+	add(text, metrics, "dmemfs_lent_refused_bytes", "", (double)lending.refused);
+	describe(text, "dmemfs_lent_last_take_seconds", "gauge",
+	         "How long the unit of lent memory took that was taken back last; 0: there was none.");
+	add(text, metrics, "dmemfs_lent_last_take_seconds", "", (double)lending.last_take / G_USEC_PER_SEC);
+	describe(text, "dmemfs_lent_takes_total", "counter", "Units of lent memory that were taken back.");
+	add(text, metrics, "dmemfs_lent_takes_total", "", (double)lending.taken);
+	describe(
+		text, "dmemfs_lent_take_failures_total", "counter",
+		"Attempts to take a unit of lent memory back that failed: a process has pinned it, the host needs the memory, "
+		"it took too long, or another reason.");
+	for (unsigned i = 0; i < POOL_TAKE_ERRORS; i++) {
+		g_autofree char *more = g_strdup_printf(",reason=\"%s\"", pool_take_reasons[i]);
+
+		add(text, metrics, "dmemfs_lent_take_failures_total", more, (double)lending.failed[i]);
+	}
 }
 
 static void add_zeroing(GString *text, const struct metrics *metrics)
@@ -151,9 +183,11 @@ static void add_node(GString *text, const struct metrics *metrics, const char *n
 /* Sums the regions of each node. Regions are few, so O(regions^2) is fine. */
 static void add_nodes(GString *text, const struct metrics *metrics)
 {
-	static const char *const names[] = { "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes" };
+	static const char *const names[] = { "dmemfs_node_capacity_bytes", "dmemfs_node_free_bytes",
+		                             "dmemfs_node_lent_bytes" };
 	static const char *const help[] = { "Memory for files on a NUMA node; node -1: the node is not known.",
-		                            "Memory of a NUMA node that no file has." };
+		                            "Memory of a NUMA node that no file has, without what is lent.",
+		                            "Memory of a NUMA node that is lent to the host." };
 	g_autoptr(GArray) regions = pool_get_regions(metrics->server->storage.pool);
 
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -170,7 +204,7 @@ static void add_nodes(GString *text, const struct metrics *metrics)
 				const struct pool_region *region = &g_array_index(regions, struct pool_region, s);
 
 				if (GINT_TO_POINTER(region->node) == node)
-					bytes += i == 0 ? region->extent.length : region->free;
+					bytes += i == 0 ? region->extent.length : i == 1 ? region->free : region->lent;
 			}
 			add_node(text, metrics, names[i], node, bytes);
 		}
@@ -310,6 +344,7 @@ static void write_file(struct metrics *metrics)
 
 	add_daemon(text, metrics);
 	add_memory(text, metrics);
+	add_lending(text, metrics);
 	add_zeroing(text, metrics);
 	add_inodes(text, metrics);
 	add_nodes(text, metrics);

@@ -25,6 +25,7 @@ static void describe(struct json *json, const struct map *map)
 	json_string(json, "mountpoint", map->view->root);
 	json_unsigned(json, "pending_bytes", view_figure(map->view, "pending_bytes"));
 	json_unsigned(json, "pinned_bytes", view_figure(map->view, "pinned_bytes"));
+	json_unsigned(json, "lent_bytes", view_figure(map->view, "lent_bytes"));
 	json_begin_array(json, "regions");
 	for (guint i = 0; i < map->pieces->len; i++) {
 		const struct view_region *region = &g_array_index(map->view->regions, struct view_region, i);
@@ -36,12 +37,14 @@ static void describe(struct json *json, const struct map *map)
 		json_begin_array(json, "pieces");
 		for (guint at = 0; at < pieces->len; at++) {
 			const struct map_piece *piece = &g_array_index(pieces, struct map_piece, at);
-			const struct dmem_file *file = g_ptr_array_index(map->files, piece->file);
+			bool lent = piece->file == MAP_LENT;
+			const struct dmem_file *file = lent ? NULL : g_ptr_array_index(map->files, piece->file);
 
 			json_begin_object(json, NULL);
 			json_unsigned(json, "start", piece->extent.start);
 			json_unsigned(json, "length_bytes", piece->extent.length);
-			json_string(json, "file", file->path);
+			json_string(json, "file", lent ? NULL : file->path);
+			json_bool(json, "lent", lent);
 			json_end(json);
 		}
 		json_end(json);
@@ -133,7 +136,8 @@ const struct command command_map = {
 	.summary = "Draw which file has which memory",
 	.details =
 		"A cell of the picture has the letter, or the colour, of the file that has most of its memory. Pending\n"
-		"memory, of removed files that a process still maps, looks free.",
+		"memory, of removed files that a process still maps, looks free. Memory that is lent to the host is \"+\",\n"
+		"or grey.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

@@ -53,6 +53,8 @@ struct map *map_new(const struct view *view, const GPtrArray *files)
 		for (guint run = 0; run < file->runs->len; run++)
 			add_run(map, g_array_index(file->runs, struct extent_map_run, run).extent, i);
 	}
+	for (guint i = 0; i < view->lent->len; i++)
+		add_run(map, g_array_index(view->lent, struct view_lent, i).extent, MAP_LENT);
 	for (guint i = 0; i < map->pieces->len; i++)
 		g_array_sort(g_ptr_array_index(map->pieces, i), extents_compare);
 	return map;

@@ -28,11 +28,20 @@ static void append_text(GString *svg, double x, double y, const char *text)
 static void append_rectangle(GString *svg, double x, double y, double width, guint file, const char *title)
 {
 	g_autofree char *escaped = g_markup_escape_text(title, -1);
+	/* What is lent is grey. */
+	guint saturation = file == MAP_LENT ? 0 : 60;
 
 	g_string_append_printf(svg,
-	                       "<rect x=\"%.3f\" y=\"%.0f\" width=\"%.3f\" height=\"%d\" fill=\"hsl(%u,60%%,50%%)\">"
+	                       "<rect x=\"%.3f\" y=\"%.0f\" width=\"%.3f\" height=\"%d\" fill=\"hsl(%u,%u%%,50%%)\">"
 	                       "<title>%s</title></rect>\n",
-	                       x, y, width, ROW, hue_of(file), escaped);
+	                       x, y, width, ROW, hue_of(file), saturation, escaped);
+}
+
+static char *name_of(const struct map *map, guint file)
+{
+	if (file == MAP_LENT)
+		return g_strdup("lent to the host");
+	return text_visible(((const struct dmem_file *)g_ptr_array_index(map->files, file))->path);
 }
 
 /* The part of @piece that lies in the row of memory from @start on. */
@@ -41,12 +50,11 @@ static void append_piece(GString *svg, const struct map *map, const struct map_p
 {
 	uint64_t from = MAX(piece->extent.start, start);
 	uint64_t to = MIN(piece->extent.start + piece->extent.length, start + per_row);
-	const struct dmem_file *file = g_ptr_array_index(map->files, piece->file);
 
 	if (from >= to)
 		return;
 
-	g_autofree char *name = text_visible(file->path);
+	g_autofree char *name = name_of(map, piece->file);
 	g_autofree char *size = text_size(piece->extent.length);
 	g_autofree char *title =
 		g_strdup_printf("%s: %s at 0x%" G_GINT64_MODIFIER "x", name, size, piece->extent.start);
@@ -94,6 +102,14 @@ static double append_legend(GString *svg, const struct map *map, double y)
 		g_autofree char *text = g_strdup_printf("%s (%s)", name, size);
 
 		append_rectangle(svg, LEFT, y, ROW, i, text);
+		append_text(svg, LEFT + LINE, y + ROW - 3, text);
+		y += LINE;
+	}
+	if (map->view->lent->len > 0) {
+		g_autofree char *size = text_size(view_figure(map->view, "lent_bytes"));
+		g_autofree char *text = g_strdup_printf("lent to the host (%s)", size);
+
+		append_rectangle(svg, LEFT, y, ROW, MAP_LENT, text);
 		append_text(svg, LEFT + LINE, y + ROW - 3, text);
 		y += LINE;
 	}

@@ -12,8 +12,17 @@
 /* Colours of the terminal's 256 that differ from each other, and from black and white. */
 static const int colours[] = { 33, 208, 34, 160, 99, 136, 37, 199, 70, 25, 172, 127, 30, 167, 61, 106 };
 
+#define COLOUR_LENT 245 /* grey */
+
+static int colour_of(int file)
+{
+	return file == MAP_LENT ? COLOUR_LENT : colours[(gsize)file % G_N_ELEMENTS(colours)];
+}
+
 static char letter_of(int file)
 {
+	if (file == MAP_LENT)
+		return '+';
 	return file < LEGEND_MAX ? (char)('A' + file) : '#';
 }
 
@@ -41,7 +50,7 @@ static void set_colour(GString *text, struct pen *pen, int file)
 	if (file < 0)
 		g_string_append(text, "\033[0m");
 	else
-		g_string_append_printf(text, "\033[38;5;%dm", colours[(gsize)file % G_N_ELEMENTS(colours)]);
+		g_string_append_printf(text, "\033[38;5;%dm", colour_of(file));
 	pen->file = file;
 }
 
@@ -107,6 +116,12 @@ static void append_legend(GString *text, const struct map *map, struct pen *pen)
 	if (map->files->len > LEGEND_MAX)
 		g_string_append_printf(text, "%s %u more files\n", pen->colour ? "..." : "#",
 		                       map->files->len - LEGEND_MAX);
+	if (map->view->lent->len > 0) {
+		append_cell(text, pen, 1, 1, MAP_LENT);
+		set_colour(text, pen, -1);
+		g_string_append_c(text, ' ');
+		append_amount(text, view_figure(map->view, "lent_bytes"), "are lent to the host");
+	}
 	append_amount(text, view_figure(map->view, "pending_bytes"), "of removed files are pending");
 	append_amount(text, view_figure(map->view, "pinned_bytes"), "that no file has are pinned by devices");
 }

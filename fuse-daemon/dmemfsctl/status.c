@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* dmemfsctl status: shows which daemon serves a mount, and how its memory is used. */
 #include <stdio.h>
+#include <string.h>
 
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/text.h"
@@ -90,6 +91,47 @@ static void print_pins(const struct view *view)
 		fputs(text, stdout);
 }
 
+/* Why the host keeps a unit of lent memory; NULL: nobody has asked for it in vain. */
+static const char *lent_reason(const char *state)
+{
+	static const char *const reasons[][2] = {
+		{ "pinned", "a process has pinned some of it" },
+		{ "memory", "the host has no room for what is in it" },
+		{ "time", "the kernel took too long" },
+		{ "other", "see the log" },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++) {
+		if (strcmp(state, reasons[i][0]) == 0)
+			return reasons[i][1];
+	}
+	return NULL;
+}
+
+/* Lent memory that could not be taken back when that was tried last. Prints nothing when there is none. */
+static void print_refused(const struct view *view)
+{
+	static const char *const headers[] = { ">LENT, NOT BACK", ">SIZE", "WHY", NULL };
+	g_autoptr(table_t) table = table_new(headers);
+	g_autofree char *text = NULL;
+	guint count = 0;
+
+	for (guint i = 0; i < view->lent->len; i++) {
+		const struct view_lent *unit = &g_array_index(view->lent, struct view_lent, i);
+		const char *reason = lent_reason(unit->state);
+
+		if (!reason)
+			continue;
+		table_take(table, g_strdup_printf("0x%" G_GINT64_MODIFIER "x", unit->extent.start));
+		table_take(table, text_size(unit->extent.length));
+		table_add(table, reason);
+		count++;
+	}
+	text = table_text(table, "  ");
+	if (count > 0)
+		fputs(text, stdout);
+}
+
 /* Who keeps the memory of removed files. Prints nothing when there are none. */
 static void print_removed(const GPtrArray *users)
 {
@@ -150,6 +192,17 @@ static void print_pinned(const struct view *view, uint64_t capacity)
 		print_line("  former", former, capacity);
 }
 
+/* Prints nothing when no memory is lent. */
+static void print_lent(const struct view *view, uint64_t capacity)
+{
+	uint64_t lent = view_figure(view, "lent_bytes"), taking = view_figure(view, "lent_taking_bytes");
+
+	if (lent)
+		print_line("lent", lent, capacity);
+	if (taking)
+		print_line("  taking", taking, capacity);
+}
+
 /* Prints nothing when there is no poisoned memory, as is normal. */
 static void print_poisoned(const struct view *view, uint64_t capacity)
 {
@@ -179,6 +232,7 @@ static void print_view(const struct view *view, const GPtrArray *users)
 	print_line("  dirty", view_figure(view, "dirty_bytes") + view_figure(view, "zeroing_bytes"), capacity);
 	print_line("  in 2M", view_figure(view, "free_2m_bytes"), capacity);
 	print_line("  in 1G", view_figure(view, "free_1g_bytes"), capacity);
+	print_lent(view, capacity);
 	print_pinned(view, capacity);
 	print_poisoned(view, capacity);
 	printf("  %" G_GUINT64_FORMAT " files in %" G_GUINT64_FORMAT " directories, mapped by %u process%s\n",
@@ -186,6 +240,7 @@ static void print_view(const struct view *view, const GPtrArray *users)
 	print_zeroing(view);
 	print_regions(view);
 	print_pins(view);
+	print_refused(view);
 	print_removed(users);
 }
 
@@ -221,6 +276,21 @@ static void describe_pins(struct json *json, const struct view *view)
 		json_unsigned(json, "inode", pin->inode);
 		json_string(json, "name", pin->name);
 		json_signed(json, "pid", pin->pid);
+		json_end(json);
+	}
+	json_end(json);
+}
+
+static void describe_lent(struct json *json, const struct view *view)
+{
+	json_begin_array(json, "lent");
+	for (guint i = 0; i < view->lent->len; i++) {
+		const struct view_lent *unit = &g_array_index(view->lent, struct view_lent, i);
+
+		json_begin_object(json, NULL);
+		json_unsigned(json, "start", unit->extent.start);
+		json_unsigned(json, "length_bytes", unit->extent.length);
+		json_string(json, "state", unit->state);
 		json_end(json);
 	}
 	json_end(json);
@@ -262,6 +332,7 @@ static void describe_view(struct json *json, const struct view *view, const GPtr
 	}
 	describe_regions(json, view);
 	describe_pins(json, view);
+	describe_lent(json, view);
 	describe_removed(json, users);
 	json_end(json);
 }
@@ -311,7 +382,8 @@ const struct command command_status = {
 		"process still maps it; a table shows which. Free memory is dirty until it is zeroed for the next file.\n"
 		"Promised memory is what files with demand allocation may still touch. Memory is poisoned when an\n"
 		"uncorrected error was found in it: it leaves the pool as soon as no file has it any more. Memory is\n"
-		"pinned when no file has it any more, but a device still holds it. KERNEL is \"unmapped\" if the host's\n"
+		"pinned when no file has it any more, but a device still holds it. Lent memory is used by the host until a\n"
+		"file needs it; a table shows what could not be taken back, and why. KERNEL is \"unmapped\" if the host's\n"
 		"kernel maps only what dmemfs accesses, and only meanwhile.",
 	.operands_max = 1,
 	.run = run,

@@ -120,6 +120,10 @@ static char *sample_text(const struct sample *sample)
 	append_share(text, sample->view, "free", "free_bytes");
 	if (view_figure(sample->view, "pinned_bytes"))
 		append_share(text, sample->view, "pinned", "pinned_bytes");
+	if (view_figure(sample->view, "lent_bytes"))
+		append_share(text, sample->view, "lent", "lent_bytes");
+	if (view_figure(sample->view, "lent_taking_bytes"))
+		append_share(text, sample->view, "taking back", "lent_taking_bytes");
 	g_string_append(text, "\n\n");
 	for (guint i = 0; i < sample->rows->len; i++) {
 		const struct row *row = &g_array_index(sample->rows, struct row, i);

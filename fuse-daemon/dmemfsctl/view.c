@@ -141,6 +141,19 @@ static void parse_pins(GArray *pins, const char *text)
 	}
 }
 
+static void parse_lent(GArray *lent, const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+	for (char **line = lines; *line; line++) {
+		struct view_lent unit = { 0 };
+
+		if (sscanf(*line, "%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %15s", &unit.extent.start,
+		           &unit.extent.length, unit.state) == 3)
+			g_array_append_val(lent, unit);
+	}
+}
+
 /* Fills in @view with the daemon's answers. */
 static bool fill(struct view *view, GError **error)
 {
@@ -150,8 +163,9 @@ static bool fill(struct view *view, GError **error)
 	bool root = geteuid() == 0;
 	g_autofree char *regions = page_size && root ? view_read_attribute(view->root, "dmemfs.regions", error) : NULL;
 
-	/* Older daemons do not have this attribute. */
+	/* Older daemons do not have these attributes. */
 	g_autofree char *pins = regions ? view_read_attribute(view->root, "dmemfs.pinned", NULL) : NULL;
+	g_autofree char *lent = regions ? view_read_attribute(view->root, "dmemfs.lent", NULL) : NULL;
 
 	view->alloc = regions || (page_size && !root) ? view_read_attribute(view->root, "dmemfs.alloc", error) : NULL;
 	if (!view->alloc || !config_parse_size(page_size, &view->page_size, error))
@@ -162,6 +176,8 @@ static bool fill(struct view *view, GError **error)
 		parse_regions(view->regions, regions);
 	if (pins)
 		parse_pins(view->pins, pins);
+	if (lent)
+		parse_lent(view->lent, lent);
 	return true;
 }
 
@@ -200,6 +216,7 @@ static struct view *view_new(const struct mount_point *mount)
 	view->regions = g_array_new(FALSE, FALSE, sizeof(struct view_region));
 	view->pins = g_array_new(FALSE, FALSE, sizeof(struct view_pin));
 	g_array_set_clear_func(view->pins, pin_clear);
+	view->lent = g_array_new(FALSE, FALSE, sizeof(struct view_lent));
 	return view;
 }
 
@@ -363,6 +380,7 @@ void view_destroy(struct view *view)
 	g_array_unref(view->figures);
 	g_array_unref(view->regions);
 	g_array_unref(view->pins);
+	g_array_unref(view->lent);
 	g_free(view);
 }
 

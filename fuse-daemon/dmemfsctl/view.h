@@ -29,6 +29,12 @@ struct view_pin {
 	char *name;     /* the last name of the file; "": unknown */
 };
 
+/* A unit of memory that is lent to the host. */
+struct view_lent {
+	struct extent extent;
+	char state[16]; /* "lent", "taking", or why it could not be taken back: "pinned", "memory", "time", "other" */
+};
+
 /* A "NAME VALUE" line of dmemfs.stats. */
 struct view_figure {
 	char *name;
@@ -45,6 +51,7 @@ struct view {
 	GArray *figures; /* struct view_figure: all of dmemfs.stats, in its order */
 	GArray *regions; /* struct view_region; empty unless this process is root */
 	GArray *pins;    /* struct view_pin; empty unless this process is root */
+	GArray *lent;    /* struct view_lent, by address; empty unless this process is root */
 };
 
 /*

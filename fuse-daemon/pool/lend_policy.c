@@ -56,7 +56,7 @@ static bool must_take(const struct lend_view *view, const struct lend_rules *rul
                       const struct lend_unit *unit)
 {
 	return unit->state == LEND_LENT && view->now >= unit->retry &&
-	       (!rules->on || balance->node < rules->reserve || balance->spare < promised(view, unit));
+	       (!rules->on || unit->error || balance->node < rules->reserve || balance->spare < promised(view, unit));
 }
 
 enum lend_action lend_policy_next(const struct lend_view *view, const struct lend_rules *rules, guint *unit)

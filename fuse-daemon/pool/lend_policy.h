@@ -9,7 +9,8 @@
  *
  * A request that lacks memory recalls it: all units of its regions are tried in turn, until it has what it needs.
  *
- * An attempt that fails is repeated after a pause, which doubles each time. A request that began after it does not wait for that.
+ * An attempt that fails is repeated after a pause, which doubles each time. A request that began after it does not wait for that. A unit
+ * that could not be taken back is tried until it can, needed or not: so it is known what can be had.
  */
 #ifndef DMEMFS_LEND_POLICY_H
 #define DMEMFS_LEND_POLICY_H
@@ -37,6 +38,7 @@ struct lend_unit {
 	gint64 retry; /* when to try again, without a recall; 0: at once */
 	gint64 pause; /* what was waited for that, or is */
 	int error;    /* of the last attempt: 0 or a negative errno */
+	bool taking;  /* it is being taken back */
 };
 
 struct lend_region {

@@ -63,6 +63,7 @@ struct pool_region {
 	int node;       /* NUMA node; -1: unknown */
 	unsigned order; /* of its compound pages */
 	uint64_t free;  /* bytes */
+	uint64_t lent;  /* bytes */
 };
 
 /*

@@ -232,23 +232,31 @@ void pool_lend_undo(struct pool *pool, struct extent unit, int err)
 void pool_take_begin(struct pool *pool, struct extent unit)
 {
 	g_mutex_lock(&pool->lock);
-	pool->lending_counts.taking = unit.length;
+	lent_unit_at(pool, unit)->taking = true;
 	pool->taking_since = g_get_monotonic_time();
 	g_mutex_unlock(&pool->lock);
 }
 
-void pool_take_back(struct pool *pool, struct extent unit)
+void pool_take_back(struct pool *pool, struct extent extent)
 {
-	struct pool_lending *counts = &pool->lending_counts;
+	struct lend_unit *unit;
 
 	g_mutex_lock(&pool->lock);
-	end_lending(pool, unit, 0);
-	if (counts->taking)
-		counts->last_take = (uint64_t)(pool->last_taken - pool->taking_since);
-	counts->taking = 0;
-	counts->taken++;
+	unit = lent_unit_at(pool, extent);
+	end_lending(pool, extent, 0);
+	if (unit->taking)
+		pool->lending_counts.last_take = (uint64_t)(pool->last_taken - pool->taking_since);
+	unit->taking = false;
+	pool->lending_counts.taken++;
 	g_mutex_unlock(&pool->lock);
 }
+
+const char *const pool_take_reasons[] = {
+	[POOL_TAKE_PINNED] = "pinned",
+	[POOL_TAKE_MEMORY] = "memory",
+	[POOL_TAKE_TIME] = "time",
+	[POOL_TAKE_OTHER] = "other",
+};
 
 static enum pool_take_error take_error(int err)
 {
@@ -264,11 +272,19 @@ static enum pool_take_error take_error(int err)
 	}
 }
 
+const char *pool_take_reason(int err)
+{
+	return pool_take_reasons[take_error(err)];
+}
+
 void pool_take_failed(struct pool *pool, struct extent extent, int err)
 {
+	struct lend_unit *unit;
+
 	g_mutex_lock(&pool->lock);
-	lend_policy_note(lent_unit_at(pool, extent), err, g_get_monotonic_time());
-	pool->lending_counts.taking = 0;
+	unit = lent_unit_at(pool, extent);
+	unit->taking = false;
+	lend_policy_note(unit, err, g_get_monotonic_time());
 	pool->lending_counts.failed[take_error(err)]++;
 	g_mutex_unlock(&pool->lock);
 }
@@ -296,7 +312,10 @@ void pool_get_lending(struct pool *pool, struct pool_lending *lending)
 	*lending = pool->lending_counts;
 	lending->unit = pool->units->len ? g_array_index(pool->units, struct lend_unit, 0).extent.length : 0;
 	g_mutex_unlock(&pool->lock);
-	lending->units = lent->len;
-	for (guint i = 0; i < lent->len; i++)
-		lending->refused += g_array_index(lent, struct lend_unit, i).error != 0;
+	for (guint i = 0; i < lent->len; i++) {
+		const struct lend_unit *unit = &g_array_index(lent, struct lend_unit, i);
+
+		lending->refused += unit->error ? unit->extent.length : 0;
+		lending->taking += unit->taking ? unit->extent.length : 0;
+	}
 }

@@ -16,18 +16,22 @@
 
 struct pool;
 
-/* Why a unit could not be taken back. */
+/* Why a unit could not be taken back: pinned by a process; no memory for its contents; no time; another reason. */
 enum pool_take_error { POOL_TAKE_PINNED, POOL_TAKE_MEMORY, POOL_TAKE_TIME, POOL_TAKE_OTHER, POOL_TAKE_ERRORS };
 
 struct pool_lending {
 	uint64_t unit;                     /* bytes; 0: nothing can be lent */
-	uint64_t units;                    /* how many are lent */
-	uint64_t refused;                  /* how many of them could not be taken back when that was tried last */
-	uint64_t taking;                   /* bytes that are being taken back */
-	uint64_t taken;                    /* how many units have been, since the start */
+	uint64_t refused;                  /* lent bytes that could not be taken back when that was tried last */
+	uint64_t taking;                   /* lent bytes that are being taken back */
+	uint64_t taken;                    /* how many units were taken back since the start */
 	uint64_t last_take;                /* how long the last one took, in us */
-	uint64_t failed[POOL_TAKE_ERRORS]; /* how often a unit could not be taken back, since the start */
+	uint64_t failed[POOL_TAKE_ERRORS]; /* how often a unit could not be taken back since the start */
 };
+
+/* "pinned", "memory", "time", "other": a word for the negative errno @err of taking a unit back. */
+const char *pool_take_reason(int err);
+/* The same for an element of pool_lending.failed. */
+extern const char *const pool_take_reasons[POOL_TAKE_ERRORS];
 
 /*
  * Divides the regions into units of @bytes; 0: nothing can be lent, as without this call. What lies before the first whole unit of a region

@@ -74,6 +74,7 @@ GArray *pool_get_regions(struct pool *pool)
 			.node = region->node,
 			.order = region->order,
 			.free = allocator_available(pool->allocator, DMEMFS_PAGE_4K, UINT64_C(1) << i),
+			.lent = allocator_available(pool->lent, DMEMFS_PAGE_4K, UINT64_C(1) << i),
 		};
 
 		g_array_append_val(found, entry);

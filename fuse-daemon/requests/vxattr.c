@@ -12,6 +12,7 @@
 #include "file/pins.h"
 #include "file/zeroer.h"
 #include "pool/pool.h"
+#include "pool/pool_lent.h"
 #include "quota/quota_limit.h"
 #include "store/store.h"
 
@@ -152,11 +153,13 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 	struct pool_usage usage;
 	struct namespace_counts counts;
 	struct zeroer_stats zeroing;
+	struct pool_lending lending;
 
 	(void)ino;
 	namespace_get_counts(server->ns, &counts);
 	pool_get_usage(server->storage.pool, &usage);
 	zeroer_get_stats(server->storage.zeroer, &zeroing);
+	pool_get_lending(server->storage.pool, &lending);
 
 	const struct {
 		const char *name;
@@ -183,6 +186,12 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "pinned_oldest_seconds", pins_oldest(&server->storage) },
 		{ "poisoned_bytes", usage.poisoned },
 		{ "poisoned_used_bytes", usage.poisoned_used },
+		{ "lent_bytes", usage.lent },
+		{ "lent_taking_bytes", lending.taking },
+		{ "lent_refused_bytes", lending.refused },
+		{ "lent_unit_bytes", lending.unit },
+		{ "lent_units_taken", lending.taken },
+		{ "lent_last_take_ms", lending.last_take / 1000 },
 	};
 	GString *text = g_string_new(NULL);
 
@@ -236,6 +245,28 @@ static int get_pinned(struct server *server, uint64_t ino, char **value)
 		                       " %" G_GUINT64_FORMAT " %d %s",
 		                       i ? "\n" : "", pin->extent.start, pin->extent.length,
 		                       pin->since / G_USEC_PER_SEC, pin->last.ino, pin->last.pid, name);
+	}
+	*value = g_string_free(text, FALSE);
+	return 0;
+}
+
+/*
+ * One "START LENGTH STATE" line for each unit of lent memory: bytes; "lent", "taking", or why it could not be taken back when that was
+ * tried last (pool_take_reason()).
+ */
+static int get_lent(struct server *server, uint64_t ino, char **value)
+{
+	g_autoptr(GArray) lent = pool_list_lent(server->storage.pool);
+	GString *text = g_string_new(NULL);
+
+	(void)ino;
+	/* Stops before the value is too long for an attribute. */
+	for (guint i = 0; i < lent->len && text->len < XATTR_SIZE_MAX - 64; i++) {
+		const struct lend_unit *unit = &g_array_index(lent, struct lend_unit, i);
+		const char *state = unit->taking ? "taking" : unit->error ? pool_take_reason(unit->error) : "lent";
+
+		g_string_append_printf(text, "%s%" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s", i ? "\n" : "",
+		                       unit->extent.start, unit->extent.length, state);
 	}
 	*value = g_string_free(text, FALSE);
 	return 0;
@@ -336,6 +367,7 @@ static const struct attribute attributes[] = {
 	{ PREFIX "page_size", .get = get_page_size, .set = set_page_size },
 	{ PREFIX "pages", .get = get_pages, .set = set_pages },
 	{ PREFIX "pinned", ROOT_READS | OF_ROOT, .get = get_pinned },
+	{ PREFIX "lent", ROOT_READS | OF_ROOT, .get = get_lent },
 	{ PREFIX "poison", ROOT_READS,
 	  .of_file = file_describe_poison }, /* "OFFSET START LENGTH" of memory that went bad */
 	{ PREFIX "quota.max_bytes", .of_quota = tell_limit, .resource = QUOTA_BYTES },

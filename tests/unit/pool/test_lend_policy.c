@@ -183,6 +183,19 @@ static void failures_are_repeated_after_longer_and_longer_pauses(void)
 	g_assert_cmpint(unit.failed | unit.retry | unit.pause, ==, 0);
 }
 
+static void what_was_refused_is_tried_again(void)
+{
+	struct host host = new_host();
+
+	host.rules.idle = G_TIME_SPAN_HOUR;
+	host.units[2].state = host.units[3].state = LEND_LENT;
+	assert_rests(&host);
+	lend_policy_note(&host.units[2], -EBUSY, NOW - 60 * SECOND);
+	assert_next(&host, LEND_TAKE, 6);
+	lend_policy_note(&host.units[2], -EBUSY, NOW);
+	assert_rests(&host);
+}
+
 static guint recalled(struct host *host, const struct lend_recall *recall)
 {
 	const struct lend_view view = view_of(host);
@@ -224,6 +237,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lend-policy/beyond", a_reserve_beyond_the_node_keeps_all_of_it);
 	g_test_add_func("/lend-policy/shared", regions_of_a_node_share_its_reserve);
 	g_test_add_func("/lend-policy/off", all_is_taken_back_when_lending_is_off);
+	g_test_add_func("/lend-policy/refused", what_was_refused_is_tried_again);
 	g_test_add_func("/lend-policy/pauses", failures_are_repeated_after_longer_and_longer_pauses);
 	g_test_add_func("/lend-policy/recall", a_request_tries_every_unit_of_its_regions_once);
 	return g_test_run();

@@ -257,7 +257,7 @@ static void a_request_fails_when_all_is_pinned(void)
 	assert_usage(lender->pool, 0, 6);
 	pool_get_lending(lender->pool, &lending);
 	g_assert_cmpuint(lending.failed[POOL_TAKE_PINNED], ==, 3);
-	g_assert_cmpuint(lending.refused, ==, 3);
+	g_assert_cmpuint(lending.refused, ==, 3 * GIB);
 	lender_end(lender, 0x7);
 }
 
