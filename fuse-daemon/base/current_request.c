@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <stdatomic.h>
 #include <sys/xattr.h>
 
 #define LOOK_AGAIN_AFTER (50 * G_TIME_SPAN_MILLISECOND)
@@ -14,6 +15,7 @@ static _Thread_local void *ask_data;
 static _Thread_local int result;
 static _Thread_local void (*tell)(void *data); /* NULL: no callback, or it was called */
 static _Thread_local void *tell_data;
+static _Thread_local _Atomic unsigned *wait_count; /* NULL: nobody counts */
 
 const struct current_request *current_request(void)
 {
@@ -25,6 +27,7 @@ void current_request_set(const struct current_request *request)
 	current = *request;
 	ask = NULL;
 	tell = NULL;
+	wait_count = NULL;
 	result = 0;
 }
 
@@ -56,7 +59,14 @@ int64_t current_request_look_again(int64_t until)
 	tell = NULL;
 	if (waits)
 		waits(tell_data);
+	if (wait_count)
+		atomic_fetch_add(wait_count, 1);
 	return ask ? MIN(until, g_get_monotonic_time() + LOOK_AGAIN_AFTER) : until;
+}
+
+void current_request_count_waits(_Atomic unsigned *count)
+{
+	wait_count = count;
 }
 
 void current_request_tell_wait(void (*waits)(void *data), void *data)

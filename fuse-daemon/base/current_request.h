@@ -43,6 +43,8 @@ bool current_request_is_interrupted(void);
  * first call runs the callback of current_request_tell_wait(). The caller may hold a lock that is a leaf.
  */
 int64_t current_request_look_again(int64_t until);
+/* Has @count raised whenever the current request waits for memory: it does that only for a limited time, and does not hang. */
+void current_request_count_waits(_Atomic unsigned *count);
 /* Has @waits(@data) called once, when the current request begins to wait for memory. @waits must take no locks. */
 void current_request_tell_wait(void (*waits)(void *data), void *data);
 

@@ -8,6 +8,7 @@ struct thread {
 	int64_t moved;  /* when its request last made progress */
 	int64_t cpu;    /* of the last sample */
 	unsigned taken; /* the same */
+	unsigned waits; /* the same */
 };
 
 struct hang_detector {
@@ -38,12 +39,13 @@ void hang_detector_free(struct hang_detector *detector)
 /* @late: the last call was long ago, as when the whole process was stopped. Then the thread counts as at work. */
 static void follow(struct thread *thread, const struct hang_detector_sample *sample, bool late, int64_t now)
 {
-	if (sample->cpu - thread->cpu >= HANG_DETECTOR_CPU_US || late)
+	if (sample->cpu - thread->cpu >= HANG_DETECTOR_CPU_US || sample->waits != thread->waits || late)
 		thread->moved = now;
 	else if (sample->taken != thread->taken)
 		thread->moved = sample->since;
 	thread->cpu = sample->cpu;
 	thread->taken = sample->taken;
+	thread->waits = sample->waits;
 }
 
 bool hang_detector_look(struct hang_detector *detector, const struct hang_detector_sample *samples, bool waiting,

@@ -2,9 +2,9 @@
 /*
  * Finds out whether the request threads hang, from samples that another thread takes of them from time to time.
  *
- * A request may take minutes when it zeroes much memory, and other requests may wait for it. So a thread that uses
- * CPU time does not hang. The threads hang when some requests are older than the limit and none of these makes
- * progress, or when requests wait in the kernel and no thread reads them.
+ * A request may take minutes when it zeroes much memory or waits for lent memory, and other requests may wait for it. So a thread
+ * that uses CPU time does not hang, nor one that waits for memory, which it does only for a limited time. The threads hang when some
+ * requests are older than the limit and none of these makes progress, or when requests wait in the kernel and no thread reads them.
  */
 #ifndef DMEMFS_HANG_DETECTOR_H
 #define DMEMFS_HANG_DETECTOR_H
@@ -23,6 +23,7 @@ struct hang_detector_sample {
 	int64_t since;  /* when it began its request, by the monotonic clock; 0: it has none */
 	int64_t cpu;    /* CPU time that it has used */
 	unsigned taken; /* number of requests that it has begun */
+	unsigned waits; /* current_request_count_waits() */
 };
 
 struct hang_detector;

@@ -35,10 +35,11 @@ struct worker {
 	struct session *session;
 	pthread_t thread;
 	unsigned slot;
-	int running;            /* atomic */
-	bool waits;             /* the current request was sent again, and has begun to wait for memory */
-	_Atomic int64_t since;  /* struct hang_detector_sample */
-	_Atomic unsigned taken; /* the same */
+	int running;                       /* atomic */
+	bool waits;                        /* the current request was sent again, and has begun to wait for memory */
+	_Atomic int64_t since;             /* struct hang_detector_sample */
+	_Atomic unsigned taken;            /* the same */
+	_Atomic unsigned waits_for_memory; /* the same */
 };
 
 struct session {
@@ -240,6 +241,7 @@ static void process(struct worker *worker, void *request_data, size_t size)
 	worker->since = g_get_monotonic_time();
 	current_request_set(&request);
 	worker->waits = false;
+	current_request_count_waits(&worker->waits_for_memory);
 	if (request.resent)
 		current_request_tell_wait(note_waiting, worker);
 	fuse_session_process_buf(session->fuse, &buffer);
@@ -397,7 +399,9 @@ void session_stop(struct session *session)
 
 static struct hang_detector_sample sample(struct worker *worker)
 {
-	struct hang_detector_sample sample = { .since = worker->since, .taken = worker->taken };
+	struct hang_detector_sample sample = { .since = worker->since,
+		                               .taken = worker->taken,
+		                               .waits = worker->waits_for_memory };
 	struct timespec used;
 	clockid_t clock;
 

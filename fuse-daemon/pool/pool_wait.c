@@ -3,6 +3,9 @@
 #include "base/current_request.h"
 #include "pool/pool_internal.h"
 
+/* How often current_request.h hears at least of a request that waits, so that it does not seem to hang. */
+#define WAIT_PERIOD G_TIME_SPAN_SECOND
+
 /* Asks for lent memory of the request's regions. Returns when to give up; 0: lent memory does not help. */
 static gint64 recall(struct pool *pool, struct pool_recall *request, uint64_t lacking)
 {
@@ -28,6 +31,7 @@ bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t la
 	until = MAX(pool->patience_until, recall(pool, request, lacking));
 	if (g_get_monotonic_time() >= until)
 		return false;
+	until = MIN(until, g_get_monotonic_time() + WAIT_PERIOD);
 	pool->waiting++;
 	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(until));
 	pool->waiting--;

@@ -77,6 +77,23 @@ static void request_that_uses_the_cpu_is_at_work(void)
 	hang_detector_free(looks.detector);
 }
 
+/* It waits for lent memory, for a limited time. */
+static void request_that_waits_for_memory_is_at_work(void)
+{
+	struct looks looks;
+
+	begin(&looks);
+	take(&looks, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		looks.samples[0].waits++;
+		g_assert_true(look(&looks, LIMIT / 3));
+	}
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_true(look(&looks, LIMIT / 3));
+	g_assert_false(look(&looks, LIMIT / 3));
+	hang_detector_free(looks.detector);
+}
+
 static void waiting_with_a_time_out_is_no_work(void)
 {
 	struct looks looks;
@@ -128,6 +145,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/hang_detector/idle", idle_threads_are_fine);
 	g_test_add_func("/hang_detector/still", request_that_stands_still_is_a_hang);
 	g_test_add_func("/hang_detector/work", request_that_uses_the_cpu_is_at_work);
+	g_test_add_func("/hang_detector/memory", request_that_waits_for_memory_is_at_work);
 	g_test_add_func("/hang_detector/time-out", waiting_with_a_time_out_is_no_work);
 	g_test_add_func("/hang_detector/waiting", requests_that_nobody_takes_are_a_hang);
 	g_test_add_func("/hang_detector/not-watched", threads_that_were_not_watched_are_not_blamed);
