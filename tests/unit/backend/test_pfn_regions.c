@@ -21,6 +21,26 @@ static struct dmemfs_region module[8];
 static guint count;
 static unsigned short_of_memory; /* orders of this and above cannot be claimed; 0: nor can raw memory */
 
+static uint64_t lent; /* the start of the only unit that is lent; 0: none */
+static guint takes;
+
+static int module_lent_next(struct dmemfs_lend *unit)
+{
+	if (!lent || unit->start > lent)
+		return ENOENT;
+	*unit = (struct dmemfs_lend){ .start = lent, .length = GIB, .state = DMEMFS_LEND_OFFLINE };
+	return 0;
+}
+
+static int module_take(const struct dmemfs_lend *unit)
+{
+	if (unit->start != lent)
+		return ENOENT;
+	lent = 0;
+	takes++;
+	return 0;
+}
+
 static int module_next(struct dmemfs_region *region)
 {
 	for (guint i = 0; i < count; i++) {
@@ -56,7 +76,7 @@ static int module_release(const struct dmemfs_region *region)
 	for (guint i = 0; i < count; i++) {
 		if (module[i].start != region->start || module[i].length != region->length)
 			continue;
-		if (module[i].owned)
+		if (module[i].owned || (lent >= region->start && lent < region->start + region->length))
 			return EBUSY;
 		memmove(&module[i], &module[i + 1], (count - i - 1) * sizeof(module[0]));
 		count--;
@@ -80,6 +100,10 @@ static int module_call(unsigned long request, void *argument)
 		return module_release(argument);
 	case DMEMFS_IOC_PINNED_NEXT:
 		return ENOENT;
+	case DMEMFS_IOC_LENT_NEXT:
+		return module_lent_next(argument);
+	case DMEMFS_IOC_REGION_TAKE:
+		return module_take(argument);
 	default:
 		return ENOTTY;
 	}
@@ -107,7 +131,8 @@ struct host {
 static void set_up(struct host *host, gconstpointer data)
 {
 	(void)data;
-	count = 0;
+	count = takes = 0;
+	lent = 0;
 	short_of_memory = PAGE_ORDER_1G + 1;
 	host->config = (struct config){ .backend = BACKEND_PFN, .any_page_size = true, .page_size = GIB };
 	host->config.regions = g_ptr_array_new_with_free_func(g_free);
@@ -255,6 +280,47 @@ static void nothing_can_be_claimed(struct host *host, gconstpointer data)
 	g_assert_true(g_str_has_suffix(error->message, ": leave the kernel more memory"));
 }
 
+/* The start does not wait for it. */
+static void what_is_lent_of_a_former_region_is_taken_later(struct host *host, gconstpointer data)
+{
+	g_autoptr(GError) error = NULL;
+
+	(void)data;
+	claimed_before(20 * GIB, 2 * GIB, PAGE_ORDER_1G, 0);
+	lent = 21 * GIB;
+	add_group(host, 4 * GIB, 2 * GIB, PAGE_ORDER_1G);
+	pfn_claim_regions(-1, &host->config, host->reserved, host->regions, host->former, &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(host->former->len, ==, 1);
+	g_assert_cmpuint(takes, ==, 0);
+	pfn_release_former(-1, host->former);
+	g_assert_cmpuint(host->former->len, ==, 0);
+	g_assert_cmpuint(takes, ==, 1);
+	g_assert_cmpuint(count, ==, 1);
+}
+
+static void what_a_region_of_today_needs_is_taken_at_once(struct host *host, gconstpointer data)
+{
+	(void)data;
+	claimed_before(4 * GIB, 4 * GIB, PAGE_ORDER_1G, 0);
+	lent = 5 * GIB;
+	add_group(host, 4 * GIB, 2 * GIB, PAGE_ORDER_1G);
+	start(host);
+	assert_region(host, 0, 4 * GIB, 2 * GIB, PAGE_ORDER_1G);
+	g_assert_cmpuint(takes, ==, 1);
+}
+
+/* The region is as it was: nothing is taken, the daemon goes on with what is lent. */
+static void a_region_that_stays_keeps_what_is_lent(struct host *host, gconstpointer data)
+{
+	(void)data;
+	claimed_before(4 * GIB, 2 * GIB, PAGE_ORDER_1G, 0);
+	lent = 5 * GIB;
+	add_group(host, 4 * GIB, 2 * GIB, PAGE_ORDER_1G);
+	start(host);
+	g_assert_cmpuint(takes, ==, 0);
+}
+
 #define ADD(name, data, function) \
 	g_test_add("/pfn-regions/" name, struct host, GUINT_TO_POINTER(data), set_up, function, tear_down)
 
@@ -268,6 +334,9 @@ int main(int argc, char **argv)
 	ADD("another", 0, another_region_changes_nothing);
 	ADD("page-size", 0, page_size_that_is_given_holds);
 	ADD("memory", 0, without_memory_for_pages_there_are_none);
+	ADD("lent-former", 0, what_is_lent_of_a_former_region_is_taken_later);
+	ADD("lent-today", 0, what_a_region_of_today_needs_is_taken_at_once);
+	ADD("lent-kept", 0, a_region_that_stays_keeps_what_is_lent);
 	ADD("asked-for", 0, pages_that_are_asked_for_are_not_given_up);
 	ADD("nothing", 0, nothing_can_be_claimed);
 	return g_test_run();
