@@ -12,6 +12,7 @@
 #include "backend/pfn_device.h"
 #include "base/crash_point.h"
 #include "base/log.h"
+#include "base/request_buffer.h"
 #include "base/system_file.h"
 
 #define BLOCKS "/sys/devices/system/memory"
@@ -109,11 +110,16 @@ int pfn_take_lent(int device, struct extent unit, unsigned timeout_ms)
 {
 	struct dmemfs_lend request = { .start = unit.start, .length = unit.length, .timeout = timeout_ms };
 	struct dmemfs_lend found;
+	int err;
 
 	if (next_lent(device, unit.start, &found) && found.start == unit.start && found.state == DMEMFS_LEND_ONLINE &&
 	    !host_can_spare(unit.length))
 		return -ENOMEM;
-	return pfn_call(device, DMEMFS_IOC_REGION_TAKE, &request);
+	/* The daemon is a process of the host as any other, and has pinned some of its own memory. */
+	request_buffers_let_move();
+	err = pfn_call(device, DMEMFS_IOC_REGION_TAKE, &request);
+	request_buffers_keep();
+	return err;
 }
 
 void pfn_list_lent(int device, struct extent range, GArray *units)

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/current_request.h"
+#include "base/request_buffer.h"
 #include "connection/fair_queue.h"
 #include "connection/hang_detector.h"
-#include "connection/request_buffer.h"
 #include "connection/request_count.h"
 #include "connection/request_trace.h"
 
