@@ -203,7 +203,7 @@ def test_virtual_regions_and_daemon(fs, path):
 def test_addresses_are_for_root_only(fs, path):
     os.truncate(path, fs.unit)
     attributes = ((path, "dmemfs.extents"), (path, "dmemfs.extents@0"), (path, "dmemfs.poison"), (fs.root, "dmemfs.regions"),
-                  (fs.root, "dmemfs.pinned"))
+                  (fs.root, "dmemfs.pinned"), (fs.root, "dmemfs.lent"))
     for target, name in attributes:
         assert os.getxattr(target, f"trusted.{name}") == os.getxattr(target, name)
 
@@ -227,7 +227,7 @@ def test_virtual_attributes_are_read_only_and_not_listed(fs, path):
 
 
 def test_virtual_attribute_in_the_wrong_place_is_enodata(fs, path):
-    for name in ("dmemfs.stats", "dmemfs.regions", "dmemfs.pinned", "dmemfs.daemon"):
+    for name in ("dmemfs.stats", "dmemfs.regions", "dmemfs.pinned", "dmemfs.lent", "dmemfs.daemon"):
         refused(errno.ENODATA, os.getxattr, path, name)
     refused(errno.ENODATA, os.getxattr, fs.root, "dmemfs.extents")
     with fails_with(errno.ENODATA, errno.EOPNOTSUPP):
