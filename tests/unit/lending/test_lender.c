@@ -44,6 +44,18 @@ static void wait_until_lent(struct fake *fake, uint64_t units)
 	g_assert_cmpuint(lent_units(fake), ==, units);
 }
 
+static void wait_until_tried(struct fake *fake, int lends)
+{
+	int done = 0;
+
+	for (int i = 0; i < 2000 && done < lends; i++) {
+		g_usleep(5000);
+		g_mutex_lock(&fake->lending);
+		done = fake->lends;
+		g_mutex_unlock(&fake->lending);
+	}
+}
+
 static int take(struct fake *fake, uint64_t bytes, GArray *runs)
 {
 	const struct allocator_request request = {
@@ -104,7 +116,9 @@ static void a_file_gets_what_was_lent(void)
 	g_assert_cmpint(take(fake, (UNITS - 1) * UNIT, runs), ==, 0);
 	g_assert_cmpint(take(fake, UNIT, runs), ==, -ENOSPC);
 	g_assert_cmpuint(lent_units(fake), ==, 1);
+	g_mutex_lock(&fake->lending);
 	g_array_set_size(fake->stuck, 0);
+	g_mutex_unlock(&fake->lending);
 	lender_stop(lender, true);
 	g_assert_cmpuint(lent_units(fake), ==, 0);
 	give_back(fake, runs);
@@ -134,8 +148,7 @@ static void the_next_daemon_takes_back_what_is_left(void)
 	/* With lend=on the next daemon does first what may be left of lending it. */
 	lends = fake->lends;
 	lender = lender_start(&fake->storage, &(struct lend_rules){ .on = true, .reserve = 6 * UNIT }, 10);
-	for (int i = 0; i < 2000 && g_atomic_int_get(&fake->lends) < lends + 2; i++)
-		g_usleep(5000);
+	wait_until_tried(fake, lends + 2);
 	lender_stop(lender, false);
 	g_assert_cmpint(fake->lends, ==, lends + 2);
 	g_array_set_size(fake->stuck, 0);
@@ -154,8 +167,7 @@ static void what_cannot_be_lent_stays_free(void)
 
 	fake->lend_error = -ENOMEM;
 	lender = lender_start(&fake->storage, &all_but_two, 10);
-	for (int i = 0; i < 2000 && g_atomic_int_get(&fake->lends) < UNITS; i++)
-		g_usleep(5000);
+	wait_until_tried(fake, UNITS);
 	lender_stop(lender, true);
 	g_assert_cmpint(fake->lends, ==, UNITS);
 	pool_get_usage(fake->storage.pool, &usage);
