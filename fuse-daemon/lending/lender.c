@@ -49,11 +49,8 @@ static void say_not_lent(struct extent unit, int err)
 static void lend(struct lender *lender, struct extent unit)
 {
 	const struct storage *storage = lender->storage;
-	int err;
+	int err = forget_clean(storage->store, unit);
 
-	if (!pool_lend_begin(storage->pool, unit)) /* a file got some of it in the meantime */
-		return;
-	err = forget_clean(storage->store, unit);
 	if (!err)
 		err = storage->ops->lend(storage->backend, unit);
 	if (err) {

@@ -148,6 +148,31 @@ static bool next_recalled(struct pool *pool, const struct lend_view *view, guint
 	return false;
 }
 
+/* NULL: there is no such unit. Its state is of now. */
+static bool begin(struct pool *pool, struct lend_unit *unit)
+{
+	if (!unit || unit->state != LEND_FREE)
+		return false;
+	unit->state = LEND_LENT;
+	unit->error = 0; /* that of an attempt to lend it says nothing of taking it back */
+	extent_set_remove(pool->allocator, unit->extent);
+	extent_set_add(pool->lent, unit->extent);
+	if (pool->clean)
+		extent_set_remove(pool->clean, unit->extent);
+	return true;
+}
+
+bool pool_lend_begin(struct pool *pool, struct extent extent)
+{
+	bool begun;
+
+	g_mutex_lock(&pool->lock);
+	look_at_units(pool);
+	begun = begin(pool, unit_at(pool, extent));
+	g_mutex_unlock(&pool->lock);
+	return begun;
+}
+
 enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *rules, struct extent *unit)
 {
 	struct lend_region regions[DMEMFS_MAX_REGIONS];
@@ -159,6 +184,12 @@ enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *r
 		const struct lend_view view = look(pool, regions);
 
 		action = next_recalled(pool, &view, &index) ? LEND_TAKE : lend_policy_next(&view, rules, &index);
+		/* What came back for a request is free until the request gets it. */
+		if (action == LEND_UNIT && pool->recalls->len > 0)
+			action = LEND_REST;
+		/* Under the same lock, so that nobody is promised what is lent. */
+		if (action == LEND_UNIT)
+			begin(pool, &g_array_index(pool->units, struct lend_unit, index));
 		if (action == LEND_REST)
 			g_cond_wait_until(&pool->lending, &pool->lock, view.now + LOOK_PERIOD);
 		else
@@ -166,26 +197,6 @@ enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *r
 	}
 	g_mutex_unlock(&pool->lock);
 	return action;
-}
-
-bool pool_lend_begin(struct pool *pool, struct extent extent)
-{
-	struct lend_unit *unit;
-	bool begun;
-
-	g_mutex_lock(&pool->lock);
-	look_at_units(pool);
-	unit = unit_at(pool, extent);
-	begun = unit && unit->state == LEND_FREE;
-	if (begun) {
-		unit->state = LEND_LENT;
-		extent_set_remove(pool->allocator, extent);
-		extent_set_add(pool->lent, extent);
-		if (pool->clean)
-			extent_set_remove(pool->clean, extent);
-	}
-	g_mutex_unlock(&pool->lock);
-	return begun;
 }
 
 static struct lend_unit *lent_unit_at(const struct pool *pool, struct extent extent)

@@ -46,8 +46,8 @@ void pool_open_lending(struct pool *pool, gint64 patience);
 /* Requests do not wait for lent memory any more. Ends pool_next_lending(). */
 void pool_close_lending(struct pool *pool);
 /*
- * What the lender is to do now, and with which @unit. Waits until there is something to do, but not for long: after LEND_REST the
- * caller asks again.
+ * What the lender is to do now, and with which @unit; for LEND_UNIT, pool_lend_begin() is done. Waits until there is something to do,
+ * but not for long: after LEND_REST the caller asks again.
  */
 enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *rules, struct extent *unit);
 

@@ -361,6 +361,63 @@ static void what_is_freed_is_lent_later(void)
 	pool_destroy(pool);
 }
 
+/* It is in no trouble, and is not taken back without need. */
+static void what_could_not_be_lent_before_is_lent(void)
+{
+	const struct lend_rules at_once = { .on = true };
+	struct pool *pool = new_pool();
+	struct pool_lending lending;
+	struct extent next;
+
+	pool_open_lending(pool, 0);
+	for (guint i = 0; i < 6; i++)
+		g_assert_true(pool_lend_begin(pool, unit(i)));
+	pool_lend_undo(pool, unit(5), -ENOMEM);
+	g_assert_true(pool_lend_begin(pool, unit(5)));
+	pool_get_lending(pool, &lending);
+	g_assert_cmpuint(lending.refused, ==, 0);
+	g_assert_cmpint(pool_next_lending(pool, &at_once, &next), ==, LEND_REST);
+	pool_destroy(pool);
+}
+
+static void what_is_promised_is_not_lent(void)
+{
+	const struct lend_rules at_once = { .on = true };
+	struct pool *pool = new_pool();
+	struct extent next;
+
+	pool_open_lending(pool, 0);
+	g_assert_cmpint(pool_next_lending(pool, &at_once, &next), ==, LEND_UNIT);
+	/* It is lent from now on, not only when the lender begins with it. */
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, 6 * GIB), ==, -ENOSPC);
+	assert_usage(pool, 5, 1);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, 5 * GIB), ==, 0);
+	g_assert_cmpint(pool_next_lending(pool, &at_once, &next), ==, LEND_REST);
+	pool_destroy(pool);
+}
+
+static gpointer take_a_unit(gpointer pool)
+{
+	return GINT_TO_POINTER(take_from(pool, NULL, GIB));
+}
+
+/* With lend-idle=0 it seems idle at once. */
+static void what_came_back_for_a_request_is_not_lent(void)
+{
+	const struct lend_rules at_once = { .on = true };
+	struct pool *pool = new_lent_pool(G_TIME_SPAN_HOUR);
+	GThread *thread = g_thread_new("request", take_a_unit, pool);
+	struct extent next;
+
+	while (pool_next_lending(pool, &at_once, &next) != LEND_TAKE)
+		;
+	pool_take_begin(pool, next);
+	pool_take_back(pool, next);
+	g_assert_cmpint(pool_next_lending(pool, &at_once, &next), ==, LEND_REST);
+	g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, 0);
+	pool_destroy(pool);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -380,5 +437,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool-lent/interrupted", a_request_that_is_interrupted_does_not_wait);
 	g_test_add_func("/pool-lent/closed", nobody_waits_when_lending_ends);
 	g_test_add_func("/pool-lent/idle", what_is_freed_is_lent_later);
+	g_test_add_func("/pool-lent/second-try", what_could_not_be_lent_before_is_lent);
+	g_test_add_func("/pool-lent/promised", what_is_promised_is_not_lent);
+	g_test_add_func("/pool-lent/wanted", what_came_back_for_a_request_is_not_lent);
 	return g_test_run();
 }
