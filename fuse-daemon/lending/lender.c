@@ -12,8 +12,10 @@
 #include "pool/pool_lent.h"
 #include "store/store.h"
 
-/* At the end of the daemon, for all units together. Less than TimeoutStopSec= of dmemfsd.service. */
+/* At the end of the daemon, for all units together, and the one that is at work. Less than TimeoutStopSec= of dmemfsd.service. */
 #define END_PATIENCE (20 * G_TIME_SPAN_SECOND)
+/* Nothing ends an attempt before: whoever restarts the daemon waits for it, and so do all requests. */
+#define TAKE_MS_MOST 10000
 /* How many units can be tried before a request has waited long enough. */
 #define TRIES 3
 
@@ -147,16 +149,15 @@ struct lender *lender_start(const struct storage *storage, const struct lend_rul
 	lender = g_new0(struct lender, 1);
 	lender->storage = storage;
 	lender->rules = *rules;
-	lender->take_ms = take_timeout * 1000 / TRIES;
+	lender->take_ms = MIN(take_timeout * 1000 / TRIES, TAKE_MS_MOST);
 	pool_open_lending(storage->pool, take_timeout * G_TIME_SPAN_SECOND);
 	lender->thread = g_thread_new("lender", run, lender);
 	return lender;
 }
 
-static void take_all(struct lender *lender)
+static void take_all(struct lender *lender, gint64 end)
 {
 	g_autoptr(GArray) lent = pool_list_lent(lender->storage->pool);
-	gint64 end = g_get_monotonic_time() + END_PATIENCE;
 	uint64_t kept = 0;
 	int reason = -ETIME;
 
@@ -175,12 +176,14 @@ static void take_all(struct lender *lender)
 
 void lender_stop(struct lender *lender, bool take_back)
 {
+	gint64 end = g_get_monotonic_time() + END_PATIENCE;
+
 	if (!lender)
 		return;
 	lender->stop = true;
 	pool_close_lending(lender->storage->pool);
 	g_thread_join(lender->thread);
 	if (take_back)
-		take_all(lender);
+		take_all(lender, end);
 	g_free(lender);
 }

@@ -152,7 +152,7 @@ static void the_next_daemon_takes_back_what_is_left(void)
 	lender_stop(lender, false);
 	g_assert_cmpint(fake->lends, ==, lends + 2);
 	g_array_set_size(fake->stuck, 0);
-	lender = lender_start(&fake->storage, &off, 10);
+	lender = lender_start(&fake->storage, &off, 3600);
 	wait_until_lent(fake, 0);
 	lender_stop(lender, false);
 	fake_destroy(fake);
