@@ -231,6 +231,7 @@ static void close_storage(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
 
+	fault_service_leave(daemon->fault_service);
 	/* What is lent stays so for the next daemon, unless nobody may come. */
 	lender_stop(daemon->lender, daemon->unmounted);
 	if (storage->zeroer)

@@ -6,6 +6,7 @@
 
 #include "base/page_order.h"
 #include "namespace/fault_service.h"
+#include "pool/pool_lent.h"
 #include "unit/namespace/world.h"
 
 #define KIB (UINT64_C(1) << 10)
@@ -278,6 +279,47 @@ static void fault_waits_for_the_next_daemon(void)
 	world_tear_down(&world, NULL);
 }
 
+/* Nobody takes back what is lent. */
+static void fault_leaves_lent_memory_to_the_next_daemon(void)
+{
+	const struct lend_rules rules = { .on = true };
+	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU };
+	struct fault_service *service;
+	g_autoptr(GArray) lent = NULL;
+	struct world world = { 0 };
+	struct pool *pool;
+	struct extent unit;
+	struct file *file;
+
+	world_set_up(&world, NULL);
+	pool = world.fake->storage.pool;
+	pool_set_overcommit(pool, 2);
+	fake_allow_lending(world.fake, DMEMFS_PAGE_2M);
+	pool_open_lending(pool, 2 * G_TIME_SPAN_SECOND);
+	while (pool_next_lending(pool, &rules, &unit) == LEND_UNIT)
+		pool_lend_begin(pool, unit);
+	g_assert_cmpuint(world_make(&world, STORE_ROOT_INO, "vm1", S_IFREG | 0600), ==, fault.id);
+	g_assert_cmpint(namespace_get_file(world.ns, fault.id, &file), ==, 0);
+	g_assert_cmpint(file_set_demand(file, true), ==, 0);
+	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
+	namespace_put_file(world.ns, fault.id);
+	/* What is taken back for the promise does not come; what is asked for after this is for the fault. */
+	while (pool_next_lending(pool, &rules, &unit) == LEND_TAKE)
+		pool_take_failed(pool, unit, -EBUSY);
+	service = fault_service_start(world.ns, &world.fake->storage, 1, FAULT_SERVICE_PATIENCE);
+	world.fake->demand->fault(&fault, world.fake->demand_data);
+	while (pool_next_lending(pool, &rules, &unit) != LEND_TAKE)
+		;
+	fault_service_leave(service);
+	pool_close_lending(pool);
+	fault_service_stop(service);
+	g_assert_cmpint(world.fake->answers, ==, 0);
+	lent = pool_list_lent(pool);
+	for (guint i = 0; i < lent->len; i++)
+		pool_take_back(pool, g_array_index(lent, struct lend_unit, i).extent);
+	world_tear_down(&world, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -293,5 +335,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/fault_service/patience", fault_waits_no_longer);
 	g_test_add_func("/fault_service/others", others_do_not_wait);
 	g_test_add_func("/fault_service/stop", fault_waits_for_the_next_daemon);
+	g_test_add_func("/fault_service/lent", fault_leaves_lent_memory_to_the_next_daemon);
 	return g_test_run();
 }
