@@ -63,13 +63,15 @@ static int set_online(uint64_t block)
 {
 	g_autofree char *file = g_strdup_printf(BLOCKS "/memory%" G_GUINT64_FORMAT "/state", block);
 	g_autofree char *state = system_file_read(file);
+	static struct log_limit limit = LOG_LIMIT_INIT;
 	int err;
 
 	if (g_strcmp0(state, STATE_ONLINE) == 0)
 		return 0;
 	err = write_state(file, STATE_MOVABLE);
 	if (err)
-		log_warning("%s: cannot bring lent memory online: %s", file, g_strerror(-err));
+		log_limited(&limit, LOG_LEVEL_WARNING, "%s: cannot bring lent memory online: %s", file,
+		            g_strerror(-err));
 	return err;
 }
 
@@ -86,14 +88,17 @@ static int set_all_online(struct extent unit)
 int pfn_lend(int device, struct extent unit)
 {
 	struct dmemfs_lend request = { .start = unit.start, .length = unit.length };
-	int err = pfn_call(device, DMEMFS_IOC_REGION_LEND, &request);
+	int err = pfn_call(device, DMEMFS_IOC_REGION_LEND, &request), back;
 
 	CRASH_POINT("lent");
 	if (err && err != -EEXIST && !is_lent(device, unit))
 		return err;
 	err = set_all_online(unit);
-	/* Memory that nobody uses is of no good to the host. If it cannot be taken back either, the lender does so later. */
-	return err && pfn_take_lent(device, unit, 1000) == 0 ? err : 0;
+	if (!err)
+		return 0;
+	/* Memory that nobody uses is of no good to the host. A take of an earlier daemon may have come first. */
+	back = pfn_take_lent(device, unit, 1000);
+	return back && back != -ENOENT ? 0 : err;
 }
 
 /* Has the host other memory for what a unit contains? The unit's own free memory counts as available, too. */

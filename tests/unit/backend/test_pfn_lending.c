@@ -25,7 +25,8 @@ static const struct extent unit = { 8 * GIB, GIB };
 static struct dmemfs_lend lent;
 static int lend_error, take_error; /* errno values; 0: it succeeds */
 static guint takes;
-static bool old; /* the module knows nothing of lending */
+static bool vanishes; /* a take of an earlier daemon ends after REGION_LEND has found the unit lent */
+static bool old;      /* the module knows nothing of lending */
 static char *root;
 
 static int lent_next(struct dmemfs_lend *found)
@@ -38,8 +39,10 @@ static int lent_next(struct dmemfs_lend *found)
 
 static int region_lend(const struct dmemfs_lend *request)
 {
-	if (lent.state)
+	if (lent.state) {
+		lent.state = vanishes ? 0 : lent.state;
 		return -EEXIST;
+	}
 	if (lend_error)
 		return -lend_error;
 	lent = (struct dmemfs_lend){ .start = request->start, .length = request->length, .state = DMEMFS_LEND_OFFLINE };
@@ -116,7 +119,7 @@ static void set_up(uint64_t available)
 	lent = (struct dmemfs_lend){ 0 };
 	lend_error = take_error = 0;
 	takes = 0;
-	old = false;
+	old = vanishes = false;
 	write_file("meminfo", meminfo);
 	write_file(BLOCKS "/block_size_bytes", "20000000\n");
 	write_file(BLOCKS "/memory16/state", "offline\n");
@@ -152,6 +155,8 @@ static void what_cannot_be_used_is_not_lent(void)
 	take_error = EBUSY;
 	g_assert_cmpint(pfn_lend(-1, unit), ==, 0);
 	g_assert_cmpuint(lent.state, ==, DMEMFS_LEND_OFFLINE);
+	vanishes = true;
+	g_assert_cmpint(pfn_lend(-1, unit), ==, -ENOENT);
 }
 
 static void a_host_that_needs_it_keeps_it(void)
