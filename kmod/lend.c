@@ -389,8 +389,9 @@ int dmemfs_lend(const struct dmemfs_lend *arg)
 
 	if (ret)
 		return ret;
-	if (mutex_lock_killable(&lending))
-		return -EINTR;
+	/* A take may last without a limit. There is no need to wait for it: lending can be tried again. */
+	if (!mutex_trylock(&lending))
+		return -EBUSY;
 	unit = kzalloc(sizeof(*unit), GFP_KERNEL);
 	ret = -ENOMEM;
 	if (!unit)
