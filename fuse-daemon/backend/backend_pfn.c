@@ -23,6 +23,7 @@ struct backend {
 	GArray *former; /* struct extent: claimed regions of an earlier configuration; the releaser's while it works */
 	GThread *releaser; /* NULL: none was started */
 	gint is_releasing; /* whether it works; atomic */
+	gint is_closing;   /* it is to take no more lent memory back; atomic */
 	unsigned claimed;  /* how many @former were when it was started */
 	struct pfn_listeners listeners;
 };
@@ -159,6 +160,7 @@ static void join_releaser(struct backend *backend)
 
 static void pfn_close(struct backend *backend)
 {
+	g_atomic_int_set(&backend->is_closing, TRUE);
 	join_releaser(backend);
 	close(backend->device);
 	g_array_unref(backend->former);
@@ -473,7 +475,7 @@ static gpointer release_in_background(gpointer data)
 {
 	struct backend *backend = data;
 
-	pfn_release_former(backend->device, backend->former);
+	pfn_release_former(backend->device, backend->former, &backend->is_closing);
 	g_atomic_int_set(&backend->is_releasing, FALSE);
 	return NULL;
 }

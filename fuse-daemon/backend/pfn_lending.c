@@ -140,7 +140,7 @@ void pfn_list_lent(int device, struct extent range, GArray *units)
 	}
 }
 
-int pfn_take_all(int device, struct extent range, unsigned timeout_ms, GArray *kept)
+int pfn_take_all(int device, struct extent range, unsigned timeout_ms, const gint *stop, GArray *kept)
 {
 	g_autoptr(GArray) units = extents_new();
 	int result = 0;
@@ -148,7 +148,7 @@ int pfn_take_all(int device, struct extent range, unsigned timeout_ms, GArray *k
 	pfn_list_lent(device, range, units);
 	for (guint i = 0; i < units->len && (kept || !result); i++) {
 		const struct extent unit = g_array_index(units, struct extent, i);
-		int err = pfn_take_lent(device, unit, timeout_ms);
+		int err = stop && g_atomic_int_get(stop) ? -EINTR : pfn_take_lent(device, unit, timeout_ms);
 
 		if (err == 0 || err == -ENOENT)
 			continue;

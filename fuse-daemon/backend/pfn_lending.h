@@ -21,9 +21,9 @@ int pfn_take_lent(int device, struct extent unit, unsigned timeout_ms);
 void pfn_list_lent(int device, struct extent range, GArray *units);
 /*
  * Takes all back that is lent of @range, each unit within @timeout_ms. Returns 0 or the error of the last unit that could not be
- * had. Appends those to @kept (NULL: stops at the first).
+ * had. Appends those to @kept (NULL: stops at the first). @stop, atomic, may be NULL: ends before the next unit when it is set.
  */
-int pfn_take_all(int device, struct extent range, unsigned timeout_ms, GArray *kept);
+int pfn_take_all(int device, struct extent range, unsigned timeout_ms, const gint *stop, GArray *kept);
 
 /* Why a unit cannot be taken back, after "it is lent: ", with the remedy. Valid until the next call of this thread. */
 const char *lending_reason(int err);

@@ -154,9 +154,9 @@ static bool claim(int device, const char *name, const struct memory_region *want
 
 /*
  * -EBUSY: files or devices have memory of it, or some is lent; the bytes that only devices have are in *@held. @take_ms: takes back first
- * what is lent, each unit within this time.
+ * what is lent, each unit within this time, until *@stop (NULL: to the end).
  */
-static int release(int device, struct extent range, unsigned take_ms, uint64_t *held)
+static int release(int device, struct extent range, unsigned take_ms, const gint *stop, uint64_t *held)
 {
 	struct dmemfs_region region = { .start = range.start, .length = range.length };
 	g_autoptr(GArray) pins = extents_new();
@@ -166,7 +166,7 @@ static int release(int device, struct extent range, unsigned take_ms, uint64_t *
 	*held = 0;
 	for (guint i = 0; i < pins->len; i++)
 		*held += g_array_index(pins, struct extent, i).length;
-	if (take_ms && pfn_take_all(device, range, take_ms, NULL) < 0)
+	if (take_ms && pfn_take_all(device, range, take_ms, stop, NULL) < 0)
 		return -EBUSY;
 	return pfn_call(device, DMEMFS_IOC_REGION_RELEASE, &region);
 }
@@ -202,7 +202,7 @@ static void release_others(int device, const GArray *wanted)
 		if (!keep) {
 			const struct extent range = { region.start, region.length };
 
-			release(device, range, overlaps_any(wanted, range) ? TAKE_TIMEOUT : 0, &held);
+			release(device, range, overlaps_any(wanted, range) ? TAKE_TIMEOUT : 0, NULL, &held);
 		}
 		region = (struct dmemfs_region){ .start = next };
 	}
@@ -361,7 +361,7 @@ static void list_former(int device, const GArray *regions, GArray *former)
 	while (pfn_call(device, DMEMFS_IOC_REGION_NEXT, &region) == 0) {
 		const struct extent range = { region.start, region.length };
 
-		if (!is_in_use(&region, regions) && release(device, range, 0, &held)) {
+		if (!is_in_use(&region, regions) && release(device, range, 0, NULL, &held)) {
 			say_former(device, range, held);
 			g_array_append_val(former, range);
 		}
@@ -369,12 +369,12 @@ static void list_former(int device, const GArray *regions, GArray *former)
 	}
 }
 
-void pfn_release_former(int device, GArray *former)
+void pfn_release_former(int device, GArray *former, const gint *stop)
 {
 	for (guint i = former->len; i-- > 0;) {
 		const struct extent range = g_array_index(former, struct extent, i);
 		uint64_t held;
-		int err = release(device, range, TAKE_TIMEOUT, &held);
+		int err = release(device, range, TAKE_TIMEOUT, stop, &held);
 
 		if (err && err != -ENOENT)
 			continue;

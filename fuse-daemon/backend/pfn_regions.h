@@ -18,8 +18,8 @@
  */
 bool pfn_claim_regions(int device, const struct config *config, const GArray *reserved, GArray *regions, GArray *former,
                        GError **error);
-/* Releases those of @former that can be released by now, and removes them from it. */
-void pfn_release_former(int device, GArray *former);
+/* Releases those of @former that can be released by now, and removes them from it. @stop: as of pfn_take_all(). */
+void pfn_release_former(int device, GArray *former, const gint *stop);
 
 /* Does the memory that this machine reserves fit the regions of @config? True also when it reserves none yet. */
 bool pfn_check_regions(const struct config *config, GError **error);

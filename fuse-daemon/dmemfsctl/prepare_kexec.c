@@ -57,7 +57,7 @@ static bool take_lent(int device, GError **error)
 {
 	g_autoptr(GArray) kept = extents_new();
 	g_autoptr(GString) units = g_string_new(NULL);
-	int err = pfn_take_all(device, everything, TAKE_TIMEOUT, kept);
+	int err = pfn_take_all(device, everything, TAKE_TIMEOUT, NULL, kept);
 
 	if (!err)
 		return true;

@@ -178,15 +178,15 @@ static void all_of_a_range_is_taken(void)
 	g_autoptr(GArray) kept = extents_new();
 
 	set_up(4 << 20);
-	g_assert_cmpint(pfn_take_all(-1, all, 10, NULL), ==, 0);
+	g_assert_cmpint(pfn_take_all(-1, all, 10, NULL, NULL), ==, 0);
 	g_assert_cmpint(pfn_lend(-1, unit), ==, 0);
-	g_assert_cmpint(pfn_take_all(-1, other, 10, NULL), ==, 0);
+	g_assert_cmpint(pfn_take_all(-1, other, 10, NULL, NULL), ==, 0);
 	g_assert_cmpuint(takes, ==, 0);
 	take_error = EBUSY;
-	g_assert_cmpint(pfn_take_all(-1, all, 10, kept), ==, -EBUSY);
+	g_assert_cmpint(pfn_take_all(-1, all, 10, NULL, kept), ==, -EBUSY);
 	g_assert_cmpuint(kept->len, ==, 1);
 	take_error = 0;
-	g_assert_cmpint(pfn_take_all(-1, all, 10, NULL), ==, 0);
+	g_assert_cmpint(pfn_take_all(-1, all, 10, NULL, NULL), ==, 0);
 	g_assert_cmpuint(lent.state, ==, 0);
 }
 
