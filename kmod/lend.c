@@ -13,9 +13,10 @@
  * changes, one after the other. While a take is at work it refuses all changes but those of the take. Before the take
  * begins, it waits for a change that is under way. So it is known which blocks are online.
  *
- * A take has a thread of its own. The kernel may have to wait for a page without a limit, for one of a file for example
- * whose server does not answer, and nothing can end this wait. The process that asked for the take must not hang with it.
- * When its time is over, or it is killed, it sends the thread a fatal signal, which ends the take between two pages.
+ * Each lend and each take has a thread of its own. The kernel may have to wait for a page without a limit, for one of a
+ * file for example whose server does not answer, or for its own lock of memory hotplug, and nothing can end this wait. The
+ * process that asked must not hang with it. When its time is over, or it is killed, it sends the thread a fatal signal,
+ * which ends a take between two pages.
  *
  * The mutex lending serializes lends and takes, and is taken first; xa_lock(&units) protects the state of each unit.
  */
@@ -381,19 +382,15 @@ static int check_unit(const struct dmemfs_lend *arg, struct dmemfs_range *pfns)
 	return dmemfs_pages(arg->start, arg->length, pfns);
 }
 
-int dmemfs_lend(const struct dmemfs_lend *arg)
+static int lend_unit(struct dmemfs_range pfns)
 {
-	struct dmemfs_range pfns;
 	struct unit *unit;
-	int ret = check_unit(arg, &pfns);
+	int ret = -ENOMEM;
 
-	if (ret)
-		return ret;
 	/* A take may last without a limit. There is no need to wait for it: lending can be tried again. */
 	if (!mutex_trylock(&lending))
 		return -EBUSY;
 	unit = kzalloc(sizeof(*unit), GFP_KERNEL);
-	ret = -ENOMEM;
 	if (!unit)
 		goto out;
 	unit->pfns = pfns;
@@ -427,75 +424,88 @@ static int take_unit(struct dmemfs_range pfns)
 }
 
 /* Of the thread, and of the process that asked for it. */
-struct take {
+struct job {
 	struct kref ref;
+	int (*run)(struct dmemfs_range pfns);
 	struct dmemfs_range pfns;
 	bool ended; /* the process asks for no more */
 	int result;
 	struct completion done;
 };
 
-static void free_take(struct kref *ref)
+static void free_job(struct kref *ref)
 {
-	kfree(container_of(ref, struct take, ref));
+	kfree(container_of(ref, struct job, ref));
 }
 
-static int take_thread(void *data)
+static int job_thread(void *data)
 {
-	struct take *take = data;
+	struct job *job = data;
 
 	allow_kernel_signal(SIGKILL);
-	take->result = READ_ONCE(take->ended) ? -EINTR : take_unit(take->pfns);
-	complete(&take->done);
-	kref_put(&take->ref, free_take);
+	job->result = READ_ONCE(job->ended) ? -EINTR : job->run(job->pfns);
+	complete(&job->done);
+	kref_put(&job->ref, free_job);
 	module_put_and_kthread_exit(0);
 }
 
-/* Waits for the thread. Returns its result, or -ETIME. */
-static int wait_for_take(struct take *take, struct task_struct *thread, unsigned int timeout_ms)
+/* Waits for the thread, jiffies. Returns its result, or -ETIME. */
+static int wait_for_job(struct job *job, struct task_struct *thread, unsigned long timeout)
 {
-	long left = wait_for_completion_killable_timeout(&take->done, msecs_to_jiffies(timeout_ms));
+	long left = wait_for_completion_killable_timeout(&job->done, timeout);
 
 	if (left > 0)
-		return take->result;
+		return job->result;
 	/* The thread sees one of them, whether it can be sent signals already or not. */
-	WRITE_ONCE(take->ended, true);
+	WRITE_ONCE(job->ended, true);
 	send_sig(SIGKILL, thread, 1);
 	if (left < 0)
 		return -EINTR;
-	left = wait_for_completion_killable_timeout(&take->done, GRACE);
+	left = wait_for_completion_killable_timeout(&job->done, GRACE);
 	if (left < 0)
 		return -EINTR;
-	return left && take->result != -EINTR ? take->result : -ETIME;
+	return left && job->result != -EINTR ? job->result : -ETIME;
 }
 
-int dmemfs_take(const struct dmemfs_lend *arg)
+/* Has a thread call @run for the unit of @arg. */
+static int run_job(int (*run)(struct dmemfs_range pfns), const struct dmemfs_lend *arg, unsigned long timeout)
 {
 	struct task_struct *thread;
-	struct take *take;
+	struct job *job;
 	int ret;
 
-	take = kzalloc(sizeof(*take), GFP_KERNEL);
-	if (!take)
+	job = kzalloc(sizeof(*job), GFP_KERNEL);
+	if (!job)
 		return -ENOMEM;
-	kref_init(&take->ref);
-	init_completion(&take->done);
-	ret = check_unit(arg, &take->pfns);
+	kref_init(&job->ref);
+	init_completion(&job->done);
+	job->run = run;
+	ret = check_unit(arg, &job->pfns);
 	if (ret)
 		goto out;
-	thread = kthread_create(take_thread, take, KBUILD_MODNAME "-take");
+	thread = kthread_create(job_thread, job, KBUILD_MODNAME "-lend");
 	ret = PTR_ERR_OR_ZERO(thread);
 	if (ret)
 		goto out;
 	get_task_struct(thread);
-	kref_get(&take->ref);
+	kref_get(&job->ref);
 	__module_get(THIS_MODULE);
 	wake_up_process(thread);
-	ret = wait_for_take(take, thread, arg->timeout);
+	ret = wait_for_job(job, thread, timeout);
 	put_task_struct(thread);
 out:
-	kref_put(&take->ref, free_take);
+	kref_put(&job->ref, free_job);
 	return ret;
+}
+
+int dmemfs_lend(const struct dmemfs_lend *arg)
+{
+	return run_job(lend_unit, arg, MAX_SCHEDULE_TIMEOUT);
+}
+
+int dmemfs_take(const struct dmemfs_lend *arg)
+{
+	return run_job(take_unit, arg, msecs_to_jiffies(arg->timeout));
 }
 
 static u32 state_of(const struct unit *unit)
