@@ -23,7 +23,7 @@
 #include "base/page_order.h"
 
 enum lend_state {
-	LEND_USED, /* some of it is not free, or it is being zeroed */
+	LEND_USED, /* some of it is not free, or may contain bytes of a former owner */
 	LEND_FREE,
 	LEND_LENT,
 };

@@ -84,26 +84,16 @@ void pool_close_lending(struct pool *pool)
 	g_mutex_unlock(&pool->lock);
 }
 
-static void set_used(struct lend_unit *unit, void *data)
-{
-	(void)data;
-	if (unit->state == LEND_FREE)
-		unit->state = LEND_USED;
-}
-
+/* What is being zeroed is not clean. */
 static void look_at_units(struct pool *pool)
 {
+	const struct allocator *zero = pool->clean ?: pool->allocator;
+
 	for (guint i = 0; i < pool->units->len; i++) {
 		struct lend_unit *unit = &g_array_index(pool->units, struct lend_unit, i);
 
 		if (unit->state != LEND_LENT)
-			unit->state = extent_set_has(pool->allocator, unit->extent) ? LEND_FREE : LEND_USED;
-	}
-	for (guint i = 0; i < pool->pieces->len; i++) {
-		const struct pool_piece *piece = g_ptr_array_index(pool->pieces, i);
-
-		for (guint k = 0; k < piece->runs->len; k++)
-			units_visit(pool, g_array_index(piece->runs, struct extent, k), set_used, NULL);
+			unit->state = extent_set_has(zero, unit->extent) ? LEND_FREE : LEND_USED;
 	}
 }
 

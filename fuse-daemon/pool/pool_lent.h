@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Lent memory: free memory that the host's kernel uses until a file needs it. It is lent and taken back in whole units. To files it is
- * memory in use, but requests that lack memory wait while the lender, one thread (lending/lender.h), takes some back for them.
- * lend_policy.h decides what is lent. All functions take the pool's lock.
+ * Lent memory: free memory that the host's kernel uses until a file needs it. It is lent and taken back in whole units. Only clean units
+ * are lent (pool_clean.h): nothing that a guest had there shows in the host's memory. To files it is memory in use, but requests that
+ * lack memory wait while the lender, one thread (lending/lender.h), takes some back for them. lend_policy.h decides what is lent. All
+ * functions take the pool's lock.
  */
 #ifndef DMEMFS_POOL_LENT_H
 #define DMEMFS_POOL_LENT_H
@@ -51,7 +52,7 @@ void pool_close_lending(struct pool *pool);
  */
 enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *rules, struct extent *unit);
 
-/* Makes @unit, if it is wholly free and good, lent and not clean. False: nothing has changed. */
+/* Makes @unit, if it is wholly free, good and clean, lent and not clean. False: nothing has changed. */
 bool pool_lend_begin(struct pool *pool, struct extent unit);
 /* After pool_lend_begin(): it could not be lent because of @err, and is free and dirty again. */
 void pool_lend_undo(struct pool *pool, struct extent unit, int err);

@@ -171,7 +171,7 @@ class Pool:
         return self._library.pool_unpin(self._self, Extent(*run), promise)
 
     def lend(self, unit):
-        """False: it is not wholly free."""
+        """False: it is not wholly free and clean."""
         return self._library.pool_lend_begin(self._self, Extent(*unit))
 
     def take_back(self, unit):

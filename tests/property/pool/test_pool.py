@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pool_library import Pool
 
 UNIT = 2 * MIB
-LEND_UNIT = 64 * MIB
+LEND_UNIT = 8 * MIB
 CLEAN, DIRTY = "clean", "dirty"
 # Long enough for a call that does not wait; only how often memory in work is asked for depends on it.
 MOMENT = 0.05
@@ -220,7 +220,7 @@ class PlacementMachine(RuleBasedStateMachine):
 
     @rule(which=CHOICES)
     def lend(self, which):
-        """Only a whole unit whose memory is free and good, and that nobody zeroes."""
+        """Only a whole unit whose memory is free, good and clean."""
         region = self.regions[which % len(self.regions)]
         first = -(-region[0] // LEND_UNIT)
         units = range(first, (region[0] + region[1]) // LEND_UNIT)
@@ -228,9 +228,9 @@ class PlacementMachine(RuleBasedStateMachine):
             return
         start = units[which // len(self.regions) % len(units)] * LEND_UNIT
         parts = set(units_of([(start, LEND_UNIT)]))
-        in_work = {address for _, pieces in self.pieces for address in pieces}
-        assert self.pool.lend((start, LEND_UNIT)) == (parts <= self.free.keys() and not parts & in_work)
-        if parts <= self.free.keys() and not parts & in_work:
+        lendable = all(self.free.get(address) == CLEAN for address in parts)
+        assert self.pool.lend((start, LEND_UNIT)) == lendable
+        if lendable:
             self.lent.add(start)
             for address in parts:
                 del self.free[address]

@@ -16,11 +16,23 @@
 static const struct lend_rules all_but_two = { .on = true, .reserve = 2 * UNIT };
 static const struct lend_rules off = { .on = false };
 
+static void record_all_as_clean(struct fake *fake)
+{
+	g_autoptr(GArray) believed = extents_new();
+	const struct extent all = { START, UNITS * UNIT };
+
+	store_begin(fake->storage.store);
+	store_put_clean(fake->storage.store, all);
+	g_assert_cmpint(store_commit(fake->storage.store), ==, 0);
+	pool_believe(fake->storage.pool, all, believed);
+}
+
 static struct fake *new_fake(void)
 {
 	struct fake *fake = fake_new(UNITS * UNIT, M2);
 
 	fake_allow_lending(fake, UNIT);
+	record_all_as_clean(fake);
 	return fake;
 }
 
@@ -70,17 +82,6 @@ static void give_back(struct fake *fake, GArray *runs)
 	pool_free(fake->storage.pool, (const struct extent *)runs->data, runs->len);
 }
 
-static void record_all_as_clean(struct fake *fake)
-{
-	g_autoptr(GArray) believed = extents_new();
-	const struct extent all = { START, UNITS * UNIT };
-
-	store_begin(fake->storage.store);
-	store_put_clean(fake->storage.store, all);
-	g_assert_cmpint(store_commit(fake->storage.store), ==, 0);
-	pool_believe(fake->storage.pool, all, believed);
-}
-
 /* The backend asserts that nothing of what is lent is on record as clean. */
 static void idle_memory_is_lent_but_for_the_reserve(void)
 {
@@ -88,7 +89,6 @@ static void idle_memory_is_lent_but_for_the_reserve(void)
 	g_autoptr(GArray) clean = extents_new();
 	struct lender *lender;
 
-	record_all_as_clean(fake);
 	lender = lender_start(&fake->storage, &all_but_two, 10);
 	wait_until_lent(fake, UNITS - 2);
 	lender_stop(lender, false);

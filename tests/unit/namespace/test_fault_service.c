@@ -6,6 +6,7 @@
 
 #include "base/page_order.h"
 #include "namespace/fault_service.h"
+#include "pool/pool_clean.h"
 #include "pool/pool_lent.h"
 #include "unit/namespace/world.h"
 
@@ -285,7 +286,7 @@ static void fault_leaves_lent_memory_to_the_next_daemon(void)
 	const struct lend_rules rules = { .on = true };
 	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU };
 	struct fault_service *service;
-	g_autoptr(GArray) lent = NULL;
+	g_autoptr(GArray) lent = NULL, believed = extents_new();
 	struct world world = { 0 };
 	struct pool *pool;
 	struct extent unit;
@@ -295,6 +296,7 @@ static void fault_leaves_lent_memory_to_the_next_daemon(void)
 	pool = world.fake->storage.pool;
 	pool_set_overcommit(pool, 2);
 	fake_allow_lending(world.fake, DMEMFS_PAGE_2M);
+	pool_believe(pool, (struct extent){ UINT64_C(4) << 30, world.fake->capacity }, believed);
 	pool_open_lending(pool, 2 * G_TIME_SPAN_SECOND);
 	while (pool_next_lending(pool, &rules, &unit) == LEND_UNIT)
 		pool_lend_begin(pool, unit);
