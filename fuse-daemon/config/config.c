@@ -99,9 +99,19 @@ static void check_memory_backend(const struct config_text *text, struct config *
 	get_capacity(text, config);
 }
 
-static void check_pfn_backend(const struct config_text *text, const struct config *config)
+/* Requests that wait for lent memory occupy threads, and a host may start many guests at once. A thread takes 140 KiB. */
+#define THREADS_WITH_LENDING 64
+
+static void check_pfn_backend(const struct config_text *text, struct config *config)
 {
 	config_daemon_check_backend(text, config);
+	if (config->lend == LEND_ON && !config_text_has(text, CONFIG_DAEMON, "threads"))
+		config->threads = THREADS_WITH_LENDING;
+	if (config->lend == LEND_ON && !config->zero_in_advance)
+		config_text_fail(
+			text, CONFIG_DAEMON, "lend",
+			"on needs zero-in-advance=true, because only memory that was zeroed is lent: use off, or "
+			"remove zero-in-advance=false");
 	/* A group that is not known may be one, misspelt. */
 	if (config->regions->len == 0 && !config_text_failed(text, "", NULL))
 		config_text_fail(

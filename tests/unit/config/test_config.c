@@ -68,6 +68,16 @@ static void memory_dir_follows_state_dir(void)
 	g_assert_cmpstr(first->memory_dir, ==, again->memory_dir);
 }
 
+/* Requests that wait for lent memory occupy threads. */
+static void more_threads_with_lending(void)
+{
+	g_autoptr(config_t) lends = load("[daemon]\nbackend=pfn\nlend=on\n[region x]\nstart=auto\n");
+	g_autoptr(config_t) given = load("[daemon]\nbackend=pfn\nlend=on\nthreads=9\n[region x]\nstart=auto\n");
+
+	g_assert_cmpuint(lends->threads, ==, 64);
+	g_assert_cmpuint(given->threads, ==, 9);
+}
+
 static void every_key_is_read(void)
 {
 	g_autoptr(config_t) config = load("# a comment\n"
@@ -419,6 +429,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/defaults", every_key_has_a_default);
 	g_test_add_func("/config/defaults/size", default_size_is_half_of_ram);
 	g_test_add_func("/config/defaults/memory-dir", memory_dir_follows_state_dir);
+	g_test_add_func("/config/defaults/threads", more_threads_with_lending);
 	g_test_add_func("/config/keys", every_key_is_read);
 	g_test_add_func("/config/regions", regions_are_sorted_by_start);
 	g_test_add_func("/config/regions/pfn", pfn_backend_takes_regions);
