@@ -231,7 +231,6 @@ static void close_storage(struct daemon *daemon)
 {
 	struct storage *storage = &daemon->server.storage;
 
-	fault_service_leave(daemon->fault_service);
 	/* What is lent stays so for the next daemon, unless nobody may come. */
 	lender_stop(daemon->lender, daemon->unmounted);
 	if (storage->zeroer)
@@ -396,6 +395,7 @@ static bool serve(struct daemon *daemon, int *connection)
 		*connection = fcntl(mount_fd(daemon->mount), F_DUPFD_CLOEXEC, FD_STORE_FIRST_FD);
 	}
 	metrics_stop(metrics, !daemon->keep);
+	lender_leave(daemon->lender);
 	clean = mount_finish(daemon->mount, daemon->keep);
 	if (daemon->keep) {
 		log_info("left the mount at %s to the next daemon", mountpoint);

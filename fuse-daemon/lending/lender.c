@@ -174,14 +174,21 @@ static void take_all(struct lender *lender, gint64 end)
 		            lending_reason(reason));
 }
 
+void lender_leave(struct lender *lender)
+{
+	if (!lender)
+		return;
+	lender->stop = true;
+	pool_close_lending(lender->storage->pool);
+}
+
 void lender_stop(struct lender *lender, bool take_back)
 {
 	gint64 end = g_get_monotonic_time() + END_PATIENCE;
 
 	if (!lender)
 		return;
-	lender->stop = true;
-	pool_close_lending(lender->storage->pool);
+	lender_leave(lender);
 	g_thread_join(lender->thread);
 	if (take_back)
 		take_all(lender, end);

@@ -25,9 +25,11 @@ struct lender;
  * longer.
  */
 struct lender *lender_start(const struct storage *storage, const struct lend_rules *rules, unsigned take_timeout);
+/* Requests and faults wait for lent memory no more, but are left to the next daemon. NULL is fine. */
+void lender_leave(struct lender *lender);
 /*
- * Ends the thread after its present step, and frees the lender; NULL is fine. @take_back: takes all back that comes within 20 s, and
- * logs what does not.
+ * lender_leave(), then ends the thread after its present step, and frees the lender; NULL is fine. @take_back: takes all back that
+ * comes within 20 s, and logs what does not.
  */
 void lender_stop(struct lender *lender, bool take_back);
 

@@ -212,19 +212,9 @@ static bool try_later(struct fault_service *service, struct job *job)
 	return true;
 }
 
-static bool is_stopping(struct fault_service *service)
-{
-	bool stopping;
-
-	g_mutex_lock(&service->lock);
-	stopping = service->stopping;
-	g_mutex_unlock(&service->lock);
-	return stopping;
-}
-
 /*
  * -ENOMEM: the kernel has no memory to map the unit by, which it zeroes. That does not last, because the kernel frees memory then: no
- * reason to kill the guest at once. -ENOSPC while the service stops: the fault need not have waited long enough for lent memory.
+ * reason to kill the guest at once. -ERESTART: the next daemon gets the fault again.
  */
 static void run(gpointer data, gpointer user_data)
 {
@@ -234,7 +224,7 @@ static void run(gpointer data, gpointer user_data)
 
 	if (job->kind == JOB_FAULT && err == -ENOMEM && try_later(service, job))
 		return;
-	if (job->kind == JOB_FAULT && err && !(err == -ENOSPC && is_stopping(service)))
+	if (job->kind == JOB_FAULT && err && err != -ERESTART)
 		answer(service, &job->fault, err);
 	forget(job);
 }
@@ -293,20 +283,13 @@ struct fault_service *fault_service_start(struct namespace *ns, const struct sto
 	return service;
 }
 
-void fault_service_leave(struct fault_service *service)
+void fault_service_stop(struct fault_service *service)
 {
 	if (!service)
 		return;
 	g_mutex_lock(&service->lock);
 	service->stopping = true;
 	g_mutex_unlock(&service->lock);
-}
-
-void fault_service_stop(struct fault_service *service)
-{
-	if (!service)
-		return;
-	fault_service_leave(service);
 	g_thread_pool_free(service->pool, TRUE, TRUE);
 	g_mutex_clear(&service->lock);
 	g_free(service);

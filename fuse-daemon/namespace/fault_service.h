@@ -24,8 +24,6 @@ struct fault_service *fault_service_start(struct namespace *ns, const struct sto
                                           gint64 patience);
 /* For struct pins_poll, with the service as @data. A thread of the service does the work, because it takes the file's lock. */
 void fault_service_unpinned(const struct unpinned *memory, void *service);
-/* From now on faults that find no memory are left to the next daemon: to be called before lent memory is not waited for. NULL is fine. */
-void fault_service_leave(struct fault_service *service);
 /*
  * Waits for the running jobs and drops the waiting ones, also faults that wait for the host, which the next daemon gets.
  * Then frees @service. The caller must not call the backend's dispatch() any more. NULL is fine.

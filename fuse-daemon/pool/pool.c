@@ -30,7 +30,7 @@ struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **erro
 	g_mutex_init(&pool->lock);
 	g_cond_init(&pool->returned);
 	g_cond_init(&pool->work);
-	g_cond_init(&pool->lending);
+	g_cond_init(&pool->recalled);
 	pool->pieces = g_ptr_array_new();
 	pool->regions = g_array_copy((GArray *)regions);
 	pool->allocator = allocator_new();
@@ -85,7 +85,7 @@ void pool_destroy(struct pool *pool)
 	g_array_unref(pool->regions);
 	g_cond_clear(&pool->returned);
 	g_cond_clear(&pool->work);
-	g_cond_clear(&pool->lending);
+	g_cond_clear(&pool->recalled);
 	g_mutex_clear(&pool->lock);
 	g_free(pool);
 }
@@ -147,17 +147,17 @@ static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
 {
 	struct pool_recall recall = { .recall.regions = numa_policy_regions(&pool->map, policy, request->regions) };
 	guint first = out->len;
-	int err;
+	int err, shortage;
 
 	g_mutex_lock(&pool->lock);
 	err = try_alloc(pool, policy, local, request, promised, out);
 	while (err == -ENOSPC && wait_for_memory(pool, &recall, lacking(pool, policy, request, promised)))
 		err = try_alloc(pool, policy, local, request, promised, out);
-	wait_end(pool, &recall);
+	shortage = wait_end(pool, &recall);
 	if (!err)
 		clean_wait(pool, out, first);
 	g_mutex_unlock(&pool->lock);
-	return err == -ENOSPC && current_request_is_interrupted() ? -EINTR : err;
+	return err == -ENOSPC ? shortage : err;
 }
 
 int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct allocator_request *request,
@@ -183,17 +183,17 @@ int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
 {
 	struct pool_recall recall = { .recall.regions = regions };
 	uint64_t there;
-	int err = 0;
+	int err;
 
 	g_mutex_lock(&pool->lock);
 	there = room(pool, pool->overcommit, regions);
 	while (bytes > there && wait_for_memory(pool, &recall, bytes - there))
 		there = room(pool, pool->overcommit, regions);
-	wait_end(pool, &recall);
-	if (bytes > there)
-		err = current_request_is_interrupted() ? -EINTR : -ENOSPC;
-	else
+	err = wait_end(pool, &recall);
+	if (bytes <= there) {
 		*promised_of(pool, regions) += bytes;
+		err = 0;
+	}
 	g_mutex_unlock(&pool->lock);
 	return err;
 }

@@ -84,14 +84,14 @@ unsigned pool_order_at(const struct pool *pool, uint64_t address);
 
 /*
  * As allocator_alloc(), from those of the request's regions that @policy allows (NULL: all). May wait; -EINTR when the current
- * request was interrupted. Appends to @out (GArray of struct extent). The memory may be dirty: the caller calls zeroer_clean()
- * before any process can read it.
+ * request was interrupted, -ERESTART when it is left to the next daemon (pool_close_lending()). Appends to @out (GArray of struct
+ * extent). The memory may be dirty: the caller calls zeroer_clean() before any process can read it.
  */
 int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct allocator_request *request,
                GArray *out);
 /* The factor of the capacity that may be promised; the default is 1. To be called before the first allocation. */
 void pool_set_overcommit(struct pool *pool, double factor);
-/* Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC or -EINTR. May wait as pool_alloc() does. */
+/* Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC, -EINTR or -ERESTART. May wait as pool_alloc() does. */
 int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* Promises @bytes more regardless of the limit: for files on record, which have their promises already. */
 void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes);

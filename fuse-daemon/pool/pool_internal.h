@@ -11,11 +11,15 @@
 #include "pool/pool_lent.h"
 #include "pool/pool_pins.h"
 
+/* Whether there is a lender: not yet, or no more. */
+enum pool_lending_state { POOL_LENDING_NONE, POOL_LENDING_OPEN, POOL_LENDING_CLOSED };
+
 /* A request that lacks memory, while it waits (pool_wait.c). */
 struct pool_recall {
 	struct lend_recall recall; /* .since is 0 until it asks for lent memory */
 	uint64_t lacking;          /* bytes; what was taken back since it looked last is subtracted */
 	bool refused;              /* no lent memory can be had for it */
+	bool left;                 /* it is left to the next daemon */
 };
 
 struct pool {
@@ -43,11 +47,11 @@ struct pool {
 	struct allocator *lent; /* extent_set.h: memory that is lent; the allocator has it as used */
 	GArray *units;          /* struct lend_unit, by address; empty: nothing can be lent */
 	GPtrArray *recalls;     /* struct pool_recall *: requests that wait for lent memory, the oldest first */
-	GCond lending;          /* signalled when there is one more, or lending ends */
-	bool lending_open;      /* the lender works */
-	gint64 take_patience;   /* us */
-	gint64 last_taken;      /* when memory was taken back last: monotonic time, us */
-	gint64 taking_since;    /* monotonic time, us */
+	GCond recalled;         /* signalled when there is one more, or lending ends */
+	enum pool_lending_state lending;
+	gint64 take_patience;                /* us */
+	gint64 last_taken;                   /* when memory was taken back last: monotonic time, us */
+	gint64 taking_since;                 /* monotonic time, us */
 	struct pool_lending lending_counts;  /* of what cannot be counted in @units */
 	GArray *former_pins;                 /* struct pool_pin, by address: in no region */
 	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
@@ -71,10 +75,11 @@ void clean_get_usage(struct pool *pool, struct pool_usage *usage);
 
 /*
  * Waits for memory, of which the request lacks @lacking bytes. True: try again. False: none will come back, or it takes too long, or
- * the request was interrupted. wait_end() ends what the first call began.
+ * the request was interrupted or is left to the next daemon.
  */
 bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t lacking);
-void wait_end(struct pool *pool, struct pool_recall *request);
+/* Ends what the first call began. Returns the error of a request for which there is no memory: -ENOSPC, -EINTR, -ERESTART. */
+int wait_end(struct pool *pool, struct pool_recall *request);
 
 /* The first unit that ends behind @address; NULL: there is none. */
 struct lend_unit *units_find(const struct pool *pool, uint64_t address);

@@ -70,7 +70,7 @@ bool pool_adopt_lent(struct pool *pool, struct extent unit)
 void pool_open_lending(struct pool *pool, gint64 patience)
 {
 	g_mutex_lock(&pool->lock);
-	pool->lending_open = true;
+	pool->lending = POOL_LENDING_OPEN;
 	pool->take_patience = patience;
 	g_mutex_unlock(&pool->lock);
 }
@@ -78,8 +78,8 @@ void pool_open_lending(struct pool *pool, gint64 patience)
 void pool_close_lending(struct pool *pool)
 {
 	g_mutex_lock(&pool->lock);
-	pool->lending_open = false;
-	g_cond_signal(&pool->lending);
+	pool->lending = POOL_LENDING_CLOSED;
+	g_cond_signal(&pool->recalled);
 	g_cond_broadcast(&pool->returned);
 	g_mutex_unlock(&pool->lock);
 }
@@ -170,7 +170,7 @@ enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *r
 	guint index = 0;
 
 	g_mutex_lock(&pool->lock);
-	if (pool->lending_open) {
+	if (pool->lending == POOL_LENDING_OPEN) {
 		const struct lend_view view = look(pool, regions);
 
 		action = next_recalled(pool, &view, &index) ? LEND_TAKE : lend_policy_next(&view, rules, &index);
@@ -181,7 +181,7 @@ enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *r
 		if (action == LEND_UNIT)
 			begin(pool, &g_array_index(pool->units, struct lend_unit, index));
 		if (action == LEND_REST)
-			g_cond_wait_until(&pool->lending, &pool->lock, view.now + LOOK_PERIOD);
+			g_cond_wait_until(&pool->recalled, &pool->lock, view.now + LOOK_PERIOD);
 		else
 			*unit = view.units[index].extent;
 	}

@@ -44,7 +44,7 @@ bool pool_adopt_lent(struct pool *pool, struct extent unit);
 
 /* From now on requests that lack memory wait for lent memory: each until none has come back for @patience us. */
 void pool_open_lending(struct pool *pool, gint64 patience);
-/* Requests do not wait for lent memory any more. Ends pool_next_lending(). */
+/* Requests that lent memory would help fail with -ERESTART: the next daemon gets them again. Ends pool_next_lending(). */
 void pool_close_lending(struct pool *pool);
 /*
  * What the lender is to do now, and with which @unit; for LEND_UNIT, pool_lend_begin() is done. Waits until there is something to do,

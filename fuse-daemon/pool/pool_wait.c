@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Requests that wait for memory: that of removed files, which comes back by itself, or lent memory, which is taken back for them. */
+#include <errno.h>
+
 #include "base/current_request.h"
 #include "pool/pool_internal.h"
 
@@ -9,15 +11,18 @@
 /* Asks for lent memory of the request's regions. Returns when to give up; 0: lent memory does not help. */
 static gint64 recall(struct pool *pool, struct pool_recall *request, uint64_t lacking)
 {
-	if (!pool->lending_open || request->refused ||
+	if (pool->lending == POOL_LENDING_NONE || request->refused ||
 	    allocator_available(pool->lent, DMEMFS_PAGE_4K, request->recall.regions) < lacking)
+		return 0;
+	request->left = pool->lending == POOL_LENDING_CLOSED;
+	if (request->left)
 		return 0;
 	if (!request->recall.since) {
 		request->recall.since = g_get_monotonic_time();
 		g_ptr_array_add(pool->recalls, request);
 	}
 	request->lacking = lacking;
-	g_cond_signal(&pool->lending);
+	g_cond_signal(&pool->recalled);
 	return MAX(request->recall.since, pool->last_taken) + pool->take_patience;
 }
 
@@ -29,7 +34,7 @@ bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t la
 	if (pool->waiting >= pool->max_waiting || current_request_is_interrupted())
 		return false;
 	until = MAX(pool->patience_until, recall(pool, request, lacking));
-	if (g_get_monotonic_time() >= until)
+	if (request->left || g_get_monotonic_time() >= until)
 		return false;
 	until = MIN(until, g_get_monotonic_time() + WAIT_PERIOD);
 	pool->waiting++;
@@ -38,7 +43,10 @@ bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t la
 	return true;
 }
 
-void wait_end(struct pool *pool, struct pool_recall *request)
+int wait_end(struct pool *pool, struct pool_recall *request)
 {
 	g_ptr_array_remove(pool->recalls, request);
+	if (request->left)
+		return -ERESTART;
+	return current_request_is_interrupted() ? -EINTR : -ENOSPC;
 }

@@ -6,6 +6,7 @@
 #ifndef DMEMFS_OPS_H
 #define DMEMFS_OPS_H
 
+#include <errno.h>
 #include <fuse_lowlevel.h>
 
 #include "base/current_request.h"
@@ -33,11 +34,14 @@ static inline struct server *ops_server(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/* Answers with @err, 0 or a negative errno. */
+/* Answers with @err, 0 or a negative errno. -ERESTART: leaves the request to the next daemon, which the kernel sends it again. */
 static inline void ops_reply(fuse_req_t req, int err)
 {
 	current_request_set_result(err);
-	fuse_reply_err(req, -err);
+	if (err == -ERESTART)
+		fuse_reply_none(req);
+	else
+		fuse_reply_err(req, -err);
 }
 
 /*

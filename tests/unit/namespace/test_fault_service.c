@@ -312,7 +312,6 @@ static void fault_leaves_lent_memory_to_the_next_daemon(void)
 	world.fake->demand->fault(&fault, world.fake->demand_data);
 	while (pool_next_lending(pool, &rules, &unit) != LEND_TAKE)
 		;
-	fault_service_leave(service);
 	pool_close_lending(pool);
 	fault_service_stop(service);
 	g_assert_cmpint(world.fake->answers, ==, 0);

@@ -343,14 +343,17 @@ static gpointer close_lending(gpointer pool)
 	return NULL;
 }
 
-static void nobody_waits_when_lending_ends(void)
+static void requests_are_left_to_the_next_daemon(void)
 {
 	struct pool *pool = new_lent_pool(G_TIME_SPAN_HOUR);
 	GThread *thread = g_thread_new("close", close_lending, pool);
 
-	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ENOSPC);
+	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ERESTART);
 	g_thread_join(thread);
-	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ENOSPC);
+	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ERESTART);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, GIB), ==, -ERESTART);
+	/* The next daemon could not serve this one either. */
+	g_assert_cmpint(take_from(pool, NULL, 7 * GIB), ==, -ENOSPC);
 	pool_destroy(pool);
 }
 
@@ -448,7 +451,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool-lent/promise", promises_are_covered_by_what_is_not_lent);
 	g_test_add_func("/pool-lent/patience", patience_ends);
 	g_test_add_func("/pool-lent/interrupted", a_request_that_is_interrupted_does_not_wait);
-	g_test_add_func("/pool-lent/closed", nobody_waits_when_lending_ends);
+	g_test_add_func("/pool-lent/closed", requests_are_left_to_the_next_daemon);
 	g_test_add_func("/pool-lent/idle", what_is_freed_is_lent_later);
 	g_test_add_func("/pool-lent/second-try", what_could_not_be_lent_before_is_lent);
 	g_test_add_func("/pool-lent/promised", what_is_promised_is_not_lent);
