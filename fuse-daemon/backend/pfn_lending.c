@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,11 +103,7 @@ int pfn_lend(int device, struct extent unit)
 /* Has the host other memory for what a unit contains? The unit's own free memory counts as available, too. */
 static bool host_can_spare(uint64_t bytes)
 {
-	g_autofree char *text = system_file_read("/proc/meminfo");
-	const char *line = text ? strstr(text, "MemAvailable:") : NULL;
-	uint64_t available = line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10 : UINT64_MAX;
-
-	return available >= bytes + HOST_MARGIN;
+	return system_meminfo("MemAvailable") >= bytes + HOST_MARGIN;
 }
 
 int pfn_take_lent(int device, struct extent unit, unsigned timeout_ms)

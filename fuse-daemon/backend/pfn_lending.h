@@ -8,6 +8,12 @@
 
 #include "base/extent.h"
 
+/*
+ * How much may be lent for each byte that the host has of its own. The kernel cannot use lent memory for itself, and what it must have of
+ * its own grows with all memory. The kernel's own rule, memory_hotplug.auto_movable_ratio=301.
+ */
+#define LENDING_RATIO 3
+
 /* The size of a unit in bytes; 0: this kernel or this module cannot lend memory. */
 uint64_t pfn_lend_unit(int device);
 /*

@@ -25,3 +25,16 @@ char *system_file_read(const char *path)
 
 	return g_file_get_contents(there, &text, NULL, NULL) ? g_strstrip(text) : NULL;
 }
+
+uint64_t system_meminfo(const char *name)
+{
+	g_autofree char *text = system_file_read("/proc/meminfo");
+	g_auto(GStrv) lines = g_strsplit(text ?: "", "\n", -1);
+	size_t length = strlen(name);
+
+	for (char **line = lines; *line; line++) {
+		if (g_str_has_prefix(*line, name) && (*line)[length] == ':')
+			return g_ascii_strtoull(*line + length + 1, NULL, 10) << 10;
+	}
+	return UINT64_MAX;
+}

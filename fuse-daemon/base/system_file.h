@@ -3,9 +3,13 @@
 #ifndef DMEMFS_SYSTEM_FILE_H
 #define DMEMFS_SYSTEM_FILE_H
 
+#include <stdint.h>
+
 /* Where @path, which begins with /proc/ or /sys/, is; the caller frees it. */
 char *system_file_path(const char *path);
 /* What it contains, without white space around it; the caller frees it. NULL: it cannot be read. */
 char *system_file_read(const char *path);
+/* Bytes of the line @name of /proc/meminfo, as "MemTotal"; UINT64_MAX: not known. */
+uint64_t system_meminfo(const char *name);
 
 #endif

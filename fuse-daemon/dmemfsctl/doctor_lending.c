@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/pfn_lending.h"
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
@@ -60,13 +61,29 @@ static uint64_t count_units(const struct doctor *doctor, uint64_t unit)
 	return units;
 }
 
-static void check_units(struct doctor *doctor)
+/* How many units the host can have at a time, for its own memory. */
+static uint64_t most_units(const struct doctor *doctor, uint64_t unit, uint64_t lent)
+{
+	g_autofree char *text = doctor_read(doctor, "/proc/meminfo");
+	uint64_t total = 0;
+
+	if (!text || sscanf(text, "MemTotal: %" SCNu64 " kB", &total) != 1)
+		return UINT64_MAX;
+	total <<= 10;
+	return (total - MIN(total, lent)) * LENDING_RATIO / unit;
+}
+
+static void check_units(struct doctor *doctor, uint64_t lent)
 {
 	g_autofree char *text = doctor_read(doctor, "/sys/devices/system/memory/block_size_bytes");
 	uint64_t unit = MAX(text ? g_ascii_strtoull(text, NULL, 16) : 0, DMEMFS_PAGE_1G);
-	uint64_t units = count_units(doctor, unit);
+	uint64_t units = count_units(doctor, unit), most = MIN(units, most_units(doctor, unit, lent));
 	g_autofree char *size = text_size(unit);
-	g_autofree char *cost = text_size(units * (unit / DMEMFS_PAGE_1G) * STRUCT_PAGES);
+	g_autofree char *cost = text_size(most * (unit / DMEMFS_PAGE_1G) * STRUCT_PAGES);
+	g_autofree char *limit =
+		g_strdup_printf(", %" PRIu64
+	                        " of them at a time, because no more is lent than %d times the host's own memory",
+	                        most, LENDING_RATIO);
 
 	if (!text)
 		doctor_add(doctor, LEVEL_PROBLEM, "boot a kernel with CONFIG_MEMORY_HOTPLUG=y, or set lend=off",
@@ -78,11 +95,12 @@ static void check_units(struct doctor *doctor)
 			"1 GiB: no reserved range has a whole one",
 			size);
 	else
-		doctor_add(doctor, LEVEL_OK, NULL,
-		           "%" PRIu64
-		           " units of %s can be lent, but for lend-reserve; if all are, the kernel needs %s for "
-		           "their struct pages",
-		           units, size, cost);
+		doctor_add(
+			doctor, LEVEL_OK, NULL,
+			"%" PRIu64
+			" units of %s can be lent, but for lend-reserve%s; then the kernel needs %s for their struct "
+			"pages",
+			units, size, most < units ? limit : "", cost);
 }
 
 static void check_onlining(struct doctor *doctor)
@@ -125,7 +143,7 @@ void doctor_check_lending(struct doctor *doctor)
 	if (lent->len > 0)
 		doctor_add(doctor, LEVEL_OK, NULL, "%s are lent to the host", size);
 	if (on && doctor->reserved->len > 0)
-		check_units(doctor);
+		check_units(doctor, sum(lent));
 	check_onlining(doctor);
 	check_hugetlb(doctor);
 }

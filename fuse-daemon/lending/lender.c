@@ -9,6 +9,7 @@
 #include "backend/pfn_lending.h"
 #include "base/crash_point.h"
 #include "base/log.h"
+#include "base/system_file.h"
 #include "pool/pool_lent.h"
 #include "store/store.h"
 
@@ -134,6 +135,15 @@ static bool has_lent(struct pool *pool)
 	return usage.lent > 0;
 }
 
+static uint64_t most(struct pool *pool)
+{
+	uint64_t total = system_meminfo("MemTotal");
+	struct pool_usage usage;
+
+	pool_get_usage(pool, &usage);
+	return total == UINT64_MAX ? 0 : (total - MIN(total - 1, usage.lent)) * LENDING_RATIO;
+}
+
 struct lender *lender_start(const struct storage *storage, const struct lend_rules *rules, unsigned take_timeout)
 {
 	struct pool_lending lending;
@@ -149,6 +159,7 @@ struct lender *lender_start(const struct storage *storage, const struct lend_rul
 	lender = g_new0(struct lender, 1);
 	lender->storage = storage;
 	lender->rules = *rules;
+	lender->rules.most = most(storage->pool);
 	lender->take_ms = MIN(take_timeout * 1000 / TRIES, TAKE_MS_MOST);
 	pool_open_lending(storage->pool, take_timeout * G_TIME_SPAN_SECOND);
 	lender->thread = g_thread_new("lender", run, lender);

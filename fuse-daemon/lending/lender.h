@@ -22,7 +22,7 @@ struct lender;
 /*
  * Starts the lender, also with rules.on false: what earlier daemons have lent is then taken back. @take_timeout in seconds: requests that
  * lack memory wait until nothing came back for so long. NULL: the backend cannot lend, or has nothing to take back. @storage must live
- * longer.
+ * longer. Sets .most of the rules from the host's own memory.
  */
 struct lender *lender_start(const struct storage *storage, const struct lend_rules *rules, unsigned take_timeout);
 /* Requests and faults wait for lent memory no more, but are left to the next daemon. NULL is fine. */

@@ -44,6 +44,18 @@ static uint64_t promised(const struct lend_view *view, const struct lend_unit *u
 	return view->promised[view->regions[unit->region].order / PAGE_ORDER_STEP];
 }
 
+static bool is_most(const struct lend_view *view, const struct lend_rules *rules)
+{
+	uint64_t lent = 0;
+
+	for (guint i = 0; i < view->unit_count; i++) {
+		const struct lend_unit *unit = &view->units[i];
+
+		lent += unit->state == LEND_LENT ? unit->extent.length : 0;
+	}
+	return rules->most && view->unit_count && lent + view->units[0].extent.length > rules->most;
+}
+
 static bool may_lend(const struct lend_view *view, const struct lend_rules *rules, const struct balance *balance,
                      const struct lend_unit *unit)
 {
@@ -70,7 +82,7 @@ enum lend_action lend_policy_next(const struct lend_view *view, const struct len
 			return LEND_TAKE;
 		}
 	}
-	for (guint i = view->unit_count; i-- > 0 && rules->on;) {
+	for (guint i = rules->on && !is_most(view, rules) ? view->unit_count : 0; i-- > 0;) {
 		if (may_lend(view, rules, &of[view->units[i].region], &view->units[i])) {
 			*unit = i;
 			return LEND_UNIT;

@@ -5,7 +5,8 @@
  * Lent is what nobody needs soon. A unit is lent when all of it has been free for lend_rules.idle, the highest address first. What is
  * kept unlent: on each node lend_rules.reserve of each kind of memory (page_order.h), because files take memory of one kind and perhaps
  * of one node only; beyond these reserves, of each kind, all that is promised to files. When less than that is free, as much is taken
- * back as is missing, the lowest address first. A reserve may be larger than its node: then nothing of the node is lent.
+ * back as is missing, the lowest address first. A reserve may be larger than its node: then nothing of the node is lent. No more is lent
+ * than lend_rules.most in all.
  *
  * A request that lacks memory recalls it: all units of its regions are tried in turn, until it has what it needs.
  *
@@ -60,6 +61,7 @@ struct lend_rules {
 	bool on;          /* false: all that is lent is taken back */
 	uint64_t reserve; /* bytes of each node and kind that are never lent */
 	gint64 idle;      /* us */
+	uint64_t most;    /* bytes that are lent at most; 0: no limit */
 };
 
 /* A request that lacks memory: the mask of regions that it may have memory of, and when it began. */

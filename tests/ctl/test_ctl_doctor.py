@@ -138,6 +138,9 @@ def test_lending(ctl, healthy):
     assert not_ok(found) == []
     said = " ".join(finding["text"] for finding in found if finding["check"] == "lending")
     assert re.search(r"1 GiB are lent .* 16 units of 1 GiB can be lent.* 256 MiB for .*auto_online_blocks is online", said)
+    healthy.write("proc/meminfo", f"MemTotal: {5 * GIB >> 10} kB\n")
+    said = " ".join(finding["text"] for finding in findings(ctl, healthy, DONE) if finding["check"] == "lending")
+    assert re.search(r"16 units of 1 GiB can be lent.*, 12 of them at a time, .* 3 times .* 192 MiB for ", said)
 
 
 @pytest.mark.parametrize("files", [{"sys/module/kvm_intel/parameters/nested": "N\n"},

@@ -77,6 +77,19 @@ static void the_highest_are_lent_until_the_reserve_of_each_node(void)
 	assert_rests(&host);
 }
 
+static void no_more_is_lent_than_the_host_can_manage(void)
+{
+	struct host host = new_host();
+
+	host.rules.most = 3 * GIB - 1;
+	host.units[7].state = LEND_LENT;
+	assert_next(&host, LEND_UNIT, 10);
+	host.units[6].state = LEND_LENT;
+	assert_rests(&host);
+	host.rules.most = 3 * GIB;
+	assert_next(&host, LEND_UNIT, 9);
+}
+
 static void only_what_has_been_free_for_long_is_lent(void)
 {
 	struct host host = new_host();
@@ -229,6 +242,7 @@ static void a_request_tries_every_unit_of_its_regions_once(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/lend-policy/most", no_more_is_lent_than_the_host_can_manage);
 	g_test_add_func("/lend-policy/highest", the_highest_are_lent_until_the_reserve_of_each_node);
 	g_test_add_func("/lend-policy/idle", only_what_has_been_free_for_long_is_lent);
 	g_test_add_func("/lend-policy/promised", what_is_promised_is_not_lent);
