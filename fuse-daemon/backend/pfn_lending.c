@@ -58,16 +58,22 @@ static int write_state(const char *file, const char *state)
 	return fd < 0 || write(fd, state, strlen(state)) < 0 ? -errno : 0;
 }
 
+static bool is_online(const char *file)
+{
+	g_autofree char *state = system_file_read(file);
+
+	return g_strcmp0(state, STATE_ONLINE) == 0;
+}
+
 static int set_online(uint64_t block)
 {
 	g_autofree char *file = g_strdup_printf(BLOCKS "/memory%" G_GUINT64_FORMAT "/state", block);
-	g_autofree char *state = system_file_read(file);
 	static struct log_limit limit = LOG_LIMIT_INIT;
-	int err;
+	int err = is_online(file) ? 0 : write_state(file, STATE_MOVABLE);
 
-	if (g_strcmp0(state, STATE_ONLINE) == 0)
+	/* Another process may have brought it online, into the same zone: the module allows no other. */
+	if (err && is_online(file))
 		return 0;
-	err = write_state(file, STATE_MOVABLE);
 	if (err)
 		log_limited(&limit, LOG_LEVEL_WARNING, "%s: cannot bring lent memory online: %s", file,
 		            g_strerror(-err));
