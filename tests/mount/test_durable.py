@@ -258,6 +258,7 @@ ZEROING = ("zeroed", "clean-recording", "clean-recorded")  # see test_zeroing.py
 POISON = ("poison-found", "poison-recorded")  # see ../vm/test_poison_mount.py
 PINS = ("pins-checked",)  # see ../vm/test_pages_mount.py
 DEMAND = ("size-committed", "hole-taken", "hole-committed", "punched-found")  # see ../vm/test_demand.py
+LENDING, TAKING = ("lend-begun", "lend-recorded", "lent"), ("take-begun", "taken")  # see ../vm/test_lending.py
 
 
 def run_to_the_crash(fs, operation):
@@ -321,7 +322,7 @@ def test_crash_points_are_all_tested(dmemfsd):
     """Each crash point of the source is named in a test. (A release build has none.)"""
     source = subprocess.run(["grep", "-rhoE", r"CRASH_POINT\(\"[a-z-]+\"\)", f"{os.path.dirname(__file__)}/../../fuse-daemon"],
                             capture_output=True, text=True, check=True).stdout
-    assert {line.split('"')[1] for line in source.splitlines()} == {*CRASHES, *TAKEOVERS, *ZEROING, *DEMAND, *POISON, *PINS, *LOST}
+    assert {line.split('"')[1] for line in source.splitlines()} == {*CRASHES, *TAKEOVERS, *ZEROING, *DEMAND, *POISON, *PINS, *LOST, *LENDING, *TAKING}
 
 
 @pytest.mark.memory_only("takes the memory away as a power failure does")
