@@ -87,12 +87,19 @@ static gboolean on_backend_event(gint fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
+/* Serving ends when no request is at work any more: those that wait for lent memory end now, without an answer. */
+static void stop_serving(struct daemon *daemon)
+{
+	mount_stop(daemon->mount);
+	lender_leave(daemon->lender);
+}
+
 static gboolean stop(struct daemon *daemon, bool keep)
 {
 	daemon->keep = keep;
 	daemon->stopping = true;
 	notify_send("STOPPING=1");
-	mount_stop(daemon->mount);
+	stop_serving(daemon);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -134,7 +141,7 @@ static void reload_is_safe(void *data)
 	log_info("reloading");
 	notify_reloading();
 	daemon->keep = daemon->reload = daemon->stopping = true;
-	mount_stop(daemon->mount);
+	stop_serving(daemon);
 }
 
 static gboolean quit(gpointer loop)
