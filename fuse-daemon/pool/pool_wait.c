@@ -28,18 +28,20 @@ static gint64 recall(struct pool *pool, struct pool_recall *request, uint64_t la
 
 bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t lacking)
 {
+	/* Faults have threads of their own: many requests that wait must not be the reason to kill a guest. */
+	unsigned *waiting = current_request()->unique ? &pool->waiting : &pool->faults_waiting;
 	gint64 until;
 
 	/* Not too many threads may wait: some must bring memory back. */
-	if (pool->waiting >= pool->max_waiting || current_request_is_interrupted())
+	if (*waiting >= pool->max_waiting || current_request_is_interrupted())
 		return false;
 	until = MAX(pool->patience_until, recall(pool, request, lacking));
 	if (request->left || g_get_monotonic_time() >= until)
 		return false;
 	until = MIN(until, g_get_monotonic_time() + WAIT_PERIOD);
-	pool->waiting++;
+	++*waiting;
 	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(until));
-	pool->waiting--;
+	--*waiting;
 	return true;
 }
 

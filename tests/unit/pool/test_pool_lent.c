@@ -10,6 +10,8 @@
 
 #define GIB   DMEMFS_PAGE_1G
 #define START (4 * GIB)
+/* How many requests can wait at a time. */
+#define WAITING_MOST 4
 
 /* Nothing is lent by itself. */
 static const struct lend_rules rules = { .on = true, .idle = G_MAXINT64 / 2 };
@@ -23,7 +25,7 @@ static struct pool *new_dirty_pool(void)
 	struct pool *pool;
 
 	g_array_append_vals(regions, both, G_N_ELEMENTS(both));
-	pool = pool_new(regions, 4, NULL);
+	pool = pool_new(regions, WAITING_MOST, NULL);
 	pool_need_zeroing(pool);
 	pool_set_lend_unit(pool, GIB);
 	return pool;
@@ -309,7 +311,7 @@ static struct pool *new_lent_pool(gint64 patience)
 
 static void patience_ends(void)
 {
-	struct pool *pool = new_lent_pool(1200 * G_TIME_SPAN_MILLISECOND);
+	struct pool *pool = new_lent_pool(2500 * G_TIME_SPAN_MILLISECOND);
 	const struct current_request request = { .unique = 1 }, none = { 0 };
 	gint64 start = g_get_monotonic_time();
 	_Atomic unsigned waits = 0;
@@ -318,7 +320,7 @@ static void patience_ends(void)
 	current_request_count_waits(&waits);
 	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ENOSPC);
 	current_request_set(&none);
-	g_assert_cmpint(g_get_monotonic_time() - start, >=, 1200 * G_TIME_SPAN_MILLISECOND);
+	g_assert_cmpint(g_get_monotonic_time() - start, >=, 2500 * G_TIME_SPAN_MILLISECOND);
 	/* Who looks for hangs sees at least each second that it waits. */
 	g_assert_cmpuint(waits, >=, 2);
 	pool_destroy(pool);
@@ -355,6 +357,49 @@ static void requests_are_left_to_the_next_daemon(void)
 	/* The next daemon could not serve this one either. */
 	g_assert_cmpint(take_from(pool, NULL, 7 * GIB), ==, -ENOSPC);
 	pool_destroy(pool);
+}
+
+struct waiter {
+	struct pool *pool;
+	_Atomic unsigned waits;
+};
+
+static gpointer wait_as_a_request(gpointer data)
+{
+	struct waiter *waiter = data;
+	const struct current_request request = { .unique = 1 };
+
+	current_request_set(&request);
+	current_request_count_waits(&waiter->waits);
+	g_assert_cmpint(take_from(waiter->pool, NULL, GIB), ==, -ERESTART);
+	return NULL;
+}
+
+/* As many requests wait as may. One more has no memory at once, but a fault waits. */
+static void a_fault_waits_however_many_requests_do(void)
+{
+	struct waiter waiter = { new_lent_pool(G_TIME_SPAN_HOUR), 0 };
+	const struct current_request request = { .unique = 2 }, none = { 0 };
+	GThread *threads[WAITING_MOST];
+	unsigned waits = current_request_fault_waits();
+
+	for (guint i = 0; i < G_N_ELEMENTS(threads); i++) {
+		threads[i] = g_thread_new("request", wait_as_a_request, &waiter);
+		while (waiter.waits <= i)
+			g_usleep(1000);
+	}
+	current_request_set(&request);
+	g_assert_cmpint(take_from(waiter.pool, NULL, GIB), ==, -ENOSPC);
+	current_request_set(&none);
+
+	GThread *closer = g_thread_new("close", close_lending, waiter.pool);
+
+	g_assert_cmpint(take_from(waiter.pool, NULL, GIB), ==, -ERESTART);
+	g_assert_cmpuint(current_request_fault_waits(), >, waits);
+	g_thread_join(closer);
+	for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
+		g_thread_join(threads[i]);
+	pool_destroy(waiter.pool);
 }
 
 /* Memory in it was freed a moment ago, so it is not idle. */
@@ -452,6 +497,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool-lent/patience", patience_ends);
 	g_test_add_func("/pool-lent/interrupted", a_request_that_is_interrupted_does_not_wait);
 	g_test_add_func("/pool-lent/closed", requests_are_left_to_the_next_daemon);
+	g_test_add_func("/pool-lent/fault", a_fault_waits_however_many_requests_do);
 	g_test_add_func("/pool-lent/idle", what_is_freed_is_lent_later);
 	g_test_add_func("/pool-lent/second-try", what_could_not_be_lent_before_is_lent);
 	g_test_add_func("/pool-lent/promised", what_is_promised_is_not_lent);
