@@ -56,10 +56,22 @@ static bool is_most(const struct lend_view *view, const struct lend_rules *rules
 	return rules->most && view->unit_count && lent + view->units[0].extent.length > rules->most;
 }
 
+/* Could one not be lent a moment ago? Others would fare no better, and would have to be zeroed again. */
+static bool is_pausing(const struct lend_view *view)
+{
+	for (guint i = 0; i < view->unit_count; i++) {
+		const struct lend_unit *unit = &view->units[i];
+
+		if (unit->state != LEND_LENT && unit->error && view->now < unit->retry)
+			return true;
+	}
+	return false;
+}
+
 static bool may_lend(const struct lend_view *view, const struct lend_rules *rules, const struct balance *balance,
                      const struct lend_unit *unit)
 {
-	return unit->state == LEND_FREE && view->now >= unit->freed + rules->idle && view->now >= unit->retry &&
+	return unit->state == LEND_FREE && view->now >= unit->freed + rules->idle &&
 	       balance->node >= unit->extent.length + rules->reserve &&
 	       balance->spare >= unit->extent.length + promised(view, unit);
 }
@@ -74,6 +86,7 @@ static bool must_take(const struct lend_view *view, const struct lend_rules *rul
 enum lend_action lend_policy_next(const struct lend_view *view, const struct lend_rules *rules, guint *unit)
 {
 	struct balance of[DMEMFS_MAX_REGIONS];
+	bool lends = rules->on && !is_most(view, rules) && !is_pausing(view);
 
 	take_stock(view, rules, of);
 	for (guint i = 0; i < view->unit_count; i++) {
@@ -82,7 +95,7 @@ enum lend_action lend_policy_next(const struct lend_view *view, const struct len
 			return LEND_TAKE;
 		}
 	}
-	for (guint i = rules->on && !is_most(view, rules) ? view->unit_count : 0; i-- > 0;) {
+	for (guint i = lends ? view->unit_count : 0; i-- > 0;) {
 		if (may_lend(view, rules, &of[view->units[i].region], &view->units[i])) {
 			*unit = i;
 			return LEND_UNIT;
@@ -108,6 +121,15 @@ bool lend_policy_recall(const struct lend_view *view, const struct lend_recall *
 			break;
 	}
 	return found;
+}
+
+void lend_policy_note_refused(struct lend_unit *units, guint count, struct lend_unit *unit, int err, gint64 now)
+{
+	for (guint i = 0; i < count; i++) {
+		if (units[i].state != LEND_LENT && units[i].error)
+			unit->pause = MAX(unit->pause, units[i].pause);
+	}
+	lend_policy_note(unit, err, now);
 }
 
 void lend_policy_note(struct lend_unit *unit, int err, gint64 now)

@@ -11,7 +11,8 @@
  * A request that lacks memory recalls it: all units of its regions are tried in turn, until it has what it needs.
  *
  * An attempt that fails is repeated after a pause, which doubles each time. A request that began after it does not wait for that. A unit
- * that could not be taken back is tried until it can, needed or not: so it is known what can be had.
+ * that could not be taken back is tried until it can, needed or not: so it is known what can be had. While one that could not be lent
+ * pauses, no other is lent.
  */
 #ifndef DMEMFS_LEND_POLICY_H
 #define DMEMFS_LEND_POLICY_H
@@ -77,7 +78,9 @@ enum lend_action lend_policy_next(const struct lend_view *view, const struct len
 /* The unit to take back for @recall: each at most once. False: no unit is left that could help. */
 bool lend_policy_recall(const struct lend_view *view, const struct lend_recall *recall, guint *unit);
 
-/* Notes how the attempt to lend @unit or to take it back ended: 0 or a negative errno. */
+/* Notes how the attempt to take @unit back ended: 0 or a negative errno. */
 void lend_policy_note(struct lend_unit *unit, int err, gint64 now);
+/* Notes that @unit, one of @units, could not be lent: the pause is longer than that after the last one that could not. */
+void lend_policy_note_refused(struct lend_unit *units, guint count, struct lend_unit *unit, int err, gint64 now);
 
 #endif

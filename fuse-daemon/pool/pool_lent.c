@@ -211,7 +211,7 @@ static void tell_requests(struct pool *pool, const struct lend_unit *unit)
 	}
 }
 
-static void end_lending(struct pool *pool, struct extent extent, int err)
+static struct lend_unit *end_lending(struct pool *pool, struct extent extent)
 {
 	struct lend_unit *unit = lent_unit_at(pool, extent);
 
@@ -219,14 +219,17 @@ static void end_lending(struct pool *pool, struct extent extent, int err)
 	extent_set_remove(pool->lent, extent);
 	pool_free_locked(pool, &extent, 1, false);
 	pool->last_taken = g_get_monotonic_time();
-	lend_policy_note(unit, err, pool->last_taken);
 	tell_requests(pool, unit);
+	return unit;
 }
 
-void pool_lend_undo(struct pool *pool, struct extent unit, int err)
+void pool_lend_undo(struct pool *pool, struct extent extent, int err)
 {
+	struct lend_unit *unit;
+
 	g_mutex_lock(&pool->lock);
-	end_lending(pool, unit, err);
+	unit = end_lending(pool, extent);
+	lend_policy_note_refused((struct lend_unit *)pool->units->data, pool->units->len, unit, err, pool->last_taken);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -243,8 +246,8 @@ void pool_take_back(struct pool *pool, struct extent extent)
 	struct lend_unit *unit;
 
 	g_mutex_lock(&pool->lock);
-	unit = lent_unit_at(pool, extent);
-	end_lending(pool, extent, 0);
+	unit = end_lending(pool, extent);
+	lend_policy_note(unit, 0, pool->last_taken);
 	if (unit->taking)
 		pool->lending_counts.last_take = (uint64_t)(pool->last_taken - pool->taking_since);
 	unit->taking = false;

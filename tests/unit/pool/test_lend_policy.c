@@ -196,6 +196,30 @@ static void failures_are_repeated_after_longer_and_longer_pauses(void)
 	g_assert_cmpint(unit.failed | unit.retry | unit.pause, ==, 0);
 }
 
+/* What keeps one unit from being lent keeps the others from it, and the attempt leaves a unit that must be zeroed again. */
+static void after_one_that_cannot_be_lent_none_is_lent_for_a_while(void)
+{
+	struct host host = new_host();
+	gint64 last = 0;
+
+	for (guint i = 7; i > 4; i--) {
+		struct lend_unit *unit = &host.units[i];
+
+		assert_next(&host, LEND_UNIT, 4 + i);
+		lend_policy_note_refused(host.units, G_N_ELEMENTS(host.units), unit, -EBUSY, NOW);
+		unit->state = LEND_USED;
+		assert_rests(&host);
+		g_assert_cmpint(unit->pause, >, last);
+		last = unit->pause;
+		unit->retry = NOW;
+	}
+	/* What cannot be taken back is no reason. */
+	host = new_host();
+	host.units[7].state = LEND_LENT;
+	lend_policy_note(&host.units[7], -EBUSY, NOW);
+	assert_next(&host, LEND_UNIT, 10);
+}
+
 static void what_was_refused_is_tried_again(void)
 {
 	struct host host = new_host();
@@ -252,6 +276,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lend-policy/shared", regions_of_a_node_share_its_reserve);
 	g_test_add_func("/lend-policy/off", all_is_taken_back_when_lending_is_off);
 	g_test_add_func("/lend-policy/refused", what_was_refused_is_tried_again);
+	g_test_add_func("/lend-policy/all-pause", after_one_that_cannot_be_lent_none_is_lent_for_a_while);
 	g_test_add_func("/lend-policy/pauses", failures_are_repeated_after_longer_and_longer_pauses);
 	g_test_add_func("/lend-policy/recall", a_request_tries_every_unit_of_its_regions_once);
 	return g_test_run();
