@@ -16,7 +16,8 @@
  * Each lend and each take has a thread of its own. The kernel may have to wait for a page without a limit, for one of a
  * file for example whose server does not answer, or for its own lock of memory hotplug, and nothing can end this wait. The
  * process that asked must not hang with it. When its time is over, or it is killed, it sends the thread a fatal signal,
- * which ends a take between two pages.
+ * which ends a take between two pages. A unit that is not in the table then is not lent afterwards: the next daemon may
+ * use it.
  *
  * The mutex lending serializes lends and takes, and is taken first; xa_lock(&units) protects the state of each unit.
  */
@@ -41,6 +42,8 @@
 #include <linux/wait.h>
 
 #define TRIES 5
+/* How long a lend may need: the kernel's lock of memory hotplug may be held for as long as anybody likes. */
+#define LEND_TIME (10 * HZ)
 /* How long a take that was told to end may need for it, if it need not wait for a page. */
 #define GRACE (2 * HZ)
 
@@ -55,6 +58,16 @@ struct unit {
 	unsigned long taken_end; /* up to it all is allocated, except blocks offline and poisoned pages */
 	unsigned long gone;	 /* bit n: block n went offline in this take */
 	bool frozen;		 /* the pages of the block that goes offline now are frozen */
+};
+
+/* Of the thread, and of the process that asked for it. */
+struct job {
+	struct kref ref;
+	int (*run)(const struct job *job);
+	struct dmemfs_range pfns;
+	bool ended; /* the process asks for no more; under xa_lock(&units) */
+	int result;
+	struct completion done;
 };
 
 static DEFINE_MUTEX(lending);
@@ -324,8 +337,21 @@ static int settle(struct unit *unit)
 	return 0;
 }
 
+/* Whether the unit is in the table. That does not fail for want of memory, and so not at all if @job is NULL. */
+static bool enter(struct unit *unit, const struct job *job)
+{
+	bool enters;
+
+	xa_lock(&units);
+	enters = !job || !job->ended;
+	if (enters)
+		__xa_store(&units, unit->pfns.first / unit_pages(), unit, GFP_NOWAIT);
+	xa_unlock(&units);
+	return enters;
+}
+
 /* Makes the unit lent, in the books. */
-static int book(struct unit *unit)
+static int book(struct unit *unit, const struct job *job)
 {
 	unsigned long index = unit->pfns.first / unit_pages();
 	int ret = nr_units ? 0 : register_memory_notifier(&memory);
@@ -338,7 +364,12 @@ static int book(struct unit *unit)
 	ret = dmemfs_region_lend(unit->pfns, &unit->pages);
 	if (ret)
 		goto err_index;
-	xa_store(&units, index, unit, GFP_KERNEL);
+	if (!enter(unit, job)) {
+		ret = -EINTR;
+		if (!dmemfs_region_take(unit->pfns))
+			goto err_index;
+		enter(unit, NULL);
+	}
 	nr_units++;
 	__module_get(THIS_MODULE);
 	return 0;
@@ -382,7 +413,7 @@ static int check_unit(const struct dmemfs_lend *arg, struct dmemfs_range *pfns)
 	return dmemfs_pages(arg->start, arg->length, pfns);
 }
 
-static int lend_unit(struct dmemfs_range pfns)
+static int lend_unit(const struct job *job)
 {
 	struct unit *unit;
 	int ret = -ENOMEM;
@@ -393,8 +424,8 @@ static int lend_unit(struct dmemfs_range pfns)
 	unit = kzalloc(sizeof(*unit), GFP_KERNEL);
 	if (!unit)
 		goto out;
-	unit->pfns = pfns;
-	ret = book(unit);
+	unit->pfns = job->pfns;
+	ret = book(unit, job);
 	if (ret) {
 		kfree(unit);
 		goto out;
@@ -407,14 +438,14 @@ out:
 	return ret;
 }
 
-static int take_unit(struct dmemfs_range pfns)
+static int take_unit(const struct job *job)
 {
 	struct unit *unit;
 	int ret = -ENOENT;
 
 	if (mutex_lock_killable(&lending))
 		return -EINTR;
-	unit = xa_load(&units, pfns.first / unit_pages());
+	unit = xa_load(&units, job->pfns.first / unit_pages());
 	if (unit)
 		ret = unit->added ? take_back(unit) : 0;
 	if (!ret && settle(unit))
@@ -422,16 +453,6 @@ static int take_unit(struct dmemfs_range pfns)
 	mutex_unlock(&lending);
 	return ret;
 }
-
-/* Of the thread, and of the process that asked for it. */
-struct job {
-	struct kref ref;
-	int (*run)(struct dmemfs_range pfns);
-	struct dmemfs_range pfns;
-	bool ended; /* the process asks for no more */
-	int result;
-	struct completion done;
-};
 
 static void free_job(struct kref *ref)
 {
@@ -443,7 +464,7 @@ static int job_thread(void *data)
 	struct job *job = data;
 
 	allow_kernel_signal(SIGKILL);
-	job->result = READ_ONCE(job->ended) ? -EINTR : job->run(job->pfns);
+	job->result = READ_ONCE(job->ended) ? -EINTR : job->run(job);
 	complete(&job->done);
 	kref_put(&job->ref, free_job);
 	module_put_and_kthread_exit(0);
@@ -457,7 +478,9 @@ static int wait_for_job(struct job *job, struct task_struct *thread, unsigned lo
 	if (left > 0)
 		return job->result;
 	/* The thread sees one of them, whether it can be sent signals already or not. */
+	xa_lock(&units);
 	WRITE_ONCE(job->ended, true);
+	xa_unlock(&units);
 	send_sig(SIGKILL, thread, 1);
 	if (left < 0)
 		return -EINTR;
@@ -468,7 +491,7 @@ static int wait_for_job(struct job *job, struct task_struct *thread, unsigned lo
 }
 
 /* Has a thread call @run for the unit of @arg. */
-static int run_job(int (*run)(struct dmemfs_range pfns), const struct dmemfs_lend *arg, unsigned long timeout)
+static int run_job(int (*run)(const struct job *job), const struct dmemfs_lend *arg, unsigned long timeout)
 {
 	struct task_struct *thread;
 	struct job *job;
@@ -500,7 +523,7 @@ out:
 
 int dmemfs_lend(const struct dmemfs_lend *arg)
 {
-	return run_job(lend_unit, arg, MAX_SCHEDULE_TIMEOUT);
+	return run_job(lend_unit, arg, LEND_TIME);
 }
 
 int dmemfs_take(const struct dmemfs_lend *arg)

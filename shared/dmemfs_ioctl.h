@@ -223,8 +223,10 @@
  *     EHWPOISON  a page of it is poisoned
  *     EOPNOTSUPP hello.features lacks DMEMFS_FEATURE_LEND
  *     ENOMEM  no memory for its struct pages; if LENT_NEXT lists it, it is lent although it is not used: take it
- *     EINTR   a fatal signal; the unit may be lent all the same, now or later: LENT_NEXT tells
- *     and what else the kernel says.
+ *     ETIME   it has lasted for 10 s: others add, remove or bring memory online for so long
+ *     EINTR   a fatal signal
+ *     and what else the kernel says. After ETIME and EINTR the unit is lent, or is about to be, if LENT_NEXT lists it; else it
+ *     is not, nor will be.
  *   REGION_TAKE takes the unit at .start back; .length is hello.lend_unit. The kernel moves what is in it elsewhere, or drops
  *     it if it is clean cache. When the request returns 0, the unit is as it was, with folios if its region is paged, and
  *     without an owner. Its contents are undefined. Memory blocks may be online or not; while the request is at work
