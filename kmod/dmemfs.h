@@ -334,8 +334,16 @@ int dmemfs_poison_add(const struct dmemfs_poison *arg);
 /* The machine reports an error in a page of a region. When it returns 0 the page is unmapped. Sleeps. */
 int dmemfs_poison_failed(unsigned long pfn);
 int dmemfs_poison_next(struct dmemfs_poison *arg);
-/* The kernel has found lent pages to be bad. */
-void dmemfs_poison_lent(unsigned long pfn);
+/*
+ * Whether the kernel has found the lent page to be bad, and it is not in use any more and never will be: others have been
+ * told by its mark. A page of which memory_failure() made nothing better is still in use. So is one that a tmpfs or the
+ * swap cache keeps, to tell who reads it later.
+ */
+bool dmemfs_poison_is_lost(struct page *page);
+/* Whether some lent page is bad and not lost. The kernel does not look, and takes it offline all the same. */
+bool dmemfs_poison_is_kept(struct dmemfs_range pfns);
+/* Records the lent pages that the kernel has found to be bad: it forgets what it knows of those that are offline. */
+void dmemfs_poison_lent(struct dmemfs_range pfns);
 int dmemfs_poison_init(void);
 void dmemfs_poison_exit(void);
 

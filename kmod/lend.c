@@ -103,7 +103,7 @@ static bool freeze_block(struct unit *unit, unsigned long pfn)
 	for (pos = pfn; pos < end; pos++) {
 		struct page *page = pfn_to_page(pos);
 
-		if (PageHWPoison(page) && !PageOffline(page))
+		if (!PageOffline(page) && dmemfs_poison_is_lost(page))
 			continue;
 		if (pos >= unit->taken_end || !PageOffline(page) || !page_ref_freeze(page, 1))
 			break;
@@ -125,13 +125,9 @@ static void unfreeze_block(struct unit *unit, unsigned long pfn)
 	unit->frozen = false;
 }
 
-/* The kernel forgets what it knows of the pages of a block that is offline. */
-static void keep_poison(unsigned long pfn)
+static struct dmemfs_range block_at(unsigned long pfn)
 {
-	for (unsigned long end = pfn + block_pages(); pfn < end; pfn++) {
-		if (PageHWPoison(pfn_to_page(pfn)))
-			dmemfs_poison_lent(pfn);
-	}
+	return (struct dmemfs_range){ pfn, pfn + block_pages() - 1 };
 }
 
 /* A memory block is about to change. */
@@ -141,6 +137,8 @@ static int begin_change(struct unit *unit, unsigned long action, unsigned long p
 
 	if (action == MEM_GOING_ONLINE && !is_zone_movable_page(pfn_to_page(pfn)))
 		return -EPERM;
+	if (action == MEM_GOING_OFFLINE && dmemfs_poison_is_kept(block_at(pfn)))
+		return -EBUSY;
 	xa_lock(&units);
 	own = unit->taker == current;
 	if (!unit->taker)
@@ -159,7 +157,7 @@ static void end_change(struct unit *unit, unsigned long action, unsigned long pf
 	if (own && action == MEM_CANCEL_OFFLINE)
 		unfreeze_block(unit, pfn);
 	if (action == MEM_OFFLINE)
-		keep_poison(pfn);
+		dmemfs_poison_lent(block_at(pfn));
 	if (own && action == MEM_OFFLINE) {
 		unit->frozen = false;
 		__set_bit((pfn - unit->pfns.first) / block_pages(), &unit->gone);
@@ -218,15 +216,6 @@ static void end_take(struct unit *unit)
 	xa_unlock(&units);
 }
 
-/*
- * Not in use any more, and never will be: others have been told by the page's mark. A page of which memory_failure() made
- * nothing better is still in use.
- */
-static bool is_lost(struct page *page)
-{
-	return PageHWPoison(page) && !PageLRU(page) && !PageCompound(page);
-}
-
 /* Where a run of pages to be emptied ends, which begins at @pfn: at a poisoned page, or at a block that is offline. */
 static unsigned long run_end(const struct unit *unit, unsigned long pfn)
 {
@@ -279,7 +268,7 @@ static int empty(struct unit *unit)
 			continue;
 		}
 		page = pfn_to_online_page(end);
-		if (page && !is_lost(page))
+		if (page && !dmemfs_poison_is_lost(page))
 			return -EBUSY;
 		*pos = page ? end + 1 : round_up(end + 1, block_pages());
 	}

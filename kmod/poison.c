@@ -17,6 +17,7 @@
 
 #include <linux/cleanup.h>
 #include <linux/delay.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -119,7 +120,24 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 	return 0;
 }
 
-void dmemfs_poison_lent(unsigned long pfn)
+bool dmemfs_poison_is_lost(struct page *page)
+{
+	return PageHWPoison(page) && !PageLRU(page) && !PageCompound(page) && !folio_mapped(page_folio(page)) &&
+	       !folio_mapping(page_folio(page));
+}
+
+bool dmemfs_poison_is_kept(struct dmemfs_range pfns)
+{
+	for (unsigned long pfn = pfns.first; pfn <= pfns.last; pfn++) {
+		struct page *page = pfn_to_page(pfn);
+
+		if (PageHWPoison(page) && !PageOffline(page) && !dmemfs_poison_is_lost(page))
+			return true;
+	}
+	return false;
+}
+
+static void record_lent(unsigned long pfn)
 {
 	int ret = poison_page(pfn, GFP_KERNEL);
 
@@ -127,6 +145,14 @@ void dmemfs_poison_lent(unsigned long pfn)
 		pr_err("memory error at 0x%llx: cannot record it: %d\n", PFN_PHYS(pfn), ret);
 	if (!ret)
 		dmemfs_event_poison();
+}
+
+void dmemfs_poison_lent(struct dmemfs_range pfns)
+{
+	for (unsigned long pfn = pfns.first; pfn <= pfns.last; pfn++) {
+		if (PageHWPoison(pfn_to_page(pfn)))
+			record_lent(pfn);
+	}
 }
 
 #define TELL_ROUNDS   50

@@ -246,7 +246,8 @@
  *     does not wait for the others.
  *
  *   A memory error in lent memory is handled by the kernel. The page is poisoned as well, from the error or from the
- *   time on at which its memory block goes offline, and stays so after the unit was taken.
+ *   time on at which its memory block goes offline, and stays so after the unit was taken. While a file of tmpfs or the
+ *   swap cache keeps such a page, the unit cannot be taken (EBUSY).
  *
  * Mapping
  *

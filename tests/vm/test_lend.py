@@ -425,12 +425,14 @@ def test_a_full_host_with_swap(device, lent, load):
 
 @pytest.mark.usefixtures("forgetful")
 @pytest.mark.kernel_log(f"{COMPLAINT}|Memory failure: ")
-@pytest.mark.parametrize("online", [True, False], ids=["online", "its block went offline"])
-def test_poisoned_pages_can_be_taken(device, lent, load, online):
-    """The kernel finds an error without a machine check."""
+@pytest.mark.parametrize("kind, online", [("poison", True), ("poison", False), ("poison-tmpfs", True)])
+def test_poisoned_pages_can_be_taken(device, lent, load, kind, online):
+    """The kernel finds an error without a machine check. A tmpfs keeps its page, with the struct page, until the file is gone."""
     total = meminfo("MemTotal") - GIB
-    process = load("poison", 64)
+    process = load(kind, 64)
     assert process.inside > 1000
+    if kind == "poison-tmpfs":
+        assert take(device, lent, "with a poisoned page of a file") == errno.EBUSY
     process.end()
     for path in () if online else blocks(lent, GIB):
         path.write_text("offline")

@@ -45,6 +45,12 @@ static bool is(const char *name)
 	return !strcmp(kind, name);
 }
 
+/* Its first page is poisoned. */
+static bool is_poisoned(void)
+{
+	return is("poison") || is("poison-tmpfs");
+}
+
 /* Pages with the same content can be merged. */
 static uint64_t content(size_t page)
 {
@@ -75,7 +81,7 @@ static size_t pages_wrong(void)
 	size_t wrong = 0;
 
 	/* Of a page that is poisoned nothing can be read. */
-	for (size_t page = is("poison"); !is("cache") && page < pages; page++)
+	for (size_t page = is_poisoned(); !is("cache") && page < pages; page++)
 		wrong += *(uint64_t *)(memory + page * PAGE) != content(page);
 	return wrong;
 }
@@ -86,7 +92,7 @@ static void map(size_t length, const char *file)
 
 	if (is("hugetlb"))
 		flags |= MAP_HUGETLB | HUGE_SHIFT << MAP_HUGE_SHIFT;
-	if (is("tmpfs") || is("splice")) {
+	if (is("tmpfs") || is("poison-tmpfs") || is("splice")) {
 		fd = memfd_create("load", 0);
 		check(!ftruncate(fd, length), "ftruncate");
 		flags = MAP_SHARED;
@@ -124,7 +130,7 @@ static void use(size_t length)
 		check(!mlock(memory, length), "mlock");
 	if (is("ksm"))
 		check(!madvise(memory, length, MADV_MERGEABLE), "madvise");
-	if (is("poison"))
+	if (is_poisoned())
 		check(!madvise(memory, PAGE, MADV_HWPOISON), "madvise");
 	if (is("uring")) {
 		int ring = syscall(SYS_io_uring_setup, 4, &(struct io_uring_params){});
