@@ -19,7 +19,9 @@
  * which ends a take between two pages. A unit that is not in the table then is not lent afterwards: the next daemon may
  * use it.
  *
- * The mutex lending serializes lends and takes, and is taken first; xa_lock(&units) protects the state of each unit.
+ * The mutex lending serializes lends, and the beginning and the end of takes, and is taken first. Not the takes themselves:
+ * one that waits for a page keeps no other unit from its owner. A unit belongs to the thread that is its taker.
+ * xa_lock(&units) protects the state of each unit.
  */
 #include "dmemfs.h"
 #include "compat.h"
@@ -50,7 +52,7 @@
 struct unit {
 	struct dmemfs_range pfns;
 	struct dmemfs_pages *pages; /* of its region; NULL: raw */
-	bool added;		    /* the kernel has the memory; under lending */
+	bool added;		    /* the kernel has the memory; under lending, or of the taker */
 	/* Under xa_lock(&units): */
 	struct task_struct *taker; /* the take that is at work, or NULL */
 	bool changing;		   /* a memory block goes online or offline */
@@ -192,21 +194,36 @@ static int on_memory(struct notifier_block *block, unsigned long action, void *d
 
 static struct notifier_block memory = { .notifier_call = on_memory };
 
-/* Waits for a change of others, and then lets nobody else change the unit. */
-static int begin_take(struct unit *unit)
+static bool has_taker(unsigned long index)
 {
-	int ret = 0;
+	struct unit *unit;
+	bool has;
 
 	xa_lock(&units);
-	while (unit->changing && !ret) {
-		xa_unlock(&units);
-		ret = wait_event_killable(changes, !READ_ONCE(unit->changing));
-		xa_lock(&units);
-	}
-	if (!ret)
-		unit->taker = current;
+	unit = xa_load(&units, index);
+	has = unit && unit->taker;
 	xa_unlock(&units);
-	return ret ? -EINTR : 0;
+	return has;
+}
+
+/* Makes this thread the taker, after others; NULL: the unit is not lent. From then on nobody else changes the unit. */
+static struct unit *begin_take(unsigned long index)
+{
+	struct unit *unit;
+	bool others;
+
+	do {
+		if (wait_event_killable(changes, !has_taker(index)) || mutex_lock_killable(&lending))
+			return ERR_PTR(-EINTR);
+		xa_lock(&units);
+		unit = xa_load(&units, index);
+		others = unit && unit->taker;
+		if (unit && !others)
+			unit->taker = current;
+		xa_unlock(&units);
+		mutex_unlock(&lending);
+	} while (others);
+	return unit;
 }
 
 static void end_take(struct unit *unit)
@@ -295,10 +312,11 @@ static void refill(struct unit *unit)
 /* Empties the unit and takes it away from the kernel. */
 static int take_back(struct unit *unit)
 {
-	int ret = begin_take(unit);
+	int ret;
 
-	if (ret)
-		return ret;
+	/* A change that others began before is still under way. */
+	if (wait_event_killable(changes, !READ_ONCE(unit->changing)))
+		return -EINTR;
 	unit->taken_end = unit->pfns.first;
 	unit->gone = 0;
 	ret = empty(unit) ?: offline_and_remove_memory(PFN_PHYS(unit->pfns.first), dmemfs_lend_unit());
@@ -306,7 +324,6 @@ static int take_back(struct unit *unit)
 		refill(unit);
 	else
 		unit->added = false;
-	end_take(unit);
 	return ret;
 }
 
@@ -407,7 +424,7 @@ static int lend_unit(const struct job *job)
 	struct unit *unit;
 	int ret = -ENOMEM;
 
-	/* A take may last without a limit. There is no need to wait for it: lending can be tried again. */
+	/* Another lend may last without a limit. There is no need to wait for it: lending can be tried again. */
 	if (!mutex_trylock(&lending))
 		return -EBUSY;
 	unit = kzalloc(sizeof(*unit), GFP_KERNEL);
@@ -429,17 +446,19 @@ out:
 
 static int take_unit(const struct job *job)
 {
-	struct unit *unit;
-	int ret = -ENOENT;
+	struct unit *unit = begin_take(job->pfns.first / unit_pages());
+	int ret;
 
-	if (mutex_lock_killable(&lending))
-		return -EINTR;
-	unit = xa_load(&units, job->pfns.first / unit_pages());
-	if (unit)
-		ret = unit->added ? take_back(unit) : 0;
+	if (IS_ERR_OR_NULL(unit))
+		return unit ? PTR_ERR(unit) : -ENOENT;
+	ret = unit->added ? take_back(unit) : 0;
+	mutex_lock(&lending);
 	if (!ret && settle(unit))
 		ret = -ENOMEM;
+	if (ret)
+		end_take(unit);
 	mutex_unlock(&lending);
+	wake_up_all(&changes);
 	return ret;
 }
 

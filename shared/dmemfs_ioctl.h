@@ -219,7 +219,7 @@
  *     EINVAL  not one unit
  *     ENXIO   not inside one region
  *     EEXIST  it is lent
- *     EBUSY   some of it has an owner, is pinned, or is being zeroed; or a REGION_TAKE of any unit is at work
+ *     EBUSY   some of it has an owner, is pinned, or is being zeroed; or another unit is being lent
  *     EHWPOISON  a page of it is poisoned
  *     EOPNOTSUPP hello.features lacks DMEMFS_FEATURE_LEND
  *     ENOMEM  no memory for its struct pages; if LENT_NEXT lists it, it is lent although it is not used: take it
@@ -240,7 +240,8 @@
  *     EINTR   a fatal signal
  *     After ETIME and EINTR the state may be TAKING for as long as the kernel waits for a page, of a file for example whose
  *     server does not answer. Then the unit is lent as before, or has been taken: LENT_NEXT tells.
- *     One unit is taken at a time; others wait, as for anybody who adds, removes or brings memory online.
+ *     Several units can be taken at a time: one for whose page the kernel waits does not delay the others. But the kernel
+ *     removes them one by one, and waits for anybody who adds, removes or brings memory online.
  *     There is no guarantee: whoever pins memory can pin lent memory, and for as long as he wants.
  *   LENT_NEXT answers with the first lent unit at or above .start, with .length and .state; ENOENT when there is none. It
  *     does not wait for the others.
