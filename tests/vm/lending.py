@@ -4,11 +4,16 @@
 import os
 import re
 import subprocess
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 EHWPOISON = 133  # not in Python's errno
 BLOCKS = Path("/sys/devices/system/memory")
+KSM = Path("/sys/kernel/mm/ksm")
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+STEP = 128 << 10  # bytes that the kernel reads ahead at once, whatever the device
+WAIT = 300
 BLOCK = int((BLOCKS / "block_size_bytes").read_text(), 16) if BLOCKS.exists() else 0
 
 
@@ -71,3 +76,74 @@ class Load:
             self.process.stdin.close()
         self.process.stdout.close()
         return self.process.wait(60)
+
+
+@contextmanager
+def pool(pages):
+    """So many huge pages of 2 MiB."""
+    if pages:
+        HUGE_PAGES.write_text(str(pages))
+        assert int(HUGE_PAGES.read_text()) == pages
+    yield
+    HUGE_PAGES.write_text("0")
+
+
+@contextmanager
+def merging(on):
+    if on:
+        (KSM / "sleep_millisecs").write_text("0")
+        (KSM / "pages_to_scan").write_text("100000")
+        (KSM / "run").write_text("1")
+    yield
+    if on:
+        (KSM / "run").write_text("2")
+
+
+def wait_merged(mib):
+    """Until the pages of a Load of this kind and size are merged."""
+    deadline = time.monotonic() + WAIT
+    while int((KSM / "pages_sharing").read_text()) < mib * 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@contextmanager
+def swap(mib):
+    """To compressed memory."""
+    subprocess.run(["modprobe", "zram"], check=True)
+    Path("/sys/block/zram0/disksize").write_text(f"{mib}M")
+    subprocess.run(["mkswap", "/dev/zram0"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["swapon", "/dev/zram0"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["swapoff", "/dev/zram0"], check=True)
+        subprocess.run(["rmmod", "zram"], check=True)
+
+
+@contextmanager
+def large_file(directory, size):
+    """A file that takes next to no room where it is, but all of its size in the page cache; see cache()."""
+    subprocess.run(["modprobe", "loop"], check=True)
+    image, volume = directory / "image", directory / "volume"
+    image.touch()
+    os.truncate(image, 64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", "-O", "^has_journal", image], check=True)
+    volume.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop", image, volume], check=True)
+    try:
+        path = volume / "large"
+        path.touch()
+        os.truncate(path, size)
+        yield path
+    finally:
+        subprocess.run(["umount", volume], check=True)
+        image.unlink()
+
+
+def cache(path, size):
+    """Has the kernel read the first @size bytes of the file."""
+    fd = os.open(path, os.O_RDONLY)
+    for offset in range(0, size, STEP):
+        os.posix_fadvise(fd, offset, STEP, os.POSIX_FADV_WILLNEED)
+    os.close(fd)

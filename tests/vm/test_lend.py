@@ -22,7 +22,8 @@ from helpers.backends import GIB, MIB
 from helpers.expect import fails_with
 from helpers.mount import wait_until
 from holder import pinned, wait_unpinned
-from lending import BLOCK, EHWPOISON, Load, blocks, bring_online, build_load, free_memory, meminfo, states, vmstat
+from lending import (BLOCK, EHWPOISON, Load, blocks, bring_online, build_load, free_memory, meminfo, merging, pool, states, swap,
+                     vmstat, wait_merged)
 from memory_errors import COMPLAINT, inject
 from test_module import iomem_of_dmemfs, unload, unloaded
 from test_unmapped import loaded_tables
@@ -339,36 +340,6 @@ def test_loads(device, lent, load, kind):
     check_ours(device, lent)
 
 
-@contextmanager
-def pool(pages):
-    """So many huge pages of 2 MiB."""
-    path = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
-    if pages:
-        path.write_text(str(pages))
-        assert int(path.read_text()) == pages
-    yield
-    path.write_text("0")
-
-
-@contextmanager
-def merging(on):
-    path = Path("/sys/kernel/mm/ksm")
-    if on:
-        (path / "sleep_millisecs").write_text("0")
-        (path / "pages_to_scan").write_text("100000")
-        (path / "run").write_text("1")
-    yield
-    if on:
-        (path / "run").write_text("2")
-
-
-def wait_merged(mib):
-    deadline = time.monotonic() + WAIT
-    while int(Path("/sys/kernel/mm/ksm/pages_sharing").read_text()) < mib * 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_a_take_that_has_no_time(device, lent, load):
     load("vmsplice", 16)
     for timeout in (0, 1, 20):
@@ -400,19 +371,6 @@ def test_a_full_host(device, lent, load):
     assert process.check()[1] == 0
     process.end()
     assert take(device, lent, "of a host that was full") == 0
-
-
-@contextmanager
-def swap(mib):
-    subprocess.run(["modprobe", "zram"], check=True)
-    Path("/sys/block/zram0/disksize").write_text(f"{mib}M")
-    subprocess.run(["mkswap", "/dev/zram0"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["swapon", "/dev/zram0"], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["swapoff", "/dev/zram0"], check=True)
-        subprocess.run(["rmmod", "zram"], check=True)
 
 
 def test_a_full_host_with_swap(device, lent, load):
