@@ -44,6 +44,7 @@
 #include <linux/wait.h>
 
 #define TRIES 5
+#define PAUSE (HZ / 50) /* between them: who looks at a page, as KSM does, has it for a moment only */
 /* How long a lend may need: the kernel's lock of memory hotplug may be held for as long as anybody likes. */
 #define LEND_TIME (10 * HZ)
 /* How long a take that was told to end may need for it, if it need not wait for a page. */
@@ -252,8 +253,11 @@ static int empty_run(unsigned long pfn, unsigned long end)
 {
 	int ret = -EBUSY;
 
-	for (int tries = 0; tries < TRIES && ret == -EBUSY; tries++)
+	for (int tries = 0; tries < TRIES && ret == -EBUSY; tries++) {
+		if (tries)
+			schedule_timeout_killable(PAUSE);
 		ret = fatal_signal_pending(current) ? -EINTR : dmemfs_alloc_range(pfn, end);
+	}
 	return ret;
 }
 
