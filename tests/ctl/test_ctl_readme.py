@@ -57,6 +57,8 @@ ELSEWHERE = {
     "tests/setup/build build": "run-tests::build",
     "meson test": "run-tests::unit_tests",
     "/usr/bin/python3 -m pytest": "run-tests::pytest_suite",
+    "DMEMFS_TEST_PROFILE=long tests/vm/run":
+        "tests/vm/test_lending_soak.py::test_guests_come_and_go_on_a_host_without_free_memory",
     "make -C kmod KERNELDIR": "tests/packages/test_packages.py::test_module_builds_from_its_package",
     "make -C kmod check": "tests/packages/test_packages.py::test_module_has_no_warning",
     "dmemfsctl doctor": "tests/vm/fleet/running.py::test_doctor_is_content",

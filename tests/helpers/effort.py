@@ -11,6 +11,7 @@ from helpers.sizes import ONE_PAGE_SIZE
 PROFILE = os.environ.get("DMEMFS_TEST_PROFILE", "ci")
 IS_SHORT = PROFILE in ("quick", "vm")
 EXAMPLES = {"quick": 25, "ci": 50, "long": 1000, "vm": 10}  # of a property
+SOAK_SECONDS = {"quick": 60, "ci": 60, "long": 3600, "vm": 60}[PROFILE]
 
 
 def page_sizes(module, sizes):
