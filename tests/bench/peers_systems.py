@@ -128,15 +128,19 @@ def dmemfs(pages, page, clean):
         yield Place("file", directory / "guest", SIZES[page], lambda: settle(mountpoint, clean))
 
 
+class NoPages(RuntimeError):
+    """The kernel has not as many huge pages as were wanted."""
+
+
 @contextmanager
 def huge_pages(page, count):
     """The kernel has them from its start on if they are large; here they are taken, or taken again, and given back."""
     pool = HUGE_PAGES / f"hugepages-{SIZES[page] // KIB}kB" / "nr_hugepages"
-    pool.write_text(f"{count}\n")
-    got = int(pool.read_text())
-    if got != count:
-        raise RuntimeError(f"the kernel has {got} huge pages of {page} instead of {count}")
     try:
+        pool.write_text(f"{count}\n")
+        got = int(pool.read_text())
+        if got != count:
+            raise NoPages(f"the kernel has {got} huge pages of {page} instead of {count}")
         yield
     finally:
         pool.write_text("0\n")

@@ -26,11 +26,12 @@ READ = 256 * MIB  # of a GiB
 
 
 def free():
-    """KiB, with what is on the lists of CPUs."""
+    """KiB of the host's own memory, with what is on the lists of CPUs; what is lent to it is all there is in the zone Movable."""
     drop_caches()
     Path("/proc/sys/vm/stat_refresh").read_text()
-    text = Path("/proc/zoneinfo").read_text()
-    return 4 * sum(map(int, re.findall(r"^ +(?:nr_free_pages|count:) +(\d+)", text, re.M)))
+    zones = re.split(r"^Node \d+, zone +", Path("/proc/zoneinfo").read_text(), flags=re.M)
+    return 4 * sum(int(pages) for zone in zones if not zone.startswith("Movable")
+                   for pages in re.findall(r"^ +(?:nr_free_pages|count:) +(\d+)", zone, re.M))
 
 
 def claim(pages, size):
