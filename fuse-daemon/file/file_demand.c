@@ -78,10 +78,11 @@ static bool may_have(const struct file *file, uint64_t length)
 
 /*
  * Takes promised memory for @gap in units of @unit, and appends it to @runs. While memory for the same holes is on its way, the file has
- * less promised than holes: the rest must be free, because the pool has promised what it has to other files.
+ * less promised than holes: the rest must be free, because the pool has promised what it has to other files. @recalls: waits for lent
+ * memory if need be.
  */
 static int take_promised(struct file *file, const struct numa_policy *policy, int node, struct extent_gap gap,
-                         uint64_t unit, GArray *runs)
+                         uint64_t unit, bool recalls, GArray *runs)
 {
 	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	const struct allocator_request request = {
@@ -93,12 +94,15 @@ static int take_promised(struct file *file, const struct numa_policy *policy, in
 	};
 	struct pool *pool = file->storage->pool;
 	uint64_t more = gap.length - MIN(gap.length, file->promised);
-	int err = more ? pool_promise(pool, request.regions, more) : 0;
+	int err;
 
+	if (more && !recalls)
+		return -ENOSPC;
+	err = more ? pool_promise(pool, request.regions, more) : 0;
 	if (err)
 		return err;
 	file->promised += more;
-	err = pool_alloc_promised(pool, policy, node, &request, extents);
+	err = pool_alloc_promised(pool, policy, node, &request, recalls, extents);
 	if (err) {
 		pool_forgo(pool, request.regions, more);
 		file->promised -= more;
@@ -130,7 +134,7 @@ static int demand_fill(struct file *file, uint64_t from, uint64_t to, int mode)
 		err = -ENOSPC;
 	for (guint i = 0; i < gaps->len && !err; i++)
 		err = take_promised(file, file->policy, NODE_UNKNOWN, g_array_index(gaps, struct extent_gap, i),
-		                    file->unit, runs);
+		                    file->unit, true, runs);
 	if (!err && runs->len > 0)
 		err = file_clean(file, runs);
 	if (!err && runs->len > 0)
@@ -258,9 +262,25 @@ static const struct numa_policy *choose_policy(const struct file *file, const st
  * Takes memory for the largest page around the touched unit that is all a hole, and for which there is memory. Uses only
  * memory that was promised to this file, so that promises to other files hold.
  */
-static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs)
+static int take_largest(struct file *file, const struct backend_fault *fault, bool recalls, struct extent_gap *gap,
+                        GArray *runs)
 {
 	uint64_t end = file_unit_up(file, file->size), largest = MAX(file->storage->demand_extent, file->unit);
+	int err = -ENOSPC;
+
+	for (uint64_t length = largest; err == -ENOSPC && length >= file->unit; length /= 512) {
+		*gap = (struct extent_gap){ fault->offset - fault->offset % length, length };
+		if (gap->offset + length <= end && is_hole(file, gap->offset, gap->offset + length) &&
+		    may_have(file, length))
+			err = take_promised(file, choose_policy(file, fault), fault->node, *gap, length, recalls, runs);
+	}
+	return err;
+}
+
+/* A small page at once is better than a large one for which lent memory must come back. */
+static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs)
+{
+	uint64_t end = file_unit_up(file, file->size);
 	int err = 0;
 
 	if (!file->demand)
@@ -273,13 +293,9 @@ static int find_memory(struct file *file, const struct backend_fault *fault, str
 		err = -EEXIST;
 	if (err)
 		return err;
-	err = -ENOSPC;
-	for (uint64_t length = largest; err == -ENOSPC && length >= file->unit; length /= 512) {
-		*gap = (struct extent_gap){ fault->offset - fault->offset % length, length };
-		if (gap->offset + length <= end && is_hole(file, gap->offset, gap->offset + length) &&
-		    may_have(file, length))
-			err = take_promised(file, choose_policy(file, fault), fault->node, *gap, length, runs);
-	}
+	err = take_largest(file, fault, false, gap, runs);
+	if (err == -ENOSPC)
+		err = take_largest(file, fault, true, gap, runs);
 	if (!err)
 		file->inflight += gap->length;
 	/* What is on its way may be for this hole. */

@@ -143,9 +143,10 @@ static uint64_t lacking(const struct pool *pool, const struct numa_policy *polic
 }
 
 static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
-                 const struct allocator_request *request, bool promised, GArray *out)
+                 const struct allocator_request *request, bool promised, bool recalls, GArray *out)
 {
-	struct pool_recall recall = { .recall.regions = numa_policy_regions(&pool->map, policy, request->regions) };
+	struct pool_recall recall = { .recall.regions = numa_policy_regions(&pool->map, policy, request->regions),
+		                      .refused = !recalls };
 	guint first = out->len;
 	int err, shortage;
 
@@ -165,13 +166,13 @@ int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct
 {
 	int local = policy && policy->mode == NODE_LOCAL ? numa_host_caller_node() : NODE_UNKNOWN;
 
-	return alloc(pool, policy, local, request, false, out);
+	return alloc(pool, policy, local, request, false, true, out);
 }
 
 int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
-                        const struct allocator_request *request, GArray *out)
+                        const struct allocator_request *request, bool recalls, GArray *out)
 {
-	return alloc(pool, policy, local, request, true, out);
+	return alloc(pool, policy, local, request, true, recalls, out);
 }
 
 void pool_set_overcommit(struct pool *pool, double factor)

@@ -97,9 +97,12 @@ int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* Takes back the promise of @bytes. */
 void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes);
-/* As pool_alloc(), for promised memory: reduces the promise by as much. @local: as in numa_policy_alloc(). */
+/*
+ * As pool_alloc(), for promised memory: reduces the promise by as much. @local: as in numa_policy_alloc(). @recalls: waits for lent
+ * memory, too.
+ */
 int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
-                        const struct allocator_request *request, GArray *out);
+                        const struct allocator_request *request, bool recalls, GArray *out);
 /* As pool_free(), and promises as much memory again. */
 void pool_free_promised(struct pool *pool, const struct extent *runs, guint count);
 /* The bytes of @regions that pool_alloc() could give in units of @unit, now or after it has waited for lent memory. */

@@ -37,7 +37,7 @@ _SIGNATURES = {
     "pool_destroy": (None, c_void_p),
     "pool_need_zeroing": (None, c_void_p),
     "pool_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
-    "pool_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_void_p),
+    "pool_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_bool, c_void_p),
     "pool_promise": (c_int, c_void_p, c_uint64, c_uint64),
     "pool_forgo": (None, c_void_p, c_uint64, c_uint64),
     "pool_free": (None, *_RUNS),
@@ -113,7 +113,7 @@ class Pool:
         request = Request(length, unit, file_offset, NO_HINT, kind)
         node = self._library.numa_policy_parse(policy.encode(), len(policy)) if policy else None
         if promised:
-            error = self._library.pool_alloc_promised(self._self, node, -1, byref(request), out)
+            error = self._library.pool_alloc_promised(self._self, node, -1, byref(request), True, out)
         else:
             error = self._library.pool_alloc(self._self, node, byref(request), out)
         if node:

@@ -4,7 +4,10 @@
 #include <linux/falloc.h>
 #include <string.h>
 
+#include "base/current_request.h"
 #include "file/unlinked_mapped.h"
+#include "pool/pool_clean.h"
+#include "pool/pool_lent.h"
 #include "unit/backend/fake_backend.h"
 
 #define UNIT DMEMFS_PAGE_2M
@@ -121,6 +124,43 @@ static void a_touch_may_bring_more(void)
 	g_assert_cmpint(file_demand_fault(file, &last), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, UNIT + DMEMFS_PAGE_4K);
 	file_destroy(file);
+	fake_destroy(fake);
+}
+
+/* Lent memory that a whole page of 2 MiB needs does not come back. */
+static void a_small_page_is_better_than_lent_memory(void)
+{
+	struct fake *fake = fake_new(2 * UNIT, DMEMFS_PAGE_4K);
+	struct file *file = new_file(fake, 2), *other = file_new(&fake->storage, 3);
+	struct backend_fault fault = { .length = DMEMFS_PAGE_4K, .node = -1 };
+	const struct extent all = { UINT64_C(4) << 30, 2 * UNIT }, unit = { all.start + UNIT, UNIT };
+	struct pool *pool = fake->storage.pool;
+	g_autoptr(GArray) believed = extents_new();
+	unsigned waits = current_request_fault_waits();
+	int err;
+
+	fake->storage.demand_extent = UNIT;
+	fake_allow_lending(fake, UNIT);
+	memset(fake->dirty->data, 0, fake->dirty->len);
+	pool_believe(pool, all, believed);
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(other, DMEMFS_PAGE_4K), ==, 0);
+	g_assert_true(pool_lend_begin(pool, unit));
+	pool_open_lending(pool, G_TIME_SPAN_SECOND);
+	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
+	g_assert_cmpuint(file_allocated(file), ==, DMEMFS_PAGE_4K);
+	g_assert_cmpuint(current_request_fault_waits(), ==, waits);
+	/* Only the page for which nothing is free needs it. */
+	pool_close_lending(pool);
+	do {
+		fault.offset += DMEMFS_PAGE_4K;
+		err = file_demand_fault(file, &fault);
+	} while (!err);
+	g_assert_cmpint(err, ==, -ERESTART);
+	g_assert_cmpuint(file_allocated(file), ==, UNIT - DMEMFS_PAGE_4K);
+	pool_take_back(pool, unit);
+	file_destroy(file);
+	file_destroy(other);
 	fake_destroy(fake);
 }
 
@@ -311,6 +351,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/file-demand/sizing", sizing_takes_no_memory);
 	g_test_add_func("/file-demand/touch", a_touch_brings_a_unit);
 	g_test_add_func("/file-demand/touch/more", a_touch_may_bring_more);
+	g_test_add_func("/file-demand/touch/lent", a_small_page_is_better_than_lent_memory);
 	g_test_add_func("/file-demand/at-once", two_touches_take_no_memory_of_other_files);
 	g_test_add_func("/file-demand/overcommit", promises_end_at_the_factor);
 	g_test_add_func("/file-demand/write", writing_brings_what_it_needs);

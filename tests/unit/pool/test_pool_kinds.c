@@ -33,7 +33,7 @@ static int take(struct pool *pool, unsigned order, const char *nodes, uint64_t l
 		.regions = pool_regions_of(pool, order),
 	};
 
-	return promised ? pool_alloc_promised(pool, policy, NODE_UNKNOWN, &request, runs)
+	return promised ? pool_alloc_promised(pool, policy, NODE_UNKNOWN, &request, true, runs)
 	                : pool_alloc(pool, policy, &request, runs);
 }
 

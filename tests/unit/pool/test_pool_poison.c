@@ -153,14 +153,14 @@ static void promises_are_kept_as_far_as_memory_goes(void)
 	g_autoptr(GArray) runs = new_runs();
 
 	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, SIZE), ==, 0);
-	g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, runs), ==, 0);
+	g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, true, runs), ==, 0);
 	poison(pool, g_array_index(runs, struct extent, 0).start, K4);
 	pool_free_promised(pool, (const struct extent *)runs->data, runs->len);
 	assert_usage(pool, SIZE - K4, K4, 0);
 	g_array_set_size(runs, 0);
 	for (uint64_t left = SIZE - M2; left > 0; left -= M2)
-		g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, runs), ==, 0);
-	g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, runs), ==, -ENOSPC);
+		g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, true, runs), ==, 0);
+	g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, true, runs), ==, -ENOSPC);
 	pool_destroy(pool);
 }
 
