@@ -90,13 +90,16 @@ void pool_destroy(struct pool *pool)
 	g_free(pool);
 }
 
-/* The bytes of @regions that may still be taken or promised, when @factor times their capacity may be in all. */
-static uint64_t room(const struct pool *pool, double factor, uint64_t regions)
+/*
+ * The bytes of @regions that may still be taken or promised, when @factor times their capacity may be in all, and @lent bytes of what is
+ * lent count as free.
+ */
+static uint64_t room(const struct pool *pool, double factor, uint64_t regions, uint64_t lent)
 {
 	uint64_t capacity = pool_capacity(pool, regions);
 	double most = factor * (double)capacity;
 	uint64_t limit = factor == 1 ? capacity : most < (double)INT64_MAX ? (uint64_t)most : INT64_MAX;
-	uint64_t taken = capacity - allocator_available(pool->allocator, DMEMFS_PAGE_4K, regions);
+	uint64_t taken = capacity - allocator_available(pool->allocator, DMEMFS_PAGE_4K, regions) - lent;
 
 	for (unsigned i = 0; i < PAGE_ORDER_KINDS; i++)
 		taken += pool->kinds[i] & regions ? pool->promised[i] : 0;
@@ -113,10 +116,10 @@ static uint64_t *promised_of(struct pool *pool, uint64_t regions)
 	return &pool->promised[i];
 }
 
-/* The most that a request without a promise may take of @regions now. */
-static uint64_t room_unpromised(const struct pool *pool, uint64_t regions)
+/* The most that a request without a promise may take of @regions, when @lent bytes of what is lent count as free. */
+static uint64_t room_unpromised(const struct pool *pool, uint64_t regions, uint64_t lent)
 {
-	return room(pool, MAX(pool->overcommit, 1), regions);
+	return room(pool, MAX(pool->overcommit, 1), regions, lent);
 }
 
 static int try_alloc(struct pool *pool, const struct numa_policy *policy, int local,
@@ -124,7 +127,7 @@ static int try_alloc(struct pool *pool, const struct numa_policy *policy, int lo
 {
 	int err = -ENOSPC;
 
-	if (promised || request->length <= room_unpromised(pool, request->regions))
+	if (promised || request->length <= room_unpromised(pool, request->regions, 0))
 		err = clean_alloc(pool, policy, local, request, out);
 	if (!err && promised)
 		*promised_of(pool, request->regions) -= request->length;
@@ -138,7 +141,7 @@ static uint64_t lacking(const struct pool *pool, const struct numa_policy *polic
 	uint64_t there = numa_policy_available(pool->allocator, &pool->map, policy, request->regions, request->unit);
 
 	if (!promised)
-		there = MIN(there, room_unpromised(pool, request->regions));
+		there = MIN(there, room_unpromised(pool, request->regions, 0));
 	return request->length > there ? request->length - there : 0;
 }
 
@@ -187,9 +190,9 @@ int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
 	int err;
 
 	g_mutex_lock(&pool->lock);
-	there = room(pool, pool->overcommit, regions);
+	there = room(pool, pool->overcommit, regions, 0);
 	while (bytes > there && wait_for_memory(pool, &recall, bytes - there))
-		there = room(pool, pool->overcommit, regions);
+		there = room(pool, pool->overcommit, regions, 0);
 	err = wait_end(pool, &recall);
 	if (bytes <= there) {
 		*promised_of(pool, regions) += bytes;
@@ -221,7 +224,7 @@ uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uin
 	g_mutex_lock(&pool->lock);
 	there = numa_policy_available(pool->allocator, &pool->map, policy, regions, unit) +
 	        numa_policy_available(pool->lent, &pool->map, policy, regions, unit);
-	may = room_unpromised(pool, regions) + allocator_available(pool->lent, DMEMFS_PAGE_4K, regions);
+	may = room_unpromised(pool, regions, allocator_available(pool->lent, DMEMFS_PAGE_4K, regions));
 	bytes = MIN(there, may / unit * unit);
 	g_mutex_unlock(&pool->lock);
 	return bytes;

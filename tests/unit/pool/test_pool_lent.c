@@ -98,6 +98,20 @@ static void the_lent_is_counted_and_available(void)
 	pool_destroy(pool);
 }
 
+/* The promises on record are kept, also those that lent memory must come back for. */
+static void what_is_promised_is_not_available(void)
+{
+	struct pool *pool = new_pool();
+
+	for (guint i = 0; i < 4; i++)
+		g_assert_true(pool_lend_begin(pool, unit(i)));
+	pool_restore_promise(pool, ALLOCATOR_ANY_REGION, 5 * GIB);
+	g_assert_cmpuint(pool_available(pool, NULL, ALLOCATOR_ANY_REGION, DMEMFS_PAGE_4K), ==, GIB);
+	pool_restore_promise(pool, ALLOCATOR_ANY_REGION, 2 * GIB);
+	g_assert_cmpuint(pool_available(pool, NULL, ALLOCATOR_ANY_REGION, DMEMFS_PAGE_4K), ==, 0);
+	pool_destroy(pool);
+}
+
 static uint64_t clean_bytes(struct pool *pool)
 {
 	struct pool_usage usage;
@@ -484,6 +498,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/pool-lent/free", only_what_is_wholly_free_is_lent);
 	g_test_add_func("/pool-lent/counted", the_lent_is_counted_and_available);
+	g_test_add_func("/pool-lent/counted/promised", what_is_promised_is_not_available);
 	g_test_add_func("/pool-lent/dirty", what_comes_back_is_dirty);
 	g_test_add_func("/pool-lent/zeroing", only_what_was_zeroed_is_lent);
 	g_test_add_func("/pool-lent/poison", what_went_bad_does_not_come_back);
