@@ -15,6 +15,8 @@
 
 /* At the end of the daemon, for all units together, and the one that is at work. Less than TimeoutStopSec= of dmemfsd.service. */
 #define END_PATIENCE (20 * G_TIME_SPAN_SECOND)
+/* The kernel needs this for a unit that is in use, however short requests wait. */
+#define TAKE_MS_LEAST 3000
 /* Nothing ends an attempt before: whoever restarts the daemon waits for it, and so do all requests. */
 #define TAKE_MS_MOST 10000
 /* How many units can be tried before a request has waited long enough. */
@@ -160,7 +162,7 @@ struct lender *lender_start(const struct storage *storage, const struct lend_rul
 	lender->storage = storage;
 	lender->rules = *rules;
 	lender->rules.most = most(storage->pool);
-	lender->take_ms = MIN(take_timeout * 1000 / TRIES, TAKE_MS_MOST);
+	lender->take_ms = CLAMP(take_timeout * 1000 / TRIES, TAKE_MS_LEAST, TAKE_MS_MOST);
 	pool_open_lending(storage->pool, take_timeout * G_TIME_SPAN_SECOND);
 	lender->thread = g_thread_new("lender", run, lender);
 	return lender;

@@ -400,6 +400,7 @@ static int fake_take_lent(struct backend *backend, struct extent unit, unsigned 
 	g_assert_cmpuint(timeout_ms, <=, 10000);
 	g_mutex_lock(&fake->lending);
 	fake->takes++;
+	fake->take_ms = timeout_ms;
 	at = find_unit(fake->lent, unit);
 	if (find_unit(fake->stuck, unit) < fake->stuck->len) {
 		err = -EBUSY;

@@ -37,6 +37,7 @@ struct fake {
 	GArray *stuck;      /* struct extent: units that take_lent() cannot have */
 	int lend_error;     /* of lend(): 0 or a negative errno */
 	int lends, takes;   /* number of calls of lend() and take_lent() */
+	unsigned take_ms;   /* what take_lent() was given last */
 	/* The last arguments of set_demand(); the last error of answer() and the number of its calls, which is atomic. */
 	const struct backend_demand_fns *demand;
 	void *demand_data;

@@ -158,6 +158,19 @@ static void the_next_daemon_takes_back_what_is_left(void)
 	fake_destroy(fake);
 }
 
+/* On a host that is busy, the kernel needs seconds to empty a unit, however short requests wait. */
+static void the_kernel_gets_enough_time(void)
+{
+	struct fake *fake = new_fake();
+	struct lender *lender = lender_start(&fake->storage, &all_but_two, 1);
+
+	wait_until_lent(fake, UNITS - 2);
+	lender_stop(lender, true);
+	g_assert_cmpint(fake->takes, ==, UNITS - 2);
+	g_assert_cmpuint(fake->take_ms, >=, 3000);
+	fake_destroy(fake);
+}
+
 /* The unit is free again, and neither it nor another is tried at once. */
 static void what_cannot_be_lent_stays_free(void)
 {
@@ -194,6 +207,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lender/reserve", idle_memory_is_lent_but_for_the_reserve);
 	g_test_add_func("/lender/taken-back", a_file_gets_what_was_lent);
 	g_test_add_func("/lender/next-daemon", the_next_daemon_takes_back_what_is_left);
+	g_test_add_func("/lender/time", the_kernel_gets_enough_time);
 	g_test_add_func("/lender/refused", what_cannot_be_lent_stays_free);
 	g_test_add_func("/lender/none", without_units_there_is_no_lender);
 	return g_test_run();
