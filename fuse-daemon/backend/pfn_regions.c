@@ -33,8 +33,8 @@ static char *overlap_reason(int device, const struct memory_region *wanted)
 
 	if (has_other_pages(device, wanted, &order))
 		return g_strdup_printf(
-			"it has pages=%s, which cannot change while files are in it or a device holds memory of it: keep "
-			"pages=%s, or remove those files first",
+			"it has pages=%s, which cannot change while files are in it, a device holds memory of it, or some of it stays "
+			"lent to the host: keep pages=%s, or remove those files first",
 			page_order_name(order), page_order_name(order));
 	return g_strdup(
 		"files of an earlier configuration are in a region that overlaps it, or a device holds memory of it: keep start, "
@@ -284,6 +284,24 @@ static bool find_claimed(int device, const struct memory_region *wanted, struct 
 	return false;
 }
 
+static bool is_lent(int device, struct extent range)
+{
+	g_autoptr(GArray) units = extents_new();
+
+	pfn_list_lent(device, range, units);
+	return units->len > 0;
+}
+
+/* Why the region could not be released, and what ends that. */
+static const char *keep_reason(int device, const struct dmemfs_region *claimed)
+{
+	if (!claimed->owned && is_lent(device, (struct extent){ claimed->start, claimed->length }))
+		return "because lent memory of it could not be taken back, see dmemfsctl status for the reason: the next start of the "
+		       "daemon tries again";
+	return "because files are in it or a device holds memory of it: it gets its default when the daemon starts without "
+	       "these";
+}
+
 /*
  * Regions without pages= keep the pages that they have while they cannot be released. With start=auto all of them get these pages:
  * files of one kind use the memory of all nodes. True: the configuration asks for other regions now.
@@ -303,10 +321,8 @@ static bool keep_pages(int device, const struct config *config, const GArray *wa
 			continue;
 		group->order = claimed.order;
 		changed = true;
-		log_warning(
-			"[region %s]: keeps pages=%s, because files are in it or a device holds memory of it: it gets its default when the "
-			"daemon starts without these",
-			group->name, page_order_name(group->order));
+		log_warning("[region %s]: keeps pages=%s, %s", group->name, page_order_name(group->order),
+		            keep_reason(device, &claimed));
 	}
 	return changed;
 }
@@ -318,14 +334,6 @@ static bool is_in_use(const struct dmemfs_region *region, const GArray *regions)
 			return true;
 	}
 	return false;
-}
-
-static bool is_lent(int device, struct extent range)
-{
-	g_autoptr(GArray) units = extents_new();
-
-	pfn_list_lent(device, range, units);
-	return units->len > 0;
 }
 
 static void say_former(int device, struct extent range, uint64_t held)

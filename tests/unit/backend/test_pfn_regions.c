@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "backend/backend.h"
 #include "backend/pfn_regions.h"
@@ -22,6 +24,7 @@ static guint count;
 static unsigned short_of_memory; /* orders of this and above cannot be claimed; 0: nor can raw memory */
 
 static uint64_t lent; /* the start of the only unit that is lent; 0: none */
+static bool stuck;    /* it cannot be taken back */
 static guint takes;
 
 static int module_lent_next(struct dmemfs_lend *unit)
@@ -36,6 +39,8 @@ static int module_take(const struct dmemfs_lend *unit)
 {
 	if (unit->start != lent)
 		return ENOENT;
+	if (stuck)
+		return EBUSY;
 	lent = 0;
 	takes++;
 	return 0;
@@ -133,6 +138,7 @@ static void set_up(struct host *host, gconstpointer data)
 	(void)data;
 	count = takes = 0;
 	lent = 0;
+	stuck = false;
 	short_of_memory = PAGE_ORDER_1G + 1;
 	host->config = (struct config){ .backend = BACKEND_PFN, .any_page_size = true, .page_size = GIB };
 	host->config.regions = g_ptr_array_new_with_free_func(g_free);
@@ -181,6 +187,20 @@ static void start(struct host *host)
 	pfn_claim_regions(-1, &host->config, host->reserved, host->regions, host->former, &error);
 	g_assert_no_error(error);
 	g_assert_cmpuint(host->regions->len, ==, count);
+}
+
+/* start() has logged @text. */
+static void start_says(struct host *host, const char *text)
+{
+	backend_fd log = memfd_create("log", MFD_CLOEXEC), shown = dup(STDERR_FILENO);
+	char said[4096] = "";
+
+	g_assert_cmpint(dup2(log, STDERR_FILENO), ==, STDERR_FILENO);
+	start(host);
+	g_assert_cmpint(dup2(shown, STDERR_FILENO), ==, STDERR_FILENO);
+	g_assert_cmpint(pread(log, said, sizeof(said) - 1, 0), >, 0);
+	g_test_message("%s", said);
+	g_assert_nonnull(strstr(said, text));
 }
 
 static void assert_region(const struct host *host, guint i, uint64_t start, uint64_t length, unsigned order)
@@ -316,6 +336,19 @@ static void what_a_region_of_today_needs_is_taken_at_once(struct host *host, gco
 	g_assert_cmpuint(takes, ==, 1);
 }
 
+/* There may be no file at all. */
+static void what_stays_lent_is_the_reason_to_keep_pages(struct host *host, gconstpointer data)
+{
+	uint64_t owned = GPOINTER_TO_UINT(data) * MIB;
+
+	claimed_before(4 * GIB, 2 * GIB, PAGE_ORDER_NONE, owned);
+	lent = 5 * GIB;
+	stuck = true;
+	add_group(host, 4 * GIB, 2 * GIB, PAGE_ORDER_1G);
+	start_says(host, owned ? "keeps pages=none, because files are in it" : "keeps pages=none, because lent memory");
+	assert_region(host, 0, 4 * GIB, 2 * GIB, PAGE_ORDER_NONE);
+}
+
 /* The region is as it was: nothing is taken, the daemon goes on with what is lent. */
 static void a_region_that_stays_keeps_what_is_lent(struct host *host, gconstpointer data)
 {
@@ -342,6 +375,8 @@ int main(int argc, char **argv)
 	ADD("memory", 0, without_memory_for_pages_there_are_none);
 	ADD("lent-former", 0, what_is_lent_of_a_former_region_is_taken_later);
 	ADD("lent-today", 0, what_a_region_of_today_needs_is_taken_at_once);
+	ADD("lent-pages", 0, what_stays_lent_is_the_reason_to_keep_pages);
+	ADD("lent-pages-files", 2, what_stays_lent_is_the_reason_to_keep_pages);
 	ADD("lent-kept", 0, a_region_that_stays_keeps_what_is_lent);
 	ADD("asked-for", 0, pages_that_are_asked_for_are_not_given_up);
 	ADD("nothing", 0, nothing_can_be_claimed);
