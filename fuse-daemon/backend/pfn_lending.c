@@ -18,6 +18,8 @@
 /* The states of a memory block: only from the zone of movable memory can the kernel move everything away again. */
 #define STATE_ONLINE  "online"
 #define STATE_MOVABLE "online_movable"
+/* How long a memory block may need to come online. The kernel itself waits without a limit while others change memory blocks. */
+#define ONLINE_TIME (5 * G_TIME_SPAN_SECOND)
 /* Bytes that the host keeps when a unit is taken back: else it would have to swap, or to kill a process, soon after. */
 #define HOST_MARGIN (UINT64_C(128) << 20)
 
@@ -58,6 +60,40 @@ static int write_state(const char *file, const char *state)
 	return fd < 0 || write(fd, state, strlen(state)) < 0 ? -errno : 0;
 }
 
+struct state_write {
+	char *file;
+	const char *state;
+	GAsyncQueue *result;
+};
+
+static gpointer run_write(gpointer data)
+{
+	struct state_write *job = data;
+	int err = write_state(job->file, job->state);
+
+	/* A queue has no null pointers. */
+	g_async_queue_push(job->result, GINT_TO_POINTER(1 - err));
+	g_async_queue_unref(job->result);
+	g_free(job->file);
+	g_free(job);
+	return NULL;
+}
+
+/* As write_state(), in a thread of its own. -ETIME: it goes on, at the longest until the daemon ends. */
+static int write_state_in_time(const char *file, const char *state)
+{
+	g_autoptr(GAsyncQueue) queue = g_async_queue_new();
+	struct state_write *job = g_new0(struct state_write, 1);
+	gpointer result;
+
+	job->file = g_strdup(file);
+	job->state = state;
+	job->result = g_async_queue_ref(queue);
+	g_thread_unref(g_thread_new("online", run_write, job));
+	result = g_async_queue_timeout_pop(queue, ONLINE_TIME);
+	return result ? 1 - GPOINTER_TO_INT(result) : -ETIME;
+}
+
 static bool is_online(const char *file)
 {
 	g_autofree char *state = system_file_read(file);
@@ -69,14 +105,14 @@ static int set_online(uint64_t block)
 {
 	g_autofree char *file = g_strdup_printf(BLOCKS "/memory%" G_GUINT64_FORMAT "/state", block);
 	static struct log_limit limit = LOG_LIMIT_INIT;
-	int err = is_online(file) ? 0 : write_state(file, STATE_MOVABLE);
+	int err = is_online(file) ? 0 : write_state_in_time(file, STATE_MOVABLE);
 
 	/* Another process may have brought it online, into the same zone: the module allows no other. */
 	if (err && is_online(file))
 		return 0;
 	if (err)
 		log_limited(&limit, LOG_LEVEL_WARNING, "%s: cannot bring lent memory online: %s", file,
-		            g_strerror(-err));
+		            err == -ETIME ? "the kernel waits for another change of memory blocks" : g_strerror(-err));
 	return err;
 }
 

@@ -3,9 +3,12 @@
 #include "backend/pfn_lending.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "backend/pfn_device.h"
 
 #define GIB    (UINT64_C(1) << 30)
@@ -159,6 +162,36 @@ static void what_cannot_be_used_is_not_lent(void)
 	g_assert_cmpint(pfn_lend(-1, unit), ==, -ENOENT);
 }
 
+/* The kernel has no limit of its own: another change of memory blocks may last. Here it is a lease that keeps the file from writers. */
+static void a_block_that_does_not_come_online_is_given_up(void)
+{
+	g_autofree char *state = g_strdup_printf("%s/" BLOCKS "/memory16/state", root);
+	gint64 start = g_get_monotonic_time();
+
+	set_up(4 << 20);
+	signal(SIGIO, SIG_IGN);
+	backend_fd fd = open(state, O_RDONLY | O_CLOEXEC);
+
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0) {
+		g_test_skip("no leases on this filesystem");
+		return;
+	}
+	g_assert_cmpint(pfn_lend(-1, unit), ==, -ETIME);
+	g_assert_cmpint(g_get_monotonic_time() - start, <, 20 * G_TIME_SPAN_SECOND);
+	g_assert_cmpuint(lent.state, ==, 0);
+	assert_state(16, "offline\n");
+	/* What is written later does no harm. */
+	g_assert_cmpint(fcntl(fd, F_SETLEASE, F_UNLCK), ==, 0);
+	for (int i = 0; i < 2000; i++) {
+		g_autofree char *text = block_state(16);
+
+		if (g_str_has_prefix(text, "online"))
+			break;
+		g_usleep(5000);
+	}
+	assert_state(16, "online_movable");
+}
+
 static void a_host_that_needs_it_keeps_it(void)
 {
 	set_up(1 << 20);
@@ -213,6 +246,7 @@ int main(int argc, char **argv)
 	if (system_files_are_replaced) {
 		g_test_add_func("/pfn-lending/online", blocks_are_brought_online);
 		g_test_add_func("/pfn-lending/useless", what_cannot_be_used_is_not_lent);
+		g_test_add_func("/pfn-lending/time", a_block_that_does_not_come_online_is_given_up);
 		g_test_add_func("/pfn-lending/host", a_host_that_needs_it_keeps_it);
 		g_test_add_func("/pfn-lending/all", all_of_a_range_is_taken);
 	}
