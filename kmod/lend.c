@@ -556,7 +556,7 @@ static u32 state_of(const struct unit *unit)
 
 int dmemfs_lent_next(struct dmemfs_lend *arg)
 {
-	unsigned long index = DIV_ROUND_UP_ULL(arg->start, dmemfs_lend_unit());
+	unsigned long index = arg->start ? (arg->start - 1) / dmemfs_lend_unit() + 1 : 0; /* at or above .start */
 	struct unit *unit;
 	int ret = -ENOENT;
 

@@ -224,6 +224,9 @@ def test_lent_memory_has_no_other_use(device, lent):
             (errno.EBUSY, "REGION_RELEASE", {"start": lent, "length": GIB})):
         with fails_with(error):
             device.call(request, **members)
+    for start in (lent + 1, lent + GIB, (1 << 64) - 1):
+        with fails_with(errno.ENOENT):
+            device.call("LENT_NEXT", start=start)
     assert next(device.regions()).owned == 0
     assert not pinned(device)
 
