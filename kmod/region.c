@@ -557,7 +557,11 @@ int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages)
 	ret = check_lendable(region, pfns) ?: mas_store_gfp(&mas, LENT, GFP_KERNEL);
 	if (ret)
 		return ret;
-	/* The kernel adds memory only inside resources that are not busy. */
+	/*
+	 * The kernel adds memory only inside resources that are not busy. Its lock of resources is not exported. Nobody else
+	 * writes to these flags: they are this module's, and dmemfs_region_lock is held. Who reads them under the kernel's lock
+	 * sees the old value or the new one; the kernel adds this memory only after this function has returned.
+	 */
 	region->resource->flags &= ~IORESOURCE_BUSY;
 	region->nr_lent++;
 	*pages = region->pages;
