@@ -158,6 +158,7 @@ bool dmemfs_is_raw(unsigned long pfn);
  * the caller holds no lock.
  */
 int dmemfs_check_reserved(u64 start, u64 length);
+void dmemfs_reserved_exit(void);
 
 /* window.c */
 /* Reserves raw memory as write-back, and leaves it unmapped. -EIO: it cannot be write-back. -ENOMEM: for page tables. */

@@ -319,6 +319,7 @@ static void __exit dmemfs_exit(void)
 	misc_deregister(&dmemfs_device);
 	dmemfs_sleep_exit();
 	dmemfs_regions_exit();
+	dmemfs_reserved_exit();
 	dmemfs_poison_exit();
 	dmemfs_objects_exit();
 	dmemfs_guards_exit();

@@ -10,9 +10,19 @@
 
 #include <linux/cc_platform.h>
 #include <linux/ioport.h>
+#include <linux/maple_tree.h>
 #include <linux/numa.h>
 #include <linux/security.h>
 #include <linux/sizes.h>
+
+/* The numbers of entries of the firmware's map have gaps: see firmware_ram. No more than these are looked for. */
+#define GAPS_MAX 64
+
+/*
+ * What the firmware's map has listed as RAM, in bytes. When lent memory is taken back, the kernel removes the entry that is exactly this
+ * memory from the map, if there is one (firmware_map_remove() in mm/memory_hotplug.c). It is RAM all the same.
+ */
+static struct maple_tree firmware_ram = MTREE_INIT(firmware_ram, 0);
 
 static int add_length(struct resource *resource, void *bytes)
 {
@@ -46,24 +56,38 @@ static bool read_firmware(unsigned int entry, const char *name, char *text, size
 	return length > 0;
 }
 
-/* How many bytes of [start, end) the firmware lists as RAM. The entries of its map do not overlap. */
-static u64 ram_bytes(u64 start, u64 end)
+/* Adds what the firmware's map lists now. */
+static int read_ram(void)
 {
-	u64 first, last, bytes = 0;
+	u64 first, last;
 	char text[32];
+	int ret = 0;
 
-	for (unsigned int i = 0; read_firmware(i, "type", text, sizeof(text)); i++) {
+	for (unsigned int i = 0, gaps = 0; gaps < GAPS_MAX && !ret; i++) {
+		if (!read_firmware(i, "type", text, sizeof(text))) {
+			gaps++;
+			continue;
+		}
 		if (strcmp(text, "System RAM\n"))
 			continue;
 		if (!read_firmware(i, "start", text, sizeof(text)) || kstrtou64(text, 0, &first) ||
-		    !read_firmware(i, "end", text, sizeof(text)) || kstrtou64(text, 0, &last))
-			break;
-		first = max(first, start);
-		last = min(last, end - 1);
-		if (first <= last)
-			bytes += last - first + 1;
+		    !read_firmware(i, "end", text, sizeof(text)) || kstrtou64(text, 0, &last) || first > last)
+			continue;
+		ret = mtree_store_range(&firmware_ram, first, last, xa_mk_value(0), GFP_KERNEL);
 	}
-	return bytes;
+	return ret;
+}
+
+/* Whether all of [start, end) is in firmware_ram. */
+static bool is_ram(u64 start, u64 end)
+{
+	MA_STATE(mas, &firmware_ram, start, start);
+
+	mas_lock(&mas);
+	while (start < end && mas_find(&mas, end - 1) && mas.index <= start)
+		start = mas.last + 1;
+	mas_unlock(&mas);
+	return start >= end;
 }
 
 int dmemfs_check_reserved(u64 start, u64 length)
@@ -81,7 +105,15 @@ int dmemfs_check_reserved(u64 start, u64 length)
 		return 0;
 	if (reserved_bytes(start, start + length) != length)
 		return -ENODEV;
-	return ram_bytes(start, start + length) == length ? 0 : -EADDRNOTAVAIL;
+	ret = read_ram();
+	if (ret)
+		return ret;
+	return is_ram(start, start + length) ? 0 : -EADDRNOTAVAIL;
+}
+
+void dmemfs_reserved_exit(void)
+{
+	mtree_destroy(&firmware_ram);
 }
 
 /* Nodes begin and end at multiples of 2 MiB. */

@@ -243,6 +243,8 @@
  *     Several units can be taken at a time: one for whose page the kernel waits does not delay the others. But the kernel
  *     removes them one by one, and waits for anybody who adds, removes or brings memory online.
  *     There is no guarantee: whoever pins memory can pin lent memory, and for as long as he wants.
+ *     The kernel removes the entry of the firmware's map (/sys/firmware/memmap) that is exactly the unit, if there is one.
+ *     REGION_CLAIM works all the same until the module is unloaded; from then on it is EADDRNOTAVAIL until a reboot.
  *   LENT_NEXT answers with the first lent unit at or above .start, with .length and .state; ENOENT when there is none. It
  *     does not wait for the others.
  *
