@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from helpers.accounting import read_stats
+from helpers.host_memory import meminfo
 from helpers.mount import wait_until
 from helpers.syscalls import Mapping, opened
 from names import PROGRESS
 from peers_systems import GIB, KIB, MIB, SIZES, WORK, NoPages, daemon, huge_pages, mounted, region, reserved
 from regions_guest import free
-from vm.lending import cache, large_file, meminfo  # not of lending.py beside this file
+from vm.lending import cache, large_file  # not of lending.py beside this file
 
 SIZE = 2 * GIB
 MOUNT = WORK / "dmemfs"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.children import Child
+from helpers.host_memory import meminfo
 from helpers.syscalls import Mapping, opened
 
 PAGE = 4096
@@ -84,10 +85,6 @@ def oom_score(pid):
     """In bytes: two thirds of 1000 are all memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * PAGE
     return int(Path(f"/proc/{pid}/oom_score").read_text()) * memory * 3 // 2000
-
-
-def meminfo(name):
-    return sum_of(Path("/proc/meminfo").read_text(), name)
 
 
 def look(pid):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ps, smaps, free, cgroups and the OOM killer see of a guest's memory: the table of dmemfs-guests(7)."""
 
-import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +10,9 @@ import pytest
 
 from helpers.backends import MIB
 from helpers.counting import CountingGuest, make_disk
+from helpers.host_memory import kept_by_cpus, meminfo
 from helpers.mount import wait_until
-from helpers.monitoring import (AVAILABLE, DAEMONS_CGROUP, GUESTS_CGROUP, PAGE, Cgroup, has_cgroups, look, meminfo, promised, using,
+from helpers.monitoring import (AVAILABLE, DAEMONS_CGROUP, GUESTS_CGROUP, Cgroup, has_cgroups, look, promised, using,
                                 word, words)
 from helpers.syscalls import Mapping, opened
 
@@ -32,8 +32,7 @@ def test_tools(fs, backend):
 
 def available():
     """MemAvailable, and the free pages that each CPU keeps for itself: a file gets those that another has just given back."""
-    kept = re.findall(r"^ +count: +(\d+)$", Path("/proc/zoneinfo").read_text(), re.MULTILINE)
-    return meminfo(AVAILABLE) + sum(map(int, kept)) * PAGE
+    return meminfo(AVAILABLE) + kept_by_cpus()
 
 
 @pytest.mark.timeout(150)

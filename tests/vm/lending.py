@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from helpers.host_memory import kept_by_cpus, meminfo
+
 EHWPOISON = 133  # not in Python's errno
 BLOCKS = Path("/sys/devices/system/memory")
 KSM = Path("/sys/kernel/mm/ksm")
@@ -17,20 +19,14 @@ WAIT = 300
 BLOCK = int((BLOCKS / "block_size_bytes").read_text(), 16) if BLOCKS.exists() else 0
 
 
-def meminfo(name):
-    """Bytes."""
-    return int(re.search(rf"^{name}: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.M)[1]) << 10
-
-
 def vmstat(name):
     return int(re.search(rf"^{name} (\d+)$", Path("/proc/vmstat").read_text(), re.M)[1])
 
 
 def free_memory():
-    """Bytes, without caches. Free pages that a CPU keeps for itself count: they can be tens of MiB."""
+    """Bytes, without caches."""
     Path("/proc/sys/vm/drop_caches").write_text("3")
-    kept = re.findall(r"^ +count: (\d+)", Path("/proc/zoneinfo").read_text(), re.M)
-    return meminfo("MemFree") + 4096 * sum(map(int, kept))
+    return meminfo("MemFree") + kept_by_cpus()
 
 
 def blocks(start, length):

@@ -20,10 +20,11 @@ from device import PAGE, Device
 from dmemfs_ioctl import CONSTANTS
 from helpers.backends import GIB, MIB
 from helpers.expect import fails_with
+from helpers.host_memory import meminfo
 from helpers.mount import wait_until
 from holder import pinned, wait_unpinned
-from lending import (BLOCK, EHWPOISON, Load, blocks, bring_online, build_load, free_memory, meminfo, merging, pool, states, swap,
-                     vmstat, wait_merged)
+from lending import (BLOCK, EHWPOISON, Load, blocks, bring_online, build_load, free_memory, merging, pool, states, swap, vmstat,
+                     wait_merged)
 from memory_errors import COMPLAINT, inject
 from test_module import iomem_of_dmemfs, unload, unloaded
 from test_unmapped import loaded_tables

@@ -21,9 +21,10 @@ from helpers.control import Control
 from helpers.counting import CountingGuest, make_disk
 from helpers.daemon import control_program
 from helpers.expect import refused
+from helpers.host_memory import meminfo
 from helpers.mount import wait_until
 from helpers.syscalls import Mapping, opened
-from lending import Load, build_load, meminfo, states, vmstat
+from lending import Load, build_load, states, vmstat
 from mount.test_durable import LENDING, TAKING
 
 SIZE = 2 * GIB
