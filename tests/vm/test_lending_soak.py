@@ -20,22 +20,25 @@ from helpers.backends import GIB, MIB
 from helpers.counting import SIZE as GUEST_SIZE
 from helpers.counting import CountingGuest, make_disk
 from helpers.effort import SOAK_SECONDS
+from helpers.host_memory import meminfo
 from helpers.mount import Mount, wait_until
 from helpers.syscalls import Mapping
-from lending import Load, cache, large_file, meminfo, swap
+from lending import Load, cache, large_file, swap
+from plugins.kernel_log import is_complaint
 from test_lending import WAIT, accounts, load_program, set_key  # noqa: F401; fixtures
 
 SEED = int(os.environ.get("DMEMFS_SOAK_SEED", time.time_ns() % 10**6))
 NODES = 2
 RESERVE = GIB  # of each node
 UNIT = 2 * MIB
-SMALL, LARGE = (32, 400), (600, 1500)  # MiB of a file: what may fit into the reserves, and what needs lent memory
+SMALL, LARGE = (32, 400), (1000, 2500)  # MiB of a file: what may fit into the reserves, and what needs lent memory
 GUESTS, LOADS = 3, 4  # at most, at once
-KINDS = {"huge": 4000, "small": 500, "tmpfs": 500, "locked": 200, "uring": 32, "vmsplice": 16, "splice": 16}  # MiB at most
+KINDS = {"small": 500, "tmpfs": 500, "locked": 200, "uring": 32, "vmsplice": 16, "splice": 16}  # MiB at most
 MARGIN = 600 * MIB  # that the host keeps when a program starts
 CACHED = 512 * MIB
 SWAP = 2048  # MiB
 QEMU_ROUNDS = 5  # from one QEMU to the next
+PAUSES = (0, 0, 3, 8)  # seconds, with free memory that can be lent
 ZERO = bytes(MIB)
 TOKEN = 16  # bytes, at the start and the end of each UNIT
 
@@ -134,14 +137,16 @@ class Soak:
         guest = self._guests.pop(self._rng.randrange(len(self._guests)))
         guest.leave()
         self._wait_free()
+        time.sleep(self._rng.choice(PAUSES))
 
     def _start_load(self):
-        kind = self._rng.choice(list(KINDS))
-        mib = min(KINDS[kind], (meminfo("MemAvailable") - MARGIN) // MIB)
-        if mib < 16:
+        """Every second one uses most of what the host has left."""
+        room = (meminfo("MemAvailable") - MARGIN) // MIB
+        if room < max(KINDS.values()):
             self.counts["full hosts"] += 1
             return
-        load = Load(self._program, kind, self._rng.randint(min(16, mib), mib), *self._range)
+        kind, most = self._rng.choice([("huge", room), self._rng.choice(list(KINDS.items()))])
+        load = Load(self._program, kind, self._rng.randint((most + 1) // 2, most), *self._range)
         self._loads.append(load)
         self.counts[kind] += 1
         self.counts["MiB of lent memory used"] += load.inside * 4096 // MIB
@@ -182,9 +187,11 @@ class Soak:
 
     def _say(self):
         """To the kernel's log, which is there when the VM has died."""
+        lent = read_stats(self._host.root)["lent_bytes"] // MIB
+        self.counts["rounds with lent memory"] += lent > 0
         line = ", ".join(f"{number} {what}" for what, number in self.counts.items())
         with open("/dev/kmsg", "w", encoding="ascii") as log:
-            log.write(f"<6>soak: {line}; {read_stats(self._host.root)['lent_bytes'] // MIB} MiB are lent\n")
+            log.write(f"<6>soak: {line}; {lent} MiB are lent\n")
 
     def end(self):
         while self._guests:
@@ -197,7 +204,8 @@ class Soak:
             load.process.kill()
 
 
-def test_guests_come_and_go_on_a_host_without_free_memory(own_memory, host, daemon, reserved, load_program, work, record_property):
+def test_guests_come_and_go_on_a_host_without_free_memory(own_memory, host, daemon, reserved, load_program, work, kernel_log,
+                                                          record_property):
     record_property("seed", SEED)
     print(f"seed {SEED}")
     disk = make_disk(work / "disk") if shutil.which("qemu-system-x86_64") else None
@@ -212,6 +220,8 @@ def test_guests_come_and_go_on_a_host_without_free_memory(own_memory, host, daem
             until = time.monotonic() + SOAK_SECONDS
             while time.monotonic() < until:
                 soak.round()
+                complaints = [text for level, text in kernel_log.read() if is_complaint(level, text)]  # a log of hours overflows
+                assert not complaints
                 if disk and soak.counts["rounds"] % QEMU_ROUNDS == 1:
                     soak.boot(disk)
             soak.end()
