@@ -84,11 +84,16 @@ def pool(pages):
     HUGE_PAGES.write_text("0")
 
 
+def set_merging(pages, pause):
+    """So many pages are looked at, then there is a pause (ms)."""
+    (KSM / "pages_to_scan").write_text(str(pages))
+    (KSM / "sleep_millisecs").write_text(str(pause))
+
+
 @contextmanager
 def merging(on):
     if on:
-        (KSM / "sleep_millisecs").write_text("0")
-        (KSM / "pages_to_scan").write_text("100000")
+        set_merging(100_000, 0)
         (KSM / "run").write_text("1")
     yield
     if on:
@@ -96,11 +101,12 @@ def merging(on):
 
 
 def wait_merged(mib):
-    """Until the pages of a Load of this kind and size are merged."""
+    """Until the pages of a Load of this kind and size are merged; from then on at the kernel's own pace."""
     deadline = time.monotonic() + WAIT
     while int((KSM / "pages_sharing").read_text()) < mib * 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    set_merging(100, 20)
 
 
 @contextmanager
