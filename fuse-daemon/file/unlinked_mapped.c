@@ -8,7 +8,13 @@
 
 struct unlinked_mapped {
 	GMutex lock;
-	GHashTable *files; /* inode number (owned guint64) -> struct file */
+	GHashTable *files; /* inode number (owned guint64) -> owned struct entry */
+};
+
+struct entry {
+	struct file *file;
+	unsigned users; /* threads that work on the file without the lock */
+	bool idle;      /* no process maps it any more: the last user ends it */
 };
 
 struct unlinked_mapped *unlinked_mapped_new(void)
@@ -16,20 +22,20 @@ struct unlinked_mapped *unlinked_mapped_new(void)
 	struct unlinked_mapped *unlinked_mapped = g_new0(struct unlinked_mapped, 1);
 
 	g_mutex_init(&unlinked_mapped->lock);
-	unlinked_mapped->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	unlinked_mapped->files = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
 	return unlinked_mapped;
 }
 
 void unlinked_mapped_destroy(struct unlinked_mapped *unlinked_mapped)
 {
 	GHashTableIter iter;
-	gpointer file;
+	gpointer entry;
 
 	if (!unlinked_mapped)
 		return;
 	g_hash_table_iter_init(&iter, unlinked_mapped->files);
-	while (g_hash_table_iter_next(&iter, NULL, &file))
-		file_release(file);
+	while (g_hash_table_iter_next(&iter, NULL, &entry))
+		file_release(((struct entry *)entry)->file);
 	g_hash_table_unref(unlinked_mapped->files);
 	g_mutex_clear(&unlinked_mapped->lock);
 	g_free(unlinked_mapped);
@@ -47,19 +53,42 @@ void unlinked_mapped_unlock(struct unlinked_mapped *unlinked_mapped)
 
 void unlinked_mapped_add(struct unlinked_mapped *unlinked_mapped, uint64_t ino, struct file *file)
 {
-	g_hash_table_insert(unlinked_mapped->files, g_memdup2(&ino, sizeof(ino)), file);
+	struct entry *entry = g_new0(struct entry, 1);
+
+	entry->file = file;
+	g_hash_table_insert(unlinked_mapped->files, g_memdup2(&ino, sizeof(ino)), entry);
 }
 
-struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
+static struct entry *find(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
 	return g_hash_table_lookup(unlinked_mapped->files, &ino);
 }
 
-struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
+struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
-	struct file *file = unlinked_mapped_find(unlinked_mapped, ino);
+	const struct entry *entry = find(unlinked_mapped, ino);
 
-	g_hash_table_remove(unlinked_mapped->files, &ino);
+	return entry ? entry->file : NULL;
+}
+
+/* As unlinked_mapped_use(). The caller holds the lock. */
+static struct file *use(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
+{
+	struct entry *entry = find(unlinked_mapped, ino);
+
+	if (!entry)
+		return NULL;
+	entry->users++;
+	return entry->file;
+}
+
+struct file *unlinked_mapped_use(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
+{
+	struct file *file;
+
+	unlinked_mapped_lock(unlinked_mapped);
+	file = use(unlinked_mapped, ino);
+	unlinked_mapped_unlock(unlinked_mapped);
 	return file;
 }
 
@@ -144,20 +173,57 @@ void file_destroy(struct file *file)
 	file_release(file);
 }
 
-void storage_idle(const struct storage *storage, uint64_t ino)
+/* Removes the file from the table, which has it. The caller holds the lock, and then calls end(). */
+static struct file *take(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
-	struct unlinked_mapped *unlinked_mapped = storage->unlinked_mapped;
-	struct file *file;
+	struct file *file = unlinked_mapped_find(unlinked_mapped, ino);
 
-	unlinked_mapped_lock(unlinked_mapped);
-	file = unlinked_mapped_take(unlinked_mapped, ino);
-	if (file)
-		retire_memory(file);
-	unlinked_mapped_unlock(unlinked_mapped);
+	g_hash_table_remove(unlinked_mapped->files, &ino);
+	retire_memory(file);
+	return file;
+}
+
+/* No process maps @ino any more. @file has left the table; NULL: it was never there. */
+static void end(const struct storage *storage, uint64_t ino, struct file *file)
+{
 	if (file)
 		file_release(file);
 	store_delete_inode_later(storage->store, ino, pins_check_pending(storage, ino));
 	store_flush(storage->store); /* if this fails, the memory stays pending until a transaction succeeds */
+}
+
+void storage_idle(const struct storage *storage, uint64_t ino)
+{
+	struct unlinked_mapped *unlinked_mapped = storage->unlinked_mapped;
+	struct file *file = NULL;
+	struct entry *entry;
+	bool used;
+
+	unlinked_mapped_lock(unlinked_mapped);
+	entry = find(unlinked_mapped, ino);
+	used = entry && entry->users > 0;
+	if (used)
+		entry->idle = true;
+	else if (entry)
+		file = take(unlinked_mapped, ino);
+	unlinked_mapped_unlock(unlinked_mapped);
+	if (!used)
+		end(storage, ino, file);
+}
+
+void unlinked_mapped_put(const struct storage *storage, uint64_t ino)
+{
+	struct unlinked_mapped *unlinked_mapped = storage->unlinked_mapped;
+	struct file *file = NULL;
+	struct entry *entry;
+
+	unlinked_mapped_lock(unlinked_mapped);
+	entry = find(unlinked_mapped, ino);
+	if (--entry->users == 0 && entry->idle)
+		file = take(unlinked_mapped, ino);
+	unlinked_mapped_unlock(unlinked_mapped);
+	if (file)
+		end(storage, ino, file);
 }
 
 /* Reduces what a removed file has charged to what the pool still has of it. */
@@ -175,20 +241,26 @@ void storage_deleted(uint64_t ino, void *storage)
 	settle_retired(all, ino);
 }
 
+/* The file's lock may be held for long. keep_while_mapped() has retired the account. */
+static void unpin_used(const struct storage *storage, struct file *file, const struct unpinned *memory)
+{
+	file_unpinned(file, memory);
+	quota_idle(storage->quotas, memory->ino, file_charged(file));
+	unlinked_mapped_put(storage, memory->ino);
+}
+
 void storage_unpinned(const struct storage *storage, const struct unpinned *memory)
 {
 	struct pool *pool = storage->pool;
 	struct file *file;
 
 	unlinked_mapped_lock(storage->unlinked_mapped);
-	file = unlinked_mapped_find(storage->unlinked_mapped, memory->ino);
-	if (file) {
-		file_unpinned(file, memory);
-		quota_idle(storage->quotas, memory->ino,
-		           file_charged(file)); /* keep_while_mapped() has retired the account */
-	} else {
+	file = use(storage->unlinked_mapped, memory->ino);
+	if (!file) {
 		pool_forgo(pool, pool_regions_of(pool, memory->order), memory->promised);
 		settle_retired(storage, memory->ino);
 	}
 	unlinked_mapped_unlock(storage->unlinked_mapped);
+	if (file)
+		unpin_used(storage, file, memory);
 }

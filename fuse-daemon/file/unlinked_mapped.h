@@ -6,8 +6,9 @@
  *
  * Such a file is called lingering: struct storage has the table as its member of that name.
  *
- * There is one lock, above those of the files. It is held while a file in the table gets memory. That is rare: most mapped
- * files are also open, and are then in the namespace.
+ * There is one lock. It is not held while a thread works on a file: the file may wait for memory, as long as the host needs to give
+ * lent memory back, and the thread that hears of idle memory must not wait for that. The last such thread ends the file if no process
+ * maps it any more.
  */
 #ifndef DMEMFS_UNLINKED_MAPPED_H
 #define DMEMFS_UNLINKED_MAPPED_H
@@ -28,7 +29,11 @@ void unlinked_mapped_unlock(struct unlinked_mapped *unlinked_mapped);
 void unlinked_mapped_add(struct unlinked_mapped *unlinked_mapped, uint64_t ino, struct file *file);
 /* The file, which the table still owns; NULL: it is not in the table. The caller holds the lock. */
 struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
-/* Removes the file from the table; the caller owns it. NULL: it is not in the table. The caller holds the lock. */
-struct file *unlinked_mapped_take(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
+/*
+ * The same for a caller without the lock, for whom the file stays until unlinked_mapped_put(), also when no process maps it any
+ * more.
+ */
+struct file *unlinked_mapped_use(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
+void unlinked_mapped_put(const struct storage *storage, uint64_t ino);
 
 #endif

@@ -111,14 +111,13 @@ static int work(struct namespace *ns, struct file *file, const struct job *job)
 static int work_on_unlinked_mapped(const struct fault_service *service, const struct job *job)
 {
 	const struct storage *storage = service->storage;
-	struct file *file;
-	int err = -ESTALE;
+	struct file *file = unlinked_mapped_use(storage->unlinked_mapped, id_of(job));
+	int err;
 
-	unlinked_mapped_lock(storage->unlinked_mapped);
-	file = unlinked_mapped_find(storage->unlinked_mapped, id_of(job));
-	if (file)
-		err = work(service->ns, file, job);
-	unlinked_mapped_unlock(storage->unlinked_mapped);
+	if (!file)
+		return -ESTALE;
+	err = work(service->ns, file, job);
+	unlinked_mapped_put(storage, id_of(job));
 	return err;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/page_order.h"
+#include "file/unlinked_mapped.h"
 #include "namespace/fault_service.h"
 #include "pool/pool_clean.h"
 #include "pool/pool_lent.h"
@@ -280,44 +281,116 @@ static void fault_waits_for_the_next_daemon(void)
 	world_tear_down(&world, NULL);
 }
 
-/* Nobody takes back what is lent. */
-static void fault_leaves_lent_memory_to_the_next_daemon(void)
+static void make_demand_file(struct world *world, const char *name, uint64_t ino)
 {
-	const struct lend_rules rules = { .on = true };
-	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU };
-	struct fault_service *service;
-	g_autoptr(GArray) lent = NULL, believed = extents_new();
-	struct world world = { 0 };
-	struct pool *pool;
-	struct extent unit;
 	struct file *file;
 
-	world_set_up(&world, NULL);
-	pool = world.fake->storage.pool;
-	pool_set_overcommit(pool, 2);
-	fake_allow_lending(world.fake, DMEMFS_PAGE_2M);
-	pool_believe(pool, (struct extent){ UINT64_C(4) << 30, world.fake->capacity }, believed);
-	pool_open_lending(pool, 2 * G_TIME_SPAN_SECOND);
-	while (pool_next_lending(pool, &rules, &unit) == LEND_UNIT)
-		pool_lend_begin(pool, unit);
-	g_assert_cmpuint(world_make(&world, STORE_ROOT_INO, "vm1", S_IFREG | 0600), ==, fault.id);
-	g_assert_cmpint(namespace_get_file(world.ns, fault.id, &file), ==, 0);
+	g_assert_cmpuint(world_make(world, STORE_ROOT_INO, name, S_IFREG | 0600), ==, ino);
+	g_assert_cmpint(namespace_get_file(world->ns, ino, &file), ==, 0);
 	g_assert_cmpint(file_set_demand(file, true), ==, 0);
 	g_assert_cmpint(file_truncate(file, DMEMFS_PAGE_2M), ==, 0);
-	namespace_put_file(world.ns, fault.id);
-	/* What is taken back for the promise does not come; what is asked for after this is for the fault. */
+	namespace_put_file(world->ns, ino);
+}
+
+/* All memory is lent, and what is taken back for the promises of two files, inodes 2 and 3, does not come. */
+static void lend_all(struct world *world, gint64 patience)
+{
+	const struct lend_rules rules = { .on = true };
+	g_autoptr(GArray) believed = extents_new();
+	struct pool *pool;
+	struct extent unit;
+
+	world_set_up(world, NULL);
+	pool = world->fake->storage.pool;
+	pool_set_overcommit(pool, 2);
+	fake_allow_lending(world->fake, DMEMFS_PAGE_2M);
+	pool_believe(pool, (struct extent){ UINT64_C(4) << 30, world->fake->capacity }, believed);
+	pool_open_lending(pool, patience);
+	while (pool_next_lending(pool, &rules, &unit) == LEND_UNIT)
+		pool_lend_begin(pool, unit);
+	make_demand_file(world, "vm1", 2);
+	make_demand_file(world, "vm2", 3);
 	while (pool_next_lending(pool, &rules, &unit) == LEND_TAKE)
 		pool_take_failed(pool, unit, -EBUSY);
-	service = fault_service_start(world.ns, &world.fake->storage, 1, FAULT_SERVICE_PATIENCE);
-	world.fake->demand->fault(&fault, world.fake->demand_data);
-	while (pool_next_lending(pool, &rules, &unit) != LEND_TAKE)
+}
+
+/* A process touches inode 2. Returns when the fault waits for lent memory. */
+static struct fault_service *touch_lent(struct world *world)
+{
+	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU };
+	struct fault_service *service =
+		fault_service_start(world->ns, &world->fake->storage, 1, FAULT_SERVICE_PATIENCE);
+	const struct lend_rules rules = { .on = true };
+	struct extent unit;
+
+	world->fake->demand->fault(&fault, world->fake->demand_data);
+	while (pool_next_lending(world->fake->storage.pool, &rules, &unit) != LEND_TAKE)
 		;
+	return service;
+}
+
+static void leave_to_the_next(struct world *world, struct fault_service *service)
+{
+	struct pool *pool = world->fake->storage.pool;
+	g_autoptr(GArray) lent = NULL;
+
 	pool_close_lending(pool);
 	fault_service_stop(service);
-	g_assert_cmpint(world.fake->answers, ==, 0);
+	g_assert_cmpint(world->fake->answers, ==, 0);
 	lent = pool_list_lent(pool);
 	for (guint i = 0; i < lent->len; i++)
 		pool_take_back(pool, g_array_index(lent, struct lend_unit, i).extent);
+}
+
+/* Nobody takes back what is lent. */
+static void fault_leaves_lent_memory_to_the_next_daemon(void)
+{
+	struct world world = { 0 };
+	struct fault_service *service;
+
+	lend_all(&world, 2 * G_TIME_SPAN_SECOND);
+	service = touch_lent(&world);
+	leave_to_the_next(&world, service);
+	world_tear_down(&world, NULL);
+}
+
+static gint heard; /* atomic: all idle events were handled */
+
+static gpointer hear_of_idle_memory(gpointer fake)
+{
+	fake_release_held(fake);
+	g_atomic_int_set(&heard, TRUE);
+	return NULL;
+}
+
+/*
+ * A fault in a removed file that is still mapped waits for lent memory. Meanwhile the process ends, and that of another such file: the
+ * thread that hears of it also serves signals and the watchdog.
+ */
+static void removed_files_become_idle_while_one_waits(void)
+{
+	struct world world = { 0 };
+	struct unlinked_mapped *table;
+	struct fault_service *service;
+	GThread *main_loop;
+
+	lend_all(&world, G_TIME_SPAN_HOUR);
+	table = world.fake->storage.unlinked_mapped;
+	world.fake->hold = true;
+	g_assert_cmpint(namespace_unlink(world.ns, STORE_ROOT_INO, "vm1"), ==, 0);
+	g_assert_cmpint(namespace_unlink(world.ns, STORE_ROOT_INO, "vm2"), ==, 0);
+	g_assert_nonnull(unlinked_mapped_find(table, 2));
+	service = touch_lent(&world);
+	main_loop = g_thread_new("main-loop", hear_of_idle_memory, world.fake);
+	for (int i = 0; i < 5000 && !g_atomic_int_get(&heard); i++)
+		g_usleep(1000);
+	g_assert_true(g_atomic_int_get(&heard));
+	g_thread_join(main_loop);
+	g_assert_null(unlinked_mapped_find(table, 3));
+	g_assert_cmpuint(fake_promised_bytes(world.fake), ==, DMEMFS_PAGE_2M);
+	leave_to_the_next(&world, service);
+	g_assert_null(unlinked_mapped_find(table, 2));
+	g_assert_cmpuint(fake_promised_bytes(world.fake), ==, 0);
 	world_tear_down(&world, NULL);
 }
 
@@ -337,5 +410,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/fault_service/others", others_do_not_wait);
 	g_test_add_func("/fault_service/stop", fault_waits_for_the_next_daemon);
 	g_test_add_func("/fault_service/lent", fault_leaves_lent_memory_to_the_next_daemon);
+	g_test_add_func("/fault_service/removed", removed_files_become_idle_while_one_waits);
 	return g_test_run();
 }
