@@ -107,6 +107,10 @@ static void check_pfn_backend(const struct config_text *text, struct config *con
 	config_daemon_check_backend(text, config);
 	if (config->lend == LEND_ON && !config_text_has(text, CONFIG_DAEMON, "threads"))
 		config->threads = THREADS_WITH_LENDING;
+	if (config->lend == LEND_ON && config->threads < 2)
+		config_text_fail(
+			text, CONFIG_DAEMON, "threads",
+			"lend=on needs 2 or more, because a request that waits for lent memory keeps its thread");
 	if (config->lend == LEND_ON && !config->zero_in_advance)
 		config_text_fail(
 			text, CONFIG_DAEMON, "lend",

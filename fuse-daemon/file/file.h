@@ -196,10 +196,10 @@ int file_set_discard(struct file *file, bool discard);
 void file_restore_alloc(struct file *file, bool demand, bool discard);
 
 /*
- * Demand allocation only: gives memory to a hole that was touched. 0; -EEXIST: there is memory by now, or the file is shorter;
- * or another error.
+ * Demand allocation only: gives memory to a hole that was touched. 0; -EEXIST: there is memory by now, or the file is shorter; -EALREADY:
+ * lent memory may come back, call this again with the same @wait (pool.h); or another error.
  */
-int file_demand_fault(struct file *file, const struct backend_fault *fault);
+int file_demand_fault(struct file *file, const struct backend_fault *fault, struct pool_wait *wait);
 /* After a process punched its mapping: removes the holes in [from, to) from the record, and frees their memory. */
 int file_demand_punched(struct file *file, uint64_t from, uint64_t to);
 

@@ -55,7 +55,7 @@ static int demand_grow(struct file *file, uint64_t size)
 		err = quota_charge(storage->quotas, &file->account, MAX(all, held) - file_charged(file));
 	if (err)
 		return err;
-	err = pool_promise(storage->pool, file_regions(file), more);
+	err = pool_promise(storage->pool, file_regions(file), more, true);
 	if (!err) {
 		file->promised += more;
 		store_begin(storage->store);
@@ -96,9 +96,7 @@ static int take_promised(struct file *file, const struct numa_policy *policy, in
 	uint64_t more = gap.length - MIN(gap.length, file->promised);
 	int err;
 
-	if (more && !recalls)
-		return -ENOSPC;
-	err = more ? pool_promise(pool, request.regions, more) : 0;
+	err = more ? pool_promise(pool, request.regions, more, recalls) : 0;
 	if (err)
 		return err;
 	file->promised += more;
@@ -260,29 +258,17 @@ static const struct numa_policy *choose_policy(const struct file *file, const st
 
 /*
  * Takes memory for the largest page around the touched unit that is all a hole, and for which there is memory. Uses only
- * memory that was promised to this file, so that promises to other files hold.
+ * memory that was promised to this file, so that promises to other files hold. @lacks: 0, or with -ENOSPC the regions whose memory
+ * would help.
  */
-static int take_largest(struct file *file, const struct backend_fault *fault, bool recalls, struct extent_gap *gap,
-                        GArray *runs)
+static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs,
+                       uint64_t *lacks)
 {
 	uint64_t end = file_unit_up(file, file->size), largest = MAX(file->storage->demand_extent, file->unit);
-	int err = -ENOSPC;
-
-	for (uint64_t length = largest; err == -ENOSPC && length >= file->unit; length /= 512) {
-		*gap = (struct extent_gap){ fault->offset - fault->offset % length, length };
-		if (gap->offset + length <= end && is_hole(file, gap->offset, gap->offset + length) &&
-		    may_have(file, length))
-			err = take_promised(file, choose_policy(file, fault), fault->node, *gap, length, recalls, runs);
-	}
-	return err;
-}
-
-/* A small page at once is better than a large one for which lent memory must come back. */
-static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs)
-{
-	uint64_t end = file_unit_up(file, file->size);
+	const struct numa_policy *policy = choose_policy(file, fault);
 	int err = 0;
 
+	*lacks = 0;
 	if (!file->demand)
 		return -EIO;
 	if (fault->offset >= end)
@@ -293,9 +279,15 @@ static int find_memory(struct file *file, const struct backend_fault *fault, str
 		err = -EEXIST;
 	if (err)
 		return err;
-	err = take_largest(file, fault, false, gap, runs);
-	if (err == -ENOSPC)
-		err = take_largest(file, fault, true, gap, runs);
+	err = -ENOSPC;
+	for (uint64_t length = largest; err == -ENOSPC && length >= file->unit; length /= 512) {
+		*gap = (struct extent_gap){ fault->offset - fault->offset % length, length };
+		if (gap->offset + length > end || !is_hole(file, gap->offset, gap->offset + length) ||
+		    !may_have(file, length))
+			continue;
+		err = take_promised(file, policy, fault->node, *gap, length, false, runs);
+		*lacks = err ? pool_regions_allowed(file->storage->pool, policy, file_regions(file)) : 0;
+	}
 	if (!err)
 		file->inflight += gap->length;
 	/* What is on its way may be for this hole. */
@@ -321,8 +313,9 @@ static int use_memory(struct file *file, struct extent_gap gap, GArray *runs, in
 	return err;
 }
 
-int file_demand_fault(struct file *file, const struct backend_fault *fault)
+int file_demand_fault(struct file *file, const struct backend_fault *fault, struct pool_wait *wait)
 {
+	uint64_t lacks = 0;
 	int err = -EAGAIN;
 
 	for (int i = 0; i < ATTEMPTS && err == -EAGAIN; i++) {
@@ -330,7 +323,7 @@ int file_demand_fault(struct file *file, const struct backend_fault *fault)
 		struct extent_gap gap;
 
 		pthread_rwlock_wrlock(&file->lock);
-		err = find_memory(file, fault, &gap, runs);
+		err = find_memory(file, fault, &gap, runs, &lacks);
 		pthread_rwlock_unlock(&file->lock);
 		if (err)
 			break;
@@ -339,5 +332,8 @@ int file_demand_fault(struct file *file, const struct backend_fault *fault)
 		err = use_memory(file, gap, runs, err);
 		pthread_rwlock_unlock(&file->lock);
 	}
+	/* Without the lock: requests for the file shall not wait for its memory. */
+	if (err == -ENOSPC && lacks)
+		err = pool_await(file->storage->pool, lacks, file->unit, wait) ?: -EALREADY;
 	return err == -EAGAIN ? -EEXIST : err;
 }

@@ -34,6 +34,7 @@ enum job_kind {
 struct job {
 	enum job_kind kind;
 	gint64 end; /* of a FAULT that waits for memory of the host: when its patience ends; 0: it has not waited */
+	struct pool_wait wait; /* of a FAULT that waits for lent memory */
 	union {
 		struct backend_fault fault;
 		struct backend_mapping mapping; /* UNALIGNED, REFUSED */
@@ -86,7 +87,7 @@ static void tell_refused(struct namespace *ns, const struct backend_mapping *map
 	log_warning("%s: %s (pid %d) was refused a private mapping: use share=on", name, mapping->comm, mapping->pid);
 }
 
-static int work(struct namespace *ns, struct file *file, const struct job *job)
+static int work(struct namespace *ns, struct file *file, struct job *job)
 {
 	const struct backend_fault *fault = &job->fault;
 
@@ -104,11 +105,11 @@ static int work(struct namespace *ns, struct file *file, const struct job *job)
 		return 0;
 	case JOB_FAULT:
 	default:
-		return file_demand_fault(file, fault);
+		return file_demand_fault(file, fault, &job->wait);
 	}
 }
 
-static int work_on_unlinked_mapped(const struct fault_service *service, const struct job *job)
+static int work_on_unlinked_mapped(const struct fault_service *service, struct job *job)
 {
 	const struct storage *storage = service->storage;
 	struct file *file = unlinked_mapped_use(storage->unlinked_mapped, id_of(job));
@@ -171,7 +172,7 @@ static void forget(gpointer data)
 	g_free(job);
 }
 
-static int serve(const struct fault_service *service, const struct job *job)
+static int serve(const struct fault_service *service, struct job *job)
 {
 	struct file *file;
 	int err = namespace_get_file(service->ns, id_of(job), &file);
@@ -187,9 +188,20 @@ static int serve(const struct fault_service *service, const struct job *job)
 	return err;
 }
 
+/* Queues @job again, behind the others. A job that waits when the service stops is dropped, without an answer. */
+static void queue_again(struct fault_service *service, struct job *job)
+{
+	g_mutex_lock(&service->lock);
+	if (service->stopping)
+		forget(job);
+	else
+		g_thread_pool_push(service->pool, job, NULL);
+	g_mutex_unlock(&service->lock);
+}
+
 /*
  * Queues @job again after a pause, behind the others: those may need no memory of the host, and shall not wait for it. False: its
- * patience is at its end. A job that waits when the service stops is dropped, without an answer.
+ * patience is at its end.
  */
 static bool try_later(struct fault_service *service, struct job *job)
 {
@@ -202,18 +214,14 @@ static bool try_later(struct fault_service *service, struct job *job)
 	if (now >= job->end)
 		return false;
 	g_usleep(PAUSE);
-	g_mutex_lock(&service->lock);
-	if (service->stopping)
-		forget(job);
-	else
-		g_thread_pool_push(service->pool, job, NULL);
-	g_mutex_unlock(&service->lock);
+	queue_again(service, job);
 	return true;
 }
 
 /*
  * -ENOMEM: the kernel has no memory to map the unit by, which it zeroes. That does not last, because the kernel frees memory then: no
- * reason to kill the guest at once. -ERESTART: the next daemon gets the fault again.
+ * reason to kill the guest at once. -ERESTART: the next daemon gets the fault again. -EALREADY: it waits for lent memory, and has
+ * waited for a moment.
  */
 static void run(gpointer data, gpointer user_data)
 {
@@ -221,6 +229,10 @@ static void run(gpointer data, gpointer user_data)
 	struct job *job = data;
 	int err = serve(service, job);
 
+	if (job->kind == JOB_FAULT && err == -EALREADY) {
+		queue_again(service, job);
+		return;
+	}
 	if (job->kind == JOB_FAULT && err == -ENOMEM && try_later(service, job))
 		return;
 	if (job->kind == JOB_FAULT && err && err != -ERESTART)

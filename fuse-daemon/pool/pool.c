@@ -148,7 +148,7 @@ static uint64_t lacking(const struct pool *pool, const struct numa_policy *polic
 static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
                  const struct allocator_request *request, bool promised, bool recalls, GArray *out)
 {
-	struct pool_recall recall = { .recall.regions = numa_policy_regions(&pool->map, policy, request->regions),
+	struct pool_recall recall = { .recall.regions = pool_regions_allowed(pool, policy, request->regions),
 		                      .refused = !recalls };
 	guint first = out->len;
 	int err, shortage;
@@ -183,9 +183,9 @@ void pool_set_overcommit(struct pool *pool, double factor)
 	pool->overcommit = factor;
 }
 
-int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
+int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool recalls)
 {
-	struct pool_recall recall = { .recall.regions = regions };
+	struct pool_recall recall = { .recall.regions = regions, .refused = !recalls };
 	uint64_t there;
 	int err;
 
@@ -228,6 +228,11 @@ uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uin
 	bytes = MIN(there, may / unit * unit);
 	g_mutex_unlock(&pool->lock);
 	return bytes;
+}
+
+uint64_t pool_regions_allowed(const struct pool *pool, const struct numa_policy *policy, uint64_t regions)
+{
+	return numa_policy_regions(&pool->map, policy, regions);
 }
 
 bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy)

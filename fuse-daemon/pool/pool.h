@@ -67,8 +67,8 @@ struct pool_region {
 };
 
 /*
- * @regions: GArray of struct memory_region, which is copied. At most @max_waiting requests, and as many faults, wait for
- * memory at a time: other threads must be left to process what frees it. NULL and @error when regions are malformed or overlap.
+ * @regions: GArray of struct memory_region, which is copied. At most @max_waiting callers wait for memory at a time: other
+ * threads must be left to process the requests that free it. NULL and @error when regions are malformed or overlap.
  */
 struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **error);
 void pool_destroy(struct pool *pool);
@@ -91,8 +91,11 @@ int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct
                GArray *out);
 /* The factor of the capacity that may be promised; the default is 1. To be called before the first allocation. */
 void pool_set_overcommit(struct pool *pool, double factor);
-/* Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC, -EINTR or -ERESTART. May wait as pool_alloc() does. */
-int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
+/*
+ * Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC, -EINTR or -ERESTART. May wait as pool_alloc() does, for lent
+ * memory only with @recalls.
+ */
+int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool recalls);
 /* Promises @bytes more regardless of the limit: for files on record, which have their promises already. */
 void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* Takes back the promise of @bytes. */
@@ -103,10 +106,23 @@ void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes);
  */
 int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
                         const struct allocator_request *request, bool recalls, GArray *out);
+/* A request that waits for lent memory in steps; 0 at first. */
+struct pool_wait {
+	gint64 since; /* when it began: monotonic time, us */
+	bool refused; /* no lent memory can be had for it */
+};
+
+/*
+ * Asks for @bytes of lent memory of @regions, and waits briefly, so that the caller can let go of its locks and serve others meanwhile.
+ * 0: try again, with the same @wait. -ENOSPC: lent memory does not help, or none has come back for too long. -ERESTART: as pool_alloc().
+ */
+int pool_await(struct pool *pool, uint64_t regions, uint64_t bytes, struct pool_wait *wait);
 /* As pool_free(), and promises as much memory again. */
 void pool_free_promised(struct pool *pool, const struct extent *runs, guint count);
 /* The bytes of @regions that pool_alloc() could give in units of @unit, now or after it has waited for lent memory. */
 uint64_t pool_available(struct pool *pool, const struct numa_policy *policy, uint64_t regions, uint64_t unit);
+/* Those of @regions that @policy allows; NULL: all. */
+uint64_t pool_regions_allowed(const struct pool *pool, const struct numa_policy *policy, uint64_t regions);
 /* Does every node that the policy names have a region? */
 bool pool_has_nodes(struct pool *pool, const struct numa_policy *policy);
 /* Adds to @bytes[i] the bytes of @run in region i, in the order of pool_get_regions(). */

@@ -20,6 +20,7 @@ struct pool_recall {
 	uint64_t lacking;          /* bytes; what was taken back since it looked last is subtracted */
 	bool refused;              /* no lent memory can be had for it */
 	bool left;                 /* it is left to the next daemon */
+	bool brief;                /* pool_await() */
 };
 
 struct pool {
@@ -56,9 +57,8 @@ struct pool {
 	GArray *former_pins;                 /* struct pool_pin, by address: in no region */
 	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
 	double overcommit;
-	gint64 patience_until;   /* monotonic time, us */
-	unsigned waiting;        /* requests */
-	unsigned faults_waiting; /* the others */
+	gint64 patience_until; /* monotonic time, us */
+	unsigned waiting;
 	unsigned max_waiting;
 };
 

@@ -38,7 +38,7 @@ _SIGNATURES = {
     "pool_need_zeroing": (None, c_void_p),
     "pool_alloc": (c_int, c_void_p, c_void_p, POINTER(Request), c_void_p),
     "pool_alloc_promised": (c_int, c_void_p, c_void_p, c_int, POINTER(Request), c_bool, c_void_p),
-    "pool_promise": (c_int, c_void_p, c_uint64, c_uint64),
+    "pool_promise": (c_int, c_void_p, c_uint64, c_uint64, c_bool),
     "pool_forgo": (None, c_void_p, c_uint64, c_uint64),
     "pool_free": (None, *_RUNS),
     "pool_free_promised": (None, *_RUNS),
@@ -122,7 +122,7 @@ class Pool:
 
     def promise(self, length, kind=ANY_REGION):
         """0 or a negative errno."""
-        return self._library.pool_promise(self._self, kind, length)
+        return self._library.pool_promise(self._self, kind, length, True)
 
     def forgo(self, length, kind=ANY_REGION):
         self._library.pool_forgo(self._self, kind, length)

@@ -85,6 +85,7 @@ static const struct bad {
 	{ "lend-dirty",
 	  PFN "lend=on\nzero-in-advance=false\n" AUTO,
 	  { ":3: [daemon] lend: ", "needs zero-in-advance=true" } },
+	{ "lend-one-thread", PFN "lend=on\nthreads=1\n" AUTO, { ":4: [daemon] threads: ", "lend=on needs 2 or more" } },
 	{ "lend-on-tmpfs", "[daemon]\nlend=on\n", { ":2: [daemon] lend: ", "needs backend=pfn", "use off" } },
 	{ "lend-idle", PFN "lend-idle=604801\n" AUTO, { ":3: [daemon] lend-idle: ", "from 0 to 604800" } },
 	{ "take-timeout", PFN "take-timeout=0\n" AUTO, { ":3: [daemon] take-timeout: ", "from 1 to 3600" } },

@@ -24,7 +24,7 @@ static int touch(struct file *file, uint64_t offset)
 {
 	const struct backend_fault fault = { .offset = offset / UNIT * UNIT, .length = UNIT, .node = -1 };
 
-	return file_demand_fault(file, &fault);
+	return file_demand_fault(file, &fault, &(struct pool_wait){ 0 });
 }
 
 static void sizing_takes_no_memory(void)
@@ -79,7 +79,7 @@ static int touch_meanwhile(struct backend *backend, struct extent extent)
 
 	meanwhile.ops.clean = meanwhile.clean;
 	/* The process repeats its access. */
-	g_assert_cmpint(file_demand_fault(meanwhile.file, &next), ==, -EEXIST);
+	g_assert_cmpint(file_demand_fault(meanwhile.file, &next, &(struct pool_wait){ 0 }), ==, -EEXIST);
 	g_assert_cmpint(file_allocate(meanwhile.file, 0, 0, UNIT), ==, -ENOSPC);
 	/* What was promised is there. */
 	g_assert_cmpint(touch(meanwhile.other, 0), ==, 0);
@@ -100,7 +100,7 @@ static void two_touches_take_no_memory_of_other_files(void)
 	g_assert_cmpint(file_truncate(meanwhile.other, UNIT), ==, 0);
 	meanwhile.ops.clean = touch_meanwhile;
 	fake->storage.ops = &meanwhile.ops;
-	g_assert_cmpint(file_demand_fault(meanwhile.file, &first), ==, 0);
+	g_assert_cmpint(file_demand_fault(meanwhile.file, &first, &(struct pool_wait){ 0 }), ==, 0);
 	g_assert_cmpuint(file_allocated(meanwhile.file), ==, UNIT);
 	g_assert_cmpuint(file_allocated(meanwhile.other), ==, UNIT);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
@@ -118,10 +118,10 @@ static void a_touch_may_bring_more(void)
 
 	fake->storage.demand_extent = DMEMFS_PAGE_1G;
 	g_assert_cmpint(file_truncate(file, 2 * UNIT + 1), ==, 0);
-	g_assert_cmpint(file_demand_fault(file, &first), ==, 0);
+	g_assert_cmpint(file_demand_fault(file, &first, &(struct pool_wait){ 0 }), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, UNIT);
 	/* Never past the size. */
-	g_assert_cmpint(file_demand_fault(file, &last), ==, 0);
+	g_assert_cmpint(file_demand_fault(file, &last, &(struct pool_wait){ 0 }), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, UNIT + DMEMFS_PAGE_4K);
 	file_destroy(file);
 	fake_destroy(fake);
@@ -136,7 +136,7 @@ static void a_small_page_is_better_than_lent_memory(void)
 	const struct extent all = { UINT64_C(4) << 30, 2 * UNIT }, unit = { all.start + UNIT, UNIT };
 	struct pool *pool = fake->storage.pool;
 	g_autoptr(GArray) believed = extents_new();
-	unsigned waits = current_request_fault_waits();
+	struct pool_wait wait = { 0 };
 	int err;
 
 	fake->storage.demand_extent = UNIT;
@@ -147,14 +147,14 @@ static void a_small_page_is_better_than_lent_memory(void)
 	g_assert_cmpint(file_truncate(other, DMEMFS_PAGE_4K), ==, 0);
 	g_assert_true(pool_lend_begin(pool, unit));
 	pool_open_lending(pool, G_TIME_SPAN_SECOND);
-	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
+	g_assert_cmpint(file_demand_fault(file, &fault, &wait), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, DMEMFS_PAGE_4K);
-	g_assert_cmpuint(current_request_fault_waits(), ==, waits);
+	g_assert_cmpint(wait.since, ==, 0);
 	/* Only the page for which nothing is free needs it. */
 	pool_close_lending(pool);
 	do {
 		fault.offset += DMEMFS_PAGE_4K;
-		err = file_demand_fault(file, &fault);
+		err = file_demand_fault(file, &fault, &(struct pool_wait){ 0 });
 	} while (!err);
 	g_assert_cmpint(err, ==, -ERESTART);
 	g_assert_cmpuint(file_allocated(file), ==, UNIT - DMEMFS_PAGE_4K);

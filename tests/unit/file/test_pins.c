@@ -187,15 +187,15 @@ static void what_is_pinned_is_not_promised_again(void)
 	g_assert_cmpuint(file_charged(file), ==, 4 * UNIT);
 	/* By punching and pinning in turn, a process would get all memory there is. */
 	g_assert_cmpint(file_allocate(file, 0, 0, 2 * UNIT), ==, -ENOSPC);
-	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
+	g_assert_cmpint(file_demand_fault(file, &fault, &(struct pool_wait){ 0 }), ==, 0);
 	fault.offset = UNIT;
-	g_assert_cmpint(file_demand_fault(file, &fault), ==, -ENOSPC);
+	g_assert_cmpint(file_demand_fault(file, &fault, &(struct pool_wait){ 0 }), ==, -ENOSPC);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
 	fake_unpin(fake);
 	poll(fake, &state, &now, 3);
 	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
-	g_assert_cmpint(file_demand_fault(file, &fault), ==, 0);
+	g_assert_cmpint(file_demand_fault(file, &fault, &(struct pool_wait){ 0 }), ==, 0);
 	g_assert_cmpint(file_truncate(file, 0), ==, 0);
 	file_destroy(file);
 	fake_destroy(fake);
@@ -234,7 +234,7 @@ static void what_comes_back_is_promised_at_once(void)
 	poll(fake, &state, &now, 3);
 	g_assert_cmpuint(usage_of(fake).pinned, ==, 0);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, UNIT);
-	g_assert_cmpint(file_demand_fault(race.file, &fault), ==, 0);
+	g_assert_cmpint(file_demand_fault(race.file, &fault, &(struct pool_wait){ 0 }), ==, 0);
 	/* A file with eager allocation, or without a size, needs no promise. */
 	fake_pin(fake, memory_of(race.other));
 	g_assert_cmpint(file_truncate(race.other, 0), ==, 0);

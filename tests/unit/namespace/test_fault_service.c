@@ -315,11 +315,11 @@ static void lend_all(struct world *world, gint64 patience)
 }
 
 /* A process touches inode 2. Returns when the fault waits for lent memory. */
-static struct fault_service *touch_lent(struct world *world)
+static struct fault_service *touch_lent(struct world *world, unsigned threads)
 {
 	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU };
 	struct fault_service *service =
-		fault_service_start(world->ns, &world->fake->storage, 1, FAULT_SERVICE_PATIENCE);
+		fault_service_start(world->ns, &world->fake->storage, threads, FAULT_SERVICE_PATIENCE);
 	const struct lend_rules rules = { .on = true };
 	struct extent unit;
 
@@ -329,14 +329,14 @@ static struct fault_service *touch_lent(struct world *world)
 	return service;
 }
 
-static void leave_to_the_next(struct world *world, struct fault_service *service)
+static void leave_to_the_next(struct world *world, struct fault_service *service, int answers)
 {
 	struct pool *pool = world->fake->storage.pool;
 	g_autoptr(GArray) lent = NULL;
 
 	pool_close_lending(pool);
 	fault_service_stop(service);
-	g_assert_cmpint(world->fake->answers, ==, 0);
+	g_assert_cmpint(world->fake->answers, ==, answers);
 	lent = pool_list_lent(pool);
 	for (guint i = 0; i < lent->len; i++)
 		pool_take_back(pool, g_array_index(lent, struct lend_unit, i).extent);
@@ -349,8 +349,8 @@ static void fault_leaves_lent_memory_to_the_next_daemon(void)
 	struct fault_service *service;
 
 	lend_all(&world, 2 * G_TIME_SPAN_SECOND);
-	service = touch_lent(&world);
-	leave_to_the_next(&world, service);
+	service = touch_lent(&world, 1);
+	leave_to_the_next(&world, service, 0);
 	world_tear_down(&world, NULL);
 }
 
@@ -380,17 +380,38 @@ static void removed_files_become_idle_while_one_waits(void)
 	g_assert_cmpint(namespace_unlink(world.ns, STORE_ROOT_INO, "vm1"), ==, 0);
 	g_assert_cmpint(namespace_unlink(world.ns, STORE_ROOT_INO, "vm2"), ==, 0);
 	g_assert_nonnull(unlinked_mapped_find(table, 2));
-	service = touch_lent(&world);
+	service = touch_lent(&world, 1);
 	main_loop = g_thread_new("main-loop", hear_of_idle_memory, world.fake);
 	for (int i = 0; i < 5000 && !g_atomic_int_get(&heard); i++)
 		g_usleep(1000);
 	g_assert_true(g_atomic_int_get(&heard));
 	g_thread_join(main_loop);
-	g_assert_null(unlinked_mapped_find(table, 3));
-	g_assert_cmpuint(fake_promised_bytes(world.fake), ==, DMEMFS_PAGE_2M);
-	leave_to_the_next(&world, service);
+	for (int i = 0; i < 5000 && !g_atomic_int_get(&world.fake->answers); i++)
+		g_usleep(1000);
+	leave_to_the_next(&world, service, 1);
 	g_assert_null(unlinked_mapped_find(table, 2));
+	g_assert_null(unlinked_mapped_find(table, 3));
 	g_assert_cmpuint(fake_promised_bytes(world.fake), ==, 0);
+	world_tear_down(&world, NULL);
+}
+
+/* Two threads: one serves a fault that waits for lent memory, and more faults of that file come, and a punched hole. */
+static void other_files_need_threads_too(void)
+{
+	struct backend_fault fault = { .id = 2, .length = DMEMFS_PAGE_2M, .pid = 7, .comm = QEMU },
+			     other = { .id = END };
+	struct world world = { 0 };
+	struct fault_service *service;
+
+	lend_all(&world, G_TIME_SPAN_HOUR);
+	service = touch_lent(&world, 2);
+	for (int i = 0; i < 4; i++)
+		world.fake->demand->fault(&fault, world.fake->demand_data);
+	world.fake->demand->punched(fault.id, 0, DMEMFS_PAGE_2M, world.fake->demand_data);
+	world.fake->demand->fault(&other, world.fake->demand_data);
+	for (int i = 0; i < 5000 && !g_atomic_int_get(&world.fake->answers); i++)
+		g_usleep(1000);
+	leave_to_the_next(&world, service, 1);
 	world_tear_down(&world, NULL);
 }
 
@@ -411,5 +432,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/fault_service/stop", fault_waits_for_the_next_daemon);
 	g_test_add_func("/fault_service/lent", fault_leaves_lent_memory_to_the_next_daemon);
 	g_test_add_func("/fault_service/removed", removed_files_become_idle_while_one_waits);
+	g_test_add_func("/fault_service/threads", other_files_need_threads_too);
 	return g_test_run();
 }

@@ -89,16 +89,16 @@ static void promises_are_of_a_kind(void)
 	g_autoptr(GArray) runs = extents_new();
 	struct pool_usage usage;
 
-	g_assert_cmpint(pool_promise(pool, paged, 2 * G1), ==, 0);
-	g_assert_cmpint(pool_promise(pool, paged, DMEMFS_PAGE_4K), ==, -ENOSPC);
-	g_assert_cmpint(pool_promise(pool, raw, 4 * G1), ==, 0);
+	g_assert_cmpint(pool_promise(pool, paged, 2 * G1, true), ==, 0);
+	g_assert_cmpint(pool_promise(pool, paged, DMEMFS_PAGE_4K, true), ==, -ENOSPC);
+	g_assert_cmpint(pool_promise(pool, raw, 4 * G1, true), ==, 0);
 	pool_forgo(pool, raw, G1);
 	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.promised, ==, 5 * G1);
 	g_assert_cmpint(take(pool, PAGE_ORDER_1G, NULL, G1, false, runs), ==, -ENOSPC);
 	g_assert_cmpint(take(pool, PAGE_ORDER_1G, NULL, 2 * G1, true, runs), ==, 0);
 	pool_free_promised(pool, (const struct extent *)runs->data, runs->len);
-	g_assert_cmpint(pool_promise(pool, paged, DMEMFS_PAGE_4K), ==, -ENOSPC);
+	g_assert_cmpint(pool_promise(pool, paged, DMEMFS_PAGE_4K, true), ==, -ENOSPC);
 	pool_forgo(pool, paged, 2 * G1);
 	pool_forgo(pool, raw, 3 * G1);
 	pool_get_usage(pool, &usage);
@@ -117,7 +117,7 @@ static void a_kind_that_no_region_has_is_a_shortage(void)
 	pool = pool_new(regions, 0, NULL);
 	g_assert_cmphex(pool_regions_of(pool, PAGE_ORDER_1G), ==, 0);
 	g_assert_cmpint(take(pool, PAGE_ORDER_1G, NULL, G1, false, runs), ==, -ENOSPC);
-	g_assert_cmpint(pool_promise(pool, pool_regions_of(pool, PAGE_ORDER_1G), G1), ==, -ENOSPC);
+	g_assert_cmpint(pool_promise(pool, pool_regions_of(pool, PAGE_ORDER_1G), G1, true), ==, -ENOSPC);
 	g_assert_cmpuint(pool_largest_order(pool), ==, PAGE_ORDER_2M);
 	pool_destroy(pool);
 }

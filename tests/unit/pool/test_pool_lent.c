@@ -301,8 +301,8 @@ static void promises_are_covered_by_what_is_not_lent(void)
 {
 	struct lender *lender = lender_new(0);
 
-	g_assert_cmpint(pool_promise(lender->pool, 1, 3 * GIB), ==, 0);
-	g_assert_cmpint(pool_promise(lender->pool, 1, DMEMFS_PAGE_2M), ==, -ENOSPC);
+	g_assert_cmpint(pool_promise(lender->pool, 1, 3 * GIB, true), ==, 0);
+	g_assert_cmpint(pool_promise(lender->pool, 1, DMEMFS_PAGE_2M, true), ==, -ENOSPC);
 	lender_end(lender, 0x7);
 }
 
@@ -367,7 +367,7 @@ static void requests_are_left_to_the_next_daemon(void)
 	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ERESTART);
 	g_thread_join(thread);
 	g_assert_cmpint(take_from(pool, NULL, GIB), ==, -ERESTART);
-	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, GIB), ==, -ERESTART);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, GIB, true), ==, -ERESTART);
 	/* The next daemon could not serve this one either. */
 	g_assert_cmpint(take_from(pool, NULL, 7 * GIB), ==, -ENOSPC);
 	pool_destroy(pool);
@@ -394,8 +394,8 @@ static void a_fault_waits_however_many_requests_do(void)
 {
 	struct waiter waiter = { new_lent_pool(G_TIME_SPAN_HOUR), 0 };
 	const struct current_request request = { .unique = 2 }, none = { 0 };
-	GThread *threads[WAITING_MOST];
-	unsigned waits = current_request_fault_waits();
+	GThread *threads[WAITING_MOST], *closer;
+	struct pool_wait wait = { 0 };
 
 	for (guint i = 0; i < G_N_ELEMENTS(threads); i++) {
 		threads[i] = g_thread_new("request", wait_as_a_request, &waiter);
@@ -406,14 +406,42 @@ static void a_fault_waits_however_many_requests_do(void)
 	g_assert_cmpint(take_from(waiter.pool, NULL, GIB), ==, -ENOSPC);
 	current_request_set(&none);
 
-	GThread *closer = g_thread_new("close", close_lending, waiter.pool);
-
-	g_assert_cmpint(take_from(waiter.pool, NULL, GIB), ==, -ERESTART);
-	g_assert_cmpuint(current_request_fault_waits(), >, waits);
+	g_assert_cmpint(pool_await(waiter.pool, ALLOCATOR_ANY_REGION, GIB, &wait), ==, 0);
+	closer = g_thread_new("close", close_lending, waiter.pool);
 	g_thread_join(closer);
 	for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
 		g_thread_join(threads[i]);
+	g_assert_cmpint(pool_await(waiter.pool, ALLOCATOR_ANY_REGION, GIB, &wait), ==, -ERESTART);
 	pool_destroy(waiter.pool);
+}
+
+/* Their time counts together. */
+static void a_request_waits_in_steps(void)
+{
+	gint64 start = g_get_monotonic_time(), patience = 400 * G_TIME_SPAN_MILLISECOND;
+	struct pool *pool = new_lent_pool(patience);
+	struct pool_wait wait = { 0 };
+	unsigned steps = 0;
+
+	while (pool_await(pool, ALLOCATOR_ANY_REGION, GIB, &wait) == 0)
+		steps++;
+	g_assert_cmpint(pool_await(pool, ALLOCATOR_ANY_REGION, GIB, &wait), ==, -ENOSPC);
+	g_assert_cmpuint(steps, >, 1);
+	g_assert_cmpint(g_get_monotonic_time() - start, >=, patience);
+	pool_destroy(pool);
+}
+
+/* It hears in one of its steps that no unit comes back. */
+static void a_request_is_refused_in_steps(void)
+{
+	struct lender *lender = lender_new(0x3f);
+	struct pool_wait wait = { 0 };
+	unsigned steps = 0;
+
+	while (pool_await(lender->pool, ALLOCATOR_ANY_REGION, GIB, &wait) == 0)
+		g_assert_cmpuint(steps++, <, 1000);
+	g_assert_cmpint(pool_await(lender->pool, ALLOCATOR_ANY_REGION, GIB, &wait), ==, -ENOSPC);
+	lender_end(lender, 0x3f);
 }
 
 /* Memory in it was freed a moment ago, so it is not idle. */
@@ -464,9 +492,9 @@ static void what_is_promised_is_not_lent(void)
 	pool_open_lending(pool, 0);
 	g_assert_cmpint(pool_next_lending(pool, &at_once, &next), ==, LEND_UNIT);
 	/* It is lent from now on, not only when the lender begins with it. */
-	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, 6 * GIB), ==, -ENOSPC);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, 6 * GIB, true), ==, -ENOSPC);
 	assert_usage(pool, 5, 1);
-	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, 5 * GIB), ==, 0);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, 5 * GIB, true), ==, 0);
 	g_assert_cmpint(pool_next_lending(pool, &at_once, &next), ==, LEND_REST);
 	pool_destroy(pool);
 }
@@ -513,6 +541,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool-lent/interrupted", a_request_that_is_interrupted_does_not_wait);
 	g_test_add_func("/pool-lent/closed", requests_are_left_to_the_next_daemon);
 	g_test_add_func("/pool-lent/fault", a_fault_waits_however_many_requests_do);
+	g_test_add_func("/pool-lent/steps", a_request_waits_in_steps);
+	g_test_add_func("/pool-lent/steps-refused", a_request_is_refused_in_steps);
 	g_test_add_func("/pool-lent/idle", what_is_freed_is_lent_later);
 	g_test_add_func("/pool-lent/second-try", what_could_not_be_lent_before_is_lent);
 	g_test_add_func("/pool-lent/promised", what_is_promised_is_not_lent);

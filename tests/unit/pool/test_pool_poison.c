@@ -152,7 +152,7 @@ static void promises_are_kept_as_far_as_memory_goes(void)
 	};
 	g_autoptr(GArray) runs = new_runs();
 
-	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, SIZE), ==, 0);
+	g_assert_cmpint(pool_promise(pool, ALLOCATOR_ANY_REGION, SIZE, true), ==, 0);
 	g_assert_cmpint(pool_alloc_promised(pool, NULL, -1, &request, true, runs), ==, 0);
 	poison(pool, g_array_index(runs, struct extent, 0).start, K4);
 	pool_free_promised(pool, (const struct extent *)runs->data, runs->len);
