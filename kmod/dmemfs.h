@@ -338,7 +338,7 @@ int dmemfs_poison_next(struct dmemfs_poison *arg);
 /*
  * Whether the kernel has found the lent page to be bad, and it is not in use any more and never will be: others have been
  * told by its mark. A page of which memory_failure() made nothing better is still in use. So is one that a tmpfs or the
- * swap cache keeps, to tell who reads it later.
+ * swap cache keeps, to tell who reads it later, and one to which somebody has a reference, as a pipe has after vmsplice().
  */
 bool dmemfs_poison_is_lost(struct page *page);
 /* Whether some lent page is bad and not lost. The kernel does not look, and takes it offline all the same. */

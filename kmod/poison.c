@@ -17,6 +17,7 @@
 
 #include <linux/cleanup.h>
 #include <linux/delay.h>
+#include <linux/page_ref.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -120,10 +121,11 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 	return 0;
 }
 
+/* memory_failure() keeps one reference of a page that it took out of use; a free page that it could not get at has none. */
 bool dmemfs_poison_is_lost(struct page *page)
 {
-	return PageHWPoison(page) && !PageLRU(page) && !PageCompound(page) && !folio_mapped(page_folio(page)) &&
-	       !folio_mapping(page_folio(page));
+	return PageHWPoison(page) && page_ref_count(page) <= 1 && !PageLRU(page) && !PageCompound(page) &&
+	       !folio_mapped(page_folio(page)) && !folio_mapping(page_folio(page));
 }
 
 bool dmemfs_poison_is_kept(struct dmemfs_range pfns)

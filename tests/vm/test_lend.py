@@ -387,14 +387,18 @@ def test_a_full_host_with_swap(device, lent, load):
 
 @pytest.mark.usefixtures("forgetful")
 @pytest.mark.kernel_log(f"{COMPLAINT}|Memory failure: ")
-@pytest.mark.parametrize("kind, online", [("poison", True), ("poison", False), ("poison-tmpfs", True)])
+@pytest.mark.parametrize("kind, online", [("poison", True), ("poison", False), ("poison-tmpfs", True), ("poison-pipe", True)])
 def test_poisoned_pages_can_be_taken(device, lent, load, kind, online):
-    """The kernel finds an error without a machine check. A tmpfs keeps its page, with the struct page, until the file is gone."""
+    """
+    The kernel finds an error without a machine check. A tmpfs keeps its page, with the struct page, until the file is gone;
+    a pipe, until it is closed.
+    """
     total = meminfo("MemTotal") - GIB
     process = load(kind, 64)
     assert process.inside > 1000
-    if kind == "poison-tmpfs":
-        assert take(device, lent, "with a poisoned page of a file") == errno.EBUSY
+    if kind != "poison":
+        assert take(device, lent, f"with a page in use, {kind}") == errno.EBUSY
+        assert state(device) == [(lent, GIB, ONLINE)] and meminfo("MemTotal") == total + GIB
     process.end()
     for path in () if online else blocks(lent, GIB):
         path.write_text("offline")

@@ -48,7 +48,7 @@ static bool is(const char *name)
 /* Its first page is poisoned. */
 static bool is_poisoned(void)
 {
-	return is("poison") || is("poison-tmpfs");
+	return is("poison") || is("poison-tmpfs") || is("poison-pipe");
 }
 
 /* Pages with the same content can be merged. */
@@ -130,20 +130,23 @@ static void use(size_t length)
 		check(!mlock(memory, length), "mlock");
 	if (is("ksm"))
 		check(!madvise(memory, length, MADV_MERGEABLE), "madvise");
-	if (is_poisoned())
-		check(!madvise(memory, PAGE, MADV_HWPOISON), "madvise");
 	if (is("uring")) {
 		int ring = syscall(SYS_io_uring_setup, 4, &(struct io_uring_params){});
 
 		check(ring >= 0, "io_uring_setup");
 		check(!syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &all, 1), "io_uring_register");
 	}
-	if (is("vmsplice")) {
+	if (is("vmsplice") || is("poison-pipe")) {
 		int pipe_fds[2];
 
+		/* A pipe that has the poisoned page shall not have others as well: they could not be moved. */
+		if (is_poisoned())
+			all.iov_len = PAGE;
 		check(!pipe(pipe_fds) && fcntl(pipe_fds[1], F_SETPIPE_SZ, PIPE_SIZE) > 0, "pipe");
 		check(vmsplice(pipe_fds[1], &all, 1, SPLICE_F_NONBLOCK) > 0, "vmsplice");
 	}
+	if (is_poisoned())
+		check(!madvise(memory, PAGE, MADV_HWPOISON), "madvise");
 }
 
 /* The kernel tells of the poisoned page; this signal would not be ignored. */
