@@ -98,6 +98,14 @@ bool dmemfs_is_lent(unsigned long pfn)
 	return xa_load(&units, pfn / unit_pages());
 }
 
+static void unfreeze(unsigned long pfn, unsigned long end)
+{
+	for (; pfn < end; pfn++) {
+		if (PageOffline(pfn_to_page(pfn)))
+			page_ref_unfreeze(pfn_to_page(pfn), 1);
+	}
+}
+
 /* Whether all pages of the block at @pfn are allocated, or poisoned and out of use; their references are gone then. */
 static bool freeze_block(struct unit *unit, unsigned long pfn)
 {
@@ -112,20 +120,9 @@ static bool freeze_block(struct unit *unit, unsigned long pfn)
 			break;
 	}
 	unit->frozen = pos == end;
-	while (pos < end && pos-- > pfn) {
-		if (PageOffline(pfn_to_page(pos)))
-			page_ref_unfreeze(pfn_to_page(pos), 1);
-	}
+	if (!unit->frozen)
+		unfreeze(pfn, pos);
 	return unit->frozen;
-}
-
-static void unfreeze_block(struct unit *unit, unsigned long pfn)
-{
-	for (unsigned long end = pfn + block_pages(); unit->frozen && pfn < end; pfn++) {
-		if (PageOffline(pfn_to_page(pfn)))
-			page_ref_unfreeze(pfn_to_page(pfn), 1);
-	}
-	unit->frozen = false;
 }
 
 static struct dmemfs_range block_at(unsigned long pfn)
@@ -136,10 +133,13 @@ static struct dmemfs_range block_at(unsigned long pfn)
 /* A memory block is about to change. */
 static int begin_change(struct unit *unit, unsigned long action, unsigned long pfn)
 {
+	unsigned long bad;
 	bool own;
 
 	if (action == MEM_GOING_ONLINE && !is_zone_movable_page(pfn_to_page(pfn)))
 		return -EPERM;
+	if (action == MEM_GOING_ONLINE && dmemfs_poison_find(block_at(pfn), &bad))
+		return -EHWPOISON;
 	if (action == MEM_GOING_OFFLINE && dmemfs_poison_is_kept(block_at(pfn)))
 		return -EBUSY;
 	xa_lock(&units);
@@ -157,14 +157,14 @@ static void end_change(struct unit *unit, unsigned long action, unsigned long pf
 {
 	bool own = READ_ONCE(unit->taker) == current;
 
-	if (own && action == MEM_CANCEL_OFFLINE)
-		unfreeze_block(unit, pfn);
+	if (own && action == MEM_CANCEL_OFFLINE && unit->frozen)
+		unfreeze(pfn, pfn + block_pages());
 	if (action == MEM_OFFLINE)
 		dmemfs_poison_lent(block_at(pfn));
-	if (own && action == MEM_OFFLINE) {
-		unit->frozen = false;
+	if (own && action == MEM_OFFLINE)
 		__set_bit((pfn - unit->pfns.first) / block_pages(), &unit->gone);
-	}
+	if (own)
+		unit->frozen = false;
 	xa_lock(&units);
 	unit->changing = false;
 	xa_unlock(&units);

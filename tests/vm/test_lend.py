@@ -422,6 +422,33 @@ def test_machine_checks_in_lent_memory(device, lent):
     assert [(bad.start, bad.length) for bad in device.poison()] == [(lent + 77 * PAGE, PAGE)]
 
 
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.kernel_log("the page is lent")
+@pytest.mark.kernel_log(f"{COMPLAINT}|Memory failure: ")
+@pytest.mark.parametrize("online", [False, True], ids=["offline", "online"])
+def test_blocks_with_a_poisoned_page_stay_offline(device, unit, online):
+    """The kernel knows nothing of an error in a block that is offline when it happens."""
+    block, *others = blocks(unit, GIB)
+    device.lend(unit)
+    if online:
+        bring_online(unit, GIB)
+    inject(unit + 77 * PAGE)
+    assert device.events(WAIT)
+    if online:
+        block.write_text("offline")
+    for _ in range(2):
+        with fails_with(EHWPOISON):
+            block.write_text("online_movable")
+    for path in () if online else others:
+        path.write_text("online_movable")
+    assert states(unit, GIB) == ["offline"] + ["online"] * len(others)
+    assert state(device) == [(unit, GIB, OFFLINE)]
+    assert take(device, unit, "with a block that stays offline") == 0
+    assert [(bad.start, bad.length) for bad in device.poison()] == [(unit + 77 * PAGE, PAGE)]
+    with fails_with(EHWPOISON):
+        device.lend(unit)
+
+
 def wait_state(device, *wanted):
     deadline = time.monotonic() + WAIT
     while state(device) != list(wanted):
