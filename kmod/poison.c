@@ -121,11 +121,15 @@ int dmemfs_poison_next(struct dmemfs_poison *arg)
 	return 0;
 }
 
-/* memory_failure() keeps one reference of a page that it took out of use; a free page that it could not get at has none. */
+/*
+ * memory_failure() keeps one reference of a page that it took out of use; a free page that it could not get at has none. A
+ * page with a type, of zsmalloc for example, has one, too: that of its owner, who does not know.
+ */
 bool dmemfs_poison_is_lost(struct page *page)
 {
-	return PageHWPoison(page) && page_ref_count(page) <= 1 && !PageLRU(page) && !PageCompound(page) &&
-	       !folio_mapped(page_folio(page)) && !folio_mapping(page_folio(page));
+	return PageHWPoison(page) && page_ref_count(page) <= 1 && (!page_has_type(page) || PageBuddy(page)) &&
+	       !PageLRU(page) && !PageCompound(page) && !folio_mapped(page_folio(page)) &&
+	       !folio_mapping(page_folio(page));
 }
 
 bool dmemfs_poison_is_kept(struct dmemfs_range pfns)
