@@ -103,7 +103,7 @@ static char *claim_reason(int device, int err, const struct memory_region *wante
 	case EUNATCH:
 		return g_strdup(
 			"the module cannot hook the kernel functions by which devices reach raw memory (dmesg says why): use "
-			"pages=1G or 2M, which need no hook");
+			"pages=1G or 2M, which need no hook but Linux 6.12 or 7.3");
 	case EINVAL:
 		return alignment_reason(wanted);
 	default:

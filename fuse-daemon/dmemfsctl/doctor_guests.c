@@ -7,6 +7,7 @@
 #include "dmemfsctl/descriptors.h"
 #include "dmemfsctl/doctor.h"
 #include "dmemfsctl/files.h"
+#include "dmemfsctl/machine.h"
 #include "dmemfsctl/qemu_cmdline.h"
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/view.h"
@@ -182,9 +183,12 @@ static GPtrArray *users_of_raw_memory(const struct doctor *doctor)
 
 static void add_direct(struct doctor *doctor, const char *process, const struct user *user, const char *name)
 {
-	doctor_add(doctor, LEVEL_PROBLEM,
-	           "use the page cache for the disk: cache=writeback instead of none or directsync; or give the "
-	           "guest memory with pages=1G or 2M",
+	g_autofree char *advice = machine_advise_pages(doctor->root, "the guest");
+	g_autofree char *remedy =
+		g_strconcat("use the page cache for the disk: cache=writeback instead of none or directsync; or ",
+	                    advice, NULL);
+
+	doctor_add(doctor, LEVEL_PROBLEM, remedy,
 	           "%s(%d) has %s open with O_DIRECT, but memory with pages=none: reading into it fails with "
 	           "EFAULT, whatever aio= is",
 	           process, (int)user->pid, name);
@@ -192,7 +196,9 @@ static void add_direct(struct doctor *doctor, const char *process, const struct 
 
 static void add_assigned(struct doctor *doctor, const char *process, const struct user *user, const char *name)
 {
-	doctor_add(doctor, LEVEL_PROBLEM, "give the guest memory with pages=1G or 2M: dmemfs.pages of its directory",
+	g_autofree char *remedy = machine_advise_pages(doctor->root, "the guest");
+
+	doctor_add(doctor, LEVEL_PROBLEM, remedy,
 	           "%s(%d) has %s open, but memory with pages=none: an assigned device (VFIO) cannot reach it", process,
 	           (int)user->pid, name);
 }

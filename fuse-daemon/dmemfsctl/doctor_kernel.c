@@ -11,6 +11,7 @@
 /* FUSE passthrough came with 6.9. */
 #define VERSION_MIN    6
 #define PATCHLEVEL_MIN 9
+#define BOOT(version)  "boot Linux " version " or later; Debian 12 has one in bookworm-backports: linux-image-amd64"
 
 bool doctor_parse_release(const char *release, unsigned *version, unsigned *patchlevel)
 {
@@ -25,6 +26,49 @@ char *doctor_parse_choice(const char *text)
 	return end ? g_strndup(begin + 1, (gsize)(end - begin - 1)) : NULL;
 }
 
+/* The regions that the configuration wants of reserved RAM; NULL: none. */
+static const GPtrArray *configured_regions(const struct doctor *doctor)
+{
+	return doctor->config && doctor->config->backend == BACKEND_PFN ? doctor->config->regions : NULL;
+}
+
+/* Compound pages that the configuration asks for are missing. Without pages=, or a configuration, the host gets pages=none. */
+static void check_pages(struct doctor *doctor, const char *release)
+{
+	const GPtrArray *regions = configured_regions(doctor);
+	guint before = doctor->findings->len;
+
+	for (guint i = 0; regions && i < regions->len; i++) {
+		const struct region_config *region = g_ptr_array_index(regions, i);
+
+		if (!region->any_order && region->order != PAGE_ORDER_NONE)
+			doctor_add(doctor, LEVEL_PROBLEM, MACHINE_PAGES_REMEDY,
+			           "Linux %s: [region %s] has pages=%s, but " MACHINE_PAGES, release, region->name,
+			           page_order_name(region->order));
+	}
+	if (doctor->findings->len == before)
+		doctor_add(doctor, LEVEL_NOTE, MACHINE_PAGES_REMEDY, "Linux %s: " MACHINE_PAGES, release);
+}
+
+/* Reserved RAM may be wanted, and compound pages of it, unless the configuration says otherwise. */
+static bool may_want_reserved(const struct doctor *doctor)
+{
+	return doctor->pfn || !doctor->config;
+}
+
+static bool may_want_pages(const struct doctor *doctor)
+{
+	const GPtrArray *regions = configured_regions(doctor);
+
+	for (guint i = 0; regions && i < regions->len; i++) {
+		const struct region_config *region = g_ptr_array_index(regions, i);
+
+		if (region->any_order || region->order != PAGE_ORDER_NONE)
+			return true;
+	}
+	return !regions && may_want_reserved(doctor);
+}
+
 void doctor_check_kernel(struct doctor *doctor)
 {
 	g_autofree char *release = doctor_read(doctor, "/proc/sys/kernel/osrelease");
@@ -33,9 +77,13 @@ void doctor_check_kernel(struct doctor *doctor)
 	if (!release || !doctor_parse_release(release, &version, &patchlevel))
 		doctor_add(doctor, LEVEL_NOTE, NULL, "cannot read the kernel's version");
 	else if (version < VERSION_MIN || (version == VERSION_MIN && patchlevel < PATCHLEVEL_MIN))
-		doctor_add(doctor, LEVEL_PROBLEM,
-		           "boot Linux 6.9 or later; Debian 12 has one in bookworm-backports: linux-image-amd64",
+		doctor_add(doctor, LEVEL_PROBLEM, doctor->pfn ? BOOT("6.12") : BOOT("6.9"),
 		           "Linux %s has no FUSE passthrough", release);
+	else if (!machine_can_reserve(doctor->root) && may_want_reserved(doctor))
+		doctor_add(doctor, doctor->pfn ? LEVEL_PROBLEM : LEVEL_NOTE, BOOT("6.12") "; or use backend=memory",
+		           "Linux %s: " MACHINE_RESERVE, release);
+	else if (machine_can_reserve(doctor->root) && !machine_can_have_pages(doctor->root) && may_want_pages(doctor))
+		check_pages(doctor, release);
 	else
 		doctor_add(doctor, LEVEL_OK, NULL, "Linux %s", release);
 }
@@ -88,13 +136,12 @@ void doctor_check_huge_pages(struct doctor *doctor)
 /* Is there a region with pages=none, or will there be one by the configuration? */
 static bool has_raw_region(const struct doctor *doctor)
 {
-	const GPtrArray *regions =
-		doctor->config && doctor->config->backend == BACKEND_PFN ? doctor->config->regions : NULL;
+	const GPtrArray *regions = configured_regions(doctor);
 
 	for (guint i = 0; regions && i < regions->len; i++) {
 		const struct region_config *region = g_ptr_array_index(regions, i);
 
-		if (!region->any_order && region->order == PAGE_ORDER_NONE)
+		if (region->any_order ? !machine_can_have_pages(doctor->root) : region->order == PAGE_ORDER_NONE)
 			return true;
 	}
 	for (guint i = 0; i < doctor->views->len; i++) {
@@ -119,6 +166,9 @@ void doctor_check_kvm(struct doctor *doctor)
 		           "/dev/kvm does not exist: guests would be emulated");
 	if (doctor->pfn && machine_has_unsafe_nesting(doctor->root))
 		doctor_add(doctor, LEVEL_NOTE, MACHINE_NESTING_REMEDY, MACHINE_NESTING);
-	if (has_raw_region(doctor) && machine_refuses_nesting(doctor->root))
-		doctor_add(doctor, LEVEL_NOTE, MACHINE_REFUSAL_REMEDY, MACHINE_REFUSAL);
+	if (has_raw_region(doctor) && machine_refuses_nesting(doctor->root)) {
+		g_autofree char *remedy = machine_refusal_remedy(doctor->root);
+
+		doctor_add(doctor, LEVEL_NOTE, remedy, MACHINE_REFUSAL);
+	}
 }

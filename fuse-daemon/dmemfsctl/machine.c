@@ -128,14 +128,43 @@ static bool is_on(const char *root, const char *parameter)
 	return value && (*value == 'Y' || *value == '1');
 }
 
-/* Does KVM look at struct pages, as it does from Linux 6.13 on? */
-static bool has_safe_kvm(const char *root, bool *known)
+/* The kernel's version as a number that rises; 0: not known. */
+#define KERNEL(version, patchlevel) ((version) << 16 | (patchlevel))
+static unsigned read_kernel(const char *root)
 {
 	g_autofree char *release = read_file(root, "/proc/sys/kernel/osrelease", NULL);
 	unsigned version, patchlevel;
 
-	*known = release && sscanf(release, "%u.%u", &version, &patchlevel) == 2;
-	return *known && (version > 6 || (version == 6 && patchlevel >= 13));
+	return release && sscanf(release, "%u.%u", &version, &patchlevel) == 2 ? KERNEL(version, patchlevel) : 0;
+}
+
+bool machine_can_reserve(const char *root)
+{
+	unsigned kernel = read_kernel(root);
+
+	return !kernel || kernel >= KERNEL(6, 12);
+}
+
+bool machine_can_have_pages(const char *root)
+{
+	unsigned kernel = read_kernel(root);
+
+	return !kernel || kernel == KERNEL(6, 12) || kernel == KERNEL(7, 3);
+}
+
+char *machine_advise_pages(const char *root, const char *whom)
+{
+	return g_strdup_printf("%sgive %s memory with pages=1G or 2M: dmemfs.pages of its directory",
+	                       machine_can_have_pages(root) ? "" : "boot Linux 6.12 or 7.3, then ", whom);
+}
+
+/* Does KVM look at struct pages, as it does from Linux 6.13 on? */
+static bool has_safe_kvm(const char *root, bool *known)
+{
+	unsigned kernel = read_kernel(root);
+
+	*known = kernel;
+	return kernel >= KERNEL(6, 13);
 }
 
 #define UNSAFE_MAPPINGS "/sys/module/kvm/parameters/allow_unsafe_mappings"
@@ -163,6 +192,17 @@ bool machine_refuses_nesting(const char *root)
 	bool known;
 
 	return has_safe_kvm(root, &known) && !is_on(root, UNSAFE_MAPPINGS) && runs_nested_guests(root);
+}
+
+char *machine_refusal_remedy(const char *root)
+{
+	g_autofree char *advice = machine_advise_pages(root, "guests that run guests");
+
+	return g_strconcat(
+		advice,
+		"; only if all guests may be trusted, put kvm.allow_unsafe_mappings=1 on the kernel's command line: "
+		"then such a guest may reach single pages after a punched hole or a shrink took them from its file",
+		NULL);
 }
 
 /*

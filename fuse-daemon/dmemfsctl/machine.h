@@ -37,6 +37,22 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(machine_t, machine_destroy)
 bool machine_is_locked_down(const char *root);
 
 /*
+ * What the module can do with the kernel of this machine, by its version (kmod/compat.h): at all, and with struct pages, as pages=1G and
+ * 2M need. True also when the version is not known.
+ */
+bool machine_can_reserve(const char *root);
+bool machine_can_have_pages(const char *root);
+#define MACHINE_RESERVE "reserved memory (backend=pfn) needs Linux 6.12 or later"
+#define MACHINE_PAGES   "the module can make pages=1G and 2M on Linux 6.12 and 7.3 only"
+#define MACHINE_PAGES_REMEDY \
+	"boot Linux 6.12 or 7.3, or use pages=none, to which neither O_DIRECT nor assigned devices (VFIO) have access"
+/*
+ * "give ... memory with pages=1G or 2M: dmemfs.pages of its directory", and which kernel to boot first if this one cannot have it;
+ * g_malloc'ed. @whom: "the guest".
+ */
+char *machine_advise_pages(const char *root, const char *whom);
+
+/*
  * Can guests that run guests still reach pages that were taken from their file? They can with kvm_intel and nested=1
  * (the default) before Linux 6.13, or if KVM was told to allow it.
  */
@@ -56,10 +72,8 @@ bool machine_refuses_nesting(const char *root);
 #define MACHINE_REFUSAL                                                                                                    \
 	"with pages=none, a guest that starts a VM ends with an internal error: KVM of Linux 6.13 and later refuses such " \
 	"memory"
-#define MACHINE_REFUSAL_REMEDY                                                                                                \
-	"give guests that run guests memory with pages=1G or 2M; only if all guests may be trusted, put "                     \
-	"kvm.allow_unsafe_mappings=1 on the kernel's command line: then such a guest may reach single pages after a punched " \
-	"hole or a shrink took them from its file"
+/* What to do then; g_malloc'ed. */
+char *machine_refusal_remedy(const char *root);
 
 /* The outermost ranges in @iomem, the text of /proc/iomem, with this name: GArray of struct extent by address. */
 GArray *machine_parse_iomem(const char *iomem, const char *name);

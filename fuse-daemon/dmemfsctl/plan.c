@@ -114,6 +114,26 @@ static bool get_nodes(const struct machine *machine, GArray *nodes, GError **err
 	return true;
 }
 
+/* What the running kernel cannot do with the memory. With compound pages as the default, the daemon does without. */
+static void add_kernel_warnings(GPtrArray *warnings, unsigned order, const char *root)
+{
+	bool raw = order == PAGE_ORDER_NONE || !machine_can_have_pages(root);
+
+	if (!machine_can_reserve(root)) {
+		g_ptr_array_add(warnings, g_strdup("the running kernel is too old: " MACHINE_RESERVE
+		                                   ", on Debian 12 linux-image-amd64 of bookworm-backports"));
+		return;
+	}
+	if (raw && order != PAGE_ORDER_NONE)
+		g_ptr_array_add(warnings, g_strdup("the running kernel allows pages=none only: " MACHINE_PAGES
+		                                   ": " MACHINE_PAGES_REMEDY));
+	if (raw && machine_refuses_nesting(root)) {
+		g_autofree char *remedy = machine_refusal_remedy(root);
+
+		g_ptr_array_add(warnings, g_strconcat(MACHINE_REFUSAL ": ", remedy, NULL));
+	}
+}
+
 /* Reasons why the plan may not be good; none of them is an error. */
 static GPtrArray *find_warnings(const GArray *ranges, unsigned order, const char *root)
 {
@@ -125,8 +145,7 @@ static GPtrArray *find_warnings(const GArray *ranges, unsigned order, const char
 		                         "until it no longer is"));
 	if (machine_has_unsafe_nesting(root))
 		g_ptr_array_add(warnings, g_strdup(MACHINE_NESTING ": " MACHINE_NESTING_REMEDY));
-	if (order == PAGE_ORDER_NONE && machine_refuses_nesting(root))
-		g_ptr_array_add(warnings, g_strdup(MACHINE_REFUSAL ": " MACHINE_REFUSAL_REMEDY));
+	add_kernel_warnings(warnings, order, root);
 	if (ranges->len > PLAN_RANGES_KASLR)
 		g_ptr_array_add(warnings,
 		                g_strdup_printf("with %u ranges, more than %d, the kernel does not randomise its own "

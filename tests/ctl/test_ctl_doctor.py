@@ -64,11 +64,17 @@ def test_healthy_machine(ctl, healthy):
 
 LEND = {"etc/dmemfs/dmemfsd.conf": "[daemon]\nbackend=pfn\nlend=on\n[region all]\nstart=auto\n"}
 BACKING = 'memory_backing_dir = "/mnt/dmemfs"\n'
-LINUX_6_13 = {"proc/sys/kernel/osrelease": "6.13.0-amd64\n", "boot/config-6.13.0-amd64": "\nCONFIG_FUSE_PASSTHROUGH=y\n",
-              "lib/modules/6.13.0-amd64/modules.dep": "updates/dkms/dmemfs.ko.xz:\n"}
+
+
+def linux(version):
+    release = f"{version}.0-amd64"
+    return {"proc/sys/kernel/osrelease": f"{release}\n", f"boot/config-{release}": "\nCONFIG_FUSE_PASSTHROUGH=y\n",
+            f"lib/modules/{release}/modules.dep": "updates/dkms/dmemfs.ko.xz:\n"}
+
+
 
 ILLS = {
-    "old-kernel": ("kernel", "problem", "6.8.12 has no FUSE passthrough", "boot Linux 6.9",
+    "old-kernel": ("kernel", "problem", "6.8.12 has no FUSE passthrough", "boot Linux 6.12",
                    {"proc/sys/kernel/osrelease": "6.8.12\n"}),
     "no-passthrough": ("fuse", "problem", "not built in", "CONFIG_FUSE_PASSTHROUGH=y",
                        {"boot/config-6.12.5-amd64": "CONFIG_FUSE_FS=m\n# CONFIG_FUSE_PASSTHROUGH is not set\n"}),
@@ -107,7 +113,7 @@ ILLS = {
     "nested-guests": ("kvm", "note", "kvm_intel has nested=1", "options kvm_intel nested=0",
                       {"sys/module/kvm_intel/parameters/nested": "Y\n"}),
     "unsafe-mappings": ("kvm", "note", "kvm_intel has nested=1", "options kvm_intel nested=0",
-                        {**LINUX_6_13, "sys/module/kvm_intel/parameters/nested": "1\n",
+                        {**linux("7.3"), "sys/module/kvm_intel/parameters/nested": "1\n",
                          "sys/module/kvm/parameters/allow_unsafe_mappings": "Y\n"}),
     "no-libvirt": ("libvirt", "note", "not installed", None, {"etc/libvirt": None}),
     "libvirt-elsewhere": ("libvirt", "problem", "/var/lib is not on dmemfs", "memory_backing_dir =",
@@ -144,7 +150,7 @@ def test_lending(ctl, healthy):
 
 
 @pytest.mark.parametrize("files", [{"sys/module/kvm_intel/parameters/nested": "N\n"},
-                                   {**LINUX_6_13, "sys/module/kvm_intel/parameters/nested": "Y\n",
+                                   {**linux("7.3"), "sys/module/kvm_intel/parameters/nested": "Y\n",
                                     "sys/module/kvm/parameters/allow_unsafe_mappings": "N\n"}], ids=["off", "refused"])
 def test_nested_guests_that_keep_nothing(ctl, healthy, files):
     for path, text in files.items():
@@ -158,18 +164,59 @@ def test_nested_guests_of_the_memory_backend_keep_nothing(ctl, healthy):
     assert [finding["check"] for finding in not_ok(findings(ctl, healthy, DONE))] == ["reserved"]
 
 
-@pytest.mark.parametrize(("pages", "allowed", "found"), [("none", "N", True), ("none", "Y", False), ("2M", "N", False)])
-def test_kvm_that_refuses_guests_of_guests(ctl, healthy, pages, allowed, found):
+def configure(machine, *keys, backend="pfn"):
+    machine.write("etc/dmemfs/dmemfsd.conf", f"[daemon]\nmountpoint=/mnt/dmemfs\nstate-dir=/var/lib/dmemfs\nbackend={backend}\n" +
+                  "".join(f"{key}\n" for key in keys))
+
+
+@pytest.mark.parametrize(("version", "pages", "allowed", "first"), [
+    ("7.3", "pages=none", "N", "give guests that run guests memory with pages=1G or 2M"), ("7.3", "pages=none", "Y", None),
+    ("7.3", "pages=2M", "N", None), ("6.13", "pages=none", "N", "boot Linux 6.12 or 7.3, then give guests that run guests memory"),
+    ("6.13", "", "N", "boot Linux 6.12 or 7.3, then give guests that run guests memory"), ("7.3", "", "N", None)])
+def test_kvm_that_refuses_guests_of_guests(ctl, healthy, version, pages, allowed, first):
     """The region of the configuration decides. kvm_intel, whose nested guests would be unsafe, is not loaded."""
-    for path, text in LINUX_6_13.items():
+    for path, text in linux(version).items():
         healthy.write(path, text)
     healthy.write("sys/module/kvm/parameters/allow_unsafe_mappings", f"{allowed}\n")
-    healthy.write("etc/dmemfs/dmemfsd.conf", f"[daemon]\nmountpoint=/mnt/dmemfs\nstate-dir=/var/lib/dmemfs\nbackend=pfn\n"
-                                             f"page-size=2M\n[region r]\nstart=auto\npages={pages}\n")
+    configure(healthy, "page-size=2M", "[region r]", "start=auto", pages)
     kvm = [finding for finding in not_ok(findings(ctl, healthy, DONE)) if finding["check"] == "kvm"]
-    assert len(kvm) == found
-    assert all(finding["level"] == "note" and "internal error" in finding["text"] and
+    assert len(kvm) == bool(first)
+    assert all(finding["level"] == "note" and "internal error" in finding["text"] and finding["remedy"].startswith(first) and
                "kvm.allow_unsafe_mappings=1" in finding["remedy"] for finding in kvm)
+
+
+RESERVED = ("[region r]", "start=auto")
+TOO_OLD = "reserved memory (backend=pfn) needs Linux 6.12 or later", "boot Linux 6.12 or later"
+NO_PAGES = "the module can make pages=1G and 2M on Linux 6.12 and 7.3 only", "boot Linux 6.12 or 7.3, or use pages=none"
+
+
+@pytest.mark.parametrize(("version", "keys", "level", "says"), [
+    ("6.8", RESERVED, "problem", ("no FUSE passthrough", "boot Linux 6.12")), ("6.8", None, "problem", ("", "boot Linux 6.9")),
+    ("6.11", RESERVED, "problem", TOO_OLD), ("6.11", (*RESERVED, "pages=none"), "problem", TOO_OLD),
+    ("6.11", None, "note", TOO_OLD), ("6.12", (*RESERVED, "pages=2M"), "ok", None),
+    ("6.13", (*RESERVED, "pages=2M"), "problem", ("[region r] has pages=2M", NO_PAGES[1])),
+    ("7.2", (*RESERVED, "pages=1G"), "problem", NO_PAGES), ("7.2", RESERVED, "note", NO_PAGES), ("6.13", None, "note", NO_PAGES),
+    ("6.13", (*RESERVED, "pages=none"), "ok", None), ("7.3", (*RESERVED, "pages=1G"), "ok", None), ("7.3", None, "ok", None),
+    ("7.4", (*RESERVED, "pages=1G"), "problem", NO_PAGES)])
+def test_kernels_that_lack_something_for_reserved_memory(ctl, healthy, version, keys, level, says):
+    """Also before anything is configured (None) or reserved. Nobody needs it for ordinary memory."""
+    for path, text in linux(version).items():
+        healthy.write(path, text)
+    if keys:
+        configure(healthy, *keys)
+    else:
+        healthy.write("proc/cmdline", "quiet\n")
+
+    def kernel():
+        found = json.loads(ctl.run("doctor", "--json", "--root", healthy.root).stdout)["findings"]
+        return next(finding for finding in found if finding["check"] == "kernel")
+
+    found = kernel()
+    assert found["level"] == level
+    assert level == "ok" or says[0] in found["text"] and found["remedy"].startswith(says[1])
+    if version != "6.8":
+        configure(healthy, "size=4G", backend="memory")
+        assert kernel()["level"] == "ok"
 
 
 @pytest.mark.parametrize("setting", ['hugetlbfs_mount = "/dev/hugepages"', '#hugetlbfs_mount = "/mnt/dmemfs"',

@@ -190,17 +190,20 @@ def test_option_of_kvm_where_nested_guests_are_unsafe(ctl, machine):
     (warning,) = plan(ctl, machine, "--size=2G")["warnings"]
     assert "options kvm_intel nested=0" in warning
     assert f"Note: {warning}.\n" in ctl.text("plan", "--root", machine.root, "--size=2G")
-    machine.write("proc/sys/kernel/osrelease", "6.13.0-amd64\n")
+    machine.write("proc/sys/kernel/osrelease", "7.3.0-amd64\n")
     assert plan(ctl, machine, "--size=2G")["warnings"] == []
 
 
 def test_kvm_that_refuses_guests_of_guests(ctl, machine):
-    """From 6.13 on, in memory with pages=none, unless it is told to allow them."""
+    """From 6.13 on, in memory with pages=none, unless it is told to allow them. The remedy is possible on the kernel."""
     def warnings(pages):
         return plan(ctl, machine, "--size=2G", "--pages", pages)["warnings"]
 
     machine.write("proc/sys/kernel/osrelease", "6.13.0-amd64\n")
+    assert all("boot Linux 6.12 or 7.3, then give guests" in warnings(pages)[-1] for pages in ("none", "2M"))
+    machine.write("proc/sys/kernel/osrelease", "7.3.0-amd64\n")
     (warning,) = warnings("none")
+    assert "boot" not in warning and "give guests that run guests memory with pages=1G or 2M" in warning
     assert "kvm.allow_unsafe_mappings=1 on the kernel's command line" in warning and "internal error" in warning
     assert "may reach single pages after a punched hole" in warning and warnings("2M") == warnings("1G") == []
     machine.write("sys/module/kvm/parameters/allow_unsafe_mappings", "N\n")
@@ -214,6 +217,18 @@ def test_kvm_that_refuses_guests_of_guests(ctl, machine):
     machine.write("sys/module/kvm_amd/parameters/nested", "1\n")
     machine.write("proc/sys/kernel/osrelease", "6.12.5-amd64\n")
     assert warnings("none") == []
+
+
+@pytest.mark.parametrize(("release", "pages", "says"), [
+    ("6.11.10-amd64", ["--pages=none"], "the running kernel is too old: reserved memory (backend=pfn) needs Linux 6.12 or later"),
+    ("6.11.10-amd64", [], "the running kernel is too old"), ("6.12.0", [], None), ("7.3.1", ["--pages=2M"], None),
+    ("6.13.0-amd64", [], "the running kernel allows pages=none only: the module can make pages=1G and 2M on Linux 6.12 and 7.3 only"),
+    ("7.2.0", ["--pages=2M"], "boot Linux 6.12 or 7.3, or use pages=none"), ("7.2.0", ["--pages=none"], None)])
+def test_kernels_that_lack_something(ctl, machine, release, pages, says):
+    machine.write("proc/sys/kernel/osrelease", f"{release}\n")
+    machine.write("sys/module/kvm_intel/parameters/nested", "N\n")
+    warnings = plan(ctl, machine, "--size=2G", *pages)["warnings"]
+    assert len(warnings) == bool(says) and all(says in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
