@@ -2,6 +2,7 @@
 /* dmemfsctl prepare-kexec: prepares the record, so that the contents of files survive a kexec. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "backend/pfn_device.h"
@@ -93,11 +94,29 @@ static bool check_module(GError **error)
 	return good;
 }
 
+/* Fails when the memory of the files is ordinary RAM: the next kernel would use it, and the daemon would take the contents for kept. */
+static bool check_backend(const char *state_dir, struct store *store, GError **error)
+{
+	g_autofree char *backend = NULL;
+
+	if (!kexec_get_backend(store, &backend, error))
+		return false;
+	if (!backend || strcmp(backend, "memory") != 0)
+		return true;
+	command_fail(
+		error, STATUS_FAILED,
+		"%s: its files have ordinary memory (backend=memory), which no kexec keeps: copy what must stay to a "
+		"disk, or use backend=pfn",
+		state_dir);
+	return false;
+}
+
 static enum status prepare(const char *state_dir, struct json *json, GError **error)
 {
 	g_autofree char *argument = NULL;
 	struct store *store = store_open(state_dir, getuid(), getgid(), error);
-	bool done = store && check_module(error) && kexec_prepare(store, &argument, error);
+	bool done = store && check_backend(state_dir, store, error) && check_module(error) &&
+	            kexec_prepare(store, &argument, error);
 
 	store_close(store);
 	if (!done)
@@ -123,7 +142,7 @@ const struct command command_prepare_kexec = {
 		"  kexec -s -l KERNEL --initrd=INITRD --append=\"$(cat /proc/cmdline) $(dmemfsctl prepare-kexec)\"\n"
 		"A preparation is good for one boot by kexec, and void once the daemon was started again. It is refused\n"
 		"while a device holds memory of a removed file, because the device would write into the next kernel's files,\n"
-		"and while memory that is lent to the host does not come back.",
+		"while memory that is lent to the host does not come back, and with backend=memory, which keeps no contents.",
 	.options = options,
 	.operands_max = 1,
 	.run = run,

@@ -11,6 +11,8 @@
 /* The preparation on record: "TOKEN BOOT-ID". BOOT-ID names the boot in which it was made. */
 #define VALUE_PREPARED "kexec"
 #define TOKEN_BYTES    16
+/* The name of the backend that has the memory. */
+#define VALUE_BACKEND "backend"
 
 /* kexec's type_of_loader; the low four bits are a version (Documentation/arch/x86/boot.rst). */
 #define LOADER_KEXEC 0xd0
@@ -146,9 +148,26 @@ bool kexec_was_prepared(struct store *store, const GArray *regions, const char *
 	return true;
 }
 
-int kexec_forget(struct store *store)
+int kexec_forget(struct store *store, const char *backend)
 {
 	store_begin(store);
 	store_put_value(store, VALUE_PREPARED, NULL, 0);
+	store_put_value(store, VALUE_BACKEND, backend, strlen(backend));
 	return store_commit(store);
+}
+
+bool kexec_get_backend(struct store *store, char **backend, GError **error)
+{
+	g_autoptr(GBytes) value = NULL;
+	const char *text;
+	gsize size;
+
+	*backend = NULL;
+	if (!store_get_value(store, VALUE_BACKEND, &value, error))
+		return false;
+	if (value) {
+		text = g_bytes_get_data(value, &size);
+		*backend = g_strndup(text, size);
+	}
+	return true;
 }

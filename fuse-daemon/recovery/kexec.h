@@ -30,7 +30,15 @@ bool kexec_prepare(struct store *store, char **argument, GError **error);
  * today. *@why_not: NULL when they were, else the reason, static text. False and @error when the record cannot be read.
  */
 bool kexec_was_prepared(struct store *store, const GArray *regions, const char **why_not, GError **error);
-/* Deletes the preparation from the record. 0 or a negative errno. */
-int kexec_forget(struct store *store);
+/*
+ * The memory is in use again: deletes the preparation from the record, and notes there which backend, by its name, has the memory.
+ * 0 or a negative errno.
+ */
+int kexec_forget(struct store *store, const char *backend);
+/*
+ * *@backend: the name that kexec_forget() noted, g_malloc'ed; NULL: an earlier version wrote the record. False and @error when the
+ * record cannot be read.
+ */
+bool kexec_get_backend(struct store *store, char **backend, GError **error);
 
 #endif

@@ -234,6 +234,6 @@ bool recover(struct namespace *ns, const struct storage *storage, bool takeover,
 	if (err)
 		return failed(error, "cannot mark the memory", err);
 	/* From here on the contents change, so a preparation for kexec is void. */
-	err = kexec_forget(storage->store);
+	err = kexec_forget(storage->store, storage->ops->name);
 	return err ? failed(error, "cannot delete the kexec preparation from the record", err) : true;
 }

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 dmemfsctl prepare-kexec, and the start after it. These tests do not really kexec (tests/vm does): the memory backend
-keeps the bytes, and DMEMFS_PROC shows the daemon another boot.
+keeps the bytes, and DMEMFS_PROC shows the daemon another boot. Their record is as one of an earlier version, which does not say that it
+is of the memory backend.
 """
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -30,14 +33,22 @@ class Boot:
         return {"DMEMFS_PROC": str(self.root)}
 
 
+def prepare(fs, ctl):
+    """Stops the daemon; the kernel argument for the next boot."""
+    fs.daemon.stop()
+    with closing(sqlite3.connect(fs.daemon.state_dir / "metadata.db")) as connection:
+        assert connection.execute("DELETE FROM value WHERE name = 'backend'").rowcount == 1
+        connection.commit()
+    return ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+
+
 @pytest.fixture
 def prepared(fs, ctl, backend):
     """A file system after a kexec, which has ended the module, and the kernel argument for the next boot."""
     (fs / "directory").mkdir()
     fs.make_file("directory/guest", CONTENTS)
     fs.make_file("empty")
-    fs.daemon.stop()
-    argument = ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+    argument = prepare(fs, ctl)
     assert argument.startswith("dmemfs_kexec=")
     (backend.object_path(0).parent / "mark").unlink()
     return fs, argument
@@ -92,8 +103,7 @@ def test_preparation_is_good_for_one_boot(prepared, backend, work):
 
 def test_preparation_is_void_once_the_daemon_has_run_again(fs, ctl, backend, work):
     fs.make_file("guest", CONTENTS)
-    fs.daemon.stop()
-    argument = ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+    argument = prepare(fs, ctl)
     fs.daemon.start()
     fs.make_file("guest", b"changed")
     fs.daemon.stop()
@@ -110,8 +120,7 @@ def boot_with_another_region(fs, ctl, backend, work, region, *log):
     fs.daemon.config.write_text(keys + "\n[region a]\nstart=4G\nsize=64M\n")
     fs.daemon.start()
     place = fs.extents(fs.make_file("guest", CONTENTS))[0].start
-    fs.daemon.stop()
-    argument = ctl.text("prepare-kexec", fs.daemon.state_dir).strip()
+    argument = prepare(fs, ctl)
     (backend.object_path(0).parent / "mark").unlink()
     start_of, fs.capacity = region(place)
     fs.daemon.expected += log
@@ -148,6 +157,14 @@ def test_kept_files_are_not_removed(prepared, work):
     fs, argument = prepared
     start(fs, Boot(work / "proc", cmdline=argument))
     assert (fs / "directory/guest").read_bytes() == CONTENTS
+
+
+def test_memory_backend_is_refused(fs, ctl):
+    """The next kernel would use its memory, and the daemon would take the contents for kept."""
+    fs.make_file("guest", CONTENTS)
+    fs.daemon.stop()
+    for named in ([fs.daemon.state_dir], ["--config", fs.daemon.config]):
+        ctl.fails("prepare-kexec", *named, says=[f"{fs.daemon.state_dir}: ", "(backend=memory)", "no kexec keeps"])
 
 
 def test_running_daemon_is_not_prepared(fs, ctl):
