@@ -378,6 +378,7 @@ static bool is_alive(void *data, int64_t limit)
 static bool serve(struct daemon *daemon, int *connection)
 {
 	const char *mountpoint = daemon->server.config->mountpoint;
+	g_autofree char *config_file = reload_absolute(daemon->server.config->file);
 	struct mount_watch *watch;
 	struct metrics *metrics;
 	bool clean;
@@ -386,7 +387,7 @@ static bool serve(struct daemon *daemon, int *connection)
 	/* Before READY=1, so that dmemfsctl wait-clean finds the zeroing threads at work. */
 	if (daemon->server.config->zero_in_advance)
 		zeroer_start(daemon->server.storage.zeroer, daemon->server.config->zero_rate);
-	state_lock_ready(daemon->lock, mount_device(daemon->mount));
+	state_lock_ready(daemon->lock, mount_device(daemon->mount), config_file);
 	say_ready(daemon);
 	daemon->sources[5] = watchdog_start(is_alive, daemon);
 	daemonize_ready();

@@ -21,6 +21,11 @@ void reload_init(char **argv)
 	directory = g_get_current_dir();
 }
 
+char *reload_absolute(const char *path)
+{
+	return g_canonicalize_filename(path, directory);
+}
+
 static bool program_accepts(const char *config_file)
 {
 	char *argv[] = { program, (char *)"--check-config", (char *)"--config", (char *)config_file, NULL };

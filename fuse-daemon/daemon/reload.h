@@ -11,6 +11,9 @@
 /* Notes the program's path before an upgrade unlinks the file. Keeps @argv. Call it first in main(). */
 void reload_init(char **argv);
 
+/* @path, which may be relative to the working directory at the start, as an absolute one; g_malloc'ed. */
+char *reload_absolute(const char *path);
+
 /*
  * Checks before a reload whether the installed program accepts the configuration, by running it with --check-config.
  * A thread waits for the program, because the main loop must not wait: it handles the backend's events. All three

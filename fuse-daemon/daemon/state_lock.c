@@ -27,8 +27,8 @@ static bool fail(GError **error, const char *path, const char *what, int err)
 }
 
 /*
- * The daemon that holds the lock, from the lock file: "PID\nMAJOR:MINOR\n". The second line is there once the daemon
- * serves.
+ * The daemon that holds the lock, from the lock file: "PID\nMAJOR:MINOR\nCONFIGURATION\n". The lines after the first are there once the
+ * daemon serves.
  */
 struct holder {
 	int pid;      /* 0: unknown */
@@ -47,9 +47,10 @@ static struct holder read_holder(int lock)
 	return holder;
 }
 
-void state_lock_ready(int lock, dev_t device)
+void state_lock_ready(int lock, dev_t device, const char *config_file)
 {
-	g_autofree char *text = g_strdup_printf("%d\n%u:%u\n", (int)getpid(), major(device), minor(device));
+	g_autofree char *text =
+		g_strdup_printf("%d\n%u:%u\n%s\n", (int)getpid(), major(device), minor(device), config_file);
 
 	if (ftruncate(lock, (off_t)strlen(text)) < 0 || pwrite(lock, text, strlen(text), 0) < 0)
 		log_warning(

@@ -17,9 +17,10 @@
  */
 int state_lock_take(const char *state_dir, unsigned patience, GError **error);
 /*
- * Writes to the lock file that this process serves the mount of @device. The file's mtime says since when. After a
- * reload the same process takes its lock again, and leaves the file unchanged until it calls this.
+ * Writes to the lock file that this process serves the mount of @device, and which configuration it reads, also after a reload: an
+ * absolute path. The file's mtime says since when. After a reload the same process takes its lock again, and leaves the file unchanged
+ * until it calls this.
  */
-void state_lock_ready(int lock, dev_t device);
+void state_lock_ready(int lock, dev_t device, const char *config_file);
 
 #endif

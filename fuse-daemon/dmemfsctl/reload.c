@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "config/config.h"
@@ -49,6 +50,30 @@ static enum status wait_for_next(const char *state_dir, struct timespec before, 
 	                    state_dir, (int)(PATIENCE / G_USEC_PER_SEC));
 }
 
+static bool is_same(const char *one, const char *other)
+{
+	g_autofree char *first = g_canonicalize_filename(one, NULL), *second = g_canonicalize_filename(other, NULL);
+	struct stat a, b;
+
+	return strcmp(first, second) == 0 ||
+	       (stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+}
+
+/* A daemon reads the file again that it was started with: another one would be checked here and then not be used. */
+static bool check_file(const char *state_dir, pid_t pid, GError **error)
+{
+	const char *wanted = arguments.config ? arguments.config : CONFIG_DEFAULT_FILE;
+	g_autofree char *used = state_dir_config(state_dir);
+
+	if (!used || is_same(wanted, used))
+		return true;
+	command_fail(error, STATUS_FAILED,
+	             "%s: the daemon (pid %d) was started with %s and reads that file again: change that file and use "
+	             "--config %s, or stop the daemon and start it with --config %s",
+	             wanted, (int)pid, used, used, wanted);
+	return false;
+}
+
 /* Checks the configuration here, because the daemon reports errors only in its log. */
 static bool check_configuration(GError **error)
 {
@@ -71,7 +96,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 	if (!state_dir)
 		return STATUS_FAILED;
 	pid = state_dir_daemon(state_dir, error);
-	if (pid < 0)
+	if (pid < 0 || !check_file(state_dir, pid, error))
 		return STATUS_FAILED;
 	before = lock_time(state_dir);
 	if (kill(pid, SIGHUP) < 0)

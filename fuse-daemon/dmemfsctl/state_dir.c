@@ -63,15 +63,27 @@ char *state_dir_find(const char *operand, const char *config, GError **error)
 	return path && check_directory(path, error) && check_database(path, error) ? g_steal_pointer(&path) : NULL;
 }
 
-static char *read_pid(const char *state_dir)
+/* A line of the lock file (state_lock.c), from 0 on. NULL: there is none. */
+static char *read_line(const char *state_dir, guint number)
 {
 	g_autofree char *path = g_build_filename(state_dir, "lock", NULL);
-	char *pid = NULL;
+	g_autofree char *text = NULL;
+	g_auto(GStrv) lines = NULL;
 
-	if (!g_file_get_contents(path, &pid, NULL, NULL))
+	if (!g_file_get_contents(path, &text, NULL, NULL))
 		return NULL;
-	pid[strcspn(pid, "\n")] = '\0';
-	return pid;
+	lines = g_strsplit(text, "\n", -1);
+	return number < g_strv_length(lines) && *lines[number] ? g_strdup(lines[number]) : NULL;
+}
+
+static char *read_pid(const char *state_dir)
+{
+	return read_line(state_dir, 0);
+}
+
+char *state_dir_config(const char *state_dir)
+{
+	return read_line(state_dir, 2);
 }
 
 static int lock(const char *state_dir, GError **error)
@@ -90,7 +102,7 @@ static int lock(const char *state_dir, GError **error)
 
 	command_fail(error, STATUS_DAEMON,
 	             "%s: the daemon (pid %s) is running: unmount it first, with fusermount3 -u MOUNTPOINT", state_dir,
-	             pid && *pid ? pid : "unknown");
+	             pid ? pid : "unknown");
 	return -1;
 }
 

@@ -22,5 +22,7 @@ enum status state_dir_work(const struct invocation *invocation, const char *conf
                            GError **error);
 /* The pid of the daemon that uses the directory; -1 and an @error with code STATUS_DAEMON when none does. */
 pid_t state_dir_daemon(const char *state_dir, GError **error);
+/* The configuration that this daemon reads, also after a reload, g_malloc'ed; NULL: an older daemon, which does not say. */
+char *state_dir_config(const char *state_dir);
 
 #endif

@@ -32,7 +32,7 @@ static void holder_that_never_ends(void)
 	lock_fails("uses this state directory", 0, 0, 5);
 	lock_fails("uses this state directory", 1, 1, 30);
 	/* It serves a mount that is gone: no device has this number. */
-	state_lock_ready(lock, (dev_t)-1);
+	state_lock_ready(lock, (dev_t)-1, "/etc/dmemfsd.conf");
 	lock_fails("mountinfo finds the copies", 1, 1, 30);
 	close(lock);
 }
