@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""./quickstart refuses a machine with the words of dmemfsctl doctor, before it downloads or installs anything; reads whole lines."""
+"""
+./quickstart refuses a machine with the words of dmemfsctl doctor, before it downloads or installs anything; reads whole lines; ends soon
+when it is told to.
+"""
 
 import os
 import re
+import shutil
+import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from helpers.control import FOUND
 from helpers.machine import two_nodes
+from helpers.mount import wait_until
+from helpers.processes import processes_naming
 
 QUICKSTART = Path(__file__).parents[2] / "quickstart"
 # A release and the configuration of its kernel, and which check of doctor finds the problem.
@@ -52,3 +61,50 @@ def test_it_reads_whole_lines_of_the_console(work):
 
     assert value(b"guest-token 12ab\r\nhost-token 4057e0") == ""
     assert value(b"guest-token 12ab\r\nhost-token 4057e0f1\r\n") == "4057e0f1\n"
+
+
+@pytest.fixture
+def silent_guest(dmemfsd, work):
+    """A quickstart with this daemon, that has nothing to download or to compile, and whose QEMU never prints a token."""
+    top = work / "top"
+    programs = {"tests/setup/deps": "", "tests/setup/fetch-libfuse": "", "tests/setup/build": "",
+                "tests/setup/fetch-kernel": f"echo {work}", "tests/quickstart/make-initramfs": ": >$1",
+                "bin/qemu-system-x86_64": f'echo "$@" >{work}/started.new; mv {work}/started.new {work}/started\n'
+                                          f'exec tail -f /dev/null {work}/qemu'}
+    for name, script in programs.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    (work / "qemu").touch()
+    for name in ("common.sh", "children.sh"):
+        shutil.copy(QUICKSTART.parent / "tests/setup" / name, top / "tests/setup")
+    (top / "build/fuse-daemon").mkdir(parents=True)
+    (top / "build/fuse-daemon/dmemfsd").symlink_to(dmemfsd)
+    return shutil.copy(QUICKSTART, top), {**os.environ, "PATH": f"{top}/bin:{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_it_ends_soon_while_the_guest_boots(silent_guest, work, number):
+    program, environment = silent_guest
+    started = work / "started"
+    with subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          env=environment) as process:
+        try:
+            wait_until(lambda: started.exists() or process.poll() is not None, "the guest boots", timeout=30)
+            assert process.poll() is None, process.stderr.read()
+            place = re.search(r"mem-path=(\S+)/mnt/vm1", started.read_text())[1]
+            assert processes_naming(f"{place}/dmemfsd.conf")
+            process.send_signal(number)
+            began = time.monotonic()
+            _, said = process.communicate(timeout=10)
+            took = time.monotonic() - began
+        finally:
+            # It ends by itself, with all that it has made, when its guest is gone.
+            for pid in processes_naming(f"{work}/qemu"):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    assert (process.returncode, said) == (128 + number, "")
+    assert took < 5
+    assert not Path(place).exists() and not processes_naming(place) and not processes_naming(f"{work}/qemu")
