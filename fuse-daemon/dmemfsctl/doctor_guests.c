@@ -124,7 +124,7 @@ void doctor_check_mappings(struct doctor *doctor)
 	for (guint i = 0; i < doctor->views->len; i++) {
 		const struct view *view = g_ptr_array_index(doctor->views, i);
 		g_autoptr(GError) error = NULL;
-		struct file_list *list = files_collect(view, &error);
+		struct file_list *list = files_collect(view, FILE_WHERE, &error);
 
 		g_ptr_array_add(doctor->files, list);
 		if (!list) {

@@ -79,7 +79,7 @@ static void describe(struct json *json, const struct dmem_file *file, const stru
 static enum status run(const struct invocation *invocation, GError **error)
 {
 	g_autoptr(view_t) view = view_open(invocation->operands[0], error);
-	g_autoptr(dmem_file_t) file = view ? file_read(invocation->operands[0], error) : NULL;
+	g_autoptr(dmem_file_t) file = view ? file_read(invocation->operands[0], FILE_WHERE, error) : NULL;
 
 	if (!file)
 		return STATUS_FAILED;

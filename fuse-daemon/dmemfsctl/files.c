@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/page_order.h"
 #include "config/config.h"
@@ -107,9 +108,25 @@ static uint64_t read_poisoned(const char *path)
 	return bytes;
 }
 
-static struct dmem_file *describe(const char *path, const struct stat *st, GError **error)
+bool files_hide_memory(void)
 {
-	GArray *runs = read_runs(path, error);
+	return geteuid() != 0;
+}
+
+char *files_note(const struct file_list *list)
+{
+	GString *text = g_string_new("only root may see where memory lies: runs, pages and nodes are left out");
+
+	if (list->unreadable)
+		g_string_append_printf(text, ", and what is in directories that this user may not read (%u)",
+		                       list->unreadable);
+	return g_string_free(text, FALSE);
+}
+
+static struct dmem_file *describe(const char *path, const struct stat *st, enum file_detail detail, GError **error)
+{
+	bool hidden = detail == FILE_IF_ALLOWED && files_hide_memory();
+	GArray *runs = hidden ? file_parse_extents("") : read_runs(path, error);
 	g_autofree char *faults = runs ? view_read_attribute(path, "dmemfs.faults", NULL) : NULL;
 	g_autofree char *unit = NULL;
 	struct dmem_file *file;
@@ -121,7 +138,7 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 	file->size = (uint64_t)st->st_size;
 	file->allocated = (uint64_t)st->st_blocks * 512; /* stat(2) */
 	file->uid = st->st_uid;
-	file->poisoned = read_poisoned(path);
+	file->poisoned = hidden ? 0 : read_poisoned(path);
 	file->pages = view_read_attribute(path, "dmemfs.pages", NULL);
 	unit = view_read_attribute(path, "dmemfs.page_size", NULL);
 	if (!unit || !config_parse_size(unit, &file->unit, NULL))
@@ -129,7 +146,7 @@ static struct dmem_file *describe(const char *path, const struct stat *st, GErro
 	return file;
 }
 
-struct dmem_file *file_read(const char *path, GError **error)
+struct dmem_file *file_read(const char *path, enum file_detail detail, GError **error)
 {
 	struct stat st;
 	struct dmem_file *file;
@@ -142,7 +159,7 @@ struct dmem_file *file_read(const char *path, GError **error)
 		command_fail(error, STATUS_FAILED, "%s: is not a regular file: name a file on dmemfs", path);
 		return NULL;
 	}
-	file = describe(path, &st, error);
+	file = describe(path, &st, detail, error);
 	if (file)
 		file->path = g_strdup(path);
 	return file;
@@ -157,7 +174,8 @@ static int by_name(const FTSENT **a, const FTSENT **b)
  * Adds the file of @entry, unless another name of it came before. Failing to describe it is an error only if it still
  * exists.
  */
-static bool visit(const struct view *view, const FTSENT *entry, GHashTable *seen, GPtrArray *files, GError **error)
+static bool visit(const struct view *view, const FTSENT *entry, enum file_detail detail, GHashTable *seen,
+                  GPtrArray *files, GError **error)
 {
 	uint64_t inode = entry->fts_statp->st_ino;
 	g_autoptr(GError) reason = NULL;
@@ -165,7 +183,7 @@ static bool visit(const struct view *view, const FTSENT *entry, GHashTable *seen
 
 	if (g_hash_table_contains(seen, &inode))
 		return true;
-	file = describe(entry->fts_accpath, entry->fts_statp, &reason);
+	file = describe(entry->fts_accpath, entry->fts_statp, detail, &reason);
 	if (!file) {
 		struct stat st;
 
@@ -180,8 +198,10 @@ static bool visit(const struct view *view, const FTSENT *entry, GHashTable *seen
 	return true;
 }
 
-static bool walk(const struct view *view, GHashTable *seen, GPtrArray *files, GError **error)
+static bool walk(const struct view *view, enum file_detail detail, GHashTable *seen, struct file_list *list,
+                 GError **error)
 {
+	bool may_miss = detail == FILE_IF_ALLOWED && files_hide_memory();
 	char *paths[] = { view->root, NULL };
 	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, by_name);
 	bool good = true;
@@ -189,7 +209,10 @@ static bool walk(const struct view *view, GHashTable *seen, GPtrArray *files, GE
 
 	while (good && (entry = fts_read(tree))) {
 		if (entry->fts_info == FTS_F)
-			good = visit(view, entry, seen, files, error);
+			good = visit(view, entry, detail, seen, list->files, error);
+		else if ((entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS) && entry->fts_errno == EACCES &&
+		         may_miss)
+			list->unreadable++;
 		else if ((entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS) &&
 		         entry->fts_errno != ENOENT)
 			good = command_fail(error, STATUS_FAILED, "%s: %s: run as root to see all files",
@@ -221,6 +244,9 @@ static void assign_users(struct file_list *list, GHashTable *seen)
 		struct user *user = g_ptr_array_index(list->users, i);
 		struct dmem_file *file = g_hash_table_lookup(seen, &user->inode);
 
+		/* A file in a directory that cannot be read is not removed. */
+		if (!file && list->unreadable)
+			continue;
 		if (!file) {
 			file = describe_removed(user);
 			g_hash_table_insert(seen, &file->inode, file);
@@ -230,7 +256,7 @@ static void assign_users(struct file_list *list, GHashTable *seen)
 	}
 }
 
-struct file_list *files_collect(const struct view *view, GError **error)
+struct file_list *files_collect(const struct view *view, enum file_detail detail, GError **error)
 {
 	struct file_list *list = g_new0(struct file_list, 1);
 	g_autoptr(GHashTable) seen = g_hash_table_new(g_int64_hash, g_int64_equal);
@@ -238,7 +264,7 @@ struct file_list *files_collect(const struct view *view, GError **error)
 	list->files = g_ptr_array_new_with_free_func((GDestroyNotify)dmem_file_free);
 	/* Before the walk, so that a file which is made and mapped during the walk is not taken for a removed one. */
 	list->users = users_find(view->device);
-	if (!walk(view, seen, list->files, error)) {
+	if (!walk(view, detail, seen, list, error)) {
 		files_destroy(list);
 		return NULL;
 	}

@@ -37,13 +37,24 @@ struct dmem_file {
 struct file_list {
 	GPtrArray *files; /* struct dmem_file, owned: by path, removed ones last */
 	GPtrArray *users; /* struct user, owned */
+	guint unreadable; /* directories that this user may not read; their files are missing */
 };
+
+/* What a command needs to know of files. Only root may see where their memory lies. */
+enum file_detail {
+	FILE_WHERE, /* all; fails for other users */
+	FILE_IF_ALLOWED, /* what this user may see: with files_hide_memory() no runs, so no pages, nodes and errors of the memory */
+};
+/* Does the daemon not tell this user where memory lies? */
+bool files_hide_memory(void);
+/* With files_hide_memory(): what is left out; g_malloc'ed. */
+char *files_note(const struct file_list *list);
 
 /*
  * Lists every regular file once, even if it has several names. Leaves out files that are removed meanwhile. The
  * caller owns the list. NULL and @error on failure.
  */
-struct file_list *files_collect(const struct view *view, GError **error);
+struct file_list *files_collect(const struct view *view, enum file_detail detail, GError **error);
 void files_destroy(struct file_list *list);
 typedef struct file_list file_list_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(file_list_t, files_destroy)
@@ -52,7 +63,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(file_list_t, files_destroy)
  * Describes the file @path (a path of the system, which dmem_file.path then is). Owned by the caller. NULL and
  * @error.
  */
-struct dmem_file *file_read(const char *path, GError **error);
+struct dmem_file *file_read(const char *path, enum file_detail detail, GError **error);
 void dmem_file_free(struct dmem_file *file);
 typedef struct dmem_file dmem_file_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(dmem_file_t, dmem_file_free)

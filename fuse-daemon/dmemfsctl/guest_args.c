@@ -118,13 +118,13 @@ static bool describe_guest(struct guest *guest, const struct view *view, GError 
 {
 	guest->is_directory = g_file_test(guest->path, G_FILE_TEST_IS_DIR);
 	if (!guest->is_directory && g_file_test(guest->path, G_FILE_TEST_EXISTS)) {
-		g_autoptr(dmem_file_t) file = file_read(guest->path, error);
+		g_autoptr(dmem_file_t) file = file_read(guest->path, FILE_IF_ALLOWED, error);
 
 		if (!file)
 			return false;
 		guest->size = file->size;
 		guest->exists = file->size > 0;
-		guest->align = largest_page(page_share_sizes(file_pages(file)));
+		guest->align = largest_page(files_hide_memory() ? file->size : page_share_sizes(file_pages(file)));
 	}
 	if (!get_size(guest, view->page_size, error))
 		return false;
@@ -352,6 +352,10 @@ static enum status run(const struct invocation *invocation, GError **error)
 			guest.memory = read_memory(existing, view);
 		if (view && describe_guest(&guest, view, error) && monitor->advise(&guest, &advice, error)) {
 			advice.notes = guest_notes(monitor->kind, &guest.memory);
+			if (guest.exists && files_hide_memory())
+				g_ptr_array_add(advice.notes,
+				                g_strdup("align: by the size of the file: only root may see where its "
+				                         "memory lies, so which pages can map it"));
 			if (invocation->json)
 				describe(invocation->json, monitor->name, &guest, &advice);
 			else

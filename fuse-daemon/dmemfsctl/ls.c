@@ -34,9 +34,11 @@ static char *users_text(const struct dmem_file *file, const struct view *view)
 
 static void print_files(const GPtrArray *files, const struct view *view)
 {
-	static const char *const headers[] = { ">SIZE", ">MEMORY", ">RUNS",     "PAGES", "COMPOUND",
-		                               "NODES", "FILE",    "MAPPED BY", NULL };
-	g_autoptr(table_t) table = table_new(headers);
+	static const char *const all[] = { ">SIZE", ">MEMORY", ">RUNS",     "PAGES", "COMPOUND",
+		                           "NODES", "FILE",    "MAPPED BY", NULL };
+	static const char *const fewer[] = { ">SIZE", ">MEMORY", "COMPOUND", "FILE", "MAPPED BY", NULL };
+	bool hidden = files_hide_memory();
+	g_autoptr(table_t) table = table_new(hidden ? fewer : all);
 	g_autofree char *text = NULL;
 
 	for (guint i = 0; i < files->len; i++) {
@@ -44,15 +46,27 @@ static void print_files(const GPtrArray *files, const struct view *view)
 
 		table_take(table, file->is_known ? text_size(file->size) : g_strdup("?"));
 		table_take(table, file->is_known ? memory_text(file) : g_strdup("?"));
-		table_take(table, file->path ? g_strdup_printf("%u", file->runs->len) : g_strdup("?"));
-		table_take(table, text_page_sizes(page_share_sizes(file_pages(file))));
+		if (!hidden) {
+			table_take(table, file->path ? g_strdup_printf("%u", file->runs->len) : g_strdup("?"));
+			table_take(table, text_page_sizes(page_share_sizes(file_pages(file))));
+		}
 		table_add(table, file->pages ? file->pages : "?");
-		table_take(table, file_nodes(file, view));
+		if (!hidden)
+			table_take(table, file_nodes(file, view));
 		table_take(table, file_name(file));
 		table_take(table, users_text(file, view));
 	}
 	text = table_text(table, "");
 	fputs(text, stdout);
+}
+
+/* On standard error, so that standard output has the table alone. */
+static void print_note(const struct file_list *list)
+{
+	g_autofree char *note = files_note(list);
+
+	if (files_hide_memory())
+		fprintf(stderr, "# %s\n", note);
 }
 
 static void describe_pages(struct json *json, struct page_share share)
@@ -74,8 +88,10 @@ static void describe_users(struct json *json, const struct dmem_file *file, cons
 		json_string(json, "name", user->name);
 		json_unsigned(json, "mapped_bytes", user->mapped);
 		json_unsigned(json, "page_size_bytes", user->page_size);
-		json_unsigned(json, "page_size_wanted_bytes", file_page_wanted(file, view, user));
-		json_string(json, "unmet_nodes", *unmet ? unmet : NULL);
+		if (!files_hide_memory()) {
+			json_unsigned(json, "page_size_wanted_bytes", file_page_wanted(file, view, user));
+			json_string(json, "unmet_nodes", *unmet ? unmet : NULL);
+		}
 		json_bool(json, "private", user->is_private);
 		json_end(json);
 	}
@@ -95,11 +111,13 @@ static void describe_file(struct json *json, const struct dmem_file *file, const
 		json_unsigned(json, "allocated_bytes", file->allocated);
 	}
 	if (file->path) {
+		json_unsigned(json, "uid", file->uid);
+		json_string(json, "pages", file->pages);
+	}
+	if (file->path && !files_hide_memory()) {
 		json_unsigned(json, "poisoned_bytes", file->poisoned);
 		json_unsigned(json, "runs", file->runs->len);
-		json_unsigned(json, "uid", file->uid);
 		json_string(json, "nodes", nodes);
-		json_string(json, "pages", file->pages);
 		describe_pages(json, file_pages(file));
 	}
 	describe_users(json, file, view);
@@ -109,13 +127,14 @@ static void describe_file(struct json *json, const struct dmem_file *file, const
 static enum status run(const struct invocation *invocation, GError **error)
 {
 	g_autoptr(view_t) view = view_open(invocation->operands[0], error);
-	g_autoptr(file_list_t) list = view ? files_collect(view, error) : NULL;
+	g_autoptr(file_list_t) list = view ? files_collect(view, FILE_IF_ALLOWED, error) : NULL;
 
 	if (!list)
 		return STATUS_FAILED;
 	files_read_policies(list->users, view);
 	if (!invocation->json) {
 		print_files(list->files, view);
+		print_note(list);
 		return STATUS_DONE;
 	}
 	json_string(invocation->json, "mountpoint", view->root);
@@ -133,7 +152,7 @@ const struct command command_ls = {
 	.details =
 		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
 		"them are listed last, with their last path: their memory is pending until no process maps it. Only root\n"
-		"may see where memory lies. \"4K only\": the address of the mapping allows no larger pages. \"not bound to\n"
+		"sees RUNS, PAGES and NODES. \"4K only\": the address of the mapping allows no larger pages. \"not bound to\n"
 		"node 1\": the mapping is bound to other nodes, but memory of the file is on this one.",
 	.operands_max = 1,
 	.run = run,

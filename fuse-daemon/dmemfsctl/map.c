@@ -111,7 +111,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 		return STATUS_USAGE;
 
 	g_autoptr(view_t) view = view_open(invocation->operands[0], error);
-	g_autoptr(file_list_t) list = view ? files_collect(view, error) : NULL;
+	g_autoptr(file_list_t) list = view ? files_collect(view, FILE_WHERE, error) : NULL;
 
 	if (!list)
 		return STATUS_FAILED;

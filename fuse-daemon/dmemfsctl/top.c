@@ -79,7 +79,7 @@ static double rate_of(const struct dmem_file *file, GHashTable *past, double sec
 static bool take_sample(const char *path, GHashTable *past, double seconds, struct sample *sample, GError **error)
 {
 	sample->view = view_open(path, error);
-	sample->list = sample->view ? files_collect(sample->view, error) : NULL;
+	sample->list = sample->view ? files_collect(sample->view, FILE_IF_ALLOWED, error) : NULL;
 	if (!sample->list) {
 		sample_clear(sample);
 		return false;
@@ -106,9 +106,12 @@ static void append_share(GString *text, const struct view *view, const char *nam
 
 static char *sample_text(const struct sample *sample)
 {
-	static const char *const headers[] = { ">FAULTS/S", ">FAULTS", ">SIZE",     ">MEMORY", "PAGES",
-		                               "NODES",     "FILE",    "MAPPED BY", NULL };
-	g_autoptr(table_t) table = table_new(headers);
+	static const char *const all[] = { ">FAULTS/S", ">FAULTS", ">SIZE",     ">MEMORY", "PAGES",
+		                           "NODES",     "FILE",    "MAPPED BY", NULL };
+	static const char *const fewer[] = { ">FAULTS/S", ">FAULTS", ">SIZE", ">MEMORY", "FILE", "MAPPED BY", NULL };
+	bool hidden = files_hide_memory();
+	g_autoptr(table_t) table = table_new(hidden ? fewer : all);
+	g_autofree char *note = files_note(sample->list);
 	g_autofree char *root = text_visible(sample->view->root);
 	g_autofree char *capacity = text_size(view_figure(sample->view, "capacity_bytes"));
 	g_autofree char *rows = NULL;
@@ -124,7 +127,7 @@ static char *sample_text(const struct sample *sample)
 		append_share(text, sample->view, "lent", "lent_bytes");
 	if (view_figure(sample->view, "lent_taking_bytes"))
 		append_share(text, sample->view, "taking back", "lent_taking_bytes");
-	g_string_append(text, "\n\n");
+	g_string_append_printf(text, "\n%s%s\n", hidden ? note : "", hidden ? "\n" : "");
 	for (guint i = 0; i < sample->rows->len; i++) {
 		const struct row *row = &g_array_index(sample->rows, struct row, i);
 		bool counted = row->file->faults->len > 0;
@@ -134,8 +137,10 @@ static char *sample_text(const struct sample *sample)
 		                          : g_strdup("-"));
 		table_take(table, text_size(row->file->size));
 		table_take(table, text_size(row->file->allocated));
-		table_take(table, text_page_sizes(page_share_sizes(file_pages(row->file))));
-		table_take(table, file_nodes(row->file, sample->view));
+		if (!hidden) {
+			table_take(table, text_page_sizes(page_share_sizes(file_pages(row->file))));
+			table_take(table, file_nodes(row->file, sample->view));
+		}
 		table_take(table, file_name(row->file));
 		table_take(table, file_users(row->file));
 	}

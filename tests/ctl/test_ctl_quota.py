@@ -98,5 +98,5 @@ def test_who_is_not_root(ctl, tenant):
 def test_who_is_not_root_sees_how_much_and_not_where(ctl, fs, tenant):
     (tenant / "file").touch()
     assert ctl.json("status", fs.root, user=65534)["mounts"][0]["files"] == 1
-    for command in (["extents", tenant / "file"], ["map", fs.root], ["ls", fs.root]):
+    for command in (["extents", tenant / "file"], ["map", fs.root]):
         ctl.fails(*command, user=65534, says=["only root may see where memory lies"])

@@ -212,6 +212,43 @@ def test_top_without_a_terminal(ctl, furnished):
     ctl.fails("top", "-n", "-1", furnished.root, status=USAGE, says=["--iterations"])
 
 
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_is_not_root_sees_files_without_their_places(ctl, fs, closed):
+    """What a user may not see is left out, and one line says so; it is no error."""
+    mine = fs.make_file("mine", size=2 * fs.unit)
+    os.chown(mine, 65534, 65534)
+    (fs / "others").mkdir()
+    fs.make_file("others/vm", size=fs.unit)
+    (fs / "others").chmod(0o700 if closed else 0o755)
+    names = ["mine"] if closed else ["mine", "others/vm"]
+    note = "only root may see where memory lies: runs, pages and nodes are left out"
+    note += ", and what is in directories that this user may not read (1)" if closed else ""
+    files = ctl.json("ls", fs.root, **NOBODY)["files"]
+    assert [file["path"] for file in files] == names
+    assert (files[0]["uid"], files[0]["size_bytes"], files[0]["allocated_bytes"]) == (65534, 2 * fs.unit, 2 * fs.unit)
+    assert files[0].keys() == {"path", "last_path", "inode", "size_bytes", "allocated_bytes", "uid", "pages", "mapped_by"}
+    done = ctl.run("ls", fs.root, **NOBODY)
+    assert done.stderr == f"# {note}\n" and re.fullmatch(r" *SIZE +MEMORY +COMPOUND +FILE +MAPPED BY\n *4 MiB +4 MiB +none +mine +-\n"
+                                                         r"( *2 MiB +2 MiB +none +others/vm +-\n)?", done.stdout)
+    text = ctl.text("top", fs.root, **NOBODY)
+    assert f"\n{note}\n\n" in text and "NODES" not in text and re.search(r" 4 MiB +4 MiB +mine +-$", text, re.MULTILINE)
+    assert "only root" not in ctl.text("ls", fs.root) + ctl.text("top", fs.root)
+    ctl.fails("map", fs.root, says=["only root may see where memory lies" if not closed else "run as root"], **NOBODY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_who_is_not_root_gets_arguments_for_a_file(ctl, fs):
+    mine = fs.make_file("mine", size=2 * fs.unit)
+    os.chown(mine, 65534, 65534)
+    assert ctl.text("guest-args", mine, **NOBODY) == ctl.text("guest-args", mine)
+    (note,) = set(ctl.json("guest-args", mine, **NOBODY)["notes"]) - set(ctl.json("guest-args", mine)["notes"])
+    assert note.startswith("align: by the size of the file: only root may see")
+
+
 class Screen:
     """top on a terminal of its own."""
 
