@@ -104,6 +104,37 @@ def test_configuration_of_the_operator_stays(build, tmp_path):
     assert config.read_text() == "[daemon]\n"
 
 
+def removed_by_hand():
+    """The files and directories that dmemfsd(8) tells to remove after `uninstall`."""
+    block = (TOP / "fuse-daemon/man/dmemfsd.8.scd").read_text().partition("# REMOVAL")[2].split("```")[1]
+    return set(re.search(r"^rm -r (.*)$", block, re.MULTILINE)[1].split())
+
+
+def test_uninstall_leaves_what_the_manual_says(build, tmp_path):
+    install(build, tmp_path)
+    subprocess.run(["meson", "--internal", "uninstall"], cwd=build, check=True, stdout=subprocess.DEVNULL)
+    assert {f"/{path.relative_to(tmp_path)}" for path in tmp_path.rglob("*") if not path.is_dir()} == {CONFIG}
+    for path in removed_by_hand():
+        shutil.rmtree(tmp_path / path.lstrip("/"), ignore_errors=True)
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+@pytest.mark.skipif(not shutil.which("depmod"), reason="needs depmod")
+def test_module_that_was_installed_by_hand_goes_away(tmp_path):
+    """Not that of another kernel, nor that of the package."""
+    headers = tmp_path / "headers/include/config/kernel.release"
+    modules = tmp_path / "root/lib/modules"
+    gone, dkms, other = (modules / path for path in ("6.12.0-a/updates/dmemfs.ko.xz", "6.12.0-a/updates/dkms/dmemfs.ko.xz",
+                                                     "6.12.0-b/updates/dmemfs.ko.xz"))
+    for path in (headers, gone, dkms, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("6.12.0-a\n" if path == headers else "")
+    subprocess.run(["make", "-C", TOP / "kmod", "uninstall", f"KERNELDIR={tmp_path}/headers", f"INSTALL_MOD_PATH={tmp_path}/root"],
+                   check=True, capture_output=True)
+    assert (gone.exists(), dkms.exists(), other.exists()) == (False, True, True)
+    assert (modules / "6.12.0-a/modules.dep").exists()
+
+
 @pytest.fixture
 def unit(installed, prefix, work):
     """The unit, with the paths of the commands in this installation."""
