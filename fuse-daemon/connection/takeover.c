@@ -34,19 +34,41 @@
 
 static const char value_mount[] = "connection.mount";
 static const char value_init[] = "connection.init";
+static const char value_earlier[] = "connection.earlier";
 
-/* A text that names a mount. It has the boot id in it, because device numbers are used again in the next boot. */
-static char *describe(dev_t device)
+/* How many mounts before the last one stay on record. */
+#define EARLIER_MOUNTS 32
+
+static char *device_text(dev_t device)
+{
+	return g_strdup_printf("%u:%u", major(device), minor(device));
+}
+
+/* Names mounts on record: @devices after the boot id, because device numbers are used again in the next boot. NULL on failure. */
+static char *describe(const char *devices)
 {
 	g_autofree char *boot = boot_id();
 
-	return boot ? g_strdup_printf("%s %u:%u", boot, major(device), minor(device)) : NULL;
+	return boot ? g_strdup_printf("%s %s", boot, devices) : NULL;
+}
+
+/* The devices in such a text, if it is of this boot, else none. */
+static char **read_devices(struct store *store, const char *name)
+{
+	g_autoptr(GBytes) value = NULL;
+	g_autofree char *start = describe("");
+	g_autofree char *text = NULL;
+
+	if (store_get_value(store, name, &value, NULL) && value)
+		text = g_strndup(g_bytes_get_data(value, NULL), g_bytes_get_size(value));
+	return g_strsplit(text && start && g_str_has_prefix(text, start) ? text + strlen(start) : "", " ", -1);
 }
 
 /* @known: the mount on record. */
 static bool is_on_record(GBytes *known, dev_t device)
 {
-	g_autofree char *mounted = describe(device);
+	g_autofree char *number = device_text(device);
+	g_autofree char *mounted = describe(number);
 	gsize size = 0;
 	const void *text = known ? g_bytes_get_data(known, &size) : NULL;
 
@@ -110,14 +132,44 @@ void takeover_clear(struct takeover *takeover)
 	g_clear_pointer(&takeover->init, g_bytes_unref);
 }
 
-int takeover_remember(const char *mountpoint, struct store *store, const void *init, size_t size)
+char *takeover_earlier(struct store *store, dev_t current)
+{
+	static const char *const names[] = { value_earlier, value_mount };
+	g_autofree char *but = device_text(current);
+	g_autoptr(GPtrArray) devices = g_ptr_array_new_with_free_func(g_free);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_auto(GStrv) found = read_devices(store, names[i]);
+
+		for (char **device = found; *device; device++) {
+			guint before;
+
+			/* The same number again is another mount: the kernel uses a number again when the last user is gone. */
+			if (g_ptr_array_find_with_equal_func(devices, *device, g_str_equal, &before))
+				g_ptr_array_remove_index(devices, before);
+			if (**device && strcmp(*device, but) != 0)
+				g_ptr_array_add(devices, g_strdup(*device));
+		}
+	}
+	if (devices->len > EARLIER_MOUNTS)
+		g_ptr_array_remove_range(devices, 0, devices->len - EARLIER_MOUNTS);
+	g_ptr_array_add(devices, NULL);
+	return g_strjoinv(" ", (char **)devices->pdata);
+}
+
+int takeover_remember(const char *mountpoint, struct store *store, const char *earlier, const void *init, size_t size)
 {
 	g_autofree char *mounted = NULL;
+	g_autofree char *before = *earlier ? describe(earlier) : NULL;
 	dev_t device;
 
-	if (mountinfo_find(mountpoint, &device))
-		mounted = describe(device);
+	if (mountinfo_find(mountpoint, &device)) {
+		g_autofree char *number = device_text(device);
+
+		mounted = describe(number);
+	}
 	store_begin(store);
+	store_put_value(store, value_earlier, before, before ? strlen(before) : 0);
 	store_put_value(store, value_mount, mounted, mounted ? strlen(mounted) : 0);
 	store_put_value(store, value_init, init, size);
 	return store_commit(store);

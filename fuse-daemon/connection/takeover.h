@@ -43,8 +43,13 @@ enum takeover_state takeover_find(const char *mountpoint, struct store *store, i
 /* Closes the descriptor, if it is open, and frees the INIT request. */
 void takeover_clear(struct takeover *takeover);
 
-/* Puts a new connection on record. 0 or a negative errno. */
-int takeover_remember(const char *mountpoint, struct store *store, const void *init, size_t size);
+/*
+ * The devices of the mounts of this record before the one of @current (0: the next one), since the boot, the latest last: "0:39 0:41".
+ * Processes may still map files by them. The caller frees it.
+ */
+char *takeover_earlier(struct store *store, dev_t current);
+/* Puts a new connection on record, and the mounts before it (takeover_earlier()). 0 or a negative errno. */
+int takeover_remember(const char *mountpoint, struct store *store, const char *earlier, const void *init, size_t size);
 /* Is @fd a FUSE connection that a mount uses? */
 bool takeover_is_alive(int fd);
 /*

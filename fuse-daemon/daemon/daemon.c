@@ -334,6 +334,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	if (!prepare_mountpoint(daemon, connection, error))
 		return false;
 	inherited = daemon->takeover.fd >= 0;
+	daemon->server.earlier = takeover_earlier(storage->store, inherited ? daemon->takeover.device : 0);
 	daemon->server.ns = namespace_new(storage);
 	daemon->fault_service =
 		fault_service_start(daemon->server.ns, storage, config->threads, FAULT_SERVICE_PATIENCE);
@@ -427,6 +428,7 @@ bool daemon_run(const struct config *config, int *connection, GError **error)
 	takeover_clear(&daemon.takeover);
 	remove_sources(&daemon);
 	close_storage(&daemon);
+	g_free(daemon.server.earlier);
 	g_main_loop_unref(daemon.loop);
 	return done;
 }

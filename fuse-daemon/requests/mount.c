@@ -73,7 +73,7 @@ static void on_init(const void *request, size_t size, void *data)
 {
 	const struct mount *mount = data;
 	const struct server *server = mount->server;
-	int err = takeover_remember(server->config->mountpoint, server->storage.store, request, size);
+	int err = takeover_remember(server->config->mountpoint, server->storage.store, server->earlier, request, size);
 
 	if (err)
 		log_warning(

@@ -18,6 +18,7 @@ struct server {
 	const struct config *config;
 	struct storage storage;
 	struct namespace *ns;
+	char *earlier;       /* takeover_earlier() when the daemon started, owned; NULL: not known */
 	const char *missing; /* the FUSE feature that this kernel lacks, set by INIT; NULL: none */
 };
 

@@ -275,9 +275,12 @@ static int get_lent(struct server *server, uint64_t ino, char **value)
 /* "NAME VALUE" lines about the daemon that serves this mount. */
 static int get_daemon(struct server *server, uint64_t ino, char **value)
 {
+	bool has_earlier = server->earlier && *server->earlier;
+
 	(void)ino;
-	*value = g_strdup_printf("version " DMEMFS_VERSION "\npid %d\nbackend %s\nstate_dir %s", (int)getpid(),
-	                         server->storage.ops->name, server->config->state_dir);
+	*value = g_strdup_printf("version " DMEMFS_VERSION "\npid %d\nbackend %s\nstate_dir %s%s%s", (int)getpid(),
+	                         server->storage.ops->name, server->config->state_dir,
+	                         has_earlier ? "\nearlier_devices " : "", has_earlier ? server->earlier : "");
 	return 0;
 }
 
