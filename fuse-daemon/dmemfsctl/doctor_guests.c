@@ -77,6 +77,26 @@ static void check_nodes(struct doctor *doctor, const struct view *view, const st
 		           process, (int)user->pid, name, nodes);
 }
 
+/* The guest of a daemon that was stopped, or died without one that took over. */
+static void check_mount(struct doctor *doctor, const struct dmem_file *file, const struct user *user)
+{
+	g_autofree char *process = text_visible(user->name);
+	g_autofree char *name = file_name(file);
+	g_autofree char *remedy =
+		file->path
+			? g_strdup_printf(
+				  "restart or migrate it; until then do not truncate %s, and do not give it to another "
+				  "guest: both would have the same memory",
+				  name)
+			: g_strdup("restart or migrate it: the memory comes back when this process ends");
+
+	if (user->is_earlier)
+		doctor_add(doctor, LEVEL_PROBLEM, remedy,
+		           "%s(%d) maps %s by an earlier mount, of a daemon that was stopped or died: it still has the "
+		           "file's memory, but what it has open there fails with ENOTCONN",
+		           process, (int)user->pid, name);
+}
+
 static void check_user(struct doctor *doctor, const struct view *view, const struct dmem_file *file,
                        const struct user *user)
 {
@@ -87,6 +107,7 @@ static void check_user(struct doctor *doctor, const struct view *view, const str
 		doctor_add(doctor, LEVEL_PROBLEM, "map it shared: share=on (see dmemfsctl guest-args)",
 		           "%s(%d) maps %s privately: each page that it writes is copied to ordinary RAM", process,
 		           (int)user->pid, name);
+	check_mount(doctor, file, user);
 	check_alignment(doctor, view, file, user);
 	check_nodes(doctor, view, file, user);
 }

@@ -228,8 +228,8 @@ static struct dmem_file *describe_removed(const struct user *user)
 	struct dmem_file *file = new_file(user->inode, file_parse_extents(""), NULL);
 	struct stat st;
 
-	file->last_path = g_strdup(user->last_path);
-	file->is_known = stat(user->link, &st) == 0 && st.st_ino == user->inode;
+	file->last_path = g_strdup(user->last_path ?: user->earlier_path);
+	file->is_known = user_stat(user, &st);
 	if (file->is_known) {
 		file->size = (uint64_t)st.st_size;
 		file->allocated = (uint64_t)st.st_blocks * 512; /* stat(2) */
@@ -263,7 +263,7 @@ struct file_list *files_collect(const struct view *view, enum file_detail detail
 
 	list->files = g_ptr_array_new_with_free_func((GDestroyNotify)dmem_file_free);
 	/* Before the walk, so that a file which is made and mapped during the walk is not taken for a removed one. */
-	list->users = users_find(view->device);
+	list->users = users_find(view);
 	if (!walk(view, detail, seen, list, error)) {
 		files_destroy(list);
 		return NULL;

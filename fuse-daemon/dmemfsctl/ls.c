@@ -13,7 +13,7 @@ static char *memory_text(const struct dmem_file *file)
 	return file->poisoned ? g_strdup_printf("%s, %s bad", all, bad) : g_steal_pointer(&all);
 }
 
-/* "qemu-system-x86(1234), 4K only, not bound to node 1; ...": who maps the file, and what it asks for and does not get. */
+/* "qemu-system-x86(1234), 4K only, not bound to node 1; ...": who maps the file and how, and what it asks for and does not get. */
 static char *users_text(const struct dmem_file *file, const struct view *view)
 {
 	GString *text = g_string_new(NULL);
@@ -23,7 +23,8 @@ static char *users_text(const struct dmem_file *file, const struct view *view)
 		g_autofree char *name = text_visible(user->name), *page = text_page_sizes(user->page_size);
 		g_autofree char *unmet = node_names(file_unmet_nodes(file, view, user));
 
-		g_string_append_printf(text, "%s%s(%d)", i ? "; " : "", name, (int)user->pid);
+		g_string_append_printf(text, "%s%s(%d)%s", i ? "; " : "", name, (int)user->pid,
+		                       user->is_earlier ? ", by an earlier mount" : "");
 		if (file_page_wanted(file, view, user))
 			g_string_append_printf(text, ", %s only", page);
 		if (*unmet)
@@ -93,6 +94,7 @@ static void describe_users(struct json *json, const struct dmem_file *file, cons
 			json_string(json, "unmet_nodes", *unmet ? unmet : NULL);
 		}
 		json_bool(json, "private", user->is_private);
+		json_bool(json, "earlier_mount", user->is_earlier);
 		json_end(json);
 	}
 	json_end(json);
@@ -153,7 +155,8 @@ const struct command command_ls = {
 		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
 		"them are listed last, with their last path: their memory is pending until no process maps it. Only root\n"
 		"sees RUNS, PAGES and NODES. \"4K only\": the address of the mapping allows no larger pages. \"not bound to\n"
-		"node 1\": the mapping is bound to other nodes, but memory of the file is on this one.",
+		"node 1\": the mapping is bound to other nodes, but memory of the file is on this one. \"by an earlier\n"
+		"mount\": the process runs since before dmemfsd was stopped or died, and has the same memory.",
 	.operands_max = 1,
 	.run = run,
 };

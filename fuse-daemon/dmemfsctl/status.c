@@ -156,8 +156,8 @@ static void print_removed(const GPtrArray *users)
 		fputs(text, stdout);
 }
 
-/* Counts each process once, even if it maps several files. */
-static guint count_processes(const GPtrArray *users)
+/* Counts each process once, even if it maps several files. @earlier: only those that map one by an earlier mount. */
+static guint count_processes(const GPtrArray *users, bool earlier)
 {
 	guint count = 0;
 	pid_t last = 0;
@@ -165,6 +165,8 @@ static guint count_processes(const GPtrArray *users)
 	for (guint i = 0; i < users->len; i++) {
 		const struct user *user = g_ptr_array_index(users, i);
 
+		if (earlier && !user->is_earlier)
+			continue;
 		count += user->pid != last;
 		last = user->pid;
 	}
@@ -216,7 +218,7 @@ static void print_poisoned(const struct view *view, uint64_t capacity)
 
 static void print_view(const struct view *view, const GPtrArray *users)
 {
-	guint processes = count_processes(users);
+	guint processes = count_processes(users, false), earlier = count_processes(users, true);
 	uint64_t capacity = view_figure(view, "capacity_bytes");
 	g_autofree char *page_size = text_page_sizes(view->page_size);
 	g_autofree char *root = text_visible(view->root);
@@ -237,6 +239,8 @@ static void print_view(const struct view *view, const GPtrArray *users)
 	print_poisoned(view, capacity);
 	printf("  %" G_GUINT64_FORMAT " files in %" G_GUINT64_FORMAT " directories, mapped by %u process%s\n",
 	       view_figure(view, "files"), view_figure(view, "directories"), processes, processes == 1 ? "" : "es");
+	if (earlier)
+		printf("  %u of them by an earlier mount: see dmemfsctl doctor\n", earlier);
 	print_zeroing(view);
 	print_regions(view);
 	print_pins(view);
@@ -324,7 +328,8 @@ static void describe_view(struct json *json, const struct view *view, const GPtr
 	json_string(json, "state_dir", said(view, "state_dir"));
 	json_unsigned(json, "page_size_bytes", view->page_size);
 	json_string(json, "alloc", view->alloc);
-	json_unsigned(json, "mapping_processes", count_processes(users));
+	json_unsigned(json, "mapping_processes", count_processes(users, false));
+	json_unsigned(json, "earlier_mount_processes", count_processes(users, true));
 	for (guint i = 0; i < view->figures->len; i++) {
 		const struct view_figure *figure = &g_array_index(view->figures, struct view_figure, i);
 
@@ -363,7 +368,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 		json_begin_array(invocation->json, "mounts");
 	for (guint i = 0; i < views->len; i++) {
 		const struct view *view = g_ptr_array_index(views, i);
-		g_autoptr(GPtrArray) users = users_find(view->device);
+		g_autoptr(GPtrArray) users = users_find(view);
 
 		if (invocation->json)
 			describe_view(invocation->json, view, users);

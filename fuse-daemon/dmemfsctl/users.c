@@ -3,6 +3,7 @@
 #include "dmemfsctl/users.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/extent.h"
+#include "dmemfsctl/earlier_mounts.h"
 
 /*
  * A line is "START-END PERMS OFFSET MAJOR:MINOR INODE   PATH" (proc(5)); PERMS end in 's' for shared, 'p' for
@@ -54,6 +56,7 @@ static void user_free(gpointer data)
 	g_array_unref(user->mappings);
 	g_free(user->name);
 	g_free(user->last_path);
+	g_free(user->earlier_path);
 	g_free(user->link);
 	g_free(user);
 }
@@ -66,38 +69,60 @@ static char *read_name(pid_t pid)
 	return g_file_get_contents(path, &name, NULL, NULL) ? g_strchomp(name) : g_strdup("?");
 }
 
-static bool is_of(const struct mapping *mapping, const struct stat *st)
+bool user_stat(const struct user *user, struct stat *st)
 {
-	return st->st_dev == mapping->device && st->st_ino == mapping->inode;
+	const unsigned wanted = STATX_INO | STATX_NLINK | STATX_SIZE | STATX_BLOCKS;
+	struct statx stx;
+
+	if (statx(AT_FDCWD, user->link, user->is_earlier ? AT_STATX_DONT_SYNC : 0, wanted, &stx) < 0)
+		return false;
+	*st = (struct stat){
+		.st_ino = stx.stx_ino,
+		.st_nlink = stx.stx_nlink,
+		.st_size = (off_t)stx.stx_size,
+		.st_blocks = (blkcnt_t)stx.stx_blocks,
+	};
+	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) == user->device && st->st_ino == user->inode)
+		return true;
+	errno = ESTALE;
+	return false;
+}
+
+static const char removed_mark[] = " (deleted)"; /* proc(5) */
+
+static char *without_mark(const char *path)
+{
+	return g_strndup(path, strlen(path) - (g_str_has_suffix(path, removed_mark) ? strlen(removed_mark) : 0));
 }
 
 /*
  * The path of a file that was removed, g_malloc'ed; NULL: the file is still there, under another name or one that only ends so. The
- * path is looked up only by who may not follow @link: it can be of another mount namespace, whose owner chose it.
+ * path is looked up only by who may not follow the link: it can be of another mount namespace, whose owner chose it.
  */
-static char *removed_path(const struct mapping *mapping, const char *link)
+static char *removed_path(const struct user *user, const struct mapping *mapping)
 {
-	static const char mark[] = " (deleted)"; /* proc(5) */
 	struct stat st;
 
-	if (!g_str_has_suffix(mapping->path, mark))
+	if (!g_str_has_suffix(mapping->path, removed_mark))
 		return NULL;
-	if (stat(link, &st) == 0) {
-		if (is_of(mapping, &st) && st.st_nlink > 0)
+	if (user_stat(user, &st)) {
+		if (st.st_nlink > 0)
 			return NULL;
-	} else if ((errno == EPERM || errno == EACCES) && lstat(mapping->path, &st) == 0 && is_of(mapping, &st)) {
+	} else if ((errno == EPERM || errno == EACCES) && !user->is_earlier && lstat(mapping->path, &st) == 0 &&
+	           st.st_dev == mapping->device && st.st_ino == mapping->inode) {
 		return NULL;
 	}
-	return g_strndup(mapping->path, strlen(mapping->path) - strlen(mark));
+	return user->earlier_path ? g_strdup(user->earlier_path) : without_mark(mapping->path);
 }
 
 /* @first: the index of the first entry of this process. */
-static struct user *user_of(GPtrArray *users, guint first, pid_t pid, const struct mapping *mapping)
+static struct user *user_of(GPtrArray *users, guint first, pid_t pid, const struct mapping *mapping,
+                            const struct view *view)
 {
 	for (guint i = first; i < users->len; i++) {
 		struct user *user = g_ptr_array_index(users, i);
 
-		if (user->inode == mapping->inode)
+		if (user->inode == mapping->inode && user->device == mapping->device)
 			return user;
 	}
 
@@ -105,10 +130,18 @@ static struct user *user_of(GPtrArray *users, guint first, pid_t pid, const stru
 
 	user->pid = pid;
 	user->inode = mapping->inode;
+	user->device = mapping->device;
+	user->is_earlier = mapping->device != view->device;
 	user->name = read_name(pid);
 	user->link = g_strdup_printf("/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, mapping->address,
 	                             mapping->address + mapping->length);
-	user->last_path = removed_path(mapping, user->link);
+	if (user->is_earlier) {
+		g_autofree char *path = without_mark(mapping->path);
+
+		/* The kernel's path of a file on a mount that is gone begins at the root of that mount. */
+		user->earlier_path = g_build_filename(view->root, path, NULL);
+	}
+	user->last_path = removed_path(user, mapping);
 	user->mappings = g_array_new(FALSE, FALSE, sizeof(struct mapping));
 	g_ptr_array_add(users, user);
 	return user;
@@ -140,10 +173,12 @@ static FILE *open_list(pid_t pid, const char *name)
  * Skips processes that end meanwhile, or that this process may not examine. Reads line by line: each may have a path of 4 KiB, and the
  * process chooses how many there are.
  */
-static void look_at(pid_t pid, dev_t device, GPtrArray *users)
+static void look_at(pid_t pid, const struct view *view, GPtrArray *users)
 {
 	FILE *maps = open_list(pid, "maps");
 	guint first = users->len;
+	dev_t known = 0; /* the last device that was asked about */
+	bool is_earlier = false;
 	char *line = NULL;
 	size_t room = 0;
 
@@ -151,8 +186,14 @@ static void look_at(pid_t pid, dev_t device, GPtrArray *users)
 		struct mapping mapping = { 0 };
 
 		g_strchomp(line);
-		if (mapping_parse(line, &mapping) && mapping.device == device)
-			add_mapping(user_of(users, first, pid, &mapping), &mapping);
+		if (!mapping_parse(line, &mapping))
+			continue;
+		if (mapping.device != view->device && mapping.device != known) {
+			known = mapping.device;
+			is_earlier = earlier_mounts_have(view->earlier, pid, known);
+		}
+		if (mapping.device == view->device || is_earlier)
+			add_mapping(user_of(users, first, pid, &mapping, view), &mapping);
 	}
 	free(line);
 	if (maps)
@@ -168,7 +209,7 @@ static gint by_pid(gconstpointer a, gconstpointer b)
 	return first->inode < second->inode ? -1 : first->inode > second->inode;
 }
 
-GPtrArray *users_find(dev_t device)
+GPtrArray *users_find(const struct view *view)
 {
 	GPtrArray *users = g_ptr_array_new_with_free_func(user_free);
 	g_autoptr(GDir) processes = g_dir_open("/proc", 0, NULL);
@@ -176,7 +217,7 @@ GPtrArray *users_find(dev_t device)
 
 	while (processes && (name = g_dir_read_name(processes))) {
 		if (g_ascii_isdigit(*name))
-			look_at((pid_t)strtol(name, NULL, 10), device, users);
+			look_at((pid_t)strtol(name, NULL, 10), view, users);
 	}
 	g_ptr_array_sort(users, by_pid);
 	return users;

@@ -15,6 +15,7 @@
 #include "base/page_order.h"
 #include "config/config.h"
 #include "dmemfsctl/command.h"
+#include "dmemfsctl/earlier_mounts.h"
 
 static void fail_to_read(const char *path, const char *name, int err, GError **error)
 {
@@ -172,6 +173,7 @@ static bool fill(struct view *view, GError **error)
 		return false;
 	parse_figures(view->figures, figures);
 	parse_daemon(view->daemon, daemon);
+	view->earlier = earlier_mounts_parse(g_hash_table_lookup(view->daemon, "earlier_devices"), view->device);
 	if (regions)
 		parse_regions(view->regions, regions);
 	if (pins)
@@ -378,6 +380,7 @@ void view_destroy(struct view *view)
 	g_free(view->alloc);
 	g_hash_table_unref(view->daemon);
 	g_array_unref(view->figures);
+	g_clear_pointer(&view->earlier, g_array_unref);
 	g_array_unref(view->regions);
 	g_array_unref(view->pins);
 	g_array_unref(view->lent);

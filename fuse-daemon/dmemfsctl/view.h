@@ -45,7 +45,8 @@ struct view_figure {
 struct view {
 	char *root; /* mountpoint; of several of the same file system the one that was named, else the first */
 	dev_t device;
-	GHashTable *daemon; /* dmemfs.daemon: version, pid, backend, state_dir */
+	GHashTable *daemon; /* dmemfs.daemon: version, pid, backend, state_dir, earlier_devices */
+	GArray *earlier;    /* dev_t: earlier_mounts_parse() */
 	uint64_t page_size;
 	char *alloc;
 	GArray *figures; /* struct view_figure: all of dmemfs.stats, in its order */

@@ -2,11 +2,13 @@
 /* The parsers of /proc and of the virtual attributes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/mounts.h"
 #include "dmemfsctl/descriptors.h"
+#include "dmemfsctl/earlier_mounts.h"
 #include "dmemfsctl/files.h"
 #include "dmemfsctl/map.h"
 #include "dmemfsctl/qemu_cmdline.h"
@@ -365,6 +367,31 @@ static void cell(void)
 	g_assert_cmpint(file, ==, -1);
 }
 
+static void earlier_mounts(void)
+{
+	struct stat proc;
+
+	g_assert_cmpint(stat("/proc", &proc), ==, 0);
+
+	g_autofree char *text =
+		g_strdup_printf("no device 4095:1 %u:%u 4095:2 ", major(proc.st_dev), minor(proc.st_dev));
+	g_autoptr(GArray) none = earlier_mounts_parse(NULL, 0);
+	g_autoptr(GArray) devices = earlier_mounts_parse(text, makedev(4095, 2));
+	dev_t left = makedev(4095, 1);
+
+	g_assert_cmpuint(none->len, ==, 0);
+	/* The number is used again by what is mounted here, or by the dmemfs itself. */
+	g_assert_cmpuint(devices->len, <=, 1);
+	g_array_set_size(devices, 0);
+	g_array_append_val(devices, left);
+	g_array_append_val(devices, proc.st_dev);
+	g_assert_true(earlier_mounts_have(devices, getpid(), left));
+	g_assert_false(earlier_mounts_have(devices, getpid(), makedev(4095, 2)));
+	/* The number is used again by what the process sees, or nothing is known of the process. */
+	g_assert_false(earlier_mounts_have(devices, getpid(), proc.st_dev));
+	g_assert_false(earlier_mounts_have(devices, -1, left));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -373,6 +400,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ctl/mounts_over_mounts", mounts_over_mounts);
 	g_test_add_func("/ctl/mounts_without_sense", mounts_without_sense);
 	g_test_add_func("/ctl/many_mounts", many_mounts);
+	g_test_add_func("/ctl/earlier_mounts", earlier_mounts);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
 	g_test_add_func("/ctl/numa_lines", numa_lines);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mounts that a dmemfs had before the one that it has now. When the daemon stops, or dies and is started again, processes keep what
+ * they map of the files, but by a mount that is gone: its device is another, and its daemon answers no more.
+ */
+#ifndef DMEMFSCTL_EARLIER_MOUNTS_H
+#define DMEMFSCTL_EARLIER_MOUNTS_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * The devices in @text ("0:39 0:41", as the daemon remembers them; NULL: none) that can still be such mounts: not @current, not mounted
+ * here, and in use. GArray of dev_t; the caller frees it.
+ */
+GArray *earlier_mounts_parse(const char *text, dev_t current);
+/*
+ * Is a mapping of the process @pid of one of these mounts? Not if another file system has @device now, which the process sees and this
+ * one does not: the kernel uses numbers again.
+ */
+bool earlier_mounts_have(const GArray *devices, pid_t pid, dev_t device);
+
+#endif
