@@ -90,7 +90,11 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
 	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
 	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
-	describe(text, "dmemfs_pending_bytes", "gauge", "Memory of removed files that a process still uses.");
+	describe(text, "dmemfs_removed_bytes", "gauge",
+	         "The part of dmemfs_allocated_bytes in removed files that a process still has open or maps.");
+	add(text, metrics, "dmemfs_removed_bytes", "", (double)namespace_removed_bytes(metrics->server->ns));
+	describe(text, "dmemfs_pending_bytes", "gauge",
+	         "Memory that a process still maps by an earlier mount, although its file was removed.");
 	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
 	describe(text, "dmemfs_pinned_bytes", "gauge",
 	         "Memory that no file has any more, but that a device still holds.");

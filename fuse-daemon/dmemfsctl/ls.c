@@ -153,7 +153,7 @@ const struct command command_ls = {
 	.summary = "List files with their memory, its nodes and the processes that map them",
 	.details =
 		"PAGES are the page sizes that an aligned mapping can use. Files that were removed while a process maps\n"
-		"them are listed last, with their last path: their memory is pending until no process maps it. Only root\n"
+		"them are listed last, with their last path: they keep their memory until no process maps it. Only root\n"
 		"sees RUNS, PAGES and NODES. \"4K only\": the address of the mapping allows no larger pages. \"not bound to\n"
 		"node 1\": the mapping is bound to other nodes, but memory of the file is on this one. \"by an earlier\n"
 		"mount\": the process runs since before dmemfsd was stopped or died, and has the same memory.",

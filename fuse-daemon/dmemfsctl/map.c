@@ -135,8 +135,8 @@ const struct command command_map = {
 	.operands = "[PATH]",
 	.summary = "Draw which file has which memory",
 	.details =
-		"A cell of the picture has the letter, or the colour, of the file that has most of its memory. Pending\n"
-		"memory, of removed files that a process still maps, looks free. Memory that is lent to the host is \"+\",\n"
+		"A cell of the picture has the letter, or the colour, of the file that has most of its memory. Memory of\n"
+		"removed files that a process still uses looks free. Memory that is lent to the host is \"+\",\n"
 		"or grey.",
 	.options = options,
 	.operands_max = 1,

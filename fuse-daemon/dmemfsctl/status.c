@@ -216,6 +216,15 @@ static void print_poisoned(const struct view *view, uint64_t capacity)
 	print_line("  in files", used, capacity);
 }
 
+/* Prints nothing when no removed file is in use. */
+static void print_removed_bytes(const struct view *view, uint64_t capacity)
+{
+	uint64_t removed = view_figure(view, "removed_bytes");
+
+	if (removed)
+		print_line("  removed", removed, capacity);
+}
+
 static void print_view(const struct view *view, const GPtrArray *users)
 {
 	guint processes = count_processes(users, false), earlier = count_processes(users, true);
@@ -227,6 +236,7 @@ static void print_view(const struct view *view, const GPtrArray *users)
 	       said(view, "pid"), said(view, "backend"), page_size, view->alloc);
 	print_line("capacity", capacity, capacity);
 	print_line("in files", view_figure(view, "allocated_bytes"), capacity);
+	print_removed_bytes(view, capacity);
 	print_line("pending", view_figure(view, "pending_bytes"), capacity);
 	print_line("promised", view_figure(view, "promised_bytes"), capacity);
 	print_line("free", view_figure(view, "free_bytes"), capacity);
@@ -383,8 +393,9 @@ const struct command command_status = {
 	.operands = "[PATH]",
 	.summary = "Show who serves a mount and how its memory is used",
 	.details =
-		"Shows the mount that PATH lies on, or each dmemfs. Memory is pending when its file was removed, but a\n"
-		"process still maps it; a table shows which. Free memory is dirty until it is zeroed for the next file.\n"
+		"Shows the mount that PATH lies on, or each dmemfs. Memory in files is removed when its file was removed,\n"
+		"but a process still has it open or maps it; a table shows which map it. It is pending when a process maps it\n"
+		"only by an earlier mount. Free memory is dirty until it is zeroed for the next file.\n"
 		"Promised memory is what files with demand allocation may still touch. Memory is poisoned when an\n"
 		"uncorrected error was found in it: it leaves the pool as soon as no file has it any more. Memory is\n"
 		"pinned when no file has it any more, but a device still holds it. Lent memory is used by the host until a\n"

@@ -64,6 +64,20 @@ static struct entry *find(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 	return g_hash_table_lookup(unlinked_mapped->files, &ino);
 }
 
+uint64_t unlinked_mapped_bytes(struct unlinked_mapped *unlinked_mapped)
+{
+	uint64_t bytes = 0;
+	GHashTableIter iter;
+	gpointer entry;
+
+	unlinked_mapped_lock(unlinked_mapped);
+	g_hash_table_iter_init(&iter, unlinked_mapped->files);
+	while (g_hash_table_iter_next(&iter, NULL, &entry))
+		bytes += file_allocated(((struct entry *)entry)->file);
+	unlinked_mapped_unlock(unlinked_mapped);
+	return bytes;
+}
+
 struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint64_t ino)
 {
 	const struct entry *entry = find(unlinked_mapped, ino);

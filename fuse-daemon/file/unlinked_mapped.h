@@ -35,5 +35,7 @@ struct file *unlinked_mapped_find(struct unlinked_mapped *unlinked_mapped, uint6
  */
 struct file *unlinked_mapped_use(struct unlinked_mapped *unlinked_mapped, uint64_t ino);
 void unlinked_mapped_put(const struct storage *storage, uint64_t ino);
+/* The memory of all files in the table, in bytes. Takes the lock. */
+uint64_t unlinked_mapped_bytes(struct unlinked_mapped *unlinked_mapped);
 
 #endif

@@ -122,6 +122,8 @@ void inode_add(struct namespace *ns, struct inode *inode)
 	ns->directories += S_ISDIR(inode->mode);
 	ns->held += footprint(inode);
 	g_hash_table_insert(ns->inodes, &inode->ino, inode);
+	if (S_ISREG(inode->mode) && inode->nlink == 0)
+		g_hash_table_add(ns->nameless, inode);
 }
 
 struct store_inode inode_row(const struct inode *inode)
@@ -139,11 +141,19 @@ struct store_inode inode_row(const struct inode *inode)
 	};
 }
 
+void inode_add_link(struct namespace *ns, struct inode *inode)
+{
+	inode->nlink++;
+	g_hash_table_remove(ns->nameless, inode);
+}
+
 void inode_drop_link(struct namespace *ns, struct inode *inode)
 {
 	inode->nlink--;
-	if (inode->nlink == 0 && S_ISREG(inode->mode))
+	if (inode->nlink == 0 && S_ISREG(inode->mode)) {
+		g_hash_table_add(ns->nameless, inode);
 		pool_expect(ns->storage->pool);
+	}
 }
 
 struct inode *inode_unused(struct namespace *ns, struct inode *inode)
@@ -154,6 +164,7 @@ struct inode *inode_unused(struct namespace *ns, struct inode *inode)
 	if (S_ISREG(inode->mode) && file_is_demand(inode->file))
 		g_hash_table_add(ns->leaving, &inode->ino);
 	g_hash_table_remove(ns->stale, &inode->ino);
+	g_hash_table_remove(ns->nameless, inode);
 	ns->files -= S_ISREG(inode->mode);
 	ns->directories -= S_ISDIR(inode->mode);
 	ns->held -= footprint(inode);

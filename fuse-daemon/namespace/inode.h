@@ -59,8 +59,9 @@ struct namespace
 	GHashTable *inodes; /* &inode->ino -> inode */
 	/* Set of &inode->ino: files with demand allocation between inode_unused() and the end of file_destroy(). */
 	GHashTable *leaving;
-	GCond left;        /* an inode is in @leaving no more */
-	GHashTable *stale; /* set of &inode->ino: inodes whose times are newer than on record */
+	GCond left;           /* an inode is in @leaving no more */
+	GHashTable *stale;    /* set of &inode->ino: inodes whose times are newer than on record */
+	GHashTable *nameless; /* set of inode: regular files in the table that have no name (any more) */
 	/* Requests that an earlier daemon applied: owned &unique -> owned ino. NULL: none of them can come again. */
 	GHashTable *done;
 	/*
@@ -112,6 +113,8 @@ void inode_add(struct namespace *ns, struct inode *inode);
 void inode_release(struct inode *inode);
 /* The row of @inode for the record. Its pointers are valid as long as @inode. */
 struct store_inode inode_row(const struct inode *inode);
+/* The inode, which is in the table, has one name more. */
+void inode_add_link(struct namespace *ns, struct inode *inode);
 /* The inode lost one name. After the last name of a file, tells the pool that its memory may come back soon. */
 void inode_drop_link(struct namespace *ns, struct inode *inode);
 /*

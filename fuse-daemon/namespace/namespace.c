@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "file/unlinked_mapped.h"
 #include "namespace/inode.h"
 #include "namespace/namespace_record.h"
 
@@ -19,6 +20,7 @@ struct namespace *namespace_new(const struct storage *storage)
 	ns->leaving = g_hash_table_new(g_int64_hash, g_int64_equal);
 	g_cond_init(&ns->left);
 	ns->stale = g_hash_table_new(g_int64_hash, g_int64_equal);
+	ns->nameless = g_hash_table_new(NULL, NULL);
 	ns->storage = storage;
 	return ns;
 }
@@ -50,6 +52,7 @@ void namespace_destroy(struct namespace *ns, bool unmounted)
 	g_clear_pointer(&ns->done, g_hash_table_unref);
 	g_clear_pointer(&ns->recent, g_hash_table_unref);
 	g_hash_table_unref(ns->stale);
+	g_hash_table_unref(ns->nameless);
 	g_hash_table_unref(ns->leaving);
 	g_cond_clear(&ns->left);
 	g_hash_table_unref(ns->inodes);
@@ -72,6 +75,20 @@ void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts)
 		.directories = ns->directories,
 	};
 	g_mutex_unlock(&ns->lock);
+}
+
+uint64_t namespace_removed_bytes(struct namespace *ns)
+{
+	uint64_t bytes = unlinked_mapped_bytes(ns->storage->unlinked_mapped);
+	GHashTableIter iter;
+	gpointer inode;
+
+	g_mutex_lock(&ns->lock);
+	g_hash_table_iter_init(&iter, ns->nameless);
+	while (g_hash_table_iter_next(&iter, &inode, NULL))
+		bytes += file_allocated(((const struct inode *)inode)->file);
+	g_mutex_unlock(&ns->lock);
+	return bytes;
 }
 
 void namespace_get_inodes(struct namespace *ns, uint64_t *there, uint64_t *free)

@@ -108,6 +108,11 @@ char *namespace_describe(struct namespace *ns, uint64_t ino);
 
 /* O(1), because any user may ask. */
 void namespace_get_counts(struct namespace *ns, struct namespace_counts *counts);
+/*
+ * The memory of files that have no name (any more), but that a process still has open or maps, in bytes. The pool counts it as in use,
+ * not as pending. O(number of such files).
+ */
+uint64_t namespace_removed_bytes(struct namespace *ns);
 /* *@there: the number of inodes. *@free: about how many more with short names fit below the limits. O(1). */
 void namespace_get_inodes(struct namespace *ns, uint64_t *there, uint64_t *free);
 

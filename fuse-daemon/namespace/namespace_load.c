@@ -63,7 +63,7 @@ static bool load_entry(uint64_t parent, uint64_t cookie, const char *name, uint6
 	(void)error;
 	directory_restore(dir->entries, cookie, name, ino);
 	load->ns->held += NAME_FOOTPRINT(name);
-	inode->nlink++;
+	inode_add_link(load->ns, inode);
 	inode->parent = parent;
 	inode->cookie = cookie;
 	if (S_ISDIR(inode->mode)) {

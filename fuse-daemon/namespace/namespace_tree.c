@@ -92,7 +92,7 @@ static void add_name(struct namespace *ns, struct inode *dir, const char *name, 
                      struct timespec now)
 {
 	inode->cookie = inode_add_name(ns, dir, name, inode->ino)->cookie;
-	inode->nlink++;
+	inode_add_link(ns, inode);
 	inode->parent = dir->ino;
 	if (S_ISDIR(inode->mode)) {
 		inode->nlink++; /* its own "." */

@@ -171,6 +171,7 @@ static int get_stats(struct server *server, uint64_t ino, char **value)
 		{ "free_1g_bytes", usage.free_1g },
 		{ "pending_bytes", usage.pending },
 		{ "allocated_bytes", usage.allocated },
+		{ "removed_bytes", namespace_removed_bytes(server->ns) },
 		{ "promised_bytes", usage.promised },
 		{ "inodes", counts.inodes },
 		{ "files", counts.files },

@@ -111,6 +111,7 @@ def expected_stats(tree, capacity, poisoned=0):
         "free_bytes": capacity - held - poisoned,
         "allocated_bytes": held,
         "pending_bytes": 0,
+        "removed_bytes": 0,
         "pinned_bytes": 0,
         "pinned_former_bytes": 0,
         "poisoned_bytes": poisoned,

@@ -163,3 +163,47 @@ def test_memory_of_a_removed_file_is_pending_while_somebody_reaches_it(fs):
         refused(errno.ENOSPC, os.truncate, fs.make_file("all"), fs.capacity)
     assert fs.wait_free(fs.capacity) == fs.capacity
     os.truncate(fs / "all", fs.capacity)
+
+
+def removed_bytes(fs):
+    return fs.stats()["removed_bytes"]
+
+
+def test_memory_of_a_removed_file_that_is_mapped_is_counted(fs):
+    """Apart from that of files with a name."""
+    fs.make_file("stays", size=fs.unit)
+    path = fs.make_file("file", size=4 * fs.unit)
+    os.link(path, fs / "other")
+    with opened(path) as fd:
+        mapping = Mapping(fd, fs.unit)
+    with mapping:
+        path.unlink()
+        assert removed_bytes(fs) == 0
+        (fs / "other").unlink()
+        stats = fs.stats()
+        assert (stats["removed_bytes"], stats["allocated_bytes"], stats["pending_bytes"]) == (4 * fs.unit, 5 * fs.unit, 0)
+    wait_until(lambda: removed_bytes(fs) == 0, "it is not counted any more")
+    assert fs.wait_free(fs.capacity - fs.unit) == fs.capacity - fs.unit
+
+
+def test_memory_of_open_files_without_a_name_is_counted(fs):
+    replaced, other = fs.make_file("replaced", size=2 * fs.unit), fs.make_file("other", size=fs.unit)
+    with opened(replaced), opened(fs.root, os.O_TMPFILE | os.O_RDWR) as fd:
+        os.rename(other, replaced)
+        assert removed_bytes(fs) == 2 * fs.unit
+        os.ftruncate(fd, 8 * fs.unit)
+        assert removed_bytes(fs) == 10 * fs.unit
+        link_fd(fd, fs / "named")
+        assert removed_bytes(fs) == 2 * fs.unit
+    wait_until(lambda: removed_bytes(fs) == 0, "it is not counted any more")
+
+
+def test_memory_of_a_removed_file_is_counted_by_the_next_daemon(kept):
+    path = kept.make_file("file", size=3 * kept.unit)
+    kept.make_file("stays", size=kept.unit)
+    with opened(path):
+        path.unlink()
+        kept.daemon.kill()
+        kept.daemon.take_over()
+        assert removed_bytes(kept) == 3 * kept.unit
+    wait_until(lambda: removed_bytes(kept) == 0, "it is not counted any more")

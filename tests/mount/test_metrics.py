@@ -96,9 +96,13 @@ def test_names_of_earlier_versions(fs, metrics):
 
 def test_memory(fs, metrics):
     fs.make_file("file", size=5 * fs.unit)
+    with opened(fs.make_file("removed", size=3 * fs.unit)):
+        (fs / "removed").unlink()
+        assert metrics.next().value("dmemfs_removed_bytes") == 3 * fs.unit
+    wait_until(lambda: fs.stats()["removed_bytes"] == 0, "nobody uses it")
     metrics.next()
     stats = fs.stats()
-    for name in ("capacity", "free", "pending", "pinned", "allocated", "promised"):
+    for name in ("capacity", "free", "pending", "removed", "pinned", "allocated", "promised"):
         assert metrics.value(f"dmemfs_{name}_bytes") == stats[f"{name}_bytes"], name
     assert metrics.value("dmemfs_free_page_bytes", page_size="2M") == stats["free_2m_bytes"]
     assert metrics.value("dmemfs_free_page_bytes", page_size="1G") == stats["free_1g_bytes"]
@@ -265,6 +269,7 @@ def test_rules_use_what_exists(metrics):
     known = sample_names(metrics)
     rules = [rule for group in groups for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules)
+    assert {"dmemfs_pending_bytes", "dmemfs_removed_bytes"} <= set().union(*(metrics_in(rule["expr"]) for rule in rules))
     for rule in rules:
         assert metrics_in(rule["expr"]) and metrics_in(rule["expr"]) <= known, rule["alert"]
         assert {"summary", "description"} == set(rule["annotations"])

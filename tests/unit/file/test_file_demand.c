@@ -297,7 +297,9 @@ static void a_removed_file_still_gets_memory(void)
 	g_assert_cmpint(touch(file, UNIT), ==, 0);
 	g_assert_cmpuint(file_allocated(file), ==, 2 * UNIT);
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 2 * UNIT);
+	g_assert_cmpuint(unlinked_mapped_bytes(fake->storage.unlinked_mapped), ==, 2 * UNIT);
 	fake_release_held(fake);
+	g_assert_cmpuint(unlinked_mapped_bytes(fake->storage.unlinked_mapped), ==, 0);
 	g_assert_null(unlinked_mapped_find(fake->storage.unlinked_mapped, 2));
 	g_assert_cmpuint(fake_promised_bytes(fake), ==, 0);
 	fake_destroy(fake);
