@@ -211,6 +211,9 @@ void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes)
 
 void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes)
 {
+	/* Whoever waits would look in vain. If it then forgoes nothing, too, they would wake each other without a pause. */
+	if (!bytes)
+		return;
 	g_mutex_lock(&pool->lock);
 	*promised_of(pool, regions) -= bytes;
 	g_cond_broadcast(&pool->returned);

@@ -415,6 +415,28 @@ static void other_files_need_threads_too(void)
 	world_tear_down(&world, NULL);
 }
 
+/* Two faults wait for lent memory. Neither wakes the other by trying in vain, nor requests that wait: this would go on without a pause. */
+static void faults_that_wait_do_not_wake_each_other(void)
+{
+	struct backend_fault fault = { .id = 3, .length = DMEMFS_PAGE_2M, .pid = 8, .comm = QEMU };
+	struct pool_wait wait = { 0 };
+	struct world world = { 0 };
+	struct fault_service *service;
+	gint64 start;
+
+	lend_all(&world, G_TIME_SPAN_HOUR);
+	service = touch_lent(&world, 2);
+	world.fake->demand->fault(&fault, world.fake->demand_data);
+	start = g_get_monotonic_time();
+	for (int i = 0; i < 6; i++)
+		g_assert_cmpint(pool_await(world.fake->storage.pool, ALLOCATOR_ANY_REGION, DMEMFS_PAGE_2M, &wait), ==,
+		                0);
+	/* Each waits for 50 ms. */
+	g_assert_cmpint(g_get_monotonic_time() - start, >=, 200 * G_TIME_SPAN_MILLISECOND);
+	leave_to_the_next(&world, service, 0);
+	world_tear_down(&world, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -433,5 +455,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/fault_service/lent", fault_leaves_lent_memory_to_the_next_daemon);
 	g_test_add_func("/fault_service/removed", removed_files_become_idle_while_one_waits);
 	g_test_add_func("/fault_service/threads", other_files_need_threads_too);
+	g_test_add_func("/fault_service/quiet", faults_that_wait_do_not_wake_each_other);
 	return g_test_run();
 }
