@@ -67,8 +67,8 @@ struct pool_region {
 };
 
 /*
- * @regions: GArray of struct memory_region, which is copied. At most @max_waiting callers wait for memory at a time: other
- * threads must be left to process the requests that free it. NULL and @error when regions are malformed or overlap.
+ * @regions: GArray of struct memory_region, which is copied. At most @max_waiting requests, and as many faults, wait for memory
+ * at a time, without those in pool_await(): other threads must be left to process what frees it. NULL and @error when regions are malformed or overlap.
  */
 struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **error);
 void pool_destroy(struct pool *pool);
