@@ -16,6 +16,15 @@ struct extent extent_overlap(const struct extent *a, const struct extent *b)
 	return (struct extent){ from, to > from ? to - from : 0 };
 }
 
+uint64_t extents_bytes(const GArray *extents)
+{
+	uint64_t bytes = 0;
+
+	for (guint i = 0; i < extents->len; i++)
+		bytes += g_array_index(extents, struct extent, i).length;
+	return bytes;
+}
+
 void extents_merge(GArray *extents)
 {
 	g_array_sort(extents, extents_compare);

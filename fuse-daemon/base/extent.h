@@ -38,6 +38,9 @@ gint extents_compare(gconstpointer a, gconstpointer b);
 /* What is in both; the length is 0 if there is nothing. */
 struct extent extent_overlap(const struct extent *a, const struct extent *b);
 
+/* The sum of the lengths of a GArray of struct extent, in bytes. */
+uint64_t extents_bytes(const GArray *extents);
+
 /* Sorts a GArray of struct extent by address, and merges extents that touch or overlap. */
 void extents_merge(GArray *extents);
 

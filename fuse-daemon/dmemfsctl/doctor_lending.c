@@ -38,15 +38,6 @@ GArray *doctor_list_lent(const struct doctor *doctor)
 	return lent;
 }
 
-static uint64_t sum(const GArray *ranges)
-{
-	uint64_t bytes = 0;
-
-	for (guint i = 0; i < ranges->len; i++)
-		bytes += g_array_index(ranges, struct extent, i).length;
-	return bytes;
-}
-
 /* Counts the whole units in the reserved ranges, which have the regions. */
 static uint64_t count_units(const struct doctor *doctor, uint64_t unit)
 {
@@ -136,14 +127,14 @@ void doctor_check_lending(struct doctor *doctor)
 {
 	g_autoptr(GArray) lent = doctor_list_lent(doctor);
 	bool on = doctor->config && doctor->config->backend == BACKEND_PFN && doctor->config->lend == LEND_ON;
-	g_autofree char *size = text_size(sum(lent));
+	g_autofree char *size = text_size(extents_bytes(lent));
 
 	if (!on && lent->len == 0)
 		return;
 	if (lent->len > 0)
 		doctor_add(doctor, LEVEL_OK, NULL, "%s are lent to the host", size);
 	if (on && doctor->reserved->len > 0)
-		check_units(doctor, sum(lent));
+		check_units(doctor, extents_bytes(lent));
 	check_onlining(doctor);
 	check_hugetlb(doctor);
 }

@@ -373,8 +373,7 @@ struct machine *machine_read(const char *root, GError **error)
 	machine->nodes = g_array_new(FALSE, FALSE, sizeof(int));
 	blocks = read_nodes(root, machine->nodes);
 	machine->ram = machine_assign_nodes(ram, blocks);
-	for (guint i = 0; i < ram->len; i++)
-		machine->bytes += g_array_index(ram, struct extent, i).length;
+	machine->bytes = extents_bytes(ram);
 	return machine;
 }
 

@@ -12,16 +12,13 @@ static uint64_t reserved_now(const char *root)
 {
 	g_autofree char *path = g_strconcat(root, "/proc/cmdline", NULL);
 	g_autofree char *cmdline = NULL;
-	uint64_t bytes = 0;
 
 	if (!g_file_get_contents(path, &cmdline, NULL, NULL))
 		return 0;
 
 	g_autoptr(GArray) ranges = memmap_cmdline_parse(cmdline);
 
-	for (guint i = 0; i < ranges->len; i++)
-		bytes += g_array_index(ranges, struct extent, i).length;
-	return bytes;
+	return extents_bytes(ranges);
 }
 
 static void print_undone(const char *root, const GPtrArray *undone)

@@ -34,14 +34,13 @@ static bool check_pins(int device, GError **error)
 	g_autoptr(GArray) pins = extents_new();
 	int err = pfn_list_pinned(device, everything, pins);
 	const struct extent *first;
-	uint64_t bytes = 0;
+	uint64_t bytes;
 
 	if (err && err != -ENOTTY) {
 		command_fail(error, STATUS_FAILED, "cannot find out whether devices hold memory: %s", g_strerror(-err));
 		return false;
 	}
-	for (guint i = 0; i < pins->len; i++)
-		bytes += g_array_index(pins, struct extent, i).length;
+	bytes = extents_bytes(pins);
 	if (!bytes)
 		return true;
 	first = &g_array_index(pins, struct extent, 0);

@@ -76,22 +76,13 @@ struct pool_user file_last_user(const struct file *file)
 	return last;
 }
 
-static uint64_t bytes_of(const GArray *extents)
-{
-	uint64_t bytes = 0;
-
-	for (guint i = 0; i < extents->len; i++)
-		bytes += g_array_index(extents, struct extent, i).length;
-	return bytes;
-}
-
 void file_leave_pinned(struct file *file, GArray *extents)
 {
 	const struct pool_user last = file_last_user(file);
-	uint64_t before = bytes_of(extents);
+	uint64_t before = extents_bytes(extents);
 
 	pins_check(file->storage, &last, extents);
-	file->pinned += before - bytes_of(extents);
+	file->pinned += before - extents_bytes(extents);
 }
 
 void file_unpinned(struct file *file, const struct unpinned *memory)

@@ -143,11 +143,9 @@ static int zero_together(struct zeroer *zeroer, GArray *pieces, unsigned helpers
 static int zero_runs(struct zeroer *zeroer, GArray *runs)
 {
 	unsigned threads = zeroer_helper_count();
-	uint64_t bytes = 0;
+	uint64_t bytes = extents_bytes(runs);
 	int err = 0;
 
-	for (guint i = 0; i < runs->len; i++)
-		bytes += g_array_index(runs, struct extent, i).length;
 	g_array_sort(runs, longest_first);
 	if (bytes >= WORTH_SHARING) {
 		GArray *pieces = make_pieces(runs, bytes, threads);

@@ -68,7 +68,6 @@ void clean_note_freed(struct pool *pool, const struct extent *runs, guint count,
 static uint64_t zeroing_bytes(const struct pool *pool)
 {
 	g_autoptr(GArray) free = extents_new();
-	uint64_t bytes = 0;
 
 	for (guint i = 0; i < pool->pieces->len; i++) {
 		const struct pool_piece *piece = g_ptr_array_index(pool->pieces, i);
@@ -76,9 +75,7 @@ static uint64_t zeroing_bytes(const struct pool *pool)
 		for (guint k = 0; k < piece->runs->len; k++)
 			extent_set_find(pool->allocator, g_array_index(piece->runs, struct extent, k), free);
 	}
-	for (guint i = 0; i < free->len; i++)
-		bytes += g_array_index(free, struct extent, i).length;
-	return bytes;
+	return extents_bytes(free);
 }
 
 void clean_get_usage(struct pool *pool, struct pool_usage *usage)

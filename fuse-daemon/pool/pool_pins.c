@@ -235,8 +235,8 @@ uint64_t pool_remaining_bytes(struct pool *pool, uint64_t ino)
 	g_mutex_lock(&pool->lock);
 	bytes = pinned_bytes(pool, ino);
 	pending = g_hash_table_lookup(pool->pending, &ino);
-	for (guint i = 0; pending && i < pending->len; i++)
-		bytes += g_array_index(pending, struct extent, i).length;
+	if (pending)
+		bytes += extents_bytes(pending);
 	g_mutex_unlock(&pool->lock);
 	return bytes;
 }
