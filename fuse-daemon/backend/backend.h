@@ -213,7 +213,8 @@ struct backend_ops {
 	bool (*is_unmapped)(struct backend *backend, uint64_t start);
 	/*
 	 * Memory that no object has can be lent to the host's kernel, in units of lend_unit() bytes; 0: this machine cannot. After
-	 * lend() all its bytes are undefined. lend() of a unit that is lent does what is left of that, after a crash. Errors of take_lent(),
+	 * lend() all its bytes are undefined. lend() of a unit that is lent does what is left of that, after a crash. Its error -EINPROGRESS:
+	 * the unit is lent, but the host cannot use all of it, and it cannot be taken back now. After all others it is not lent. Errors of take_lent(),
 	 * after which it is lent as before: -EBUSY, a process has pinned some of it; -ENOMEM, the host needs it; -ETIME. -ENOENT: it is
 	 * not lent. What is lent outlives the daemon: list_lent() appends all units (GArray of struct extent), also in regions
 	 * that are not in the configuration. All are NULL when the backend does not support it.

@@ -139,7 +139,7 @@ int pfn_lend(int device, struct extent unit)
 		return 0;
 	/* Memory that nobody uses is of no good to the host. A take of an earlier daemon may have come first. */
 	back = pfn_take_lent(device, unit, 1000);
-	return back && back != -ENOENT ? 0 : err;
+	return back && back != -ENOENT ? -EINPROGRESS : err;
 }
 
 /* Has the host other memory for what a unit contains? The unit's own free memory counts as available, too. */
@@ -205,6 +205,8 @@ const char *lending_reason(int err)
 		return "the host has not enough free memory for what is in it: end processes, or wait";
 	case -ETIME:
 		return "the kernel has not moved its contents away in time: try again, or set a longer take-timeout";
+	case -EINPROGRESS:
+		return "the host cannot use all of it, because other memory blocks are changing: it will be taken back";
 	default:
 		return g_strerror(-err);
 	}

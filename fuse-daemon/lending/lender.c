@@ -51,27 +51,40 @@ static void say_not_lent(struct extent unit, int err)
 	            unit.start, unit.length, g_strerror(-err));
 }
 
-static void lend(struct lender *lender, struct extent unit)
-{
-	const struct storage *storage = lender->storage;
-	int err = forget_clean(storage->store, unit);
-
-	if (!err)
-		err = storage->ops->lend(storage->backend, unit);
-	if (err) {
-		pool_lend_undo(storage->pool, unit, err);
-		say_not_lent(unit, err);
-		return;
-	}
-	log_debug("lent 0x%" PRIx64 "+0x%" PRIx64 " to the host", unit.start, unit.length);
-}
-
 static void say_not_back(struct extent unit, int err)
 {
 	static struct log_limit limit = LOG_LIMIT_INIT;
 
 	log_limited(&limit, LOG_LEVEL_INFO, "memory at 0x%" PRIx64 "+0x%" PRIx64 " stays lent to the host: %s",
 	            unit.start, unit.length, lending_reason(err));
+}
+
+/* Notes in the pool what has become of the unit, which is lent there. */
+static void lend_in_backend(const struct storage *storage, struct extent unit)
+{
+	int err = storage->ops->lend(storage->backend, unit);
+
+	if (!err) {
+		log_debug("lent 0x%" PRIx64 "+0x%" PRIx64 " to the host", unit.start, unit.length);
+	} else if (err == -EINPROGRESS) {
+		pool_take_failed(storage->pool, unit, err);
+		say_not_back(unit, err);
+	} else {
+		pool_lend_undo(storage->pool, unit, err);
+		say_not_lent(unit, err);
+	}
+}
+
+static void lend(const struct storage *storage, struct extent unit)
+{
+	int err = forget_clean(storage->store, unit);
+
+	if (!err) {
+		lend_in_backend(storage, unit);
+		return;
+	}
+	pool_lend_undo(storage->pool, unit, err);
+	say_not_lent(unit, err);
 }
 
 static int take(struct lender *lender, struct extent unit, unsigned timeout_ms)
@@ -99,13 +112,8 @@ static void complete(struct lender *lender)
 	const struct storage *storage = lender->storage;
 	g_autoptr(GArray) lent = pool_list_lent(storage->pool);
 
-	for (guint i = 0; i < lent->len && lender->rules.on && !lender->stop; i++) {
-		const struct extent unit = g_array_index(lent, struct lend_unit, i).extent;
-		int err = storage->ops->lend(storage->backend, unit);
-
-		if (err)
-			pool_lend_undo(storage->pool, unit, err);
-	}
+	for (guint i = 0; i < lent->len && lender->rules.on && !lender->stop; i++)
+		lend_in_backend(storage, g_array_index(lent, struct lend_unit, i).extent);
 }
 
 static gpointer run(gpointer data)
@@ -119,7 +127,7 @@ static gpointer run(gpointer data)
 		case LEND_REST:
 			break;
 		case LEND_UNIT:
-			lend(lender, unit);
+			lend(lender->storage, unit);
 			break;
 		case LEND_TAKE:
 			take(lender, unit, lender->take_ms);

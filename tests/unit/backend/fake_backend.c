@@ -381,7 +381,7 @@ static int fake_lend(struct backend *backend, struct extent unit)
 	assert_not_clean(fake, unit);
 	g_mutex_lock(&fake->lending);
 	fake->lends++;
-	if (!fake->lend_error && find_unit(fake->lent, unit) == fake->lent->len) {
+	if ((!fake->lend_error || fake->lend_error == -EINPROGRESS) && find_unit(fake->lent, unit) == fake->lent->len) {
 		memset(pages_of(fake, unit), 1, unit.length / DMEMFS_PAGE_4K);
 		g_array_append_val(fake->lent, unit);
 	}

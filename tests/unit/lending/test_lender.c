@@ -190,6 +190,23 @@ static void what_cannot_be_lent_stays_free(void)
 	fake_destroy(fake);
 }
 
+/* The kernel made its memory blocks after the lender had given up: the unit is of no use to the host, and comes back. */
+static void what_is_lent_in_part_is_taken_back(void)
+{
+	struct fake *fake = new_fake();
+	struct lender *lender;
+
+	fake->lend_error = -EINPROGRESS;
+	lender = lender_start(&fake->storage, &(struct lend_rules){ .on = true, .reserve = (UNITS - 1) * UNIT }, 10);
+	wait_until_lent(fake, 1);
+	g_mutex_lock(&fake->lending);
+	fake->lend_error = -ENOMEM; /* of the attempts after it */
+	g_mutex_unlock(&fake->lending);
+	wait_until_lent(fake, 0);
+	lender_stop(lender, true);
+	fake_destroy(fake);
+}
+
 static void without_units_there_is_no_lender(void)
 {
 	struct fake *fake = fake_new(UNITS * UNIT, M2);
@@ -209,6 +226,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lender/next-daemon", the_next_daemon_takes_back_what_is_left);
 	g_test_add_func("/lender/time", the_kernel_gets_enough_time);
 	g_test_add_func("/lender/refused", what_cannot_be_lent_stays_free);
+	g_test_add_func("/lender/in-part", what_is_lent_in_part_is_taken_back);
 	g_test_add_func("/lender/none", without_units_there_is_no_lender);
 	return g_test_run();
 }
