@@ -15,7 +15,7 @@
 #include <linux/security.h>
 #include <linux/sizes.h>
 
-/* The numbers of entries of the firmware's map have gaps: see firmware_ram. No more than these are looked for. */
+/* The numbers of entries of the firmware's map have gaps: see firmware_ram. No more than these in a row are looked for. */
 #define GAPS_MAX 64
 
 /*
@@ -68,6 +68,7 @@ static int read_ram(void)
 			gaps++;
 			continue;
 		}
+		gaps = 0;
 		if (strcmp(text, "System RAM\n"))
 			continue;
 		if (!read_firmware(i, "start", text, sizeof(text)) || kstrtou64(text, 0, &first) ||
