@@ -40,6 +40,7 @@ struct file {
 	atomic_bool discard;
 	char *_Atomic last_name; /* set once, by the namespace; NULL: it has a name, or never had one */
 	_Atomic uint64_t pinned; /* bytes that the file gave up, but that devices still hold; changed under the lock */
+	int64_t gave_up;         /* when memory left the record last: microseconds since the epoch */
 	uint64_t promised;       /* bytes that the pool has promised */
 	uint64_t inflight;       /* bytes taken from the pool for this file that are not in the map yet */
 };

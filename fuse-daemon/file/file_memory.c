@@ -81,7 +81,7 @@ void file_leave_pinned(struct file *file, GArray *extents)
 	const struct pool_user last = file_last_user(file);
 	uint64_t before = extents_bytes(extents);
 
-	pins_check(file->storage, &last, extents);
+	pins_check(file->storage, &last, file->gave_up, extents);
 	file->pinned += before - extents_bytes(extents);
 }
 
@@ -297,7 +297,7 @@ int file_commit_removal(struct file *file, const GArray *runs, uint64_t size)
 {
 	const struct storage *storage = file->storage;
 	struct store_held held = {
-		.since = g_get_real_time(),
+		.since = file->gave_up = g_get_real_time(),
 		.ino = file->ino,
 		.pid = atomic_load_explicit(&file->opener, memory_order_relaxed),
 	};

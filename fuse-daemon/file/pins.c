@@ -83,7 +83,7 @@ static void append_missing(struct extent run, const GArray *sorted, guint *from,
 	}
 }
 
-void pins_check(const struct storage *storage, const struct pool_user *last, GArray *extents)
+void pins_check(const struct storage *storage, const struct pool_user *last, int64_t since, GArray *extents)
 {
 	g_autoptr(GArray) all = g_array_copy(extents);
 
@@ -94,7 +94,7 @@ void pins_check(const struct storage *storage, const struct pool_user *last, GAr
 		guint from = 0;
 
 		for (guint k = 0; k < pinned->len; k++) {
-			pool_pin_used(storage->pool, g_array_index(pinned, struct extent, k), last);
+			pool_pin_used(storage->pool, g_array_index(pinned, struct extent, k), since, last);
 			say(last, &g_array_index(pinned, struct extent, k));
 		}
 		append_missing(run, pinned, &from, extents);
@@ -102,14 +102,15 @@ void pins_check(const struct storage *storage, const struct pool_user *last, GAr
 }
 
 /* What is to be on record of the removed file @last, of which devices hold @extents besides what they held before. Takes @extents. */
-static struct store_gone *gone_new(const struct storage *storage, const struct pool_user *last, GArray *extents)
+static struct store_gone *gone_new(const struct storage *storage, const struct pool_user *last, int64_t since,
+                                   GArray *extents)
 {
 	struct store_gone *gone = g_new(struct store_gone, 1);
 
 	*gone = (struct store_gone){
 		.extents = extents,
 		.last = {
-			.since = g_get_real_time(),
+			.since = since,
 			.ino = last->ino,
 			.pid = last->pid,
 			.name = g_strdup(last->name),
@@ -123,6 +124,7 @@ struct store_gone *pins_check_pending(const struct storage *storage, uint64_t in
 {
 	g_autoptr(GArray) runs = extents_new();
 	g_autoptr(GArray) all = extents_new();
+	int64_t since = g_get_real_time();
 	struct pool_user last;
 
 	if (!storage->ops->list_pinned)
@@ -135,11 +137,11 @@ struct store_gone *pins_check_pending(const struct storage *storage, uint64_t in
 			g_array_append_vals(all, pinned->data, pinned->len);
 	}
 	g_array_sort(all, extents_compare);
-	pool_pin_pending(storage->pool, ino, all);
+	pool_pin_pending(storage->pool, ino, since, all);
 	for (guint i = 0; i < all->len; i++)
 		say(&last, &g_array_index(all, struct extent, i));
 	CRASH_POINT("pins-checked");
-	return pool_pinned_bytes(storage->pool, ino) ? gone_new(storage, &last, g_steal_pointer(&all)) : NULL;
+	return pool_pinned_bytes(storage->pool, ino) ? gone_new(storage, &last, since, g_steal_pointer(&all)) : NULL;
 }
 
 /* All memory that a device holds and that no object has, by address. */

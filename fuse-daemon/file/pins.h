@@ -29,9 +29,9 @@ struct pins_poll {
 
 /*
  * @extents (GArray of struct extent) have left the object of @last, and were in use. Removes the parts that a device still holds
- * from @extents, and makes them pinned.
+ * from @extents, and makes them pinned, @since when (microseconds since the epoch).
  */
-void pins_check(const struct storage *storage, const struct pool_user *last, GArray *extents);
+void pins_check(const struct storage *storage, const struct pool_user *last, int64_t since, GArray *extents);
 /*
  * The same for the pending memory of the removed file @ino, whose object the backend has deleted. Returns what is to be on record
  * when its inode is deleted; NULL: devices hold nothing that the file ever had.

@@ -66,10 +66,10 @@ static struct pool_pin *pin_before(GSequenceIter *iter, uint64_t end)
 	return pin && pin->extent.start < end ? pin : NULL;
 }
 
-void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last)
+void pool_pin_used(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last)
 {
 	g_mutex_lock(&pool->lock);
-	add_pin(pool, run, g_get_real_time(), last, false);
+	add_pin(pool, run, since, last, false);
 	g_mutex_unlock(&pool->lock);
 }
 
@@ -260,7 +260,7 @@ void pool_list_pending(struct pool *pool, uint64_t id, GArray *runs, struct pool
 	g_mutex_unlock(&pool->lock);
 }
 
-void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs)
+void pool_pin_pending(struct pool *pool, uint64_t id, int64_t since, const GArray *runs)
 {
 	const struct pool_user unknown = { .ino = id };
 	g_autoptr(GArray) whole = NULL;
@@ -288,7 +288,7 @@ void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs)
 				continue;
 			if (before.length)
 				g_array_append_val(pending, before);
-			add_pin(pool, part, g_get_real_time(), last ? last : &unknown, true);
+			add_pin(pool, part, since, last ? last : &unknown, true);
 			pool->pending_bytes -= part.length;
 			rest = (struct extent){ end_of(&part), end_of(&rest) - end_of(&part) };
 			if (end_of(run) > end_of(&rest))

@@ -29,7 +29,7 @@ struct pool_pin {
 };
 
 /* Makes @run, which was in use by a file, pinned. */
-void pool_pin_used(struct pool *pool, struct extent run, const struct pool_user *last);
+void pool_pin_used(struct pool *pool, struct extent run, int64_t since, const struct pool_user *last);
 /* Before the first allocation: makes the free parts of @pin's extent pinned, as it says. */
 void pool_pin_free(struct pool *pool, const struct pool_pin *pin);
 /*
@@ -63,6 +63,6 @@ void pool_set_last_user(struct pool *pool, uint64_t id, const struct pool_user *
 /* Appends the pending runs of @id. *@last: the file, with what is known of it. */
 void pool_list_pending(struct pool *pool, uint64_t id, GArray *runs, struct pool_user *last);
 /* Makes the parts of @runs (GArray of struct extent, by address, which do not overlap) that are pending of @id pinned. */
-void pool_pin_pending(struct pool *pool, uint64_t id, const GArray *runs);
+void pool_pin_pending(struct pool *pool, uint64_t id, int64_t since, const GArray *runs);
 
 #endif

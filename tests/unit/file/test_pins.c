@@ -471,7 +471,7 @@ static void many_pins_end_at_once(void)
 		const struct extent page = { region.start + (i * 5 % PAGES) * 2 * UNIT, UNIT };
 
 		g_assert_true(pool_claim(storage.pool, page));
-		pool_pin_used(storage.pool, page, &user);
+		pool_pin_used(storage.pool, page, g_get_real_time(), &user);
 	}
 	g_assert_cmpuint(pool_remaining_bytes(storage.pool, 2), ==, PAGES * UNIT);
 	pins_poll(&storage, &state, now);

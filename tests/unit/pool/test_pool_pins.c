@@ -55,7 +55,7 @@ static void pin_pending(struct pool *pool, uint64_t id, struct extent run)
 	g_autoptr(GArray) runs = extents_new();
 
 	g_array_append_val(runs, run);
-	pool_pin_pending(pool, id, runs);
+	pool_pin_pending(pool, id, g_get_real_time(), runs);
 }
 
 static void pinned_memory_is_given_to_nobody(void)
@@ -66,7 +66,7 @@ static void pinned_memory_is_given_to_nobody(void)
 	const struct extent run = g_array_index(runs, struct extent, 0);
 
 	g_assert_cmpuint(run.length, ==, 4 * M2);
-	pool_pin_used(pool, (struct extent){ run.start, 3 * M2 }, &vm1);
+	pool_pin_used(pool, (struct extent){ run.start, 3 * M2 }, g_get_real_time(), &vm1);
 	pool_free(pool, &(struct extent){ run.start + 3 * M2, M2 }, 1);
 	assert_usage(pool, 5 * M2, 0, 0, 3 * M2);
 	rest = take(pool, 5 * M2);
@@ -87,7 +87,7 @@ static void parts_come_back(void)
 	g_autoptr(GArray) pins = NULL;
 	const struct pool_pin *pin;
 
-	pool_pin_used(pool, (struct extent){ start, 5 * M2 }, &vm1);
+	pool_pin_used(pool, (struct extent){ start, 5 * M2 }, g_get_real_time(), &vm1);
 	pool_unpin(pool, (struct extent){ start + M2, M2 }, false);
 	pool_unpin(pool, (struct extent){ start + 4 * M2, 2 * M2 }, false); /* and what is free already */
 	assert_usage(pool, 5 * M2, 0, 0, 3 * M2);
@@ -147,7 +147,7 @@ static void memory_of_a_removed_file_stays_pending_until_its_record_is_deleted(v
 	const uint64_t start = g_array_index(runs, struct extent, 0).start;
 
 	/* The file had given this up before it was removed. */
-	pool_pin_used(pool, (struct extent){ start + 2 * M2, M2 }, &vm1);
+	pool_pin_used(pool, (struct extent){ start + 2 * M2, M2 }, g_get_real_time(), &vm1);
 	g_array_index(runs, struct extent, 0).length = 2 * M2;
 	pool_retire(pool, 7, runs);
 	pin_pending(pool, 7, (struct extent){ start + M2, M2 });
@@ -183,14 +183,14 @@ static void many_runs_are_pinned_at_once(void)
 	}
 	g_array_append_vals(runs, held, G_N_ELEMENTS(held));
 	pool_retire(pool, 7, pending);
-	pool_pin_pending(pool, 7, runs);
+	pool_pin_pending(pool, 7, g_get_real_time(), runs);
 	assert_usage(pool, 0, 0, 4 * M2, 4 * M2);
 	pool_list_pinned(pool, (struct extent){ START + 4 * M2, SIZE }, pinned);
 	g_assert_cmpuint(pinned->len, ==, 2);
 	g_assert_cmphex(g_array_index(pinned, struct extent, 0).start, ==, START + 4 * M2);
 	g_assert_cmpuint(g_array_index(pinned, struct extent, 0).length, ==, M2);
 	g_assert_cmphex(g_array_index(pinned, struct extent, 1).start, ==, START + 7 * M2);
-	pool_pin_pending(pool, 7, runs); /* they are not pending any more */
+	pool_pin_pending(pool, 7, g_get_real_time(), runs); /* they are not pending any more */
 	assert_usage(pool, 0, 0, 4 * M2, 4 * M2);
 	pool_idle(pool, 7);
 	assert_usage(pool, 4 * M2, 0, 0, 4 * M2);
@@ -267,7 +267,7 @@ static void memory_that_goes_bad_meanwhile_does_not_come_back(void)
 	const struct extent run = g_array_index(runs, struct extent, 0);
 	struct pool_usage usage;
 
-	pool_pin_used(pool, run, &vm1);
+	pool_pin_used(pool, run, g_get_real_time(), &vm1);
 	pool_poison(pool, (struct extent){ run.start, DMEMFS_PAGE_4K }, added);
 	pool_get_usage(pool, &usage);
 	g_assert_cmpuint(usage.poisoned_used, ==, DMEMFS_PAGE_4K);
