@@ -78,11 +78,11 @@ static bool may_have(const struct file *file, uint64_t length)
 
 /*
  * Takes promised memory for @gap in units of @unit, and appends it to @runs. While memory for the same holes is on its way, the file has
- * less promised than holes: the rest must be free, because the pool has promised what it has to other files. @recalls: waits for lent
- * memory if need be.
+ * less promised than holes: the rest must be free, because the pool has promised what it has to other files. @waits: as in
+ * pool_alloc_promised().
  */
 static int take_promised(struct file *file, const struct numa_policy *policy, int node, struct extent_gap gap,
-                         uint64_t unit, bool recalls, GArray *runs)
+                         uint64_t unit, bool waits, GArray *runs)
 {
 	g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(struct extent));
 	const struct allocator_request request = {
@@ -96,11 +96,11 @@ static int take_promised(struct file *file, const struct numa_policy *policy, in
 	uint64_t more = gap.length - MIN(gap.length, file->promised);
 	int err;
 
-	err = more ? pool_promise(pool, request.regions, more, recalls) : 0;
+	err = more ? pool_promise(pool, request.regions, more, waits) : 0;
 	if (err)
 		return err;
 	file->promised += more;
-	err = pool_alloc_promised(pool, policy, node, &request, recalls, extents);
+	err = pool_alloc_promised(pool, policy, node, &request, waits, extents);
 	if (err) {
 		pool_forgo(pool, request.regions, more);
 		file->promised -= more;
@@ -258,8 +258,8 @@ static const struct numa_policy *choose_policy(const struct file *file, const st
 
 /*
  * Takes memory for the largest page around the touched unit that is all a hole, and for which there is memory. Uses only
- * memory that was promised to this file, so that promises to other files hold. @lacks: 0, or with -ENOSPC the regions whose memory
- * would help.
+ * memory that was promised to this file, so that promises to other files hold. Does not wait for more, because the caller holds the
+ * lock. @lacks: 0, or with -ENOSPC the regions whose memory would help.
  */
 static int find_memory(struct file *file, const struct backend_fault *fault, struct extent_gap *gap, GArray *runs,
                        uint64_t *lacks)

@@ -34,7 +34,7 @@ enum job_kind {
 struct job {
 	enum job_kind kind;
 	gint64 end; /* of a FAULT that waits for memory of the host: when its patience ends; 0: it has not waited */
-	struct pool_wait wait; /* of a FAULT that waits for lent memory */
+	struct pool_wait wait; /* of a FAULT that waits for memory of the pool */
 	union {
 		struct backend_fault fault;
 		struct backend_mapping mapping; /* UNALIGNED, REFUSED */
@@ -220,8 +220,8 @@ static bool try_later(struct fault_service *service, struct job *job)
 
 /*
  * -ENOMEM: the kernel has no memory to map the unit by, which it zeroes. That does not last, because the kernel frees memory then: no
- * reason to kill the guest at once. -ERESTART: the next daemon gets the fault again. -EALREADY: it waits for lent memory, and has
- * waited for a moment.
+ * reason to kill the guest at once. -ERESTART: the next daemon gets the fault again. -EALREADY: it waits for memory of the
+ * pool, and has waited for a moment.
  */
 static void run(gpointer data, gpointer user_data)
 {

@@ -146,16 +146,15 @@ static uint64_t lacking(const struct pool *pool, const struct numa_policy *polic
 }
 
 static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
-                 const struct allocator_request *request, bool promised, bool recalls, GArray *out)
+                 const struct allocator_request *request, bool promised, bool waits, GArray *out)
 {
-	struct pool_recall recall = { .recall.regions = pool_regions_allowed(pool, policy, request->regions),
-		                      .refused = !recalls };
+	struct pool_recall recall = { .recall.regions = pool_regions_allowed(pool, policy, request->regions) };
 	guint first = out->len;
 	int err, shortage;
 
 	g_mutex_lock(&pool->lock);
 	err = try_alloc(pool, policy, local, request, promised, out);
-	while (err == -ENOSPC && wait_for_memory(pool, &recall, lacking(pool, policy, request, promised)))
+	while (err == -ENOSPC && waits && wait_for_memory(pool, &recall, lacking(pool, policy, request, promised)))
 		err = try_alloc(pool, policy, local, request, promised, out);
 	shortage = wait_end(pool, &recall);
 	if (!err)
@@ -173,9 +172,9 @@ int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct
 }
 
 int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
-                        const struct allocator_request *request, bool recalls, GArray *out)
+                        const struct allocator_request *request, bool waits, GArray *out)
 {
-	return alloc(pool, policy, local, request, true, recalls, out);
+	return alloc(pool, policy, local, request, true, waits, out);
 }
 
 void pool_set_overcommit(struct pool *pool, double factor)
@@ -183,15 +182,15 @@ void pool_set_overcommit(struct pool *pool, double factor)
 	pool->overcommit = factor;
 }
 
-int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool recalls)
+int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool waits)
 {
-	struct pool_recall recall = { .recall.regions = regions, .refused = !recalls };
+	struct pool_recall recall = { .recall.regions = regions };
 	uint64_t there;
 	int err;
 
 	g_mutex_lock(&pool->lock);
 	there = room(pool, pool->overcommit, regions, 0);
-	while (bytes > there && wait_for_memory(pool, &recall, bytes - there))
+	while (bytes > there && waits && wait_for_memory(pool, &recall, bytes - there))
 		there = room(pool, pool->overcommit, regions, 0);
 	err = wait_end(pool, &recall);
 	if (bytes <= there) {

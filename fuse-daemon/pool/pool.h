@@ -67,8 +67,8 @@ struct pool_region {
 };
 
 /*
- * @regions: GArray of struct memory_region, which is copied. At most @max_waiting requests, and as many faults, wait for memory
- * at a time, without those in pool_await(): other threads must be left to process what frees it. NULL and @error when regions are malformed or overlap.
+ * @regions: GArray of struct memory_region, which is copied. At most @max_waiting requests wait for memory at a time, without those in
+ * pool_await(): other threads must be left to process what frees it. NULL and @error when regions are malformed or overlap.
  */
 struct pool *pool_new(const GArray *regions, unsigned max_waiting, GError **error);
 void pool_destroy(struct pool *pool);
@@ -92,29 +92,29 @@ int pool_alloc(struct pool *pool, const struct numa_policy *policy, const struct
 /* The factor of the capacity that may be promised; the default is 1. To be called before the first allocation. */
 void pool_set_overcommit(struct pool *pool, double factor);
 /*
- * Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC, -EINTR or -ERESTART. May wait as pool_alloc() does, for lent
- * memory only with @recalls.
+ * Promises @bytes more of @regions, which are of one kind. 0, or -ENOSPC, -EINTR or -ERESTART. @waits: may wait as pool_alloc()
+ * does.
  */
-int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool recalls);
+int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool waits);
 /* Promises @bytes more regardless of the limit: for files on record, which have their promises already. */
 void pool_restore_promise(struct pool *pool, uint64_t regions, uint64_t bytes);
 /* Takes back the promise of @bytes. */
 void pool_forgo(struct pool *pool, uint64_t regions, uint64_t bytes);
 /*
- * As pool_alloc(), for promised memory: reduces the promise by as much. @local: as in numa_policy_alloc(). @recalls: waits for lent
- * memory, too.
+ * As pool_alloc(), for promised memory: reduces the promise by as much. @local: as in numa_policy_alloc(). @waits: may wait for more
+ * memory.
  */
 int pool_alloc_promised(struct pool *pool, const struct numa_policy *policy, int local,
-                        const struct allocator_request *request, bool recalls, GArray *out);
-/* A request that waits for lent memory in steps; 0 at first. */
+                        const struct allocator_request *request, bool waits, GArray *out);
+/* A request that waits for memory in steps; 0 at first. */
 struct pool_wait {
-	gint64 since; /* when it began: monotonic time, us */
+	gint64 since; /* when it asked for lent memory first: monotonic time, us */
 	bool refused; /* no lent memory can be had for it */
 };
 
 /*
- * Asks for @bytes of lent memory of @regions, and waits briefly, so that the caller can let go of its locks and serve others meanwhile.
- * 0: try again, with the same @wait. -ENOSPC: lent memory does not help, or none has come back for too long. -ERESTART: as pool_alloc().
+ * Waits briefly for @bytes of @regions, as pool_alloc() would, so that the caller can let go of its locks and serve others meanwhile.
+ * 0: try again, with the same @wait. -ENOSPC: none will come, or none has come for too long. -ERESTART: as pool_alloc().
  */
 int pool_await(struct pool *pool, uint64_t regions, uint64_t bytes, struct pool_wait *wait);
 /* As pool_free(), and promises as much memory again. */

@@ -57,9 +57,8 @@ struct pool {
 	GArray *former_pins;                 /* struct pool_pin, by address: in no region */
 	uint64_t promised[PAGE_ORDER_KINDS]; /* bytes of each kind */
 	double overcommit;
-	gint64 patience_until;   /* monotonic time, us */
-	unsigned waiting;        /* requests */
-	unsigned faults_waiting; /* the others, without those in pool_await() */
+	gint64 patience_until; /* monotonic time, us */
+	unsigned waiting;      /* requests, without those in pool_await() */
 	unsigned max_waiting;
 };
 

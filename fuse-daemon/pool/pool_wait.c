@@ -30,20 +30,18 @@ static gint64 recall(struct pool *pool, struct pool_recall *request, uint64_t la
 
 bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t lacking)
 {
-	/* Faults have threads of their own. They wait here for the memory of removed files, and must not keep requests from waiting. */
-	unsigned *waiting = current_request()->unique ? &pool->waiting : &pool->faults_waiting;
 	gint64 until;
 
 	/* Not too many threads may wait: some must bring memory back. */
-	if ((!request->brief && *waiting >= pool->max_waiting) || current_request_is_interrupted())
+	if ((!request->brief && pool->waiting >= pool->max_waiting) || current_request_is_interrupted())
 		return false;
 	until = MAX(pool->patience_until, recall(pool, request, lacking));
 	if (request->left || g_get_monotonic_time() >= until)
 		return false;
 	until = MIN(until, g_get_monotonic_time() + (request->brief ? BRIEF_PERIOD : WAIT_PERIOD));
-	*waiting += !request->brief;
+	pool->waiting += !request->brief;
 	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(until));
-	*waiting -= !request->brief;
+	pool->waiting -= !request->brief;
 	return true;
 }
 

@@ -164,6 +164,35 @@ static void a_small_page_is_better_than_lent_memory(void)
 	fake_destroy(fake);
 }
 
+/* The memory of a removed file, which a process still maps, may come back. Requests for the touched file do not wait meanwhile. */
+static void a_touch_waits_for_a_removed_file_without_the_lock(void)
+{
+	struct fake *fake = fake_new(4 * UNIT, UNIT);
+	struct file *file, *other = file_new(&fake->storage, 3);
+	const struct backend_fault fault = { .length = UNIT, .node = -1 };
+	struct pool_wait wait = { 0 };
+	gint64 start;
+	int err;
+
+	pool_set_overcommit(fake->storage.pool, 2);
+	file = new_file(fake, 2);
+	g_assert_cmpint(file_truncate(file, UNIT), ==, 0);
+	g_assert_cmpint(file_truncate(other, 4 * UNIT), ==, 0);
+	fake->hold = true;
+	start = g_get_monotonic_time();
+	file_destroy(other);
+	g_assert_cmpint(file_demand_fault(file, &fault, &wait), ==, -EALREADY);
+	while ((err = file_demand_fault(file, &fault, &wait)) == -EALREADY)
+		;
+	g_assert_cmpint(err, ==, -ENOSPC);
+	g_assert_cmpint(g_get_monotonic_time() - start, >=, POOL_PATIENCE_MS * G_TIME_SPAN_MILLISECOND);
+	fake_release_held(fake);
+	g_assert_cmpint(file_demand_fault(file, &fault, &wait), ==, 0);
+	file_destroy(file);
+	fake_release_held(fake);
+	fake_destroy(fake);
+}
+
 static void promises_end_at_the_factor(void)
 {
 	struct fake *fake = fake_new(8 * UNIT, UNIT);
@@ -354,6 +383,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/file-demand/touch", a_touch_brings_a_unit);
 	g_test_add_func("/file-demand/touch/more", a_touch_may_bring_more);
 	g_test_add_func("/file-demand/touch/lent", a_small_page_is_better_than_lent_memory);
+	g_test_add_func("/file-demand/touch/removed", a_touch_waits_for_a_removed_file_without_the_lock);
 	g_test_add_func("/file-demand/at-once", two_touches_take_no_memory_of_other_files);
 	g_test_add_func("/file-demand/overcommit", promises_end_at_the_factor);
 	g_test_add_func("/file-demand/write", writing_brings_what_it_needs);

@@ -415,37 +415,6 @@ static void a_fault_waits_however_many_requests_do(void)
 	pool_destroy(waiter.pool);
 }
 
-static gpointer wait_as_a_fault(gpointer data)
-{
-	struct waiter *waiter = data;
-
-	current_request_count_waits(&waiter->waits);
-	g_assert_cmpint(pool_promise(waiter->pool, ALLOCATOR_ANY_REGION, 7 * GIB, false), ==, -ENOSPC);
-	return NULL;
-}
-
-/* As many faults wait for the memory of a removed file as may. A request waits for lent memory all the same. */
-static void a_request_waits_however_many_faults_do(void)
-{
-	struct waiter waiter = { new_lent_pool(G_TIME_SPAN_HOUR), 0 };
-	const struct current_request request = { .unique = 1 }, none = { 0 };
-	GThread *threads[WAITING_MOST], *closer;
-
-	pool_expect(waiter.pool);
-	for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
-		threads[i] = g_thread_new("fault", wait_as_a_fault, &waiter);
-	while (waiter.waits < G_N_ELEMENTS(threads))
-		g_usleep(1000);
-	closer = g_thread_new("close", close_lending, waiter.pool);
-	current_request_set(&request);
-	g_assert_cmpint(take_from(waiter.pool, NULL, GIB), ==, -ERESTART);
-	current_request_set(&none);
-	g_thread_join(closer);
-	for (guint i = 0; i < G_N_ELEMENTS(threads); i++)
-		g_thread_join(threads[i]);
-	pool_destroy(waiter.pool);
-}
-
 /* Their time counts together. */
 static void a_request_waits_in_steps(void)
 {
@@ -572,7 +541,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/pool-lent/interrupted", a_request_that_is_interrupted_does_not_wait);
 	g_test_add_func("/pool-lent/closed", requests_are_left_to_the_next_daemon);
 	g_test_add_func("/pool-lent/fault", a_fault_waits_however_many_requests_do);
-	g_test_add_func("/pool-lent/many-faults", a_request_waits_however_many_faults_do);
 	g_test_add_func("/pool-lent/steps", a_request_waits_in_steps);
 	g_test_add_func("/pool-lent/steps-refused", a_request_is_refused_in_steps);
 	g_test_add_func("/pool-lent/idle", what_is_freed_is_lent_later);
