@@ -65,6 +65,7 @@ static void lend_in_backend(const struct storage *storage, struct extent unit)
 	int err = storage->ops->lend(storage->backend, unit);
 
 	if (!err) {
+		pool_lend_end(storage->pool, unit);
 		log_debug("lent 0x%" PRIx64 "+0x%" PRIx64 " to the host", unit.start, unit.length);
 	} else if (err == -EINPROGRESS) {
 		pool_take_failed(storage->pool, unit, err);

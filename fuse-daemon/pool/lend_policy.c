@@ -132,6 +132,15 @@ void lend_policy_note_refused(struct lend_unit *units, guint count, struct lend_
 	lend_policy_note(unit, err, now);
 }
 
+void lend_policy_note_lent(struct lend_unit *units, guint count, struct lend_unit *unit)
+{
+	lend_policy_note(unit, 0, 0);
+	for (guint i = 0; i < count; i++) {
+		if (units[i].state != LEND_LENT && units[i].error)
+			lend_policy_note(&units[i], 0, 0);
+	}
+}
+
 void lend_policy_note(struct lend_unit *unit, int err, gint64 now)
 {
 	unit->error = err;

@@ -10,7 +10,7 @@
  *
  * A request that lacks memory recalls it: all units of its regions are tried in turn, until it has what it needs.
  *
- * An attempt that fails is repeated after a pause, which doubles each time. A request that began after it does not wait for that. A unit
+ * An attempt that fails is repeated after a pause, which doubles each time until one succeeds. A request that began after it does not wait for that. A unit
  * that could not be taken back is tried until it can, needed or not: so it is known what can be had. While one that could not be lent
  * pauses, no other is lent.
  */
@@ -82,5 +82,7 @@ bool lend_policy_recall(const struct lend_view *view, const struct lend_recall *
 void lend_policy_note(struct lend_unit *unit, int err, gint64 now);
 /* Notes that @unit, one of @units, could not be lent: the pause is longer than that after the last one that could not. */
 void lend_policy_note_refused(struct lend_unit *units, guint count, struct lend_unit *unit, int err, gint64 now);
+/* Notes that @unit, one of @units, could be lent: the next pause is short again. */
+void lend_policy_note_lent(struct lend_unit *units, guint count, struct lend_unit *unit);
 
 #endif

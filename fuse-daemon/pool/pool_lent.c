@@ -223,6 +223,13 @@ static struct lend_unit *end_lending(struct pool *pool, struct extent extent)
 	return unit;
 }
 
+void pool_lend_end(struct pool *pool, struct extent extent)
+{
+	g_mutex_lock(&pool->lock);
+	lend_policy_note_lent((struct lend_unit *)pool->units->data, pool->units->len, lent_unit_at(pool, extent));
+	g_mutex_unlock(&pool->lock);
+}
+
 void pool_lend_undo(struct pool *pool, struct extent extent, int err)
 {
 	struct lend_unit *unit;

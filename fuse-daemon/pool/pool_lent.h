@@ -54,6 +54,8 @@ enum lend_action pool_next_lending(struct pool *pool, const struct lend_rules *r
 
 /* Makes @unit, if it is wholly free, good and clean, lent and not clean. False: nothing has changed. */
 bool pool_lend_begin(struct pool *pool, struct extent unit);
+/* After pool_lend_begin(): it is lent. */
+void pool_lend_end(struct pool *pool, struct extent unit);
 /* After pool_lend_begin(): it could not be lent because of @err, and is free and dirty again. */
 void pool_lend_undo(struct pool *pool, struct extent unit, int err);
 /* The lent @unit is being taken back, until one of the next two calls. */

@@ -207,6 +207,39 @@ static void what_is_lent_in_part_is_taken_back(void)
 	fake_destroy(fake);
 }
 
+static void set_lend_error(struct fake *fake, int err)
+{
+	g_mutex_lock(&fake->lending);
+	fake->lend_error = err;
+	g_mutex_unlock(&fake->lending);
+}
+
+/* What could not be lent at first is lent without a trace of that: the pause after the next failure is short again. */
+static void a_success_ends_the_pauses(void)
+{
+	struct fake *fake = new_fake();
+	g_autoptr(GArray) believed = extents_new();
+	g_autoptr(GArray) lent = NULL;
+	struct lender *lender;
+
+	set_lend_error(fake, -ENOMEM);
+	lender = lender_start(&fake->storage, &all_but_two, 10);
+	wait_until_tried(fake, 1);
+	wait_until_lent(fake, 0);
+	set_lend_error(fake, 0);
+	/* It was zeroed again. */
+	pool_believe(fake->storage.pool, unit(UNITS - 1), believed);
+	wait_until_lent(fake, UNITS - 2);
+	lender_stop(lender, false);
+	lent = pool_list_lent(fake->storage.pool);
+	g_assert_cmphex(g_array_index(lent, struct lend_unit, lent->len - 1).extent.start, ==, unit(UNITS - 1).start);
+	for (guint i = 0; i < lent->len; i++)
+		g_assert_cmpint(g_array_index(lent, struct lend_unit, i).pause, ==, 0);
+	lender = lender_start(&fake->storage, &off, 10);
+	lender_stop(lender, true);
+	fake_destroy(fake);
+}
+
 static void without_units_there_is_no_lender(void)
 {
 	struct fake *fake = fake_new(UNITS * UNIT, M2);
@@ -227,6 +260,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lender/time", the_kernel_gets_enough_time);
 	g_test_add_func("/lender/refused", what_cannot_be_lent_stays_free);
 	g_test_add_func("/lender/in-part", what_is_lent_in_part_is_taken_back);
+	g_test_add_func("/lender/success", a_success_ends_the_pauses);
 	g_test_add_func("/lender/none", without_units_there_is_no_lender);
 	return g_test_run();
 }

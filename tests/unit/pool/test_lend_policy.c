@@ -213,6 +213,12 @@ static void after_one_that_cannot_be_lent_none_is_lent_for_a_while(void)
 		last = unit->pause;
 		unit->retry = NOW;
 	}
+	/* A success ends this, also for those that cannot be lent any more. */
+	host.units[7].state = LEND_LENT;
+	lend_policy_note_lent(host.units, G_N_ELEMENTS(host.units), &host.units[7]);
+	assert_next(&host, LEND_UNIT, 7);
+	lend_policy_note_refused(host.units, G_N_ELEMENTS(host.units), &host.units[3], -EBUSY, NOW);
+	g_assert_cmpint(host.units[3].pause, <, last);
 	/* What cannot be taken back is no reason. */
 	host = new_host();
 	host.units[7].state = LEND_LENT;
