@@ -4,6 +4,8 @@
 
 #define PAUSE_FIRST (2 * G_TIME_SPAN_SECOND)
 #define PAUSE_MOST  (64 * G_TIME_SPAN_SECOND)
+/* Each attempt drops what is cached in a unit and moves the rest, although what is pinned stays: too much to do in vain each minute. */
+#define PAUSE_MOST_IDLE G_TIME_SPAN_HOUR
 
 struct balance {
 	uint64_t node;  /* free bytes of the region's node and kind */
@@ -79,8 +81,10 @@ static bool may_lend(const struct lend_view *view, const struct lend_rules *rule
 static bool must_take(const struct lend_view *view, const struct lend_rules *rules, const struct balance *balance,
                       const struct lend_unit *unit)
 {
-	return unit->state == LEND_LENT && view->now >= unit->retry &&
-	       (!rules->on || unit->error || balance->node < rules->reserve || balance->spare < promised(view, unit));
+	bool needed = !rules->on || balance->node < rules->reserve || balance->spare < promised(view, unit);
+	gint64 retry = needed ? MIN(unit->retry, unit->failed + PAUSE_MOST) : unit->retry;
+
+	return unit->state == LEND_LENT && view->now >= retry && (needed || unit->error);
 }
 
 enum lend_action lend_policy_next(const struct lend_view *view, const struct lend_rules *rules, guint *unit)
@@ -123,13 +127,21 @@ bool lend_policy_recall(const struct lend_view *view, const struct lend_recall *
 	return found;
 }
 
+static void note_failed(struct lend_unit *unit, int err, gint64 most, gint64 now)
+{
+	unit->error = err;
+	unit->pause = unit->pause ? MIN(2 * unit->pause, most) : PAUSE_FIRST;
+	unit->retry = now + unit->pause;
+	unit->failed = now;
+}
+
 void lend_policy_note_refused(struct lend_unit *units, guint count, struct lend_unit *unit, int err, gint64 now)
 {
 	for (guint i = 0; i < count; i++) {
 		if (units[i].state != LEND_LENT && units[i].error)
 			unit->pause = MAX(unit->pause, units[i].pause);
 	}
-	lend_policy_note(unit, err, now);
+	note_failed(unit, err, PAUSE_MOST, now);
 }
 
 void lend_policy_note_lent(struct lend_unit *units, guint count, struct lend_unit *unit)
@@ -143,8 +155,10 @@ void lend_policy_note_lent(struct lend_unit *units, guint count, struct lend_uni
 
 void lend_policy_note(struct lend_unit *unit, int err, gint64 now)
 {
-	unit->error = err;
-	unit->pause = !err ? 0 : unit->pause ? MIN(2 * unit->pause, PAUSE_MOST) : PAUSE_FIRST;
-	unit->retry = err ? now + unit->pause : 0;
-	unit->failed = err ? now : 0;
+	if (err) {
+		note_failed(unit, err, PAUSE_MOST_IDLE, now);
+		return;
+	}
+	unit->error = 0;
+	unit->pause = unit->retry = unit->failed = 0;
 }

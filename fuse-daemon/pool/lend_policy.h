@@ -10,8 +10,9 @@
  *
  * A request that lacks memory recalls it: all units of its regions are tried in turn, until it has what it needs.
  *
- * An attempt that fails is repeated after a pause, which doubles each time until one succeeds. A request that began after it does not wait for that. A unit
- * that could not be taken back is tried until it can, needed or not: so it is known what can be had. While one that could not be lent
+ * An attempt that fails is repeated after a pause, which doubles each time until one succeeds: up to an hour for a unit that is lent and
+ * not needed, else up to a minute. A request that began after it does not wait for that. A unit that could not be taken back is tried
+ * until it can, needed or not: so it is known what can be had. While one that could not be lent
  * pauses, no other is lent.
  */
 #ifndef DMEMFS_LEND_POLICY_H
