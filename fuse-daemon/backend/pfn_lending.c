@@ -69,8 +69,14 @@ struct state_write {
 static gpointer run_write(gpointer data)
 {
 	struct state_write *job = data;
-	int err = write_state(job->file, job->state);
+	int err;
 
+	/*
+	 * The kernel may never end this thread, nor then the process: what the thread has open stays open. The lock of the state directory
+	 * shall not, because the next daemon waits for it.
+	 */
+	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_UNSHARE);
+	err = write_state(job->file, job->state);
 	/* A queue has no null pointers. */
 	g_async_queue_push(job->result, GINT_TO_POINTER(1 - err));
 	g_async_queue_unref(job->result);

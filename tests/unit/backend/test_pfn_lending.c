@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/backend.h"
 #include "backend/pfn_device.h"
@@ -162,6 +164,27 @@ static void what_cannot_be_used_is_not_lent(void)
 	g_assert_cmpint(pfn_lend(-1, unit), ==, -ENOENT);
 }
 
+/* The highest descriptor of the thread that writes to a memory block; -1: there is no such thread, or it has none. */
+static int writer_descriptor(void)
+{
+	g_autoptr(GDir) tasks = g_dir_open("/proc/self/task", 0, NULL);
+	const char *task, *fd;
+	int highest = -1;
+
+	while ((task = g_dir_read_name(tasks))) {
+		g_autofree char *comm = g_strdup_printf("/proc/self/task/%s/comm", task),
+				*fds = g_strdup_printf("/proc/self/task/%s/fd", task), *name = NULL;
+		g_autoptr(GDir) open = NULL;
+
+		if (!g_file_get_contents(comm, &name, NULL, NULL) || strcmp(name, "online\n") != 0)
+			continue;
+		open = g_dir_open(fds, 0, NULL);
+		while (open && (fd = g_dir_read_name(open)))
+			highest = MAX(highest, atoi(fd));
+	}
+	return highest;
+}
+
 /* The kernel has no limit of its own: another change of memory blocks may last. Here it is a lease that keeps the file from writers. */
 static void a_block_that_does_not_come_online_is_given_up(void)
 {
@@ -180,6 +203,9 @@ static void a_block_that_does_not_come_online_is_given_up(void)
 	g_assert_cmpint(g_get_monotonic_time() - start, <, 20 * G_TIME_SPAN_SECOND);
 	g_assert_cmpuint(lent.state, ==, 0);
 	assert_state(16, "offline\n");
+	/* If it lasts for ever, nothing of the daemon stays open: neither the lock of the state directory nor the connection. */
+	g_assert_cmpint(writer_descriptor(), >=, 0);
+	g_assert_cmpint(writer_descriptor(), <=, STDERR_FILENO);
 	/* What is written later does no harm. */
 	g_assert_cmpint(fcntl(fd, F_SETLEASE, F_UNLCK), ==, 0);
 	for (int i = 0; i < 2000; i++) {
