@@ -44,6 +44,13 @@ static bool is_lent(int device, struct extent unit)
 	return next_lent(device, unit.start, &found) && found.start == unit.start;
 }
 
+static bool is_being_taken(int device, struct extent unit)
+{
+	struct dmemfs_lend found;
+
+	return next_lent(device, unit.start, &found) && found.start == unit.start && found.state == DMEMFS_LEND_TAKING;
+}
+
 /* The size of memory blocks in bytes; 0: not known. */
 static uint64_t block_bytes(void)
 {
@@ -140,6 +147,9 @@ int pfn_lend(int device, struct extent unit)
 	CRASH_POINT("lent");
 	if (err && err != -EEXIST && !is_lent(device, unit))
 		return err;
+	/* An earlier daemon died meanwhile. How it ends only another take tells. */
+	if (err == -EEXIST && is_being_taken(device, unit))
+		return -EINPROGRESS;
 	err = set_all_online(unit);
 	if (!err)
 		return 0;

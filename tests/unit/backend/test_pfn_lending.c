@@ -164,6 +164,17 @@ static void what_cannot_be_used_is_not_lent(void)
 	g_assert_cmpint(pfn_lend(-1, unit), ==, -ENOENT);
 }
 
+/* An earlier daemon died meanwhile. The module goes on with it, and may soon have it without a word. */
+static void what_is_being_taken_must_be_taken(void)
+{
+	set_up(4 << 20);
+	g_assert_cmpint(pfn_lend(-1, unit), ==, 0);
+	lent.state = DMEMFS_LEND_TAKING;
+	g_assert_cmpint(pfn_lend(-1, unit), ==, -EINPROGRESS);
+	g_assert_cmpuint(lent.state, ==, DMEMFS_LEND_TAKING);
+	g_assert_cmpuint(takes, ==, 0);
+}
+
 /* The highest descriptor of the thread that writes to a memory block; -1: there is no such thread, or it has none. */
 static int writer_descriptor(void)
 {
@@ -272,6 +283,7 @@ int main(int argc, char **argv)
 	if (system_files_are_replaced) {
 		g_test_add_func("/pfn-lending/online", blocks_are_brought_online);
 		g_test_add_func("/pfn-lending/useless", what_cannot_be_used_is_not_lent);
+		g_test_add_func("/pfn-lending/taking", what_is_being_taken_must_be_taken);
 		g_test_add_func("/pfn-lending/time", a_block_that_does_not_come_online_is_given_up);
 		g_test_add_func("/pfn-lending/host", a_host_that_needs_it_keeps_it);
 		g_test_add_func("/pfn-lending/all", all_of_a_range_is_taken);
