@@ -71,18 +71,27 @@ GArray *earlier_mounts_parse(const char *text, dev_t current)
 	return devices;
 }
 
-bool earlier_mounts_have(const GArray *devices, pid_t pid, dev_t device)
+GArray *earlier_mounts_of(const GArray *devices, pid_t pid)
 {
-	g_autofree char *process = NULL;
-	bool found = false;
-	enum seen seen;
+	g_autofree char *process = g_strdup_printf("%d", (int)pid);
+	GArray *own = g_array_new(FALSE, FALSE, sizeof(dev_t));
 
-	for (guint i = 0; i < devices->len; i++)
-		found |= g_array_index(devices, dev_t, i) == device;
-	if (!found)
-		return false;
-	process = g_strdup_printf("%d", (int)pid);
-	seen = look(process, device);
-	/* A container can have kept a copy of the earlier mount. */
-	return seen == SEEN_NOTHING || seen == SEEN_DMEMFS;
+	for (guint i = 0; i < devices->len; i++) {
+		dev_t device = g_array_index(devices, dev_t, i);
+		enum seen seen = look(process, device);
+
+		/* A container can have kept a copy of the earlier mount. */
+		if (seen == SEEN_NOTHING || seen == SEEN_DMEMFS)
+			g_array_append_val(own, device);
+	}
+	return own;
+}
+
+bool earlier_mounts_have(const GArray *devices, dev_t device)
+{
+	for (guint i = 0; i < devices->len; i++) {
+		if (g_array_index(devices, dev_t, i) == device)
+			return true;
+	}
+	return false;
 }

@@ -16,9 +16,10 @@
  */
 GArray *earlier_mounts_parse(const char *text, dev_t current);
 /*
- * Is a mapping of the process @pid of one of these mounts? Not if another file system has @device now, which the process sees and this
- * one does not: the kernel uses numbers again.
+ * Those of @devices that the process @pid can map files of. Not one that another file system has now, which the process sees and this
+ * process does not: the kernel uses numbers again. Reads all mounts that @pid sees, once for each device. The caller frees the array.
  */
-bool earlier_mounts_have(const GArray *devices, pid_t pid, dev_t device);
+GArray *earlier_mounts_of(const GArray *devices, pid_t pid);
+bool earlier_mounts_have(const GArray *devices, dev_t device);
 
 #endif

@@ -177,8 +177,7 @@ static void look_at(pid_t pid, const struct view *view, GPtrArray *users)
 {
 	FILE *maps = open_list(pid, "maps");
 	guint first = users->len;
-	dev_t known = 0; /* the last device that was asked about */
-	bool is_earlier = false;
+	g_autoptr(GArray) earlier = NULL; /* earlier_mounts_of(@pid); NULL: not asked yet */
 	char *line = NULL;
 	size_t room = 0;
 
@@ -188,12 +187,15 @@ static void look_at(pid_t pid, const struct view *view, GPtrArray *users)
 		g_strchomp(line);
 		if (!mapping_parse(line, &mapping))
 			continue;
-		if (mapping.device != view->device && mapping.device != known) {
-			known = mapping.device;
-			is_earlier = earlier_mounts_have(view->earlier, pid, known);
+		if (mapping.device != view->device) {
+			if (!earlier_mounts_have(view->earlier, mapping.device))
+				continue;
+			if (!earlier)
+				earlier = earlier_mounts_of(view->earlier, pid);
+			if (!earlier_mounts_have(earlier, mapping.device))
+				continue;
 		}
-		if (mapping.device == view->device || is_earlier)
-			add_mapping(user_of(users, first, pid, &mapping, view), &mapping);
+		add_mapping(user_of(users, first, pid, &mapping, view), &mapping);
 	}
 	free(line);
 	if (maps)

@@ -13,6 +13,7 @@ import pytest
 
 from helpers.backends import GIB
 from helpers.control import DONE, FOUND
+from test_ctl_earlier_mounts import stop
 
 pytestmark = [pytest.mark.page_sizes("2M"), pytest.mark.memory_only("processes: the backend makes no difference")]
 
@@ -40,6 +41,20 @@ for i in range(COUNT):
     place(at + i * 4096, 4096, SHARED | FIXED, fd)
 nodes = ctypes.c_ulong(1)
 assert libc.syscall(237, ctypes.c_void_p(at), ctypes.c_ulong(COUNT * 4096), 2, ctypes.byref(nodes), 64, 0) == 0
+"""
+# The file and another one in turn, where very many mounts are seen, and that of the file is not.
+ALTERNATE = PREPARE + """
+COUNT = 20000
+other = os.memfd_create("other")
+os.ftruncate(other, 4096)
+assert libc.unshare(0x20000) == 0 and libc.mount(b"none", b"/", None, 0x44000, None) == 0
+assert libc.umount2(os.fsencode(sys.argv[2]), 2) == 0
+for _ in range(2000):
+    assert libc.mount(b"/proc", os.fsencode(sys.argv[3]), None, 0x1000, None) == 0
+at = place(0, COUNT * 4096, PRIVATE | ANONYMOUS | NORESERVE)
+for i in range(COUNT):
+    place(at + i * 4096, 4096, SHARED | FIXED, (fd, other)[i % 2])
+os.close(fd)
 """
 # It claims that its arguments are 64 GiB of zeroes (PR_SET_MM_MAP).
 LONG = PREPARE + """
@@ -83,6 +98,19 @@ def test_process_with_very_many_mappings(ctl, far):
         (file,) = ctl.json("ls", far.root, preexec_fn=limits(ctl, 10, GIB))["files"]
     (user,) = file["mapped_by"]
     assert (user["pid"], user["mapped_bytes"], user["unmet_nodes"]) == (pid, 60000 * 4096, "9")
+
+
+def test_process_with_very_many_mappings_and_mounts(ctl, fs, work):
+    """Its mounts are not read again for each mapping by an earlier mount."""
+    path = fs.make_file("vm1", size=fs.unit)
+    place = work / "place"
+    place.mkdir()
+    with process(ALTERNATE, path, fs.root, place) as pid:
+        stop(fs.daemon)
+        fs.daemon.start()
+        (file,) = ctl.json("ls", fs.root, preexec_fn=limits(ctl, 10, GIB))["files"]
+    (user,) = file["mapped_by"]
+    assert (user["pid"], user["mapped_bytes"], user["earlier_mount"]) == (pid, 10000 * 4096, True)
 
 
 def test_process_that_claims_to_have_endless_arguments(ctl, fs):

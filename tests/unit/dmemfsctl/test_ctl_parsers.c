@@ -385,11 +385,15 @@ static void earlier_mounts(void)
 	g_array_set_size(devices, 0);
 	g_array_append_val(devices, left);
 	g_array_append_val(devices, proc.st_dev);
-	g_assert_true(earlier_mounts_have(devices, getpid(), left));
-	g_assert_false(earlier_mounts_have(devices, getpid(), makedev(4095, 2)));
+
+	g_autoptr(GArray) own = earlier_mounts_of(devices, getpid());
+	g_autoptr(GArray) unknown = earlier_mounts_of(devices, -1);
+
 	/* The number is used again by what the process sees, or nothing is known of the process. */
-	g_assert_false(earlier_mounts_have(devices, getpid(), proc.st_dev));
-	g_assert_false(earlier_mounts_have(devices, -1, left));
+	g_assert_cmpuint(own->len, ==, 1);
+	g_assert_cmpuint(unknown->len, ==, 0);
+	g_assert_true(earlier_mounts_have(own, left));
+	g_assert_false(earlier_mounts_have(own, makedev(4095, 2)));
 }
 
 int main(int argc, char **argv)
