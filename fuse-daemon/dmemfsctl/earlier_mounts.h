@@ -2,6 +2,10 @@
 /*
  * Mounts that a dmemfs had before the one that it has now. When the daemon stops, or dies and is started again, processes keep what
  * they map of the files, but by a mount that is gone: its device is another, and its daemon answers no more.
+ *
+ * It is shown to people, and nothing else depends on it, because a process can pretend it of itself: who mounts a FUSE in a user
+ * namespace chooses its type and its inodes, may unmount it when he has mapped a file, and can wait for the number of an earlier mount
+ * that is no longer in use. The process then looks like a user of a file that it does not have. It cannot make others look so.
  */
 #ifndef DMEMFSCTL_EARLIER_MOUNTS_H
 #define DMEMFSCTL_EARLIER_MOUNTS_H
