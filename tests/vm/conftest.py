@@ -16,6 +16,7 @@ from helpers.backends import GIB
 from helpers.control import Control
 from helpers.daemon import control_program
 from holder import DISK, Holder, build_holder, prepare_disk
+from programs import compile_program
 from test_module import unloaded
 
 KVM_CREATE_VM = 0xAE01
@@ -32,13 +33,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs dmemfs.ko: tests/vm/run"))
 
 
-def compile_program(tmp_path_factory, name):
+def build_demand(tmp_path_factory, name):
     """Compiles demand/NAME.c."""
-    program = tmp_path_factory.mktemp("demand") / name
-    source = Path(__file__).parent / "demand" / f"{name}.c"
-    subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-pthread", "-o", program,
-                    source], check=True)
-    return program
+    return compile_program(tmp_path_factory.mktemp("demand"), Path(__file__).parent / "demand" / f"{name}.c", "-pthread")
 
 
 @pytest.fixture
@@ -49,13 +46,13 @@ def ctl(dmemfsd, work):
 @pytest.fixture(scope="session")
 def toucher(tmp_path_factory):
     """The program demand/toucher.c."""
-    return compile_program(tmp_path_factory, "toucher")
+    return build_demand(tmp_path_factory, "toucher")
 
 
 @pytest.fixture(scope="session")
 def vcpu(tmp_path_factory):
     """The program demand/vcpu.c."""
-    return compile_program(tmp_path_factory, "vcpu")
+    return build_demand(tmp_path_factory, "vcpu")
 
 
 @pytest.fixture(scope="session")

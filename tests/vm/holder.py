@@ -5,6 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from programs import compile_program
+
 DISK = "/dev/ram0"
 DISK_SIZE = 64 << 20
 WAIT = 30
@@ -19,11 +21,7 @@ def prepare_disk():
 
 
 def build_holder(directory):
-    program = directory / "holder"
-    source = Path(__file__).parent / "pages" / "holder.c"
-    subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, source],
-                   check=True)
-    return program
+    return compile_program(directory, Path(__file__).parent / "pages" / "holder.c")
 
 
 class Holder:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from helpers.host_memory import kept_by_cpus, meminfo
+from programs import compile_program
 
 EHWPOISON = 133  # not in Python's errno
 BLOCKS = Path("/sys/devices/system/memory")
@@ -46,11 +47,7 @@ def bring_online(start, length):
 
 
 def build_load(directory):
-    program = directory / "load"
-    source = Path(__file__).parent / "lend" / "load.c"
-    subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, source],
-                   check=True)
-    return program
+    return compile_program(directory, Path(__file__).parent / "lend" / "load.c")
 
 
 class Load:

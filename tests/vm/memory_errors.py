@@ -6,6 +6,8 @@ import subprocess
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from programs import compile_program
+
 DEBUG = Path("/sys/kernel/debug")
 BANK = 4  # the northbridge's, of CPUs like the laboratory's, AMD's before MCA was scalable
 # Uncorrected, with an address, and the extended code of a DRAM error (MCi_STATUS, AMD64 manual volume 2, chapter 9).
@@ -79,8 +81,4 @@ def victim(program, fd, length, early=False):
 
 
 def build_victim(directory):
-    program = directory / "victim"
-    source = Path(__file__).parent / "poison" / "victim.c"
-    subprocess.run(["cc", "-std=gnu17", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o", program, source],
-                   check=True)
-    return program
+    return compile_program(directory, Path(__file__).parent / "poison" / "victim.c")

@@ -16,17 +16,17 @@ from dmemfs_ioctl import CONSTANTS
 from helpers.backends import GIB, MIB
 from helpers.children import Child
 from helpers.syscalls import Mapping
+from programs import compile_program
 
 SECONDS = 10
 SOURCES = Path(__file__).parent / "walk"
-COMPILE = ("cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread")
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("walk")
     for name in ("walkers", "racers", "userfault"):
-        subprocess.run([*COMPILE, "-o", directory / name, SOURCES / f"{name}.c"], check=True)
+        compile_program(directory, SOURCES / f"{name}.c", "-pthread")
     return directory
 
 

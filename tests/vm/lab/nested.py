@@ -2,8 +2,9 @@
 """The initramfs of the guest inside the VM. It is made on the host, because compiling in the VM is slow."""
 
 import shutil
-import subprocess
 from pathlib import Path
+
+from programs import compile_program
 
 from .initramfs import Archive, dependencies, read_module
 
@@ -11,8 +12,8 @@ TESTS = Path(__file__).parents[2]
 MODULES = {"modules": ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk"), "kvm-modules": ("kvm_amd",),
            "nvme-modules": ("nvme",)}  # by directory
 SCRIPTS = ("counter", "breather", "plugger", "reader", "dma", "nvme")
-PROGRAMS = {"token": TESTS / "quickstart" / "token.c", "pattern": TESTS / "vm" / "nested" / "pattern.c",
-            "minivm": TESTS / "vm" / "nested" / "minivm.c", "memory_bound": TESTS / "bench" / "memory_bound.c"}
+PROGRAMS = (TESTS / "quickstart" / "token.c", TESTS / "vm" / "nested" / "pattern.c", TESTS / "vm" / "nested" / "minivm.c",
+            TESTS / "bench" / "memory_bound.c")
 
 
 def build(kernel, directory):
@@ -26,10 +27,9 @@ def build(kernel, directory):
     for place, wanted in MODULES.items():
         for number, module in enumerate(dependencies(kernel, wanted)):
             archive.add_file(f"{place}/{number:02}-{module.name.partition('.')[0]}.ko", read_module(module))
-    for name, source in PROGRAMS.items():
-        subprocess.run(["gcc", "-static", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
-                        "-o", directory / name, source], check=True)
-        archive.add_file(f"bin/{name}", (directory / name).read_bytes(), 0o755)
+    for source in PROGRAMS:
+        program = compile_program(directory, source, "-static", "-O2")
+        archive.add_file(f"bin/{program.name}", program.read_bytes(), 0o755)
     path = directory / "initramfs"
     path.write_bytes(archive.close())
     return path
