@@ -344,7 +344,7 @@ static enum status run(const struct invocation *invocation, GError **error)
 	struct advice advice = { .prepare = g_ptr_array_new_with_free_func(g_free),
 		                 .arguments = g_ptr_array_new_with_free_func(g_free) };
 
-	if (monitor && check_path(&guest, error)) {
+	if (monitor && view_answers(path, error) && check_path(&guest, error)) {
 		const char *existing = g_file_test(path, G_FILE_TEST_EXISTS) ? path : parent;
 		g_autoptr(view_t) view = view_open(existing, error);
 

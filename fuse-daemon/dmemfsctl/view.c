@@ -289,21 +289,6 @@ static bool check_some(const GPtrArray *found, const GPtrArray *mounts, GError *
 	return false;
 }
 
-/* As realpath(3), but makes no system call on the last component, which may be the mountpoint of a dead daemon. */
-static char *resolve(const char *path)
-{
-	g_autofree char *absolute = g_canonicalize_filename(path, NULL);
-	g_autofree char *parent = g_path_get_dirname(absolute);
-	g_autofree char *name = g_path_get_basename(absolute);
-	char real[PATH_MAX];
-
-	if (realpath(absolute, real))
-		return g_strdup(real);
-	if (errno != ENOENT && realpath(parent, real))
-		return g_build_filename(real, name, NULL);
-	return NULL;
-}
-
 /* The mount that shows the root directory of the dmemfs that @part, a bind mount, shows a part of; else a bind mount. */
 static const struct mount_point *whole_of(const GPtrArray *mounts, const struct mount_point *part)
 {
@@ -318,40 +303,80 @@ static const struct mount_point *whole_of(const GPtrArray *mounts, const struct 
 	return part;
 }
 
+static struct view *open_only(const GPtrArray *mounts, GError **error)
+{
+	g_autoptr(GPtrArray) found = mounts_of_dmemfs(mounts);
+	const struct mount_point *mount;
+
+	if (!check_some(found, mounts, error))
+		return NULL;
+	mount = g_ptr_array_index(found, 0);
+	if (found->len == 1)
+		return ask(mount, error);
+	command_fail(error, STATUS_USAGE, "%u dmemfs are mounted: name a path on one of them, such as %s", found->len,
+	             mount->path);
+	return NULL;
+}
+
+/* The first dmemfs on the way to @path, which is absolute. Sends no request to it. NULL: there is none. */
+static const struct mount_point *first_dmemfs(const GPtrArray *mounts, const char *path)
+{
+	for (guint i = 0; i < mounts->len; i++) {
+		struct mount_point *mount = g_ptr_array_index(mounts, i);
+
+		mount->may_block = mount->is_dmemfs;
+	}
+	return mounts_blocking(mounts, path);
+}
+
+static struct view *ask_whole(const GPtrArray *mounts, const struct mount_point *mount, GError **error)
+{
+	return ask(mount->is_whole ? mount : whole_of(mounts, mount), error);
+}
+
 struct view *view_open(const char *path, GError **error)
 {
 	g_autoptr(GPtrArray) mounts = mountinfo_read(error);
-	const struct mount_point *mount;
+	const struct mount_point *first, *mount;
+	g_autofree char *absolute = path ? g_canonicalize_filename(path, NULL) : NULL;
+	g_autoptr(view_t) view = NULL;
+	char real[PATH_MAX];
 
 	if (!mounts)
 		return NULL;
-	if (!path) {
-		g_autoptr(GPtrArray) found = mounts_of_dmemfs(mounts);
+	if (!path)
+		return open_only(mounts, error);
 
-		if (!check_some(found, mounts, error))
-			return NULL;
-		mount = g_ptr_array_index(found, 0);
-		if (found->len > 1) {
-			command_fail(error, STATUS_USAGE,
-			             "%u dmemfs are mounted: name a path on one of them, such as %s", found->len,
-			             mount->path);
-			return NULL;
-		}
-		return ask(mount, error);
-	}
-
-	g_autofree char *real = resolve(path);
-
-	if (!real) {
+	/* Before realpath(3) sends it a request, and waits for the answer for ever. */
+	first = first_dmemfs(mounts, absolute);
+	view = first ? ask_whole(mounts, first, error) : NULL;
+	if (first && !view)
+		return NULL;
+	if (realpath(absolute, real)) {
+		mount = mounts_of_path(mounts, real);
+	} else if (view && errno != ENOENT) {
+		mount = first; /* this user may not go all the way */
+	} else {
 		command_fail(error, STATUS_FAILED, "%s: %s: name a file or a directory on dmemfs", path,
 		             g_strerror(errno));
 		return NULL;
 	}
-	mount = mounts_of_path(mounts, real);
+	if (view && mount && mount->device == view->device)
+		return g_steal_pointer(&view);
 	if (mount && mount->is_dmemfs)
-		return ask(mount->is_whole ? mount : whole_of(mounts, mount), error);
+		return ask_whole(mounts, mount, error);
 	command_fail(error, STATUS_DAEMON, "%s: is not on a mounted dmemfs: name another path, or start dmemfsd", path);
 	return NULL;
+}
+
+bool view_answers(const char *path, GError **error)
+{
+	g_autoptr(GPtrArray) mounts = mountinfo_read(error);
+	g_autofree char *absolute = g_canonicalize_filename(path, NULL);
+	const struct mount_point *first = mounts ? first_dmemfs(mounts, absolute) : NULL;
+	g_autoptr(view_t) view = first ? ask_whole(mounts, first, error) : NULL;
+
+	return mounts && (!first || view);
 }
 
 GPtrArray *view_open_all(GError **error)

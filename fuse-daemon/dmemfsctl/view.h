@@ -4,6 +4,7 @@
 #define DMEMFSCTL_VIEW_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -60,6 +61,11 @@ struct view {
  * there is no such mount, or its daemon does not answer within VIEW_PATIENCE.
  */
 struct view *view_open(const char *path, GError **error);
+/*
+ * Does the daemon of the dmemfs that @path lies on answer, so that system calls with @path return? Also true if @path is not on one.
+ * False and @error as view_open().
+ */
+bool view_answers(const char *path, GError **error);
 /* All dmemfs, each once: GPtrArray of struct view, owned, at least one. NULL and @error when there is none. */
 GPtrArray *view_open_all(GError **error);
 void view_destroy(struct view *view);

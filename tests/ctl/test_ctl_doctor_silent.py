@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""doctor looks at no path where the server of a FUSE or of a network does not answer: it would never return."""
+"""No command waits for ever for the server of a FUSE or of a network that does not answer."""
 
 import json
 import shlex
 
 import pytest
 
+from helpers.control import DAEMON
+
 pytestmark = pytest.mark.page_sizes("2M")
+SILENT = 'silent fuse.dmemfs "$PLACE"'
 HIDDEN = 'mkdir -p "$PLACE/mnt"; mount --bind "$ROOT" "$PLACE/mnt"; umount -l "$ROOT"; silent fuse.silent "$PLACE"'
 
 
@@ -27,6 +30,14 @@ def test_mount_that_is_also_elsewhere(in_namespace, fs):
     ctl = in_namespace(HIDDEN.replace('umount -l "$ROOT"', "true"))
     (mount,) = ctl.json("status")["mounts"]
     assert mount["mountpoint"] == str(fs.root)
+
+
+@pytest.mark.parametrize("command", ["status", "ls", "extents", "quota", "guest-args"])
+@pytest.mark.usefixtures("fs")
+def test_path_below_a_mount_that_does_not_answer(in_namespace, command):
+    done = in_namespace(SILENT).run(command, in_namespace.place / "a" / "b")
+    assert (done.returncode, done.stdout) == (DAEMON, "")
+    assert f"{in_namespace.place}: its daemon has not answered for 5 s" in done.stderr
 
 
 @pytest.mark.parametrize("link", [False, True])
