@@ -18,6 +18,11 @@ enum status command_fail(GError **error, enum status status, const char *format,
 	return status;
 }
 
+enum status command_exit_status(const GError *error)
+{
+	return error->domain == COMMAND_ERROR ? (enum status)error->code : STATUS_FAILED;
+}
+
 const char *command_as_root(int err)
 {
 	return geteuid() != 0 && (err == EACCES || err == EPERM) ? ": run as root" : "";

@@ -64,6 +64,8 @@ GQuark command_error_quark(void);
 
 /* Sets @error, whose text names the object and the remedy. Returns @status. */
 enum status command_fail(GError **error, enum status status, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* The exit status for @error. */
+enum status command_exit_status(const GError *error);
 /* What to append to a message about @err, an errno: ": run as root" if this user lacks a permission that root has, else "". */
 const char *command_as_root(int err);
 

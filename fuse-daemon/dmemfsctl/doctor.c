@@ -124,14 +124,14 @@ static struct config *find_config(const char *root, GError **error)
 
 static bool has_view(const GPtrArray *views, dev_t device)
 {
-	for (guint i = 0; views && i < views->len; i++) {
+	for (guint i = 0; i < views->len; i++) {
 		if (((const struct view *)g_ptr_array_index(views, i))->device == device)
 			return true;
 	}
 	return false;
 }
 
-/* @views: the dmemfs whose daemons answer; may be NULL. */
+/* @views: the dmemfs whose daemons answer. */
 static GPtrArray *read_mounts(const GPtrArray *views)
 {
 	GPtrArray *mounts = mountinfo_read(NULL);
@@ -163,11 +163,10 @@ static enum status run(const struct invocation *invocation, GError **error)
 {
 	const char *root = arguments.root ? arguments.root : "";
 	g_autoptr(GError) config_error = NULL;
-	g_autoptr(GError) views_error = NULL;
+	g_autoptr(GPtrArray) views_errors = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
 	g_autoptr(config_t) config = find_config(root, &config_error);
-	g_autoptr(GPtrArray) views = arguments.root ? NULL : view_open_all(&views_error);
-	g_autoptr(GPtrArray) none = g_ptr_array_new();
-	g_autoptr(GPtrArray) mounts = arguments.root ? g_ptr_array_ref(none) : read_mounts(views);
+	g_autoptr(GPtrArray) views = arguments.root ? g_ptr_array_new() : view_open_all(views_errors);
+	g_autoptr(GPtrArray) mounts = arguments.root ? g_ptr_array_new() : read_mounts(views);
 	g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(finding_free);
 	g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify)files_destroy);
 	struct doctor doctor = {
@@ -176,8 +175,8 @@ static enum status run(const struct invocation *invocation, GError **error)
 		.config = config,
 		.config_error = config_error,
 		.mounts = mounts,
-		.views = views ? views : none,
-		.views_error = views_error,
+		.views = views,
+		.views_errors = views_errors,
 		.findings = findings,
 		.files = files,
 	};

@@ -30,9 +30,9 @@ struct doctor {
 	bool here;                   /* examines the running system, with its mounts and processes */
 	const struct config *config; /* NULL: there is none, or @config_error says what is wrong with it */
 	const GError *config_error;
-	GPtrArray *mounts; /* struct mount_point; a dmemfs that is not one of @views may block */
-	GPtrArray *views;  /* struct view: the mounts of this system; if empty, @views_error says why */
-	const GError *views_error;
+	GPtrArray *mounts;       /* struct mount_point; a dmemfs that is not one of @views may block */
+	GPtrArray *views;        /* struct view: the mounts of this system whose daemons answer */
+	GPtrArray *views_errors; /* GError: why others are not among them; not empty if @views is */
 	bool pfn;            /* reserved RAM is used, or the configuration or the command line says that it shall be */
 	GArray *reserved;    /* struct extent: ranges of memmap= on the kernel's command line */
 	const char *check;   /* name of the running check */

@@ -73,9 +73,9 @@ static void check_poison(struct doctor *doctor, const struct view *view)
 
 void doctor_check_daemon(struct doctor *doctor)
 {
-	if (doctor->views_error)
+	for (guint i = 0; i < doctor->views_errors->len; i++)
 		doctor_add(doctor, doctor->config ? LEVEL_PROBLEM : LEVEL_NOTE, NULL, "%s",
-		           doctor->views_error->message);
+		           ((const GError *)g_ptr_array_index(doctor->views_errors, i))->message);
 	for (guint i = 0; i < doctor->views->len; i++) {
 		const struct view *view = g_ptr_array_index(doctor->views, i);
 		const char *version = g_hash_table_lookup(view->daemon, "version");

@@ -12,11 +12,6 @@
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/usage.h"
 
-static enum status status_of(const GError *error)
-{
-	return error->domain == COMMAND_ERROR ? (enum status)error->code : STATUS_FAILED;
-}
-
 static enum status print(const char *text)
 {
 	if (fputs(text, stdout) >= 0 && fflush(stdout) == 0 && !ferror(stdout))
@@ -31,7 +26,7 @@ static enum status print(const char *text)
  */
 static enum status report(const GError *error, char **arguments)
 {
-	enum status status = status_of(error);
+	enum status status = command_exit_status(error);
 	bool as_json = false;
 
 	for (char **argument = arguments; *argument && !g_str_equal(*argument, "--"); argument++)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "dmemfsctl/command.h"
 #include "dmemfsctl/text.h"
 #include "dmemfsctl/users.h"
@@ -352,28 +353,46 @@ static void describe_view(struct json *json, const struct view *view, const GPtr
 	json_end(json);
 }
 
-static GPtrArray *open_views(const char *path, GError **error)
+/* To @errors it adds why others cannot be shown (GError). */
+static GPtrArray *open_views(const char *path, GPtrArray *errors)
 {
+	GPtrArray *views;
+	GError *error = NULL;
+	struct view *view;
+
 	if (!path)
-		return view_open_all(error);
-
-	g_autoptr(view_t) view = view_open(path, error);
-
-	if (!view)
-		return NULL;
-
-	GPtrArray *views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
-
-	g_ptr_array_add(views, g_steal_pointer(&view));
+		return view_open_all(errors);
+	views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
+	view = view_open(path, &error);
+	if (view)
+		g_ptr_array_add(views, view);
+	else
+		g_ptr_array_add(errors, error);
 	return views;
+}
+
+static void show_errors(struct json *json, const GPtrArray *errors)
+{
+	g_autoptr(GPtrArray) texts = g_ptr_array_new();
+
+	for (guint i = 0; i < errors->len; i++)
+		g_ptr_array_add(texts, ((GError *)g_ptr_array_index(errors, i))->message);
+	if (json)
+		json_list(json, "errors", texts);
+	for (guint i = 0; !json && i < texts->len; i++)
+		log_error("%s", (const char *)g_ptr_array_index(texts, i));
 }
 
 static enum status run(const struct invocation *invocation, GError **error)
 {
-	g_autoptr(GPtrArray) views = open_views(invocation->operands[0], error);
+	g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
+	g_autoptr(GPtrArray) views = open_views(invocation->operands[0], errors);
+	const GError *first = errors->len > 0 ? g_ptr_array_index(errors, 0) : NULL;
 
-	if (!views)
+	if (views->len == 0 && errors->len == 1) {
+		g_propagate_error(error, g_error_copy(first));
 		return STATUS_FAILED;
+	}
 	if (invocation->json)
 		json_begin_array(invocation->json, "mounts");
 	for (guint i = 0; i < views->len; i++) {
@@ -385,7 +404,10 @@ static enum status run(const struct invocation *invocation, GError **error)
 		else
 			print_view(view, users);
 	}
-	return STATUS_DONE;
+	if (invocation->json)
+		json_end(invocation->json);
+	show_errors(invocation->json, errors);
+	return first ? command_exit_status(first) : STATUS_DONE;
 }
 
 const struct command command_status = {

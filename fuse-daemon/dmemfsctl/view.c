@@ -379,22 +379,32 @@ bool view_answers(const char *path, GError **error)
 	return mounts && (!first || view);
 }
 
-GPtrArray *view_open_all(GError **error)
+static void take_error(GPtrArray *errors, GError *error)
 {
-	g_autoptr(GPtrArray) mounts = mountinfo_read(error);
-	g_autoptr(GPtrArray) found = mounts ? mounts_of_dmemfs(mounts) : NULL;
-	g_autoptr(GPtrArray) views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
+	if (error)
+		g_ptr_array_add(errors, error);
+}
 
-	if (!found || !check_some(found, mounts, error))
-		return NULL;
+GPtrArray *view_open_all(GPtrArray *errors)
+{
+	GError *error = NULL;
+	g_autoptr(GPtrArray) mounts = mountinfo_read(&error);
+	g_autoptr(GPtrArray) found = mounts ? mounts_of_dmemfs(mounts) : g_ptr_array_new();
+	GPtrArray *views = g_ptr_array_new_with_free_func((GDestroyNotify)view_destroy);
+
+	if (mounts)
+		check_some(found, mounts, &error);
+	take_error(errors, error);
 	for (guint i = 0; i < found->len; i++) {
-		struct view *view = ask(g_ptr_array_index(found, i), error);
+		struct view *view;
 
-		if (!view)
-			return NULL;
-		g_ptr_array_add(views, view);
+		error = NULL;
+		view = ask(g_ptr_array_index(found, i), &error);
+		if (view)
+			g_ptr_array_add(views, view);
+		take_error(errors, error);
 	}
-	return g_steal_pointer(&views);
+	return views;
 }
 
 void view_destroy(struct view *view)

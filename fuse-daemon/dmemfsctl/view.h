@@ -66,8 +66,11 @@ struct view *view_open(const char *path, GError **error);
  * False and @error as view_open().
  */
 bool view_answers(const char *path, GError **error);
-/* All dmemfs, each once: GPtrArray of struct view, owned, at least one. NULL and @error when there is none. */
-GPtrArray *view_open_all(GError **error);
+/*
+ * All dmemfs whose daemons answer, each once: GPtrArray of struct view. To @errors it adds a GError for each other one, or the one that
+ * says that there is none. The caller owns both.
+ */
+GPtrArray *view_open_all(GPtrArray *errors);
 void view_destroy(struct view *view);
 typedef struct view view_t;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(view_t, view_destroy)

@@ -32,6 +32,18 @@ def test_mount_that_is_also_elsewhere(in_namespace, fs):
     assert mount["mountpoint"] == str(fs.root)
 
 
+def test_dmemfs_beside_one_that_does_not_answer(in_namespace, fs):
+    ctl = in_namespace(SILENT)
+    says = f"{in_namespace.place}: its daemon has not answered for 5 s: see its log, or restart it"
+    result = ctl.json("status", status=DAEMON)
+    assert [mount["mountpoint"] for mount in result["mounts"]] == [str(fs.root)] and result["errors"] == [says]
+    done = ctl.run("status")
+    assert done.returncode == DAEMON and done.stdout.startswith(f"{fs.root}: dmemfsd ")
+    assert done.stderr == f"dmemfsctl: error: {says}\n"
+    (silent, (level, text)) = findings(ctl, fs.daemon.config, "daemon")
+    assert silent == ("problem", says) and level == "ok" and text.startswith(f"{fs.root}: served by dmemfsd ")
+
+
 @pytest.mark.parametrize("command", ["status", "ls", "extents", "quota", "guest-args"])
 @pytest.mark.usefixtures("fs")
 def test_path_below_a_mount_that_does_not_answer(in_namespace, command):
