@@ -66,6 +66,14 @@ static void add(GString *text, const struct metrics *metrics, const char *name, 
 	                       g_ascii_dtostr(number, sizeof(number), value));
 }
 
+/* A whole metric, which has one sample. */
+static void add_one(GString *text, const struct metrics *metrics, const char *name, const char *type, const char *help,
+                    double value)
+{
+	describe(text, name, type, help);
+	add(text, metrics, name, "", value);
+}
+
 static void add_daemon(GString *text, const struct metrics *metrics)
 {
 	g_autofree char *more =
@@ -73,10 +81,10 @@ static void add_daemon(GString *text, const struct metrics *metrics)
 
 	describe(text, "dmemfs_build_info", "gauge", "Always 1: the daemon that runs.");
 	add(text, metrics, "dmemfs_build_info", more, 1);
-	describe(text, "dmemfs_start_time_seconds", "gauge", "When this daemon began to serve, since the epoch.");
-	add(text, metrics, "dmemfs_start_time_seconds", "", metrics->started);
-	describe(text, "dmemfs_written_time_seconds", "gauge", "When this file was written, since the epoch.");
-	add(text, metrics, "dmemfs_written_time_seconds", "", now());
+	add_one(text, metrics, "dmemfs_start_time_seconds", "gauge",
+	        "When this daemon began to serve, since the epoch.", metrics->started);
+	add_one(text, metrics, "dmemfs_written_time_seconds", "gauge", "When this file was written, since the epoch.",
+	        now());
 }
 
 static void add_memory(GString *text, const struct metrics *metrics)
@@ -84,41 +92,37 @@ static void add_memory(GString *text, const struct metrics *metrics)
 	struct pool_usage usage;
 
 	pool_get_usage(metrics->server->storage.pool, &usage);
-	describe(text, "dmemfs_capacity_bytes", "gauge", "Memory for files.");
-	add(text, metrics, "dmemfs_capacity_bytes", "", (double)usage.capacity);
-	describe(text, "dmemfs_free_bytes", "gauge", "Memory that no file has, without what is lent.");
-	add(text, metrics, "dmemfs_free_bytes", "", (double)usage.free);
-	describe(text, "dmemfs_allocated_bytes", "gauge", "Memory of files.");
-	add(text, metrics, "dmemfs_allocated_bytes", "", (double)usage.allocated);
-	describe(text, "dmemfs_removed_bytes", "gauge",
-	         "The part of dmemfs_allocated_bytes in removed files that a process still has open or maps.");
-	add(text, metrics, "dmemfs_removed_bytes", "", (double)namespace_removed_bytes(metrics->server->ns));
-	describe(text, "dmemfs_pending_bytes", "gauge",
-	         "Memory that a process still maps by an earlier mount, although its file was removed.");
-	add(text, metrics, "dmemfs_pending_bytes", "", (double)usage.pending);
-	describe(text, "dmemfs_pinned_bytes", "gauge",
-	         "Memory that no file has any more, but that a device still holds.");
-	add(text, metrics, "dmemfs_pinned_bytes", "", (double)(usage.pinned + usage.pinned_former));
-	describe(
-		text, "dmemfs_pinned_former_bytes", "gauge",
-		"The part of dmemfs_pinned_bytes in regions of an earlier configuration, which are not in the capacity.");
-	add(text, metrics, "dmemfs_pinned_former_bytes", "", (double)usage.pinned_former);
-	describe(text, "dmemfs_pinned_oldest_seconds", "gauge",
-	         "How long the oldest pinned memory has been held; 0: there is none.");
-	add(text, metrics, "dmemfs_pinned_oldest_seconds", "", (double)pins_oldest(&metrics->server->storage));
+	add_one(text, metrics, "dmemfs_capacity_bytes", "gauge", "Memory for files.", (double)usage.capacity);
+	add_one(text, metrics, "dmemfs_free_bytes", "gauge", "Memory that no file has, without what is lent.",
+	        (double)usage.free);
+	add_one(text, metrics, "dmemfs_allocated_bytes", "gauge", "Memory of files.", (double)usage.allocated);
+	add_one(text, metrics, "dmemfs_removed_bytes", "gauge",
+	        "The part of dmemfs_allocated_bytes in removed files that a process still has open or maps.",
+	        (double)namespace_removed_bytes(metrics->server->ns));
+	add_one(text, metrics, "dmemfs_pending_bytes", "gauge",
+	        "Memory that a process still maps by an earlier mount, although its file was removed.",
+	        (double)usage.pending);
+	add_one(text, metrics, "dmemfs_pinned_bytes", "gauge",
+	        "Memory that no file has any more, but that a device still holds.",
+	        (double)(usage.pinned + usage.pinned_former));
+	add_one(text, metrics, "dmemfs_pinned_former_bytes", "gauge",
+	        "The part of dmemfs_pinned_bytes in regions of an earlier configuration, which are not in the capacity.",
+	        (double)usage.pinned_former);
+	add_one(text, metrics, "dmemfs_pinned_oldest_seconds", "gauge",
+	        "How long the oldest pinned memory has been held; 0: there is none.",
+	        (double)pins_oldest(&metrics->server->storage));
 	describe(text, "dmemfs_poisoned_bytes", "gauge", "Memory that went bad: out of use, or still some file's.");
 	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"retired\"", (double)usage.poisoned);
 	add(text, metrics, "dmemfs_poisoned_bytes", ",state=\"used\"", (double)usage.poisoned_used);
-	describe(text, "dmemfs_promised_bytes", "gauge", "Memory that files with demand allocation may still touch.");
-	add(text, metrics, "dmemfs_promised_bytes", "", (double)usage.promised);
+	add_one(text, metrics, "dmemfs_promised_bytes", "gauge",
+	        "Memory that files with demand allocation may still touch.", (double)usage.promised);
 	describe(text, "dmemfs_free_state_bytes", "gauge",
 	         "Free memory: zero, with a former owner's bytes, or being zeroed.");
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"clean\"", (double)usage.clean);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"dirty\"", (double)usage.dirty);
 	add(text, metrics, "dmemfs_free_state_bytes", ",state=\"zeroing\"", (double)usage.zeroing);
-	describe(text, "dmemfs_refused_sizings_total", "counter",
-	         "File sizes that were refused for want of memory or quota.");
-	add(text, metrics, "dmemfs_refused_sizings_total", "", (double)sizing_refused());
+	add_one(text, metrics, "dmemfs_refused_sizings_total", "counter",
+	        "File sizes that were refused for want of memory or quota.", (double)sizing_refused());
 	describe(text, "dmemfs_free_page_bytes", "gauge", "Free memory that lies in whole pages of a size.");
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"2M\"", (double)usage.free_2m);
 	add(text, metrics, "dmemfs_free_page_bytes", ",page_size=\"1G\"", (double)usage.free_1g);
@@ -131,19 +135,18 @@ static void add_lending(GString *text, const struct metrics *metrics)
 
 	pool_get_usage(metrics->server->storage.pool, &usage);
 	pool_get_lending(metrics->server->storage.pool, &lending);
-	describe(text, "dmemfs_lent_bytes", "gauge",
-	         "Memory that no file has, and that the host uses until one needs it.");
-	add(text, metrics, "dmemfs_lent_bytes", "", (double)usage.lent);
-	describe(text, "dmemfs_lent_taking_bytes", "gauge", "The part of dmemfs_lent_bytes that is being taken back.");
-	add(text, metrics, "dmemfs_lent_taking_bytes", "", (double)lending.taking);
-	describe(text, "dmemfs_lent_refused_bytes", "gauge",
-	         "The part of dmemfs_lent_bytes that could not be taken back when that was tried last.");
-	add(text, metrics, "dmemfs_lent_refused_bytes", "", (double)lending.refused);
-	describe(text, "dmemfs_lent_last_take_seconds", "gauge",
-	         "How long the unit of lent memory took that was taken back last; 0: there was none.");
-	add(text, metrics, "dmemfs_lent_last_take_seconds", "", (double)lending.last_take / G_USEC_PER_SEC);
-	describe(text, "dmemfs_lent_takes_total", "counter", "Units of lent memory that were taken back.");
-	add(text, metrics, "dmemfs_lent_takes_total", "", (double)lending.taken);
+	add_one(text, metrics, "dmemfs_lent_bytes", "gauge",
+	        "Memory that no file has, and that the host uses until one needs it.", (double)usage.lent);
+	add_one(text, metrics, "dmemfs_lent_taking_bytes", "gauge",
+	        "The part of dmemfs_lent_bytes that is being taken back.", (double)lending.taking);
+	add_one(text, metrics, "dmemfs_lent_refused_bytes", "gauge",
+	        "The part of dmemfs_lent_bytes that could not be taken back when that was tried last.",
+	        (double)lending.refused);
+	add_one(text, metrics, "dmemfs_lent_last_take_seconds", "gauge",
+	        "How long the unit of lent memory took that was taken back last; 0: there was none.",
+	        (double)lending.last_take / G_USEC_PER_SEC);
+	add_one(text, metrics, "dmemfs_lent_takes_total", "counter", "Units of lent memory that were taken back.",
+	        (double)lending.taken);
 	describe(
 		text, "dmemfs_lent_take_failures_total", "counter",
 		"Attempts to take a unit of lent memory back that failed: a process has pinned it, the host needs the memory, "
@@ -160,9 +163,8 @@ static void add_zeroing(GString *text, const struct metrics *metrics)
 	struct zeroer_stats stats;
 
 	zeroer_get_stats(metrics->server->storage.zeroer, &stats);
-	describe(text, "dmemfs_zeroed_bytes_total", "counter",
-	         "Memory that was zeroed, in advance or when a file needed it.");
-	add(text, metrics, "dmemfs_zeroed_bytes_total", "", (double)stats.zeroed);
+	add_one(text, metrics, "dmemfs_zeroed_bytes_total", "counter",
+	        "Memory that was zeroed, in advance or when a file needed it.", (double)stats.zeroed);
 }
 
 static void add_inodes(GString *text, const struct metrics *metrics)
@@ -294,13 +296,12 @@ static void add_requests(GString *text, const struct metrics *metrics)
 	describe(text, "dmemfs_request_seconds_total", "counter",
 	         "Time that threads of this daemon worked on requests.");
 	add_operation(text, metrics, "dmemfs_request_seconds_total", true);
-	describe(text, "dmemfs_request_threads", "gauge", "Threads that serve requests.");
-	add(text, metrics, "dmemfs_request_threads", "", metrics->server->config->threads);
-	describe(text, "dmemfs_requests_in_progress", "gauge", "Requests that threads work on now.");
-	add(text, metrics, "dmemfs_requests_in_progress", "", at_work);
-	describe(text, "dmemfs_oldest_request_seconds", "gauge",
-	         "How long the oldest request in progress has been worked on; 0: there is none.");
-	add(text, metrics, "dmemfs_oldest_request_seconds", "", (double)oldest / G_USEC_PER_SEC);
+	add_one(text, metrics, "dmemfs_request_threads", "gauge", "Threads that serve requests.",
+	        metrics->server->config->threads);
+	add_one(text, metrics, "dmemfs_requests_in_progress", "gauge", "Requests that threads work on now.", at_work);
+	add_one(text, metrics, "dmemfs_oldest_request_seconds", "gauge",
+	        "How long the oldest request in progress has been worked on; 0: there is none.",
+	        (double)oldest / G_USEC_PER_SEC);
 }
 
 static int write_all(int fd, const char *text, size_t length)
