@@ -67,7 +67,8 @@ def test_it_reads_whole_lines_of_the_console(work):
 def silent_guest(dmemfsd, work):
     """A quickstart with this daemon, that has nothing to download or to compile, and whose QEMU never prints a token."""
     top = work / "top"
-    programs = {"tests/setup/deps": "", "tests/setup/fetch-libfuse": "", "tests/setup/build": "",
+    programs = {"tests/setup/deps": "", "tests/setup/fetch-libfuse": "",
+                "tests/setup/build": f'echo "$@" >{work}/built',
                 "tests/setup/fetch-kernel": f"echo {work}", "tests/quickstart/make-initramfs": ": >$1",
                 "bin/qemu-system-x86_64": f'echo "$@" >{work}/started.new; mv {work}/started.new {work}/started\n'
                                           f'exec tail -f /dev/null {work}/qemu'}
@@ -96,6 +97,7 @@ def test_it_ends_soon_while_the_guest_boots(silent_guest, work, number):
             assert process.poll() is None, process.stderr.read()
             place = re.search(r"mem-path=(\S+)/mnt/vm1", started.read_text())[1]
             assert processes_naming(f"{place}/dmemfsd.conf")
+            assert (work / "built").read_text().endswith("/build -- fuse-daemon/dmemfsd\n"), "what it runs, and nothing else"
             process.send_signal(number)
             began = time.monotonic()
             _, said = process.communicate(timeout=10)
