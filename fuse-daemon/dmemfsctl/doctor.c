@@ -70,6 +70,8 @@ static guint count(const struct doctor *doctor, enum level level)
 
 static void print_findings(const struct doctor *doctor)
 {
+	guint problems = count(doctor, LEVEL_PROBLEM), notes = count(doctor, LEVEL_NOTE);
+
 	for (guint i = 0; i < doctor->findings->len; i++) {
 		const struct finding *finding = g_ptr_array_index(doctor->findings, i);
 
@@ -77,7 +79,7 @@ static void print_findings(const struct doctor *doctor)
 		if (finding->remedy)
 			printf("%20s -> %s\n", "", finding->remedy);
 	}
-	printf("%u problems, %u notes\n", count(doctor, LEVEL_PROBLEM), count(doctor, LEVEL_NOTE));
+	printf("%u problem%s, %u note%s\n", problems, problems == 1 ? "" : "s", notes, notes == 1 ? "" : "s");
 }
 
 static void describe(struct json *json, const struct doctor *doctor)

@@ -62,6 +62,11 @@ def test_healthy_machine(ctl, healthy):
     assert "16 GiB at 0x440000000 are reserved, and the kernel does not manage them" in text
 
 
+def test_one_of_each_is_not_many(ctl, healthy):
+    (healthy.root / "dev/kvm").unlink()
+    assert ctl.text("doctor", "--root", healthy.root, status=FOUND).endswith("\n1 problem, 0 notes\n")
+
+
 LEND = {"etc/dmemfs/dmemfsd.conf": "[daemon]\nbackend=pfn\nlend=on\n[region all]\nstart=auto\n"}
 BACKING = 'memory_backing_dir = "/mnt/dmemfs"\n'
 
