@@ -274,6 +274,9 @@ def test_rules_use_what_exists(metrics):
         assert metrics_in(rule["expr"]) and metrics_in(rule["expr"]) <= known, rule["alert"]
         assert {"summary", "description"} == set(rule["annotations"])
         assert rule["labels"]["severity"] in ("info", "warning", "critical")
+        # What is lent is free for files.
+        for free, lent in (("dmemfs_free_bytes", "dmemfs_lent_bytes"), ("dmemfs_node_free_bytes", "dmemfs_node_lent_bytes")):
+            assert (free in rule["expr"]) <= (lent in rule["expr"]), rule["alert"]
         used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
         assert used <= {"instance", "mountpoint", "node", "quota", "path"}
 
