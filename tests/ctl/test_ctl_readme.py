@@ -104,6 +104,9 @@ WORKS = {
                                                       PFN: "tests/vm/test_features_memory.py::test_free_page_reporting"},
     "demand allocation, over-commit": {MEMORY: "tests/mount/test_alloc.py::test_tmpfs_cannot",
                                        PFN: "tests/vm/test_demand.py::test_exhaustion_hits_who_cannot_grow"},
+    "idle memory lent to the host (`lend=on`)": {
+        MEMORY: "tests/mount/test_command_line.py::test_ordinary_memory_is_not_lent",
+        PFN: "tests/vm/test_lending.py::test_idle_memory_serves_the_host_until_a_file_needs_it"},
     "NUMA policies": {MEMORY: "tests/mount/test_numa_policy.py::test_interleaving_takes_turns",
                       PFN: "tests/vm/test_numa.py::test_interleaving"},
     "quotas": {BOTH: "tests/mount/test_quota.py::test_sizing_past_the_limit_is_edquot_and_takes_nothing"},

@@ -216,6 +216,11 @@ no equals sign
             assert ": " in line[len("dmemfsd: error: ") + len(begin):], "no remedy"
 
 
+def test_ordinary_memory_is_not_lent(machine):
+    machine.configure(lend="on")
+    machine.check_fails("[daemon] lend: on needs backend=pfn", "use off")
+
+
 def test_another_file_as_the_configuration(machine):
     """Its mistakes do not flood the log."""
     machine.config.write_text(1000 * "tcpmux 1/tcp\n")
