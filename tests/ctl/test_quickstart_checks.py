@@ -95,6 +95,7 @@ def test_it_ends_soon_while_the_guest_boots(silent_guest, work, number):
         try:
             wait_until(lambda: started.exists() or process.poll() is not None, "the guest boots", timeout=30)
             assert process.poll() is None, process.stderr.read()
+            assert re.search(r" -append .*\bno_timer_check\b", started.read_text()), "its kernel panics on a busy machine"
             place = re.search(r"mem-path=(\S+)/mnt/vm1", started.read_text())[1]
             assert processes_naming(f"{place}/dmemfsd.conf")
             assert (work / "built").read_text().endswith("/build -- fuse-daemon/dmemfsd\n"), "what it runs, and nothing else"
