@@ -30,7 +30,7 @@ GROUPS = {
     "touch": (TOUCH, TOUCH_FAULTS),
     "guests": (START, FAULTS, DISK.partition("{}")[0], DIRECT.partition("{}")[0], VFIO.partition("{}")[0]),
     "demand": ("first touch of 2 MiB",),
-    "lending": ("guest of 2 GiB",),
+    "lending": ("guest of 2 GiB", "lent GiB"),
     "metadata": ("time of ",),
     "zeroing": (ZEROING, CLEARING, READING.partition("{}")[0]),
     "restart": ("restart of a killed daemon", RESTART_WAIT),

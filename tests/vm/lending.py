@@ -107,6 +107,13 @@ def wait_merged(mib):
 
 
 @contextmanager
+def settings_for(kind, mib):
+    """What the host must be set to while there is a Load of this kind and size."""
+    with pool(mib // 2 + 20 if kind == "hugetlb" else 0), merging(kind == "ksm"):
+        yield
+
+
+@contextmanager
 def swap(mib):
     """To compressed memory."""
     subprocess.run(["modprobe", "zram"], check=True)

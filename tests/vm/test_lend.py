@@ -23,8 +23,7 @@ from helpers.expect import fails_with
 from helpers.host_memory import meminfo
 from helpers.mount import wait_until
 from holder import pinned, wait_unpinned
-from lending import (BLOCK, Load, blocks, bring_online, build_load, free_memory, merging, pool, states, swap, vmstat,
-                     wait_merged)
+from lending import BLOCK, Load, blocks, bring_online, build_load, free_memory, settings_for, states, swap, vmstat, wait_merged
 from test_module import iomem_of_dmemfs, unload, unloaded
 from test_unmapped import loaded_tables
 
@@ -326,7 +325,7 @@ LOADS = {
 def test_loads(device, lent, load, kind):
     mib, wanted, least = LOADS[kind]
     total = meminfo("MemTotal")
-    with pool(mib // 2 + 20 if kind == "hugetlb" else 0), merging(kind == "ksm"):
+    with settings_for(kind, mib):
         process = load(kind, mib)
         if kind == "ksm":
             wait_merged(mib)
