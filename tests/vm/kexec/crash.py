@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-What happens in the VM of ../lab/test_kdump.py: `crash.py PAGES OPTION`. The host puts a pattern into each kind of memory, loads a
-crash kernel with this option of kexec, and crashes. The crash kernel looks for the patterns in the dump. Each prints a JSON object.
+What happens in the VM of ../lab/test_kdump.py: `crash.py PAGES OPTION [lent]`. The host puts a pattern into each kind of memory, loads
+a crash kernel with this option of kexec, and crashes. With "lent", the reserved memory is lent to the host when a crash kernel is
+loaded, and taken back before the pattern is put there and the crash kernel is loaded again, as kdump-tools do when memory blocks
+change. The crash kernel looks for the patterns in the dump. Each prints a JSON object.
 """
 
 import errno
@@ -19,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from device import Device
+from lending import bring_online
 from helpers.daemon import Daemon
 
 VMCORE = Path("/proc/vmcore")
@@ -59,17 +62,37 @@ def fill_memory(length, flags=0):
     return memory
 
 
-def crash(pages, option):
+def region():
+    return (int(part, 0) for part in os.environ["DMEMFS_REGION"].split(","))
+
+
+def load_crash_kernel(option):
+    line = [word for word in Path("/proc/cmdline").read_text().split() if not word.startswith("crashkernel=")]
+    subprocess.run(["kexec", option, "-p", os.environ["DMEMFS_GUEST_KERNEL"], f"--initrd={os.environ['DMEMFS_LAB_INITRAMFS']}",
+                    f"--command-line={' '.join((*line, 'reset_devices', 'nr_cpus=1'))}"], check=True)
+
+
+def load_while_lent(option):
+    start, size = region()
+    with Device() as device:
+        device.claim(start, size)
+        device.lend(start)
+        bring_online(start, size)
+        load_crash_kernel(option)
+        device.clear()
+
+
+def crash(pages, option, *lent):
     WORK.mkdir()
     subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)
+    if lent:
+        load_while_lent(option)
     daemon = Daemon(os.environ["DMEMFSD"], WORK, {"backend": "pfn", "page-size": "1G"},
                     f"\n[region all]\nstart=auto\nsize=auto\npages={pages}\n", ready_timeout=120)
     daemon.start()
     Path("/proc/sys/vm/nr_hugepages").write_text("1")
     filled = [fill_file(daemon.mountpoint), fill_memory(2 * MIB, MAP_HUGETLB), fill_memory(PAGE)]
-    line = [word for word in Path("/proc/cmdline").read_text().split() if not word.startswith("crashkernel=")]
-    subprocess.run(["kexec", option, "-p", os.environ["DMEMFS_GUEST_KERNEL"], f"--initrd={os.environ['DMEMFS_LAB_INITRAMFS']}",
-                    f"--command-line={' '.join((*line, 'reset_devices', 'nr_cpus=1'))}"], check=True)
+    load_crash_kernel(option)
     print(json.dumps({"loaded": Path("/sys/kernel/kexec_crash_loaded").read_text().strip(), "filled": len(filled)}), flush=True)
     Path("/proc/sysrq-trigger").write_text("c")
 
@@ -109,10 +132,9 @@ def filtered(*options):
 def claim():
     """Whether a daemon in the crash kernel could take the memory: the error."""
     subprocess.run(["insmod", os.environ["DMEMFS_MODULE"]], check=True)
-    start, size = (int(part, 0) for part in os.environ["DMEMFS_REGION"].split(","))
     with Device() as device:
         try:
-            device.claim(start, size)
+            device.claim(*region())
         except OSError as error:
             return errno.errorcode[error.errno]
     return ""

@@ -14,7 +14,10 @@ NODES = ("--node", "3G:1G", "--node", "1G")  # the host has memory below and abo
 RESERVED = (HIGH_START, HIGH_START + GIB)
 
 
-@pytest.fixture(scope="module", params=[("1G", "-s"), ("none", "-c")], ids=lambda param: f"pages={param[0]}")
+CASES = (("1G", "-s"), ("none", "-c"), ("1G", "-s", "lent"), ("none", "-c", "lent"))
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda param: f"pages={'-'.join((param[0], *param[2:]))}")
 def found(request, tmp_path_factory):
     """What the crash kernel found. The kernel makes the dump's headers in one case (-s), kexec in the other."""
     logs = tmp_path_factory.mktemp("kdump")
