@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 def _names(numbers):
-    return " or ".join(errno.errorcode[number] for number in numbers)
+    return " or ".join(errno.errorcode.get(number, str(number)) for number in numbers)
 
 
 @contextmanager

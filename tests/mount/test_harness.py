@@ -216,6 +216,9 @@ def test_missing_failure_is_a_failure():
     with pytest.raises(AssertionError, match="wanted EEXIST"):
         with fails_with(17):
             os.stat("/does not exist")
+    with pytest.raises(AssertionError, match="no error: wanted 133"):
+        with fails_with(133):  # EHWPOISON, which has no name in Python
+            pass
 
 
 def test_children_report_results_errors_and_deaths(work):
