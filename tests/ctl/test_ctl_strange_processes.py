@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -130,12 +131,18 @@ def alone(ctl, *command, prepare=":"):
                           capture_output=True, text=True, check=False)
 
 
+def problems(done):
+    """What doctor calls a problem, but for a host that cannot have guests: that is not of dmemfs."""
+    assert done.returncode in (DONE, FOUND), done
+    return re.findall(r"^problem +(?! |kvm ).*", done.stdout, re.M)
+
+
 def test_user_who_may_not_see_where_memory_lies(ctl, fs):
     """doctor does not call fine what it did not examine, and a name does not steer the terminal."""
     os.chmod(fs.root, 0o755)
     fs.make_file("a\n\x1b[31m", size=fs.unit)
     done = alone(ctl, "setpriv", "--reuid=65534", ctl.program, "doctor", "--config", fs.daemon.config)
-    assert done.returncode == DONE and r"a\x0a\x1b[31m: dmemfs.extents" in done.stdout, done
+    assert not problems(done) and r"a\x0a\x1b[31m: dmemfs.extents" in done.stdout, done
     assert "direct-io" not in done.stdout and "vfio" not in done.stdout and "\x1b" not in done.stdout
 
 
@@ -152,5 +159,5 @@ def test_mount_that_is_bound_to_another_place(ctl, fs, below):
     assert listed.returncode == DONE, listed
     (file,) = json.loads(listed.stdout)["files"]
     assert file["path"] == "vm1" and [user["pid"] for user in file["mapped_by"]] == [pid]
-    assert done.returncode == DONE and done.stdout.count("served by dmemfsd") == 1, done
+    assert not problems(done) and done.stdout.count("served by dmemfsd") == 1, done
     assert "1 mapped files: all mappings" in done.stdout and "/place" not in done.stdout
