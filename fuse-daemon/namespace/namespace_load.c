@@ -268,6 +268,15 @@ static const char *attach_reason(int err)
 	               : g_strerror(-err);
 }
 
+/* Requests may wait for the memory of this removed file, and for its part of the quota. */
+static void expect_memory(struct namespace *ns, const struct inode *inode)
+{
+	if (!S_ISREG(inode->mode))
+		return;
+	pool_expect(ns->storage->pool);
+	quota_expect(ns->storage->quotas, file_account(inode->file));
+}
+
 bool namespace_attach(struct namespace *ns, GError **error)
 {
 	GHashTableIter iter;
@@ -291,11 +300,9 @@ bool namespace_attach(struct namespace *ns, GError **error)
 			            "%s: its memory cannot be made ready: %s", name, attach_reason(err));
 			return false;
 		}
-		/* A request that waited for the memory of this removed file may come again; it then goes on waiting. */
-		if (inode->nlink == 0 && S_ISREG(inode->mode)) {
-			pool_expect(ns->storage->pool);
-			quota_expect(ns->storage->quotas, file_account(inode->file));
-		}
+		/* A request that waited for it may come again; it then goes on waiting. */
+		if (inode->nlink == 0)
+			expect_memory(ns, inode);
 	}
 	return true;
 }
@@ -364,6 +371,8 @@ static bool destroy_orphan(struct namespace *ns, uint64_t ino)
 	struct inode *inode = inode_find(ns, ino);
 
 	if (inode && inode->nlink == 0) {
+		/* All of them together may take longer than requests wait for one. */
+		expect_memory(ns, inode);
 		record_disinherit(ns, inode);
 		dead = inode_unused(ns, inode);
 	}
