@@ -123,6 +123,20 @@ static void check_hugetlb(struct doctor *doctor)
 			release, pages);
 }
 
+/* The list of what a crash kernel dumps is not made anew when lent memory has been taken back. */
+static void check_crash_kernel(struct doctor *doctor)
+{
+	g_autofree char *loaded = doctor_read(doctor, "/sys/kernel/kexec_crash_loaded");
+
+	if (loaded && strcmp(loaded, "1") == 0)
+		doctor_add(
+			doctor, LEVEL_NOTE,
+			"see that it is loaded again after lent memory was taken back, as by the rule of Debian's kdump-tools "
+			"for udev: dmemfs-guests(7), \"CRASH DUMPS OF THE HOST\"",
+			"a crash kernel is loaded: it dumps memory that was lent when the list of what it dumps was made, "
+			"whatever a guest has there since");
+}
+
 void doctor_check_lending(struct doctor *doctor)
 {
 	g_autoptr(GArray) lent = doctor_list_lent(doctor);
@@ -137,4 +151,5 @@ void doctor_check_lending(struct doctor *doctor)
 		check_units(doctor, extents_bytes(lent));
 	check_onlining(doctor);
 	check_hugetlb(doctor);
+	check_crash_kernel(doctor);
 }

@@ -111,6 +111,7 @@ ILLS = {
                   {**LEND, "sys/devices/system/memory/block_size_bytes": None}),
     "hugetlb": ("lending", "note", "a pool of 512 huge pages", "hugepages=",
                 {**LEND, "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "512\n"}),
+    "crash-kernel": ("lending", "note", "a crash kernel is loaded", "loaded again", {**LEND, "sys/kernel/kexec_crash_loaded": "1\n"}),
     "no-huge-pages": ("huge-pages", "problem", '"never"', "echo madvise", {THP: "always madvise [never]\n"}),
     "no-huge-pages-at-all": ("huge-pages", "problem", "no transparent huge pages", "CONFIG_TRANSPARENT_HUGEPAGE",
                              {THP: None}),
