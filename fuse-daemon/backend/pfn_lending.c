@@ -37,18 +37,10 @@ static bool next_lent(int device, uint64_t address, struct dmemfs_lend *unit)
 	return pfn_call(device, DMEMFS_IOC_LENT_NEXT, unit) == 0;
 }
 
-static bool is_lent(int device, struct extent unit)
+/* Is @unit lent? *@found: the unit, with its state, if it is. */
+static bool find_lent(int device, struct extent unit, struct dmemfs_lend *found)
 {
-	struct dmemfs_lend found;
-
-	return next_lent(device, unit.start, &found) && found.start == unit.start;
-}
-
-static bool is_being_taken(int device, struct extent unit)
-{
-	struct dmemfs_lend found;
-
-	return next_lent(device, unit.start, &found) && found.start == unit.start && found.state == DMEMFS_LEND_TAKING;
+	return next_lent(device, unit.start, found) && found->start == unit.start;
 }
 
 /* The size of memory blocks in bytes; 0: not known. */
@@ -142,13 +134,14 @@ static int set_all_online(struct extent unit)
 int pfn_lend(int device, struct extent unit)
 {
 	struct dmemfs_lend request = { .start = unit.start, .length = unit.length };
+	struct dmemfs_lend found;
 	int err = pfn_call(device, DMEMFS_IOC_REGION_LEND, &request), back;
 
 	CRASH_POINT("lent");
-	if (err && err != -EEXIST && !is_lent(device, unit))
+	if (err && err != -EEXIST && !find_lent(device, unit, &found))
 		return err;
 	/* An earlier daemon died meanwhile. How it ends only another take tells. */
-	if (err == -EEXIST && is_being_taken(device, unit))
+	if (err == -EEXIST && find_lent(device, unit, &found) && found.state == DMEMFS_LEND_TAKING)
 		return -EINPROGRESS;
 	err = set_all_online(unit);
 	if (!err)
@@ -170,8 +163,7 @@ int pfn_take_lent(int device, struct extent unit, unsigned timeout_ms)
 	struct dmemfs_lend found;
 	int err;
 
-	if (next_lent(device, unit.start, &found) && found.start == unit.start && found.state == DMEMFS_LEND_ONLINE &&
-	    !host_can_spare(unit.length))
+	if (find_lent(device, unit, &found) && found.state == DMEMFS_LEND_ONLINE && !host_can_spare(unit.length))
 		return -ENOMEM;
 	/* The daemon is a process of the host as any other, and has pinned some of its own memory. */
 	request_buffers_let_move();
