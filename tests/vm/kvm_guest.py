@@ -12,6 +12,7 @@ from helpers.processes import descriptors_of
 MIB, GIB = 1 << 20, 1 << 30
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
 BOOT_TIMEOUT = 40 * SCALE
+UNPLUG_TRIES = 8
 
 
 def command(memory, size, serial, task="", options=()):
@@ -71,3 +72,20 @@ def guest(*arguments):
     finally:
         running.process.kill()
         running.process.wait()
+
+
+def unplug(request, unit, is_unplugged):
+    """
+    Takes all memory of a virtio-mem device from a guest that runs Linux. request(SIZE) asks the guest to leave so much plugged; @unit: the
+    size of the device's blocks. Linux gives up soon when a page is in use for a moment, as pages are while programs start and end, and
+    tries again by itself only after 50 s, then 100 s (drivers/virtio/virtio_mem.c). A changed request makes it try at once.
+    """
+    for _ in range(UNPLUG_TRIES):
+        request(0)
+        deadline = time.monotonic() + 3 * SCALE
+        while time.monotonic() < deadline:
+            if is_unplugged():
+                return
+            time.sleep(0.05)
+        request(unit)
+    raise AssertionError("the guest does not unplug all memory")

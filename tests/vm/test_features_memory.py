@@ -9,7 +9,7 @@ import pytest
 from helpers.backends import GIB, MIB
 from helpers.mount import wait_until
 from helpers.qmp import Qmp
-from kvm_guest import BOOT_TIMEOUT, SCALE, guest
+from kvm_guest import BOOT_TIMEOUT, SCALE, guest, unplug
 from places import ALL, SMALL, capacity, kinds, page_size, pages, place  # noqa: F401 fixtures
 
 SIZE = 512 * MIB
@@ -48,16 +48,19 @@ def test_virtio_mem(place, work, monitored):
                "-device", f"virtio-mem-pci,id=dimm,memdev=more,block-size={place.unit},requested-size=0"]
     with linux(place, work, "plugger memhp_default_state=online_movable", options) as running:
         monitor = monitored[1](running)
+
+        def request(wanted):
+            monitor.execute("qom-set", path="/machine/peripheral/dimm", property="requested-size", value=wanted)
+
         for count in (1, 2):
             running.wait(f"ready-{count}")
-            wait_until(lambda: plugged(monitor) == 0, "it is unplugged", PATIENCE)
+            wait_until(lambda: plugged(monitor) == 0, "nothing is plugged", PATIENCE)
             assert place.used(more) == 0
-            monitor.execute("qom-set", path="/machine/peripheral/dimm", property="requested-size", value=size)
+            request(size)
             assert running.wait(f"filled-{count}") == "1"
             full, free = place.used(more), place.free()
             assert plugged(monitor) == size and full >= FILLED
-            monitor.execute("qom-set", path="/machine/peripheral/dimm", property="requested-size", value=0)
-            wait_until(lambda: place.used(more) == 0, "it is unplugged", PATIENCE)
+            unplug(request, place.unit, lambda: place.used(more) == 0)
             wait_until(lambda free=free: place.free() - free > FILLED * 0.8, "the memory is back in the pool", PATIENCE)
         assert not running.errors()
 

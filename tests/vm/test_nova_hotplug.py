@@ -12,7 +12,7 @@ import pytest
 
 from helpers.backends import GIB, MIB
 from helpers.mount import wait_until
-from kvm_guest import BOOT_TIMEOUT, SCALE, value_in
+from kvm_guest import BOOT_TIMEOUT, SCALE, unplug, value_in
 from libvirt_host import attempt, files_of, memory_of, refused, virsh
 from nova_host import SIZE, compute, defined, wait_free  # noqa: F401 compute is a fixture
 from nova_recipe import NAME, domain
@@ -195,8 +195,7 @@ def test_linux_gives_memory_back(request, place, compute, linux, work):  # noqa:
     virtio_mem(size)
     assert wait_for("filled-2") == "1"
     assert place.used(file) >= FILLED and place.free() <= left - FILLED
-    virtio_mem(0)
-    wait_until(lambda: place.used(file) == 0, "the guest unplugs it", PATIENCE)
+    unplug(virtio_mem, place.unit, lambda: place.used(file) == 0)
     wait_free(place, left)
     removed = attempt("detach-device-alias", NAME, "virtiomem0")
     assert removed.returncode == 0 or "cannot be unplugged" in removed.stderr  # QEMU 7.2; QEMU 10 can
