@@ -80,8 +80,8 @@ GArray *earlier_mounts_of(const GArray *devices, pid_t pid)
 		dev_t device = g_array_index(devices, dev_t, i);
 		enum seen seen = look(process, device);
 
-		/* A container can have kept a copy of the earlier mount. */
-		if (seen == SEEN_NOTHING || seen == SEEN_DMEMFS)
+		/* A container can have kept a copy of the earlier mount. What is here is a mount that got the number meanwhile. */
+		if ((seen == SEEN_NOTHING || seen == SEEN_DMEMFS) && look("self", device) == SEEN_NOTHING)
 			g_array_append_val(own, device);
 	}
 	return own;

@@ -20,8 +20,9 @@
  */
 GArray *earlier_mounts_parse(const char *text, dev_t current);
 /*
- * Those of @devices that the process @pid can map files of. Not one that another file system has now, which the process sees and this
- * process does not: the kernel uses numbers again. Reads all mounts that @pid sees, once for each device. The caller frees the array.
+ * Those of @devices that the process @pid can map files of. Not one that another file system has now, which @pid or this process sees:
+ * the kernel uses numbers again, also after earlier_mounts_parse(). Reads all mounts that both see, once for each device. The caller
+ * frees the array.
  */
 GArray *earlier_mounts_of(const GArray *devices, pid_t pid);
 bool earlier_mounts_have(const GArray *devices, dev_t device);

@@ -2,8 +2,11 @@
 /* The parsers of /proc and of the virtual attributes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mounts.h"
@@ -396,6 +399,36 @@ static void earlier_mounts(void)
 	g_assert_false(earlier_mounts_have(own, makedev(4095, 2)));
 }
 
+/* Makes a mount that the process @other does not see, and looks whether @other has it. For a process of its own. */
+static int look_at_new_mount(pid_t other)
+{
+	g_autoptr(GArray) devices = g_array_new(FALSE, FALSE, sizeof(dev_t));
+	const char *place = g_get_tmp_dir();
+	struct stat st;
+
+	if (unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", place, "tmpfs", 0, NULL) < 0 ||
+	    stat(place, &st) < 0)
+		return -errno;
+	g_array_append_val(devices, st.st_dev);
+
+	g_autoptr(GArray) own = earlier_mounts_of(devices, other);
+
+	return (int)own->len;
+}
+
+/* The number of an earlier mount is used again by what was mounted here after the earlier mounts were found. */
+static void earlier_mount_that_is_new(void)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child)
+		_exit(look_at_new_mount(getppid()) != 0);
+	g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+	g_assert_cmpint(status, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -405,6 +438,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/ctl/mounts_without_sense", mounts_without_sense);
 	g_test_add_func("/ctl/many_mounts", many_mounts);
 	g_test_add_func("/ctl/earlier_mounts", earlier_mounts);
+	g_test_add_func("/ctl/earlier_mount_that_is_new", earlier_mount_that_is_new);
 	g_test_add_func("/ctl/mapping", mapping);
 	g_test_add_func("/ctl/mapping_pages", mapping_pages);
 	g_test_add_func("/ctl/numa_lines", numa_lines);
