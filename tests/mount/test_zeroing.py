@@ -169,9 +169,9 @@ def test_crash_while_zeroing(pool, point):
 
 
 @pytest.mark.page_sizes("4K")
-@pytest.mark.dmemfs(zero_rate="8M")
+@pytest.mark.dmemfs(zero_rate="1M")
 def test_pace_and_a_prompt_end(pool):
-    """A daemon with a low zero-rate serves and stops as fast as any other."""
+    """A daemon with a low zero-rate serves as fast as any other, and stops without the minute that its memory would take."""
     before = time.monotonic()
     same_bytes(pool.make_file("file", size=pool.capacity).read_bytes(), bytes(pool.capacity))
     os.unlink(pool / "file")
@@ -179,11 +179,11 @@ def test_pace_and_a_prompt_end(pool):
     assert figures(pool)["clean_bytes"] < pool.capacity
     time.sleep(1)
     figure = figures(pool)
-    assert 0 < figure["clean_bytes"] <= 8 * MIB * (time.monotonic() - before + 1)
-    assert figure["zeroing_rate"] <= 24 * MIB or figure["zeroed_bytes"] > pool.capacity
+    assert 0 < figure["clean_bytes"] <= MIB * (time.monotonic() - before + 1)
+    assert figure["zeroing_rate"] <= 3 * MIB or figure["zeroed_bytes"] > pool.capacity
     before = time.monotonic()
     pool.daemon.stop()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30
 
 
 @pytest.mark.dmemfs(zero_rate="64M")
