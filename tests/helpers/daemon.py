@@ -14,7 +14,8 @@ from helpers.manager import Manager
 from helpers.processes import NO_HOLDERS, freeze, holders_of, lazy_unmount, mounts_under, stacks_of, state_of
 
 START_TIMEOUT = 30
-STOP_TIMEOUT = 30
+# A sanitized daemon searches its memory for leaks when it stops.
+STOP_TIMEOUT = 30 * float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
 RELEASE_TIMEOUT = 5  # the kernel does it as soon as the process is gone
 
 # Lines that no test lets pass unless it says that it expects them.
