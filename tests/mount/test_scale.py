@@ -129,6 +129,6 @@ def cpu_time_to_shrink(host, runs):
 
 @pytest.mark.page_sizes("2M")
 def test_a_file_in_many_pieces_shrinks_in_linear_time(host):
-    """With quadratic time, eight times as many runs would take 64 times as long, and these minutes."""
+    """With quadratic time, eight times as many runs would take 64 times as long."""
     few, many = (cpu_time_to_shrink(host, runs) for runs in (20_000, 160_000))
     assert many < 24 * max(few, 0.1), f"{few:.2f} s and {many:.2f} s"
