@@ -152,6 +152,16 @@ bool dmemfs_in_region(struct dmemfs_range pfns);
 /* Whether @pfn is raw memory: a page of a region that stays. Takes no lock. */
 bool dmemfs_is_raw(unsigned long pfn);
 
+/* iomem.c */
+struct resource;
+/*
+ * The unit at @start of a region is to be lent: the kernel can add it, and the rest of the region stays busy. -ENOMEM:
+ * nothing has changed. The caller holds dmemfs_region_lock.
+ */
+int dmemfs_iomem_lend(struct resource *region, u64 start);
+/* Ends that; @last: no other unit of the region is lent. -ENOMEM: nothing has changed. */
+int dmemfs_iomem_take(struct resource *region, u64 start, bool last);
+
 /* reserved.c */
 /*
  * Returns 0 if the memory may be claimed, else the error of REGION_CLAIM that says why not. Reads files in sysfs, so

@@ -379,10 +379,9 @@ void dmemfs_hold_module(struct dmemfs_object *obj)
 {
 	if (!obj->order)
 		return;
-	mutex_lock(&dmemfs_region_lock);
+	guard(mutex)(&dmemfs_region_lock);
 	if (is_held(obj))
 		hold_module();
-	mutex_unlock(&dmemfs_region_lock);
 }
 
 /* The first run in @pfns that is pinned; false: there is none. */
@@ -488,14 +487,13 @@ struct dmemfs_object *dmemfs_owner_get(unsigned long pfn)
 	MA_STATE(mas, &owners, pfn, pfn);
 	struct dmemfs_object *obj;
 
-	mutex_lock(&dmemfs_region_lock);
+	guard(mutex)(&dmemfs_region_lock);
 	obj = mas_walk(&mas);
 	if (xa_is_value(obj))
 		obj = NULL;
 	/* An object that owns memory has references, and it cannot lose the memory while this lock is held. */
 	if (obj)
 		kref_get(&obj->ref);
-	mutex_unlock(&dmemfs_region_lock);
 	return obj;
 }
 
@@ -520,9 +518,10 @@ int dmemfs_region_zero(u64 start, u64 length)
 
 	ret = dmemfs_clear_uncached(start, length);
 
-	mutex_lock(&dmemfs_region_lock);
-	list_del(&clearing.link);
-	mutex_unlock(&dmemfs_region_lock);
+	scoped_guard(mutex, &dmemfs_region_lock)
+	{
+		list_del(&clearing.link);
+	}
 	return ret;
 }
 
@@ -554,15 +553,13 @@ int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages)
 
 	guard(mutex)(&dmemfs_region_lock);
 	region = mtree_load(&regions, pfns.first);
-	ret = check_lendable(region, pfns) ?: mas_store_gfp(&mas, LENT, GFP_KERNEL);
-	if (ret)
+	ret = check_lendable(region, pfns) ?: mas_preallocate(&mas, LENT, GFP_KERNEL)
+		?: dmemfs_iomem_lend(region->resource, PFN_PHYS(pfns.first));
+	if (ret) {
+		mas_destroy(&mas);
 		return ret;
-	/*
-	 * The kernel adds memory only inside resources that are not busy. Its lock of resources is not exported. Nobody else
-	 * writes to these flags: they are this module's, and dmemfs_region_lock is held. Who reads them under the kernel's lock
-	 * sees the old value or the new one; the kernel adds this memory only after this function has returned.
-	 */
-	region->resource->flags &= ~IORESOURCE_BUSY;
+	}
+	mas_store_prealloc(&mas, LENT);
 	region->nr_lent++;
 	*pages = region->pages;
 	return 0;
@@ -576,10 +573,15 @@ int dmemfs_region_take(struct dmemfs_range pfns)
 
 	guard(mutex)(&dmemfs_region_lock);
 	region = mtree_load(&regions, pfns.first);
-	ret = mas_store_gfp(&mas, NULL, GFP_KERNEL);
-	if (!ret && !--region->nr_lent)
-		region->resource->flags |= IORESOURCE_BUSY;
-	return ret;
+	ret = mas_preallocate(&mas, NULL, GFP_KERNEL)
+		      ?: dmemfs_iomem_take(region->resource, PFN_PHYS(pfns.first), region->nr_lent == 1);
+	if (ret) {
+		mas_destroy(&mas);
+		return ret;
+	}
+	mas_store_prealloc(&mas, NULL);
+	region->nr_lent--;
+	return 0;
 }
 
 /* The module is being unloaded. Called before the objects are freed: memory failures find no owner any more. */
