@@ -129,7 +129,9 @@ bool dmemfs_regions_exist(void);
  * region, or NULL. Errors: of REGION_LEND; -EHWPOISON.
  */
 int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages);
-/* Ends that. The struct pages are as they were. -ENOMEM: the unit stays lent. */
+/* The kernel has not got @pfns, and can add them no more: struct pages can be made again. -EBUSY. May be repeated. */
+int dmemfs_region_close(struct dmemfs_range pfns);
+/* Ends that. @pfns are closed, and the struct pages are as they were. -ENOMEM: the unit stays lent. */
 int dmemfs_region_take(struct dmemfs_range pfns);
 void dmemfs_regions_exit(void);
 /*
@@ -155,12 +157,14 @@ bool dmemfs_is_raw(unsigned long pfn);
 /* iomem.c */
 struct resource;
 /*
- * The unit at @start of a region is to be lent: the kernel can add it, and the rest of the region stays busy. -ENOMEM:
- * nothing has changed. The caller holds dmemfs_region_lock.
+ * The unit at @start of a region is to be lent: the kernel can add it, others get no more of the region than before.
+ * -ENOMEM: nothing has changed. The caller holds dmemfs_region_lock, also for the next two.
  */
 int dmemfs_iomem_lend(struct resource *region, u64 start);
-/* Ends that; @last: no other unit of the region is lent. -ENOMEM: nothing has changed. */
-int dmemfs_iomem_take(struct resource *region, u64 start, bool last);
+/* The kernel has not got the unit: it cannot add it any more. -EBUSY: somebody has asked for some of it. May be repeated. */
+int dmemfs_iomem_close(struct resource *region, u64 start);
+/* All units are closed: the region becomes as it was before the first was lent. */
+void dmemfs_iomem_reset(struct resource *region);
 
 /* reserved.c */
 /*

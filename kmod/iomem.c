@@ -4,15 +4,20 @@
  *
  * A busy resource keeps other drivers out, and /dev/mem too (CONFIG_IO_STRICT_DEVMEM). But the kernel adds memory only
  * inside resources that are not busy. So while a unit of a region is lent, the region's resource is not busy, and each
- * other unit has a busy one inside it, as has a part of a unit at the region's ends.
+ * unit has a resource inside it, as has a part of a unit at the region's ends. These are busy, but those of lent units
+ * are system RAM and exclusive instead, as that of virtio-mem: so the kernel can add them, and /dev/mem stays out also
+ * before it has, and when it has removed them. Struct pages cannot be made inside such a resource.
  *
- * The kernel's lock of resources is not exported. Only this file changes the flags of a region's resource, and its
- * callers hold dmemfs_region_lock. Who reads the flags meanwhile sees the old value or the new one, and either will do:
- * the other resources exist before the region's stops being busy, and go after it is busy again.
+ * The kernel's lock of resources is not exported. Only this file changes the flags of these resources, and its callers
+ * hold dmemfs_region_lock. Each change is one store, and who reads the flags meanwhile may see the old or the new ones:
+ * the resources inside a region's exist before it stops being busy, and go after it is busy again.
  */
 #include "dmemfs.h"
 
 #include <linux/ioport.h>
+
+#define KEPT (IORESOURCE_MEM | IORESOURCE_BUSY)
+#define LENT (IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE)
 
 /* Nobody adds to them: @region is busy. */
 static void release_all(struct resource *region)
@@ -26,13 +31,13 @@ static void release_all(struct resource *region)
 }
 
 /* From the last one down, so that each insertion is short. */
-static int keep_all_but(struct resource *region, u64 start)
+static int cover(struct resource *region)
 {
 	u64 pos;
 
 	for (u64 end = region->end + 1; end > region->start; end = pos) {
 		pos = max_t(u64, ALIGN_DOWN(end - 1, dmemfs_lend_unit()), region->start);
-		if (pos != start && !__request_region(region, pos, end - pos, KBUILD_MODNAME " (not lent)", 0)) {
+		if (!__request_region(region, pos, end - pos, KBUILD_MODNAME " (unit)", 0)) {
 			release_all(region);
 			return -ENOMEM;
 		}
@@ -40,27 +45,39 @@ static int keep_all_but(struct resource *region, u64 start)
 	return 0;
 }
 
-int dmemfs_iomem_lend(struct resource *region, u64 start)
+/* The list of the region's children is this file's: others add memory and take it away inside a unit. */
+static struct resource *unit_at(const struct resource *region, u64 start)
 {
-	int ret = 0;
+	struct resource *unit = region->child;
 
-	if (region->flags & IORESOURCE_BUSY)
-		ret = keep_all_but(region, start);
-	else
-		__release_region(region, start, dmemfs_lend_unit());
-	if (!ret)
-		region->flags &= ~IORESOURCE_BUSY;
-	return ret;
+	while (unit && unit->start != start)
+		unit = unit->sibling;
+	return unit;
 }
 
-int dmemfs_iomem_take(struct resource *region, u64 start, bool last)
+int dmemfs_iomem_lend(struct resource *region, u64 start)
 {
-	/* Not just inside @region: a request at the root also ends the mappings that /dev/mem made a moment ago. */
-	if (!request_mem_region(start, dmemfs_lend_unit(), KBUILD_MODNAME " (not lent)"))
-		return -ENOMEM;
-	if (last) {
-		region->flags |= IORESOURCE_BUSY;
-		release_all(region);
-	}
+	int ret = region->flags & IORESOURCE_BUSY ? cover(region) : 0;
+
+	if (ret)
+		return ret;
+	WRITE_ONCE(unit_at(region, start)->flags, LENT);
+	WRITE_ONCE(region->flags, region->flags & ~IORESOURCE_BUSY);
 	return 0;
+}
+
+int dmemfs_iomem_close(struct resource *region, u64 start)
+{
+	struct resource *unit = unit_at(region, start);
+
+	if (unit->child)
+		return -EBUSY;
+	WRITE_ONCE(unit->flags, KEPT);
+	return 0;
+}
+
+void dmemfs_iomem_reset(struct resource *region)
+{
+	WRITE_ONCE(region->flags, region->flags | IORESOURCE_BUSY);
+	release_all(region);
 }

@@ -9,19 +9,17 @@
  * to leave them alone, and do not count as the host's memory any more. A memory block is taken offline only if it
  * consists of such pages, and poisoned ones: so it ends at once.
  *
- * The memory notifier sees each memory block that goes online or offline, whoever asked for it, in the course of these
- * changes, one after the other. While a take is at work it refuses all changes but those of the take. Before the take
- * begins, it waits for a change that is under way. So it is known which blocks are online.
+ * The memory notifier sees each memory block that goes online or offline, whoever asked for it, one after the other.
+ * While a take is at work it refuses all changes but those of the take. Before the take begins, it waits for a change
+ * that is under way. So it is known which blocks are online.
  *
  * Each lend and each take has a thread of its own. The kernel may have to wait for a page without a limit, for one of a
  * file for example whose server does not answer, or for its own lock of memory hotplug, and nothing can end this wait. The
  * process that asked must not hang with it. When its time is over, or it is killed, it sends the thread a fatal signal,
- * which ends a take between two pages. A unit that is not in the table then is not lent afterwards: the next daemon may
- * use it.
+ * which ends a take between two pages. A unit that is not in the table then will not be lent.
  *
  * The mutex lending serializes lends, and the beginning and the end of takes, and is taken first. Not the takes themselves:
- * one that waits for a page keeps no other unit from its owner. A unit belongs to the thread that is its taker.
- * xa_lock(&units) protects the state of each unit.
+ * one that waits for a page keeps no other unit from its owner. xa_lock(&units) protects the state of each unit.
  */
 #include "dmemfs.h"
 #include "compat.h"
@@ -207,7 +205,7 @@ static bool has_taker(unsigned long index)
 	return has;
 }
 
-/* Makes this thread the taker, after others; NULL: the unit is not lent. From then on nobody else changes the unit. */
+/* Makes this thread the taker, after others; NULL: the unit is not lent. Then nobody else changes the unit. */
 static struct unit *begin_take(unsigned long index)
 {
 	struct unit *unit;
@@ -334,8 +332,10 @@ static int take_back(struct unit *unit)
 /* The unit becomes as it was before it was lent. The caller holds lending; the kernel has not got the memory. */
 static int settle(struct unit *unit)
 {
-	int ret = unit->pages ? dmemfs_pages_make(unit->pages, unit->pfns) : 0;
+	int ret = dmemfs_region_close(unit->pfns);
 
+	if (!ret && unit->pages)
+		ret = dmemfs_pages_make(unit->pages, unit->pfns);
 	ret = ret ?: dmemfs_region_take(unit->pfns);
 	if (ret)
 		return ret;
@@ -376,7 +376,7 @@ static int book(struct unit *unit, const struct job *job)
 		goto err_index;
 	if (!enter(unit, job)) {
 		ret = -EINTR;
-		if (!dmemfs_region_take(unit->pfns))
+		if (!dmemfs_region_close(unit->pfns) && !dmemfs_region_take(unit->pfns))
 			goto err_index;
 		enter(unit, NULL);
 	}

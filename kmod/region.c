@@ -219,7 +219,7 @@ int dmemfs_region_next(struct dmemfs_region *arg)
 	unsigned long index = PHYS_PFN(arg->start);
 	struct region *region;
 
-	mutex_lock(&dmemfs_region_lock);
+	guard(mutex)(&dmemfs_region_lock);
 	/* Skip a region that begins before .start and reaches past it. */
 	region = mtree_load(&regions, index);
 	if (region && region->start < arg->start)
@@ -227,7 +227,6 @@ int dmemfs_region_next(struct dmemfs_region *arg)
 	region = mt_find(&regions, &index, ULONG_MAX);
 	if (region)
 		region_describe(region, arg);
-	mutex_unlock(&dmemfs_region_lock);
 	return region ? 0 : -ENOENT;
 }
 
@@ -366,13 +365,12 @@ static void hold_module_no_longer(void)
 /* The module may go as soon as this lets go of it, but not before this is over: dmemfs_regions_exit() waits. */
 static void look_at_holders(struct work_struct *work)
 {
-	mutex_lock(&dmemfs_region_lock);
+	guard(mutex)(&dmemfs_region_lock);
 	hold_module_no_longer();
 	if (holds_module) {
 		look_delay = min(2 * look_delay, LOOK_DELAY_MAX);
 		schedule_delayed_work(&holders, look_delay);
 	}
-	mutex_unlock(&dmemfs_region_lock);
 }
 
 void dmemfs_hold_module(struct dmemfs_object *obj)
@@ -407,7 +405,7 @@ int dmemfs_pinned_next(struct dmemfs_pinned *arg)
 	if (arg->length && check_add_overflow(arg->start, arg->length - 1, &end))
 		return -EINVAL;
 	pfns.last = PHYS_PFN(end);
-	mutex_lock(&dmemfs_region_lock);
+	guard(mutex)(&dmemfs_region_lock);
 	while (err == -ENOENT && pfns.first <= pfns.last) {
 		MA_STATE(mas, &owners, pfns.first, pfns.first);
 		void *owner;
@@ -433,7 +431,6 @@ int dmemfs_pinned_next(struct dmemfs_pinned *arg)
 	/* Looks at all memory: a request about a part of it gets a quick answer. */
 	if (!arg->length && err == -ENOENT)
 		hold_module_no_longer();
-	mutex_unlock(&dmemfs_region_lock);
 	if (err)
 		return err;
 	*arg = (struct dmemfs_pinned){ PFN_PHYS(found.first), PFN_PHYS(found.last - found.first + 1) };
@@ -504,7 +501,6 @@ int dmemfs_region_zero(u64 start, u64 length)
 
 	if (ret)
 		return ret;
-
 	mutex_lock(&dmemfs_region_lock);
 	if (!dmemfs_in_region(clearing.pfns))
 		ret = -ENXIO;
@@ -565,6 +561,15 @@ int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages)
 	return 0;
 }
 
+int dmemfs_region_close(struct dmemfs_range pfns)
+{
+	struct region *region;
+
+	guard(mutex)(&dmemfs_region_lock);
+	region = mtree_load(&regions, pfns.first);
+	return dmemfs_iomem_close(region->resource, PFN_PHYS(pfns.first));
+}
+
 int dmemfs_region_take(struct dmemfs_range pfns)
 {
 	MA_STATE(mas, &owners, pfns.first, pfns.last);
@@ -573,15 +578,10 @@ int dmemfs_region_take(struct dmemfs_range pfns)
 
 	guard(mutex)(&dmemfs_region_lock);
 	region = mtree_load(&regions, pfns.first);
-	ret = mas_preallocate(&mas, NULL, GFP_KERNEL)
-		      ?: dmemfs_iomem_take(region->resource, PFN_PHYS(pfns.first), region->nr_lent == 1);
-	if (ret) {
-		mas_destroy(&mas);
-		return ret;
-	}
-	mas_store_prealloc(&mas, NULL);
-	region->nr_lent--;
-	return 0;
+	ret = mas_store_gfp(&mas, NULL, GFP_KERNEL);
+	if (!ret && !--region->nr_lent)
+		dmemfs_iomem_reset(region->resource);
+	return ret;
 }
 
 /* The module is being unloaded. Called before the objects are freed: memory failures find no owner any more. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What root sees of a region's memory in /dev/mem and /proc/iomem while a part of the region is lent."""
 
+import errno
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 
 from device import PAGE
 from helpers.backends import GIB, MIB
+from helpers.expect import fails_with
 from helpers.syscalls import Mapping
 from lending import bring_online
-from test_lend import ORDERS, accounts, by_hand, check_ours, result  # noqa: F401
+from test_lend import ORDERS, accounts, by_hand, check_ours, result, tables, unit  # noqa: F401
 from test_module import iomem_of_dmemfs
 
-KEPT = ": dmemfs (not lent)"
+UNIT = ": dmemfs (unit)"
 PART = 256 * MIB
 
 
@@ -36,9 +38,9 @@ def accessible(start, end):
     return {(hex(address), how) for address in sorted(inside) for how in access(address)}
 
 
-def kept():
-    """The ranges in /proc/iomem that are kept from others while something is lent."""
-    found = [line.split(" : ")[0].split("-") for line in Path("/proc/iomem").read_text().splitlines() if line.endswith(KEPT)]
+def units():
+    """The ranges in /proc/iomem that are kept from others one by one, because some of them are lent."""
+    found = [line.split(" : ")[0].split("-") for line in Path("/proc/iomem").read_text().splitlines() if line.endswith(UNIT)]
     return [(int(first, 16), int(last, 16) + 1) for first, last in found]
 
 
@@ -57,26 +59,27 @@ def owned(device, start, order):
 
 
 @ORDERS
-def test_dev_mem_reaches_no_unit_beside_a_lent_one(device, reserved, order):
+def test_dev_mem_reaches_no_unit_of_a_region(device, reserved, order):
+    """Before, while and after some of them are lent."""
     start, end = reserved[0][0], reserved[0][0] + 2 * GIB
     middle = start + GIB
     device.claim(start, 2 * GIB, order)
-    assert not accessible(start, end) and not kept()
+    assert not accessible(start, end) and not units()
     with owned(device, start, order):
         device.lend(middle)
-        assert not accessible(start, middle) and kept() == [(start, middle)]
+        assert not accessible(start, end) and units() == [(start, middle), (middle, end)]
         bring_online(middle, GIB)
         assert not accessible(start, end)
 
     device.lend(start)
     bring_online(start, GIB)
-    assert not accessible(start, end) and not kept()
+    assert not accessible(start, end)
     device.take(middle)
-    assert not accessible(start, end) and kept() == [(middle, end)]
+    assert not accessible(start, end) and units() == [(start, middle), (middle, end)]
     device.lend(middle)
     device.take(middle)
     device.take(start)
-    assert not accessible(start, end) and not kept() and len(iomem_of_dmemfs()) == 1
+    assert not accessible(start, end) and not units() and len(iomem_of_dmemfs()) == 1
     check_ours(device, start, order)
     device.call("REGION_RELEASE", start=start, length=2 * GIB)
     assert not iomem_of_dmemfs()
@@ -93,10 +96,24 @@ def test_dev_mem_reaches_no_part_of_a_unit(device, reserved, order, at_end):
     with owned(device, part, order):
         for _ in range(2):
             device.lend(unit)
+            assert not accessible(start, end) and sorted(units()) == sorted([(part, part + PART), (unit, unit + GIB)])
             bring_online(unit, GIB)
-            assert not accessible(start, end) and kept() == [(part, part + PART)]
+            assert not accessible(start, end)
             device.take(unit)
-            assert not accessible(start, end) and not kept()
+            assert not accessible(start, end) and not units()
     check_ours(device, unit, order)
     device.call("REGION_RELEASE", start=start, length=end - start)
     assert not iomem_of_dmemfs()
+
+
+@pytest.mark.parametrize("order", [9, 18], ids=["pages=2M", "pages=1G"])
+def test_dev_mem_reaches_nothing_that_the_kernel_has_given_back(device, unit, tables, order):
+    """The kernel has not got the unit any more, and it is not yet as before: there is no memory for its struct pages."""
+    device.lend(unit)
+    tables.refuse(unit, GIB, 1)
+    with fails_with(errno.ENOMEM):
+        device.take(unit)
+    assert not accessible(unit, unit + GIB) and units() == [(unit, unit + GIB)]
+    device.take(unit)
+    assert not accessible(unit, unit + GIB) and not units()
+    check_ours(device, unit, order)
