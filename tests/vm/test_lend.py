@@ -330,7 +330,11 @@ def test_loads(device, lent, load, kind):
         if kind == "ksm":
             wait_merged(mib)
         assert process.check()[0] >= least or kind == "ksm"
-        assert take(device, lent, f"{kind} {mib} MiB, {process.inside} pages inside") == wanted
+        name = f"{kind} {mib} MiB, {process.inside} pages inside"
+        error = take(device, lent, name)
+        if kind == "ksm" and error == errno.EBUSY:  # the scanner lost its CPU while it looked at a page: asks again, as the daemon
+            error = take(device, lent, f"{name}, again")
+        assert error == wanted
         inside, wrong = process.check()
         assert not wrong
         if wanted:
