@@ -24,6 +24,8 @@ def package():
     use_module()
     # What keeps services from starting in a container, which this machine's root may be that of.
     Path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)
+    # Each change of a package makes an index of all manual pages anew; a machine may have many thousands.
+    Path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
     return found
 
 
