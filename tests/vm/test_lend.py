@@ -23,7 +23,7 @@ from helpers.expect import fails_with
 from helpers.host_memory import meminfo
 from helpers.mount import wait_until
 from holder import pinned, wait_unpinned
-from lending import BLOCK, Load, blocks, bring_online, build_load, free_memory, settings_for, states, swap, vmstat, wait_merged
+from lending import BLOCK, KSM, Load, blocks, bring_online, build_load, free_memory, settings_for, states, swap, vmstat, wait_merged
 from test_module import iomem_of_dmemfs, unload, unloaded
 from test_unmapped import loaded_tables
 
@@ -329,12 +329,9 @@ def test_loads(device, lent, load, kind):
         process = load(kind, mib)
         if kind == "ksm":
             wait_merged(mib)
+            (KSM / "run").write_text("0")  # the pages stay merged: a scanner without its CPU holds one for longer than a take tries
         assert process.check()[0] >= least or kind == "ksm"
-        name = f"{kind} {mib} MiB, {process.inside} pages inside"
-        error = take(device, lent, name)
-        if kind == "ksm" and error == errno.EBUSY:  # the scanner lost its CPU while it looked at a page: asks again, as the daemon
-            error = take(device, lent, f"{name}, again")
-        assert error == wanted
+        assert take(device, lent, f"{kind} {mib} MiB, {process.inside} pages inside") == wanted
         inside, wrong = process.check()
         assert not wrong
         if wanted:
