@@ -131,7 +131,7 @@ bool dmemfs_regions_exist(void);
 int dmemfs_region_lend(struct dmemfs_range pfns, struct dmemfs_pages **pages);
 /* The kernel has not got @pfns, and can add them no more: struct pages can be made again. -EBUSY. May be repeated. */
 int dmemfs_region_close(struct dmemfs_range pfns);
-/* Ends that. @pfns are closed, and the struct pages are as they were. -ENOMEM: the unit stays lent. */
+/* Ends the lend. @pfns are closed, and the struct pages are as they were. -ENOMEM: the unit stays lent. */
 int dmemfs_region_take(struct dmemfs_range pfns);
 void dmemfs_regions_exit(void);
 /*

@@ -16,8 +16,8 @@
 
 #include <linux/ioport.h>
 
-#define KEPT (IORESOURCE_MEM | IORESOURCE_BUSY)
-#define LENT (IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE)
+#define KEPT	 (IORESOURCE_MEM | IORESOURCE_BUSY)
+#define LENDABLE (IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE)
 
 /* Nobody adds to them: @region is busy. */
 static void release_all(struct resource *region)
@@ -61,7 +61,7 @@ int dmemfs_iomem_lend(struct resource *region, u64 start)
 
 	if (ret)
 		return ret;
-	WRITE_ONCE(unit_at(region, start)->flags, LENT);
+	WRITE_ONCE(unit_at(region, start)->flags, LENDABLE);
 	WRITE_ONCE(region->flags, region->flags & ~IORESOURCE_BUSY);
 	return 0;
 }
