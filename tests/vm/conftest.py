@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures for the tests that run only in the laboratory's VM, with dmemfs.ko loaded. tests/vm/run starts them."""
 
-import fcntl
 import os
 import re
-import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,12 +14,10 @@ from helpers.backends import GIB
 from helpers.control import Control
 from helpers.daemon import control_program
 from holder import DISK, Holder, build_holder, prepare_disk
+from kvm_patches import kvm_patched
 from programs import compile_program
 from test_module import unloaded
 
-KVM_CREATE_VM = 0xAE01
-KVM_CREATE_VCPU = 0xAE41
-KVM_CREATE_IRQCHIP = 0xAE60
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": GIB}
 
 
@@ -92,39 +88,15 @@ def public():
         yield path
 
 
-@contextmanager
-def one_cpu():
-    """The other CPUs are off: none can run code that the kernel patches meanwhile."""
-    others = [path for path in Path("/sys/devices/system/cpu").glob("cpu*/online") if path.read_text() == "1\n"]
-    for path in others:
-        path.write_text("0")
-    try:
-        yield
-    finally:
-        for path in others:
-            path.write_text("1")
-
-
 @pytest.fixture(scope="session")
 def kvm():
-    """
-    -cpu max has SVM with nested paging, emulated or not. The fixture keeps a KVM guest of its own, with a vCPU whose
-    local APIC is switched off. The kernel patches its scheduler when the first guest starts and when the last one ends,
-    and KVM's interrupt delivery when a guest switches its first APIC on. QEMU before 8.1 may run code that it
-    translated half-way through that: the VM's kernel then ends with "Oops: int3".
-    """
-    with one_cpu():
-        subprocess.run(["modprobe", "kvm-amd"], check=True)
-        if not Path("/dev/kvm").exists():
+    """/dev/kvm, with the kernel patched for it once."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(kvm_patched())
+        except FileNotFoundError:
             pytest.skip("this CPU has no SVM")
-        device = os.open("/dev/kvm", os.O_RDWR)
-        machine = fcntl.ioctl(device, KVM_CREATE_VM, 0)
-        fcntl.ioctl(machine, KVM_CREATE_IRQCHIP)
-        cpu = fcntl.ioctl(machine, KVM_CREATE_VCPU, 0)
-    yield
-    with one_cpu():
-        for descriptor in (cpu, machine, device):
-            os.close(descriptor)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,14 @@
 
 import re
 
+import pytest
+
 from fleet.host import TIMEOUT, control, free, run
 from fleet.nova import SIZE, start
 from helpers.mount import wait_until
 from nova_recipe import NAME
+
+pytestmark = pytest.mark.usefixtures("kvm")  # for the whole boot
 
 
 def test_no_memory_is_lost():

@@ -16,6 +16,7 @@ from helpers.counting import SIZE as GUEST_SIZE
 from helpers.counting import make_disk, numbers_in
 from helpers.mount import wait_until
 
+pytestmark = pytest.mark.usefixtures("kvm")  # for the whole boot
 IMAGES = Path("/var/lib/libvirt/images")
 CONSOLE = IMAGES / "console"
 DOMAIN = """<domain type="kvm">

@@ -21,6 +21,7 @@ from helpers.accounting import read_extents, read_stats
 from helpers.daemon import Daemon
 from helpers.mount import wait_until
 from kexec.guest import Guest
+from kvm_patches import kvm_patched
 from memory_errors import inject
 
 DISK = Path("/run/disk")
@@ -142,11 +143,11 @@ def first(machine):
     machine.start("memory error at 0x[0-9a-f]+: 4 KiB that no file has", zero_in_advance="true")
     spoil_last_page(machine)
     sums = write_files(machine.root, 1)
-    subprocess.run(["modprobe", "kvm-amd"], check=True)
     guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
-    guest.start()
-    last = guest.wait_for_counts(5)
-    saved = guest.save()
+    with kvm_patched():
+        guest.start()
+        last = guest.wait_for_counts(5)
+        saved = guest.save()
     control("wait-clean", "--timeout", "300", machine.root)
     clean = machine.clean()
     leave_a_secret(machine.root)
@@ -164,11 +165,11 @@ def second(machine):
     kept = "the contents were kept through a kexec" in machine.daemon.log
     clean, poisoned = machine.clean(), machine.poisoned()
     same = read_files(machine.root, known["sums"]) == known["sums"]
-    subprocess.run(["modprobe", "kvm-amd"], check=True)
     guest = Guest(WORK, machine.root / "vm1", GUEST_SIZE, DISK / "guest")
-    guest.start(incoming=True)
-    now = guest.wait_for_counts(5)
-    guest.end()
+    with kvm_patched():
+        guest.start(incoming=True)
+        now = guest.wait_for_counts(5)
+        guest.end()
     secrets = find_secrets(machine.root)
     machine.daemon.stop()
     report("second", kept=kept, clean=clean, poisoned=poisoned, secrets=secrets, files_same=same, outage=machine.outage,
