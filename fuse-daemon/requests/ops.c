@@ -3,6 +3,7 @@
 #include "requests/ops.h"
 
 #include "base/current_request.h"
+#include "base/pending_signal.h"
 
 bool ops_is_demand(fuse_req_t req, const struct stat *attr)
 {
@@ -40,7 +41,7 @@ void ops_reply_entry(fuse_req_t req, int err, const struct stat *attr)
 
 static bool is_interrupted(void *req)
 {
-	return fuse_req_interrupted(req);
+	return fuse_req_interrupted(req) && pending_signal(fuse_req_ctx(req)->pid);
 }
 
 void ops_allow_interrupt(fuse_req_t req)

@@ -43,7 +43,7 @@ MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE = 0x10, 0x20, 0x4000
 MS_ASYNC, MS_SYNC = 1, 4
 MADV_DONTNEED, MADV_REMOVE = 4, 9
 MREMAP_MAYMOVE = 1
-SYS_PIDFD_GETFD = 438  # the same on every architecture
+SYS_IO_URING_SETUP, SYS_PIDFD_GETFD = 425, 438  # the same on every architecture
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 
@@ -86,6 +86,7 @@ _name_to_handle_at = _function("name_to_handle_at", ctypes.c_int, ctypes.c_int, 
                                ctypes.c_void_p, ctypes.c_int)
 _open_by_handle_at = _function("open_by_handle_at", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 _syscall = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_uint)
+_io_uring_setup = _function("syscall", ctypes.c_long, ctypes.c_long, ctypes.c_uint, ctypes.c_void_p)
 _madvise = _function("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -126,6 +127,15 @@ def take_descriptor(pid, number):
         return _syscall(SYS_PIDFD_GETFD, pidfd, number, 0)
     finally:
         os.close(pidfd)
+
+
+def close_a_ring():
+    """
+    Sets an io_uring up and closes it, as QEMU does when it starts. Some milliseconds later the kernel wakes the thread, with
+    TIF_NOTIFY_SIGNAL but without a signal (io_ring_exit_work() of io_uring/io_uring.c).
+    """
+    parameters = ctypes.create_string_buffer(120)  # struct io_uring_params
+    os.close(_io_uring_setup(SYS_IO_URING_SETUP, 1, parameters))
 
 
 def _timespec(text):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A signal ends a call that sizes a file and takes long. The file is as it was."""
+"""
+A signal ends a call that sizes a file and takes long. The file is as it was. Nothing else ends it: QEMU goes on without its memory
+when a call is interrupted, and then fails.
+"""
 
 import errno
 import os
@@ -9,7 +12,7 @@ import time
 import pytest
 
 from helpers.children import Child
-from helpers.syscalls import FALLOC_FL_KEEP_SIZE, Mapping, fallocate, ftruncate_raw, opened
+from helpers.syscalls import FALLOC_FL_KEEP_SIZE, Mapping, close_a_ring, fallocate, ftruncate_raw, opened
 
 pytestmark = [pytest.mark.page_sizes("4K"), pytest.mark.dmemfs(populate="false", zero_in_advance="false")]
 LONG = 10  # seconds, of which a wait for memory that does not come back would take one
@@ -27,18 +30,19 @@ class Sizer(Child):
     EINTR.
     """
 
-    def __init__(self, path, how, size, just_before=lambda: None):
-        super().__init__(self._size, path, how, size, with_pipe=True)
+    def __init__(self, path, how, size, just_before=lambda: None, prepare=lambda: None):
+        super().__init__(self._size, path, how, size, prepare, with_pipe=True)
         assert self.receive() == "ready"
         just_before()
         self.pipe.send("go")
 
     @staticmethod
-    def _size(pipe, path, how, size):
+    def _size(pipe, path, how, size, prepare):
         signal.signal(signal.SIGALRM, lambda *_: None)
         with opened(path) as fd:
             pipe.send("ready")
             pipe.recv()
+            prepare()
             try:
                 SIZINGS[how](fd, size)
             except OSError as error:
@@ -122,6 +126,35 @@ def test_a_signal_ends_the_wait_for_memory(fs, shortage, how, number):
 
     shortage.try_in_time(attempt)
     assert (fs.extents(path), os.stat(path)) == before
+
+
+@pytest.mark.parametrize("how", SIZINGS)
+def test_a_closed_ring_ends_no_wait(fs, shortage, how):
+    """The kernel tells the daemon of an interruption, but the process got no signal. A signal still ends the wait."""
+    path = fs.make_file("file", b"kept", size=fs.unit)
+
+    def attempt():
+        with Sizer(path, how, fs.capacity, shortage, close_a_ring) as sizer:
+            assert_waits(sizer, shortage)
+            assert is_ended(sizer, signal.SIGALRM, shortage)
+
+    shortage.try_in_time(attempt)
+
+
+def test_a_process_that_is_stopped_waits_on(fs, shortage):
+    """As a debugger or a shell stops it. When it goes on, a signal still ends the wait."""
+    path = fs.make_file("file", b"kept", size=fs.unit)
+
+    def attempt():
+        with Sizer(path, "truncate", fs.capacity, shortage) as sizer:
+            assert_waits(sizer, shortage, 0.2)
+            os.kill(sizer.pid, signal.SIGSTOP)
+            assert_waits(sizer, shortage, 0.5)
+            os.kill(sizer.pid, signal.SIGCONT)
+            assert_waits(sizer, shortage, 0.5)
+            assert is_ended(sizer, signal.SIGALRM, shortage)
+
+    shortage.try_in_time(attempt)
 
 
 @pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGKILL])

@@ -72,6 +72,7 @@ def test_qemu_itself_does_not_start_without_the_memory(fs, backend):
                            "-display", "none", "-object", f"memory-backend-file,id=ram,{options}"],
                           stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 1 and re.search(NO_MEMORY[backend.has_pages], done.stderr), done
+    assert "ftruncate: No space left on device" in done.stderr, done
     assert fs.free() == fs.capacity
     assert re.search(rf"ENOSPC for qemu-system-x86 \(pid \d+, uid 0\): wanted a size of {size} bytes, {fs.capacity} are free",
                      fs.daemon.log)
