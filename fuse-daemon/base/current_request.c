@@ -12,6 +12,7 @@
 static _Thread_local struct current_request current;
 static _Thread_local bool (*ask)(void *data); /* NULL: the request cannot be interrupted */
 static _Thread_local void *ask_data;
+static _Thread_local bool interrupted;
 static _Thread_local int result;
 static _Thread_local void (*tell)(void *data); /* NULL: no callback, or it was called */
 static _Thread_local void *tell_data;
@@ -26,6 +27,7 @@ void current_request_set(const struct current_request *request)
 {
 	current = *request;
 	ask = NULL;
+	interrupted = false;
 	tell = NULL;
 	wait_count = NULL;
 	result = 0;
@@ -47,9 +49,15 @@ void current_request_allow_interrupt(bool (*is_interrupted)(void *data), void *d
 	ask_data = data;
 }
 
+bool current_request_check_interrupt(void)
+{
+	interrupted = interrupted || (ask && ask(ask_data));
+	return interrupted;
+}
+
 bool current_request_is_interrupted(void)
 {
-	return ask && ask(ask_data);
+	return interrupted;
 }
 
 int64_t current_request_look_again(int64_t until)

@@ -33,13 +33,16 @@ void current_request_undo(void);
 
 /*
  * Allows the current request to end early with -EINTR, everything undone. @is_interrupted(@data) says whether the caller
- * got a signal. Operations that take long ask it: zeroing, and waiting for memory.
+ * got a signal. Operations that take long ask it: zeroing, and waiting for memory. It may take milliseconds.
  */
 void current_request_allow_interrupt(bool (*is_interrupted)(void *data), void *data);
+/* Asks, unless the answer was yes before; returns the answer. Hold no locks. */
+bool current_request_check_interrupt(void);
+/* The answer of the last check, which stays yes; false when nobody has asked. */
 bool current_request_is_interrupted(void);
 /*
  * Called before each wait for memory; returns when to wake up, in the units of g_get_monotonic_time(). That is @until, or
- * earlier when the request can be interrupted: the caller then asks current_request_is_interrupted() and waits again. The
+ * earlier when the request can be interrupted: the caller then calls current_request_check_interrupt() and waits again. The
  * first call runs the callback of current_request_tell_wait(). The caller may hold a lock that is a leaf.
  */
 int64_t current_request_look_again(int64_t until);

@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/caller_file.h"
+
 #define BIT(number) (UINT64_C(1) << ((number)-1))
-/* Unless the process handles them, these stop it and let it go on. */
-#define JOB_CONTROL (BIT(SIGSTOP) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU) | BIT(SIGCONT))
+/* Unless the process handles them, these do nothing, stop it or let it go on (signal(7)). */
+#define HARMLESS                                                                                                  \
+	(BIT(SIGCHLD) | BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGSTOP) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU) | \
+	 BIT(SIGCONT))
 
 /* The set of signals on the line that begins with @field; none if there is no such line. */
 static uint64_t signals(const char *status, const char *field)
@@ -21,15 +25,18 @@ static uint64_t signals(const char *status, const char *field)
 bool pending_signal_in(const char *status)
 {
 	uint64_t pending = signals(status, "\nSigPnd:") | signals(status, "\nShdPnd:");
-	uint64_t left_alone = signals(status, "\nSigBlk:") | (JOB_CONTROL & ~signals(status, "\nSigCgt:"));
+	uint64_t blocked = signals(status, "\nSigBlk:");
+	uint64_t ignored = signals(status, "\nSigIgn:") | (HARMLESS & ~signals(status, "\nSigCgt:"));
 
-	return pending & ~left_alone;
+	/* A worker of io_uring. Its work is cancelled without a signal. */
+	if (blocked == (uint64_t) ~(BIT(SIGKILL) | BIT(SIGSTOP)))
+		return true;
+	return pending & ~blocked & ~ignored;
 }
 
 bool pending_signal(pid_t thread)
 {
-	g_autofree char *path = g_strdup_printf("/proc/%d/status", thread);
-	g_autofree char *status = NULL;
+	g_autofree char *status = caller_file_read(thread, "status");
 
-	return !g_file_get_contents(path, &status, NULL, NULL) || pending_signal_in(status);
+	return !status || pending_signal_in(status);
 }

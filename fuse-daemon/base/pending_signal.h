@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 /*
- * Whether @thread has a signal that it handles or that ends it. A signal stays pending while the thread waits. True also when nothing
- * is known: @thread is 0 (it is in another pid namespace), or has ended.
+ * Whether @thread has a signal that it handles or that ends it, or is a worker of io_uring. A signal stays pending while the thread
+ * waits, unless another thread of the process takes it. True also when nothing is known, see caller_file.h. Hold no locks.
  */
 bool pending_signal(pid_t thread);
 /* The same for the text of /proc/PID/status; proc(5) describes its fields. */

@@ -76,7 +76,7 @@ static void work(struct zeroer *zeroer, struct job *job)
 		if (++job->done == job->pieces->len)
 			g_cond_signal(&job->all_done);
 		g_mutex_unlock(&job->lock);
-		if (current_request_is_interrupted())
+		if (current_request_check_interrupt())
 			give_up(job);
 	}
 }

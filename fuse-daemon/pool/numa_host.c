@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/caller_file.h"
 #include "base/current_request.h"
 #include "base/log.h"
 #include "pool/numa_policy.h"
@@ -42,11 +43,10 @@ static int cpu_of(const char *stat)
 int numa_host_caller_node(void)
 {
 	pid_t caller = current_request()->caller;
-	g_autofree char *path = g_strdup_printf("/proc/%d/stat", caller);
-	g_autofree char *stat = NULL;
+	g_autofree char *stat = caller_file_read(caller, "stat");
 	int cpu, node = NODE_UNKNOWN;
 
-	if (numa_available() < 0 || caller <= 0 || !g_file_get_contents(path, &stat, NULL, NULL))
+	if (!stat || numa_available() < 0)
 		return NODE_UNKNOWN;
 	cpu = cpu_of(stat);
 	if (cpu >= 0) {

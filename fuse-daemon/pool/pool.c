@@ -152,6 +152,7 @@ static int alloc(struct pool *pool, const struct numa_policy *policy, int local,
 	guint first = out->len;
 	int err, shortage;
 
+	current_request_check_interrupt();
 	g_mutex_lock(&pool->lock);
 	err = try_alloc(pool, policy, local, request, promised, out);
 	while (err == -ENOSPC && waits && wait_for_memory(pool, &recall, lacking(pool, policy, request, promised)))
@@ -188,6 +189,7 @@ int pool_promise(struct pool *pool, uint64_t regions, uint64_t bytes, bool waits
 	uint64_t there;
 	int err;
 
+	current_request_check_interrupt();
 	g_mutex_lock(&pool->lock);
 	there = room(pool, pool->overcommit, regions, 0);
 	while (bytes > there && waits && wait_for_memory(pool, &recall, bytes - there))

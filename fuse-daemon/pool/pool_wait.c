@@ -42,6 +42,9 @@ bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t la
 	pool->waiting += !request->brief;
 	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(until));
 	pool->waiting -= !request->brief;
+	g_mutex_unlock(&pool->lock);
+	current_request_check_interrupt();
+	g_mutex_lock(&pool->lock);
 	return true;
 }
 

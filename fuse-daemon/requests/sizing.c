@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 
+#include "base/caller_file.h"
 #include "base/log.h"
 #include "base/page_order.h"
 #include "pool/pool.h"
@@ -45,10 +46,9 @@ void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 
 	g_autofree char *file = namespace_describe(ops_server(req)->ns, ino);
 	g_autofree char *free = free_text(ops_server(req), ino);
-	g_autofree char *path = g_strdup_printf("/proc/%d/comm", who->pid);
-	g_autofree char *name = NULL;
+	g_autofree char *name = caller_file_read(who->pid, "comm");
 
-	if (g_file_get_contents(path, &name, NULL, NULL))
+	if (name)
 		g_strchomp(name);
 	log_info("%s: %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %s%s", file,
 	         err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid, who->uid,

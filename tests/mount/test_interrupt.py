@@ -7,11 +7,13 @@ when a call is interrupted, and then fails.
 import errno
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from helpers.children import Child
+from helpers.locked_directory import keep_locked
 from helpers.syscalls import FALLOC_FL_KEEP_SIZE, Mapping, close_a_ring, fallocate, ftruncate_raw, opened
 
 pytestmark = [pytest.mark.page_sizes("4K"), pytest.mark.dmemfs(populate="false", zero_in_advance="false")]
@@ -155,6 +157,25 @@ def test_a_process_that_is_stopped_waits_on(fs, shortage):
             assert is_ended(sizer, signal.SIGALRM, shortage)
 
     shortage.try_in_time(attempt)
+
+
+def test_a_locked_directory_of_proc_stalls_nobody(fs, shortage):
+    """The daemon must know what interrupts the process. Any user can have others wait for the directory of his process in /proc."""
+    path = fs.make_file("file", b"kept", size=fs.unit)
+    alive = []
+
+    def lock():
+        threading.Timer(LONG, os._exit, (0,)).start()
+        alive.append(keep_locked(f"/proc/{threading.get_native_id()}"))
+
+    with Sizer(path, "truncate", fs.capacity, shortage, lock) as sizer:
+        until = time.monotonic() + LONG / 5
+        while time.monotonic() < until:
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                os.kill(sizer.pid, number)
+            before = time.monotonic()
+            shortage()
+            assert time.monotonic() - before < LONG / 2, "the daemon waits for the directory"
 
 
 @pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGKILL])

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A directory that nobody can look up a new name in. A thread lists it into memory that does not come (userfaultfd(2); a user without
+privileges would map a file of a FUSE mount of his own), so the kernel holds the directory's lock. Another thread waits for the lock
+to write there, which he need not be allowed to, and all who come later wait behind it.
+"""
+
+import ctypes
+import fcntl
+import mmap
+import os
+import struct
+import threading
+
+from helpers.mount import wait_until
+
+# The same on every architecture but for these two, of x86-64.
+SYS_USERFAULTFD, SYS_GETDENTS64 = 323, 217
+UFFD_API, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING = 0xAA, 0xC018AA3F, 0xC020AA00, 1
+LENGTH = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _memory_that_does_not_come():
+    """Its address, and what must live as long."""
+    faults = _libc.syscall(SYS_USERFAULTFD, os.O_CLOEXEC)
+    if faults < 0:
+        raise OSError(ctypes.get_errno(), "userfaultfd")
+    fcntl.ioctl(faults, UFFDIO_API, bytearray(struct.pack("QQQ", UFFD_API, 0, 0)))
+    memory = mmap.mmap(-1, LENGTH, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    fcntl.ioctl(faults, UFFDIO_REGISTER,
+                bytearray(struct.pack("QQQQ", address, LENGTH, UFFDIO_REGISTER_MODE_MISSING, 0)))
+    return address, (faults, memory)
+
+
+def _state(thread):
+    with open(f"/proc/self/task/{thread}/stat", encoding="ascii") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def keep_locked(path):
+    """Until this process ends. What it returns must live as long."""
+    address, alive = _memory_that_does_not_come()
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    lists = threading.Thread(target=_libc.syscall, daemon=True,
+                             args=(SYS_GETDENTS64, directory, ctypes.c_void_p(address), LENGTH))
+    writes = threading.Thread(target=_libc.mkdir, args=(os.fsencode(f"{path}/new"), 0), daemon=True)
+    lists.start()
+    wait_until(lambda: _state(lists.native_id) in "DS", "a thread lists the directory")
+    writes.start()
+    wait_until(lambda: _state(writes.native_id) == "D", "a thread waits for the directory's lock")
+    return alive
