@@ -21,7 +21,8 @@ static int mount_proc(void)
 		directory = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	if (directory < 0)
 		log_warning(
-			"no procfs of its own: %s. The log does not name processes, and what interrupts a request counts as a signal",
+			"mounting a procfs failed: %s. The daemon does not know the names and nodes of clients, and takes "
+			"what interrupts them for a signal",
 			g_strerror(errno));
 	if (context >= 0)
 		close(context);
@@ -40,6 +41,11 @@ static int proc(void)
 	return directory;
 }
 
+void caller_file_init(void)
+{
+	proc();
+}
+
 /* Until the end of the file. NULL: an error, as when the thread has ended. */
 static char *read_all(int fd)
 {
@@ -55,10 +61,19 @@ static char *read_all(int fd)
 char *caller_file_read(pid_t thread, const char *name)
 {
 	g_autofree char *path = g_strdup_printf("%d/%s", thread, name);
-	int fd = thread > 0 && proc() >= 0 ? openat(proc(), path, O_RDONLY | O_CLOEXEC) : -1;
-	char *text = fd >= 0 ? read_all(fd) : NULL;
+	char *text;
+	int fd, err;
 
-	if (fd >= 0)
-		close(fd);
+	if (proc() < 0) {
+		errno = ENOSYS;
+		return NULL;
+	}
+	fd = openat(proc(), path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	text = read_all(fd);
+	err = errno;
+	close(fd);
+	errno = err;
 	return text;
 }

@@ -8,9 +8,12 @@
 
 #include <sys/types.h>
 
+/* Mounts the daemon's procfs, or logs why that failed. Else the first caller_file_read() does it. */
+void caller_file_init(void);
 /*
- * The file @name of @thread, as "status"; the caller frees it. NULL: the thread is not known or has ended, or there is no procfs of
- * our own, which needs CAP_SYS_ADMIN. May take milliseconds: hold no locks.
+ * The file @name of @thread, as "status"; the caller frees it. NULL and errno: ENOENT or ESRCH, the thread is not known or has ended;
+ * ENOSYS, there is no procfs of our own, which needs CAP_SYS_ADMIN; or what open(2) and read(2) say. May take milliseconds: hold no
+ * lock but that of the file.
  */
 char *caller_file_read(pid_t thread, const char *name);
 

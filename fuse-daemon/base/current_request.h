@@ -36,7 +36,7 @@ void current_request_undo(void);
  * got a signal. Operations that take long ask it: zeroing, and waiting for memory. It may take milliseconds.
  */
 void current_request_allow_interrupt(bool (*is_interrupted)(void *data), void *data);
-/* Asks, unless the answer was yes before; returns the answer. Hold no locks. */
+/* Asks, unless the answer was yes before; returns the answer. Hold no lock but that of the file. */
 bool current_request_check_interrupt(void);
 /* The answer of the last check, which stays yes; false when nobody has asked. */
 bool current_request_is_interrupted(void);

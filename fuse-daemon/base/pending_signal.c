@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "base/pending_signal.h"
 
+#include <errno.h>
 #include <glib.h>
 #include <signal.h>
 #include <stdint.h>
@@ -38,5 +39,8 @@ bool pending_signal(pid_t thread)
 {
 	g_autofree char *status = caller_file_read(thread, "status");
 
-	return !status || pending_signal_in(status);
+	/* Without a descriptor or memory: the caller asks again. */
+	if (!status)
+		return errno != EMFILE && errno != ENFILE && errno != ENOMEM;
+	return pending_signal_in(status);
 }

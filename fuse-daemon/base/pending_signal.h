@@ -12,7 +12,8 @@
 
 /*
  * Whether @thread has a signal that it handles or that ends it, or is a worker of io_uring. A signal stays pending while the thread
- * waits, unless another thread of the process takes it. True also when nothing is known, see caller_file.h. Hold no locks.
+ * waits, unless another thread of the process takes it. True also when nothing is known, see caller_file.h, which also
+ * says which locks may be held.
  */
 bool pending_signal(pid_t thread);
 /* The same for the text of /proc/PID/status; proc(5) describes its fields. */

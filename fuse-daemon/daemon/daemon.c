@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "backend/memmap_cmdline.h"
+#include "base/caller_file.h"
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mountinfo.h"
@@ -325,6 +326,7 @@ static bool start(struct daemon *daemon, const struct config *config, int connec
 	bool inherited;
 
 	daemon->server.config = config;
+	caller_file_init();
 	daemon->lock = state_lock_take(config->state_dir, STATE_LOCK_PATIENCE, error);
 	if (daemon->lock < 0 || !open_storage(daemon, config, error)) {
 		if (connection >= 0)

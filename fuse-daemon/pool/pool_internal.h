@@ -76,7 +76,7 @@ void clean_get_usage(struct pool *pool, struct pool_usage *usage);
 
 /*
  * Waits for memory, of which the request lacks @lacking bytes. True: try again. False: none will come back, or it takes too long, or
- * the request was interrupted or is left to the next daemon.
+ * the request was interrupted or is left to the next daemon. Releases the lock meanwhile.
  */
 bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t lacking);
 /* Ends what the first call began. Returns the error of a request for which there is no memory: -ENOSPC, -EINTR, -ERESTART. */

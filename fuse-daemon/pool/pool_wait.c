@@ -41,10 +41,10 @@ bool wait_for_memory(struct pool *pool, struct pool_recall *request, uint64_t la
 	until = MIN(until, g_get_monotonic_time() + (request->brief ? BRIEF_PERIOD : WAIT_PERIOD));
 	pool->waiting += !request->brief;
 	g_cond_wait_until(&pool->returned, &pool->lock, current_request_look_again(until));
-	pool->waiting -= !request->brief;
 	g_mutex_unlock(&pool->lock);
 	current_request_check_interrupt();
 	g_mutex_lock(&pool->lock);
+	pool->waiting -= !request->brief;
 	return true;
 }
 

@@ -360,10 +360,10 @@ int quota_charge(struct quotas *quotas, struct quota_account *account, uint64_t 
 	while ((full = full_tree(account->tree, QUOTA_BYTES, bytes)) && may_wait(quotas, full, bytes)) {
 		quotas->waiting++;
 		g_cond_wait_until(&quotas->returned, &quotas->lock, current_request_look_again(full->patience_until));
-		quotas->waiting--;
 		g_mutex_unlock(&quotas->lock);
 		current_request_check_interrupt();
 		g_mutex_lock(&quotas->lock);
+		quotas->waiting--;
 	}
 	if (!full)
 		set_bytes(account, account->bytes + bytes);
@@ -494,9 +494,6 @@ bool quota_wait(struct quotas *quotas, const struct quota_patience *patience)
 		quotas->waiting++;
 		g_cond_wait_until(&quotas->returned, &quotas->lock, patience->until);
 		quotas->waiting--;
-		g_mutex_unlock(&quotas->lock);
-		current_request_check_interrupt();
-		g_mutex_lock(&quotas->lock);
 	}
 	g_mutex_unlock(&quotas->lock);
 	return may;

@@ -51,8 +51,8 @@ void sizing_note(fuse_req_t req, uint64_t ino, uint64_t size, int err)
 	if (name)
 		g_strchomp(name);
 	log_info("%s: %s for %s (pid %d, uid %u): wanted a size of %" PRIu64 " bytes, %s%s", file,
-	         err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "a process that has ended", who->pid, who->uid,
-	         size, free, err == -EDQUOT ? " outside its quota" : "");
+	         err == -EDQUOT ? "EDQUOT" : "ENOSPC", name ? name : "an unknown process", who->pid, who->uid, size,
+	         free, err == -EDQUOT ? " outside its quota" : "");
 }
 
 uint64_t sizing_refused(void)

@@ -14,8 +14,7 @@ import threading
 
 from helpers.mount import wait_until
 
-# The same on every architecture but for these two, of x86-64.
-SYS_USERFAULTFD, SYS_GETDENTS64 = 323, 217
+SYS_MKDIR, SYS_GETDENTS64, SYS_USERFAULTFD = 83, 217, 323  # of x86-64
 UFFD_API, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING = 0xAA, 0xC018AA3F, 0xC020AA00, 1
 LENGTH = 1 << 16
 
@@ -35,9 +34,10 @@ def _memory_that_does_not_come():
     return address, (faults, memory)
 
 
-def _state(thread):
-    with open(f"/proc/self/task/{thread}/stat", encoding="ascii") as stat:
-        return stat.read().rpartition(")")[2].split()[0]
+def _waits_in(thread, number):
+    """Whether the thread waits in this system call."""
+    with open(f"/proc/self/task/{thread}/syscall", encoding="ascii") as call:
+        return call.read().split()[0] == str(number)
 
 
 def keep_locked(path):
@@ -48,7 +48,7 @@ def keep_locked(path):
                              args=(SYS_GETDENTS64, directory, ctypes.c_void_p(address), LENGTH))
     writes = threading.Thread(target=_libc.mkdir, args=(os.fsencode(f"{path}/new"), 0), daemon=True)
     lists.start()
-    wait_until(lambda: _state(lists.native_id) in "DS", "a thread lists the directory")
+    wait_until(lambda: _waits_in(lists.native_id, SYS_GETDENTS64), "a thread lists the directory")
     writes.start()
-    wait_until(lambda: _state(writes.native_id) == "D", "a thread waits for the directory's lock")
+    wait_until(lambda: _waits_in(writes.native_id, SYS_MKDIR), "a thread waits for the directory's lock")
     return alive
