@@ -13,6 +13,7 @@ import struct
 import threading
 
 from helpers.mount import wait_until
+from helpers.syscalls import getdents_into
 
 SYS_MKDIR, SYS_GETDENTS64, SYS_USERFAULTFD = 83, 217, 323  # of x86-64
 UFFD_API, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING = 0xAA, 0xC018AA3F, 0xC020AA00, 1
@@ -44,9 +45,8 @@ def keep_locked(path):
     """Until this process ends. What it returns must live as long."""
     address, alive = _memory_that_does_not_come()
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    lists = threading.Thread(target=_libc.syscall, daemon=True,
-                             args=(SYS_GETDENTS64, directory, ctypes.c_void_p(address), LENGTH))
-    writes = threading.Thread(target=_libc.mkdir, args=(os.fsencode(f"{path}/new"), 0), daemon=True)
+    lists = threading.Thread(target=getdents_into, args=(directory, address, LENGTH), daemon=True)
+    writes = threading.Thread(target=os.mkdir, args=(f"{path}/new",), daemon=True)
     lists.start()
     wait_until(lambda: _waits_in(lists.native_id, SYS_GETDENTS64), "a thread lists the directory")
     writes.start()
