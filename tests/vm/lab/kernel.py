@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's kernel: a directory as tests/setup/fetch-kernel prints it."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ class Kernel:
             directory = subprocess.run([FETCH], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         directory = Path(directory).resolve()
         return cls(directory, (directory / "release").read_text().strip())
+
+    @property
+    def version(self):
+        """As (6, 12)."""
+        return tuple(map(int, re.match(r"(\d+)\.(\d+)", self.release).groups()))
 
     @property
     def image(self):

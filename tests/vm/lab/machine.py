@@ -10,6 +10,9 @@ from .layout import GIB, Layout, Node
 
 # Slower to emulate: five-level page tables, and string instructions that go byte by byte.
 CPU = "max,la57=off,erms=off,fsrm=off"
+# QEMU before 8.0 leaves wrong bits in the flags after CMPXCHG16B, which the kernel uses when it allocates. An interrupt that
+# comes then saves and restores them, and the kernel panics: with a debug exception if the trap flag is among them.
+WITHOUT_CMPXCHG16B = "cx16=off"
 
 # Channels between QEMU and the laboratory, each a socket. The first is the kernel's console.
 CHANNELS = ("console", "output", "result", "qmp")
@@ -52,6 +55,11 @@ class Machine:
         default = "tcg,thread=single" if self.icount else "tcg,thread=multi"
         return self.environment.get("DMEMFS_QEMU_ACCEL", default)
 
+    def _cpu(self):
+        # Since Linux 6.13, the driver of AMD's IOMMU does not work without it.
+        needed = self.iommu == "amd" and self.kernel.version >= (6, 13)
+        return ",".join((CPU, *(() if needed else (WITHOUT_CMPXCHG16B,)), *self.features))
+
     def qemu(self, initramfs, sockets, interactive):
         """
         The command. @sockets: a directory with one listening socket per channel, named like it. @interactive: the
@@ -60,7 +68,7 @@ class Machine:
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,max-ram-below-4g=2G", "-accel", self._accelerator(),
-            "-cpu", ",".join((CPU, *self.features)),
+            "-cpu", self._cpu(),
             *self.layout.qemu_arguments(self.cpus),
             "-virtfs", "local,path=/,mount_tag=host,security_model=passthrough,readonly=on,multidevs=remap",
             "-device", "virtio-rng-pci"]
