@@ -12,6 +12,7 @@ from helpers.processes import descriptors_of
 MIB, GIB = 1 << 20, 1 << 30
 SCALE = float(os.environ.get("DMEMFS_TEST_SCALE", "1"))
 BOOT_TIMEOUT = 40 * SCALE
+CPU = "qemu64,cx16=off"  # as the VM's, see lab/machine.py: QEMU would warn that the host lacks it
 UNPLUG_TRIES = 8
 
 
@@ -20,7 +21,7 @@ def command(memory, size, serial, task="", options=()):
     The command line of QEMU. @memory: properties of the file that is its RAM; @serial: where the guest's console
     goes.
     """
-    return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
+    return ["qemu-system-x86_64", "-accel", "kvm", "-cpu", CPU, "-machine", "q35,memory-backend=ram",
             "-m", f"{size // MIB}M", "-object", f"memory-backend-file,id=ram,size={size},share=on,{memory}",
             "-nodefaults", "-display", "none", "-no-reboot", "-serial", serial,
             "-kernel", os.environ["DMEMFS_GUEST_KERNEL"], "-initrd", os.environ["DMEMFS_GUEST_INITRAMFS"],

@@ -18,7 +18,7 @@ from helpers.backends import MIB
 from helpers.counting import SIZE, TIMEOUT, CountingGuest, goes_on, make_disk
 from helpers.mount import wait_until
 from holder import DISK, prepare_disk
-from kvm_guest import BOOT_TIMEOUT, guest
+from kvm_guest import BOOT_TIMEOUT, CPU, guest
 from places import ALL, HUGETLBFS, capacity, kinds, mapped, page_size, pages, place  # noqa: F401 fixtures
 
 pytestmark = [pytest.mark.usefixtures("kvm"), pytest.mark.timeout(120)]
@@ -29,7 +29,7 @@ LARGE = 512 * MIB  # for a guest with Linux
 
 
 def counting(place, work, name, *boot, size=None):
-    return CountingGuest(work, place / name, *boot, "-cpu", "qemu64", accel="kvm", size=size or place.whole(SIZE), align=place.align)
+    return CountingGuest(work, place / name, *boot, "-cpu", CPU, accel="kvm", size=size or place.whole(SIZE), align=place.align)
 
 
 @contextmanager

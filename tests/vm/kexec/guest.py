@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from helpers.qmp import Qmp
+from kvm_guest import CPU
 
 TIMEOUT = 240
 LINE = re.compile(r"^at (\d+) ([0-9a-f-]+) ([0-9a-f]{64})\r?$", re.MULTILINE)
@@ -26,7 +27,7 @@ class Guest:
         self.first = None
 
     def start(self, incoming=False):
-        command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "qemu64", "-machine", "q35,memory-backend=ram",
+        command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", CPU, "-machine", "q35,memory-backend=ram",
                    "-m", f"{self._size >> 20}M", "-object",
                    f"memory-backend-file,id=ram,size={self._size},share=on,mem-path={self._memory},align=2M",
                    "-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self._console}",
